@@ -1,0 +1,140 @@
+"""`edgeattn export`: a model with attention, as ONNX at the opset asked, proven equal."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgeattn.errors import InputError
+
+from .groups import grouped
+from .options import ModelChoice, command_line
+from .screen import Screen
+from .tables import columns, print_parity, size, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from edgeattn.manifest import Manifest
+
+
+@grouped
+def export(
+    *,
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="resnet50, timm:NAME, torchvision:NAME, path/to/file.py:factory, or a .pt2 file.",
+        ),
+    ],
+    choice: ModelChoice,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE.onnx", help="Where to write; a folder will do."
+        ),
+    ] = None,
+    opset: Annotated[
+        int, typer.Option("--opset", min=13, help="The opset: exactly this one, or none.")
+    ] = 17,
+    dynamic_batch: Annotated[
+        bool, typer.Option("--dynamic-batch", help="Leave the batch size open.")
+    ] = False,
+    input_name: Annotated[
+        list[str] | None,
+        typer.Option("--input-name", metavar="NAME", help="Name of an input; once per input."),
+    ] = None,
+    output_name: Annotated[
+        list[str] | None,
+        typer.Option("--output-name", metavar="NAME", help="Name of an output; once per output."),
+    ] = None,
+    no_simplify: Annotated[bool, typer.Option("--no-simplify", help="Leave onnxsim out.")] = False,
+    simplify_timeout: Annotated[
+        float,
+        typer.Option("--simplify-timeout", metavar="S", min=1, help="Seconds that onnxsim gets."),
+    ] = 300.0,
+    screen: Screen,
+) -> None:
+    """Export a model with attention to ONNX, and prove the file equal to the model.
+
+    Writes FILE.onnx, and beside it FILE.json, which says how it came to be. Nothing is written
+    if the proof fails.
+    """
+    with screen.working() as stage:
+        from edgeattn.export import ExportOptions
+        from edgeattn.export import export as export_model
+
+        path = destination(output, model, choice.names)
+        manifest = export_model(
+            choice.request(model),
+            ExportOptions(
+                opset=opset,
+                dynamic_batch=dynamic_batch,
+                input_names=tuple(input_name or ()),
+                output_names=tuple(output_name or ()),
+                simplify=not no_simplify,
+                simplify_timeout_s=simplify_timeout,
+            ),
+            path,
+            command=command_line(),
+            on_stage=stage,
+        )
+    screen.show(manifest, lambda console: _report(console, manifest, path))
+
+
+def destination(output: Path | None, source: str, attentions: tuple[str, ...]) -> Path:
+    """The file to write: as asked, or named after the model and its attentions.
+
+    Args:
+        output: A file or a folder, or None for the folder the user stands in.
+        source: The model as the user wrote it: `timm:resnet50`, `nets/mine.py:small`, `a.pt2`.
+        attentions: What is inserted, in the order given.
+
+    Raises:
+        InputError: `output` is neither an .onnx file nor a folder that exists.
+    """
+    if output is not None and not output.is_dir():
+        if output.suffix != ".onnx":
+            raise InputError(
+                f"-o {output} is neither a folder that exists nor the name of an .onnx file.",
+                mend=f"Write: -o {output}.onnx",
+            )
+        return output
+    words = [re.sub(r"[^\w.-]+", "_", word) for word in (*_words(source), *attentions)]
+    return (output or Path()) / f"{'-'.join(filter(None, words)) or 'model'}.onnx"
+
+
+def _words(source: str) -> list[str]:
+    """What a file is named after: a model's bare name, or a source file's and its factory's."""
+    file, colon, factory = source.rpartition(":")
+    if colon and file.endswith(".py"):
+        return [Path(file).stem, factory]
+    return [Path(source).stem if source.endswith(".pt2") else re.split(r"[:/]", source)[-1]]
+
+
+def _report(console: Console, manifest: Manifest, path: Path) -> None:
+    console.print(f"{path}  {size(manifest.bytes)}", style="bold")
+    facts = {
+        "opset": f"{manifest.opset} (IR version {manifest.ir_version})",
+        "parameters": f"{manifest.params:,}",
+        "MACs": f"{manifest.macs:,}, and {manifest.matmul_macs:,} in matrix products",
+        "element ops": f"{manifest.element_ops:,}",
+        "nodes": f"{manifest.nodes.exported} exported, {manifest.nodes.final} left",
+        "seconds": ", ".join(f"{name} {s:.1f}" for name, s in manifest.seconds.items()),
+    }
+    console.print(columns((name, fact) for name, fact in facts.items()))
+    if manifest.sites:
+        sites = table("site", "attention", "attends", "C×H×W", "parameters", "note")
+        for site in manifest.sites:
+            shape = "×".join(map(str, site.shape))
+            sites.add_row(
+                site.path, site.attention, site.target, shape, f"{site.params:,}", site.note
+            )
+        console.print(sites)
+    print_parity(console, manifest.parity)
+    for note in manifest.notes:
+        console.print(f"note: {note}")

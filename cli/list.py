@@ -1,0 +1,111 @@
+"""`edgeattn list`: the models and the attentions that have names."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgeattn.errors import InputError
+
+from .groups import grouped
+from .screen import Screen
+from .tables import table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from edgeattn.attention.registry import AttentionSpec
+
+app = typer.Typer(name="list", help="List what has a name.", rich_markup_mode=None)
+
+
+@app.command()
+@grouped
+def attentions(*, screen: Screen) -> None:
+    """List attention modules: name, paper, and options with their defaults."""
+    with screen.working() as stage:
+        stage("reading the modules")
+        document = [_attention(name) for name in _attention_names()]
+    screen.show(document, lambda console: _print_attentions(console, document))
+
+
+@app.command()
+@grouped
+def models(
+    *,
+    pattern: Annotated[
+        str,
+        typer.Argument(
+            metavar="[PATTERN]", help="A part of the name, or a glob such as 'mobilenet*'."
+        ),
+    ] = "*",
+    screen: Screen,
+) -> None:
+    """List models by name: short names first, then timm's, then what only torchvision has."""
+    with screen.working() as stage:
+        stage("asking timm and torchvision")
+        from edgeattn.models.names import available, nearest
+
+        found = available(pattern if set(pattern) & set("*?[") else f"*{pattern}*")
+        if not (found.aliases or found.timm or found.torchvision):
+            near = nearest(pattern)
+            raise InputError(
+                f"No model's name matches {pattern!r}.",
+                mend=f"Did you mean {' or '.join(near)}?" if near else "",
+            )
+    lines = [
+        *(f"{name} = {target}" for name, target in found.aliases.items()),
+        *found.timm,
+        *found.torchvision,
+    ]
+    screen.show(
+        dataclasses.asdict(found),
+        lambda console: console.print("\n".join(lines), soft_wrap=True),
+    )
+
+
+def _attention_names() -> list[str]:
+    from edgeattn.attention import registry
+
+    return registry.names()
+
+
+def _attention(name: str) -> dict[str, Any]:
+    """What is said of an attention, in JSON's types."""
+    from edgeattn.attention import registry
+
+    spec = registry.find(name)
+    return {
+        "name": spec.name,
+        "paper": spec.paper,
+        "summary": spec.summary,
+        "place": _default_place(spec),
+        "options": [dataclasses.asdict(option) for option in registry.options_of(spec)],
+    }
+
+
+def _default_place(spec: AttentionSpec) -> str:
+    """Where an attention goes without --at: a place that --at knows, or a rule in words."""
+    from edgeattn.models.placement import PLACES, PUBLISHED
+
+    otherwise = PUBLISHED["sk"] if spec.replaces_conv else PLACES["block-end"]
+    rule = PUBLISHED.get(spec.name, otherwise)
+    for place, same in PLACES.items():
+        if same is rule:
+            return place
+    lines = (rule.__doc__ or "").splitlines()
+    assert lines, f"{rule} says nothing of itself"
+    return lines[0].rstrip(".")
+
+
+def _print_attentions(console: Console, document: list[dict[str, Any]]) -> None:
+    rows = table("name", "summary", "paper", "place", "options")
+    for attention in document:
+        options = " ".join(f"{o['name']}={o['default']}" for o in attention["options"])
+        rows.add_row(
+            *(attention[column] for column in ("name", "summary", "paper", "place")), options
+        )
+    console.print(rows)
+    console.print("Give options with --attention-arg NAME=VALUE, another place with --at PLACE.")

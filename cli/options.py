@@ -1,0 +1,248 @@
+"""The options that say which model: declared once, and read into a request."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgeattn.errors import InputError
+
+if TYPE_CHECKING:
+    from edgeattn.models.source import AttentionRequest, ModelRequest
+
+Texts = list[str] | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ModelChoice:
+    """Everything about a model but its source."""
+
+    attention: Annotated[
+        Texts,
+        typer.Option(
+            "--attention",
+            "-a",
+            metavar="NAME",
+            help="Attention to insert; may be given again. `none` is the plain model."
+            " See: edgeattn list attentions.",
+        ),
+    ] = None
+    attention_arg: Annotated[
+        Texts,
+        typer.Option(
+            "--attention-arg",
+            metavar="[NAME.]K=V",
+            help="An option of the attention; with several, NAME says of which.",
+        ),
+    ] = None
+    at: Annotated[
+        Texts,
+        typer.Option(
+            "--at",
+            metavar="[NAME=]PLACE",
+            help="block-end, after-dw, conv2, stage-end, input, last, or a glob of module paths"
+            " such as 'layer3.*.bn2'. By default, where its paper puts it.",
+        ),
+    ] = None
+    model_arg: Annotated[
+        Texts,
+        typer.Option(
+            "--model-arg", metavar="K=V", help="An argument of the model's constructor or factory."
+        ),
+    ] = None
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", help="Fetch the published weights of the backbone.")
+    ] = False
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--weights", metavar="FILE", help="Weights: safetensors, or a state dict of torch."
+        ),
+    ] = None
+    num_classes: Annotated[
+        int | None, typer.Option("--num-classes", min=1, help="Outputs of the classifier.")
+    ] = None
+    seed: Annotated[int, typer.Option("--seed", help="Seed of weights and inputs.")] = 0
+    shape: Annotated[
+        Texts,
+        typer.Option(
+            "--shape",
+            metavar="1x3x224x224",
+            help="Shape of the input, the batch first; once per input.",
+        ),
+    ] = None
+
+    def request(self, source: str) -> ModelRequest:
+        """Reads the options into a request for a model from this source.
+
+        Raises:
+            InputError: An option cannot be read, or speaks of an attention that is not asked.
+        """
+        from edgeattn.models.source import ModelRequest
+
+        return ModelRequest(
+            source=source,
+            model_args=parse_pairs(self.model_arg or (), option="--model-arg"),
+            pretrained=self.pretrained,
+            weights=self.weights,
+            num_classes=self.num_classes,
+            seed=self.seed,
+            attentions=attention_requests(
+                self.attention or (), self.attention_arg or (), self.at or ()
+            ),
+            shapes=tuple(parse_shape(text) for text in self.shape or ()),
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The attentions asked, `none` being none."""
+        return tuple(name for name in self.attention or () if name != "none")
+
+
+def command_line(arguments: Sequence[str] | None = None) -> str:
+    """The command that reproduces this run, as a shell reads it."""
+    return shlex.join(["edgeattn", *(sys.argv[1:] if arguments is None else arguments)])
+
+
+def parse_shape(text: str) -> tuple[int, ...]:
+    """Reads a shape such as 1x3x224x224.
+
+    Raises:
+        InputError: It is no such thing.
+    """
+    sizes = text.lower().split("x")
+    if len(sizes) < 2 or not all(size.isdecimal() and int(size) > 0 for size in sizes):
+        raise InputError(
+            f"--shape {text!r} is no shape.",
+            mend="Write its sizes, the batch first, with x between: --shape 1x3x224x224",
+        )
+    return tuple(int(size) for size in sizes)
+
+
+def parse_pairs(texts: Iterable[str], *, option: str) -> dict[str, str]:
+    """Reads K=V texts.
+
+    Args:
+        texts: What was given.
+        option: The option that took them, for the message.
+
+    Raises:
+        InputError: A text has no key or no "=", or a key is given twice.
+    """
+    pairs: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise InputError(f"{option} {text!r} is not K=V.", mend=f"For example: {option} k=3")
+        if key in pairs:
+            raise InputError(f"{option} gives {key} twice: {pairs[key]!r} and {value!r}.")
+        pairs[key] = value
+    return pairs
+
+
+def attention_requests(
+    names: Sequence[str], options: Iterable[str], places: Iterable[str]
+) -> tuple[AttentionRequest, ...]:
+    """Reads --attention, --attention-arg and --at together.
+
+    An option without a prefix goes to every attention that has it; a place without one goes to
+    all; what has a prefix overrules what has none.
+
+    Raises:
+        InputError: They contradict each other, or name an attention or option that is not there.
+    """
+    from edgeattn.models.source import AttentionRequest
+
+    pairs = parse_pairs(options, option="--attention-arg")
+    places = tuple(places)
+    if tuple(names) in ((), ("none",)):
+        for option, given in (("--attention-arg", pairs), ("--at", places)):
+            if given:
+                raise InputError(
+                    f"{option} is given, and no attention.", mend="Add --attention NAME."
+                )
+        return ()
+    if "none" in names:
+        raise InputError("--attention none cannot stand beside another attention.")
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"--attention {name} is given twice.")
+    options_by_name = _deal_options(names, pairs)
+    place_by_name = _deal_places(names, places)
+    return tuple(
+        AttentionRequest(name=name, options=options_by_name[name], at=place_by_name.get(name))
+        for name in names
+    )
+
+
+def _deal_options(names: Sequence[str], pairs: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Gives each attention its options; a name that no attention knows is refused here."""
+    from edgeattn.attention import registry
+
+    known = {
+        name: [option.name for option in registry.options_of(registry.find(name))] for name in names
+    }
+    shared: dict[str, dict[str, str]] = {name: {} for name in names}
+    own: dict[str, dict[str, str]] = {name: {} for name in names}
+    for key, value in pairs.items():
+        prefix, dot, option = key.rpartition(".")
+        if dot:
+            _check_prefix(prefix, names, f"--attention-arg {key}={value}")
+            takers = [prefix]
+        else:
+            takers = [name for name in names if option in known[name]]
+        if not takers or option not in known[takers[0]]:
+            raise _unknown_option(option, {name: known[name] for name in takers or names})
+        for name in takers:
+            (own if dot else shared)[name][option] = value
+    return {name: shared[name] | own[name] for name in names}
+
+
+def _deal_places(names: Sequence[str], places: Iterable[str]) -> dict[str, str]:
+    """Gives each attention its place."""
+    shared: dict[str, str] = {}
+    own: dict[str, str] = {}
+    for text in places:
+        prefix, equals, place = text.rpartition("=")
+        if equals:
+            _check_prefix(prefix, names, f"--at {text}")
+        if not place:
+            raise InputError(f"--at {text!r} names no place.", mend="For example: --at block-end")
+        dealt, takers = (own, [prefix]) if equals else (shared, names)
+        for name in takers:
+            if name in dealt:
+                raise InputError(f"--at gives {name} two places: {dealt[name]!r} and {place!r}.")
+            dealt[name] = place
+    return shared | own
+
+
+def _check_prefix(prefix: str, names: Sequence[str], text: str) -> None:
+    if prefix not in names:
+        raise InputError(
+            f"{text}: {prefix!r} is not among the attentions given ({', '.join(names)}).",
+            mend=_nearest(prefix, names),
+        )
+
+
+def _unknown_option(option: str, known: Mapping[str, Sequence[str]]) -> InputError:
+    every = [name for options in known.values() for name in options]
+    told = [
+        f"{name} takes {', '.join(options) if options else 'no options'}."
+        for name, options in known.items()
+    ]
+    return InputError(
+        f"No attention given has an option {option!r}.",
+        mend=" ".join(filter(None, [_nearest(option, every), *told])),
+    )
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, list(dict.fromkeys(known)), n=3)
+    return f"Did you mean {' or '.join(near)}?" if near else ""

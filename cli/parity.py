@@ -1,0 +1,147 @@
+"""`edgeattn parity`: an ONNX file against another, or against the model that it was made from."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgeattn.errors import CheckError, InputError
+
+from .groups import grouped
+from .inputs import closed, read_input
+from .options import ModelChoice
+from .screen import Screen
+from .tables import print_parity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edgeattn.parity import ParityReport, Tolerance
+    from edgeattn.parity.runtime import Array
+
+
+@grouped
+def parity(
+    *,
+    onnx: Annotated[Path, typer.Argument(metavar="A.onnx", help="The file to judge.")],
+    choice: ModelChoice,
+    other: Annotated[
+        Path | None, typer.Argument(metavar="[B.onnx]", help="The file to compare it with.")
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            "--reference", metavar="MODEL", help="The model to compare it with, as for export."
+        ),
+    ] = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--input",
+            metavar="FILE",
+            help="Real data instead of random: an .npy file or an image; once per input.",
+        ),
+    ] = None,
+    max_rel: Annotated[
+        float | None,
+        typer.Option(
+            "--max-rel", min=0, help="Largest error over |value| + its root mean square. [1e-3]"
+        ),
+    ] = None,
+    min_sqnr: Annotated[
+        float | None, typer.Option("--min-sqnr", metavar="DB", help="Smallest SQNR in dB. [80]")
+    ] = None,
+    screen: Screen,
+) -> None:
+    """Compare an ONNX file with another one, or with a model, output by output.
+
+    Ends with 0 if they agree. If not, ends with 1 and names the first module that differs.
+    """
+    if (other is None) == (reference is None):
+        raise InputError(
+            "Give one thing to compare with: a second ONNX file, or --reference MODEL."
+        )
+    if other is not None and choice != ModelChoice(seed=choice.seed):
+        raise InputError("Options of a model are given without --reference MODEL.")
+    with screen.working() as stage:
+        tolerance = _tolerance(max_rel, min_sqnr)
+        if other is not None:
+            report = _with_file(onnx, other, data or [], choice.seed, tolerance, stage)
+        else:
+            assert reference is not None
+            report = _with_model(onnx, reference, choice, data or [], tolerance, stage)
+    screen.show(report, lambda console: print_parity(console, report))
+    if not report.passed:
+        raise typer.Exit(CheckError.exit_code)
+
+
+def _with_file(
+    onnx: Path,
+    other: Path,
+    data: list[Path],
+    seed: int,
+    tolerance: Tolerance,
+    stage: Callable[[str], None],
+) -> ParityReport:
+    from edgeattn.parity import compare_files
+
+    stage("parity")
+    inputs = _read(data, onnx)
+    return compare_files(onnx, other, inputs=inputs, seed=seed, tolerance=tolerance)
+
+
+def _with_model(
+    onnx: Path,
+    reference: str,
+    choice: ModelChoice,
+    data: list[Path],
+    tolerance: Tolerance,
+    stage: Callable[[str], None],
+) -> ParityReport:
+    from edgeattn.models.build import build
+    from edgeattn.parity import check_file
+    from edgeattn.parity.runtime import Session
+
+    stage("reading the file")
+    # The file knows the shapes; asking for them again would only be a way to get them wrong.
+    shapes = tuple(closed(value.shape) for value in Session(onnx).inputs)
+    arrays = _read(data, onnx)
+    request = choice.request(reference)
+    stage("build")
+    built = build(request if request.shapes else dataclasses.replace(request, shapes=shapes))
+    inputs = built.inputs
+    if arrays is not None:
+        import torch
+
+        inputs = tuple(torch.from_numpy(array) for array in arrays)
+    stage("parity")
+    return check_file(onnx, built.module, inputs, tolerance=tolerance)
+
+
+def _read(data: list[Path], onnx: Path) -> list[Array] | None:
+    """Reads the files given with --input; None if there are none."""
+    if not data:
+        return None
+    from edgeattn.parity.runtime import Session
+
+    wanted = Session(onnx).inputs
+    if len(data) != len(wanted):
+        raise InputError(
+            f"{onnx} takes {len(wanted)} inputs, and {len(data)} files are given.",
+            mend="Give --input once for each.",
+        )
+    return [read_input(path, value.shape) for path, value in zip(data, wanted, strict=True)]
+
+
+def _tolerance(max_rel: float | None, min_sqnr: float | None) -> Tolerance:
+    from edgeattn.parity import tolerance_of
+
+    tolerance = tolerance_of("fp32")
+    return dataclasses.replace(
+        tolerance,
+        max_rel=tolerance.max_rel if max_rel is None else max_rel,
+        min_sqnr_db=tolerance.min_sqnr_db if min_sqnr is None else min_sqnr,
+    )

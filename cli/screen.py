@@ -1,0 +1,135 @@
+"""What the user sees: stages on stderr while work goes on, one result on stdout."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# Wide enough for a table of sites where no terminal says how wide it is: a file, a pipe.
+_WIDTH_OF_A_FILE: Final = 160
+
+BROKEN_PIPE: Final = 141  # 128 + SIGPIPE, as shells count
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Screen:
+    """How much a command says, and in which form: the options that every command has."""
+
+    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Stages, warnings, and tracebacks of faults.")
+    ] = False
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no report.")] = False
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[Callable[[str], None]]:
+        """Wraps a command's work: libraries are kept quiet, and stdout is kept for the result.
+
+        Yields:
+            A function that says which stage begins.
+        """
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_stdout_reserved())
+            if not self.verbose:
+                stack.enter_context(_libraries_quiet())
+            yield stack.enter_context(self._stages())
+
+    def show(self, document: Any, report: Callable[[Console], None]) -> None:
+        """Prints the result on stdout.
+
+        Args:
+            document: What `--json` prints: a pydantic model, or anything that JSON can say.
+            report: Prints the same for people.
+        """
+        if self.quiet and not self.json:
+            return
+        text = _to_json(document) + "\n" if self.json else _rendered(report)
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever read us has seen enough, as in `edgeattn list models | head`.
+            raise typer.Exit(BROKEN_PIPE) from None
+
+    @contextlib.contextmanager
+    def _stages(self) -> Iterator[Callable[[str], None]]:
+        if self.quiet or not (self.verbose or sys.stderr.isatty()):
+            yield _say_nothing
+        elif self.verbose:
+            # Plain lines: warnings and logs would tear a moving one apart.
+            yield lambda name: print(f"edgeattn: {name}", file=sys.stderr, flush=True)
+        else:
+            from rich.console import Console
+
+            with Console(stderr=True).status("starting") as status:
+                yield status.update
+
+
+def _say_nothing(name: str) -> None:
+    """Takes the place of a progress display."""
+
+
+def _rendered(report: Callable[[Console], None]) -> str:
+    from rich.console import Console
+
+    # Paths and shapes hold brackets, which are not markup.
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH_OF_A_FILE
+    console = Console(file=sys.stdout, markup=False, highlight=False, width=width)
+    with console.capture() as captured:
+        report(console)
+    return captured.get()
+
+
+def _to_json(document: Any) -> str:
+    to_json = getattr(document, "model_dump_json", None)  # pydantic, without importing it
+    if to_json is not None:
+        text: str = to_json(indent=2)
+        return text
+    # JSON has no NaN and no infinity: allow_nan=False makes writing one a fault that is seen.
+    return json.dumps(document, indent=2, allow_nan=False)
+
+
+@contextlib.contextmanager
+def _libraries_quiet() -> Iterator[None]:
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+@contextlib.contextmanager
+def _stdout_reserved() -> Iterator[None]:
+    """Sends to stderr whatever libraries print, in Python, in C, or in child processes."""
+    sys.stdout.flush()
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        if _is_descriptor(sys.__stdout__, 1):
+            saved = os.dup(1)
+            stack.callback(os.close, saved)
+            stack.callback(os.dup2, saved, 1)
+            os.dup2(2, 1)
+        yield
+
+
+def _is_descriptor(stream: Any, number: int) -> bool:
+    """Whether a stream writes to this file descriptor; a closed one, or a test's, does not."""
+    try:
+        return bool(stream.fileno() == number)
+    except (AttributeError, OSError, ValueError):
+        return False

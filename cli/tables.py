@@ -1,0 +1,63 @@
+"""How results look on a terminal: the tables that more than one command prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from edgeattn.parity import ParityReport
+
+
+def table(*headers: str) -> Table:
+    """A table without a frame, one space from what stands above it."""
+    from rich.table import Table
+
+    return Table(*headers, box=None, padding=(0, 2, 0, 0), header_style="bold")
+
+
+def columns(rows: Iterable[tuple[str, str]]) -> Table:
+    """Names on the left, facts on the right."""
+    from rich.table import Table
+
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for row in rows:
+        grid.add_row(*row)
+    return grid
+
+
+def size(count_bytes: int) -> str:
+    """A size in bytes as people read it: 97.5 MiB."""
+    for power, unit in ((3, "GiB"), (2, "MiB"), (1, "KiB")):
+        if count_bytes >= 1024**power:
+            return f"{count_bytes / 1024**power:.1f} {unit}"
+    return f"{count_bytes} bytes"
+
+
+def print_parity(console: Console, report: ParityReport) -> None:
+    """Prints how each output differs from its reference, at worst, and whether that passes."""
+    outputs = table("output", "max abs", "max rel", "SQNR dB", "cosine", "argmax", "")
+    for output in report.outputs:
+        outputs.add_row(
+            output.name,
+            f"{output.max_abs:.3g}",
+            f"{output.max_rel:.3g}",
+            "exact" if output.sqnr_db is None else f"{output.sqnr_db:.1f}",
+            f"{output.cosine:.9f}",
+            f"{output.argmax_agreement:.2%}",
+            "" if output.passed else "differs",
+            style=None if output.passed else "red",
+        )
+    console.print(outputs)
+    verdict = "passed" if report.passed else "failed"
+    console.print(
+        f"parity {verdict} ({report.precision}: relative error at most"
+        f" {report.max_rel_tolerance:g}, SQNR at least {report.min_sqnr_db:g} dB;"
+        f" at worst over {len(report.cases)} runs)",
+        style="green" if report.passed else "red",
+    )
+    if report.first_difference is not None:
+        console.print(f"the first that differs: {report.first_difference}")

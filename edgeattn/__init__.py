@@ -1,0 +1,69 @@
+"""edgeattn: what attention costs on edge devices, and how to make it cost less.
+
+The public interface is imported when it is used, so that `import edgeattn` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from edgeattn.errors import CheckError, EdgeattnError, InputError, MissingError
+    from edgeattn.export import ExportOptions
+    from edgeattn.export import export as export_model
+    from edgeattn.manifest import Manifest
+    from edgeattn.models.source import AttentionRequest, ModelRequest
+    from edgeattn.parity import ParityReport, check_file, compare_files
+
+    __version__: str
+
+__all__ = [
+    "AttentionRequest",
+    "CheckError",
+    "EdgeattnError",
+    "ExportOptions",
+    "InputError",
+    "Manifest",
+    "MissingError",
+    "ModelRequest",
+    "ParityReport",
+    "__version__",
+    "check_file",
+    "compare_files",
+    "export_model",
+]
+
+# `edgeattn.export` and `edgeattn.parity` are modules: a function of the same name would be
+# replaced by its module on the first import of that module, hence `export_model`.
+_HOMES: Final = {
+    "AttentionRequest": ("edgeattn.models.source", "AttentionRequest"),
+    "CheckError": ("edgeattn.errors", "CheckError"),
+    "EdgeattnError": ("edgeattn.errors", "EdgeattnError"),
+    "ExportOptions": ("edgeattn.export", "ExportOptions"),
+    "InputError": ("edgeattn.errors", "InputError"),
+    "Manifest": ("edgeattn.manifest", "Manifest"),
+    "MissingError": ("edgeattn.errors", "MissingError"),
+    "ModelRequest": ("edgeattn.models.source", "ModelRequest"),
+    "ParityReport": ("edgeattn.parity", "ParityReport"),
+    "check_file": ("edgeattn.parity", "check_file"),
+    "compare_files": ("edgeattn.parity", "compare_files"),
+    "export_model": ("edgeattn.export", "export"),
+}
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("edgeattn")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'edgeattn' has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    value: object = getattr(import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,1 @@
+"""The attention modules, one to a file, and the registry that names them."""

@@ -1,0 +1,205 @@
+"""The attention modules by name: what they are, what they take, and how one is built for a site.
+
+The mapping is explicit, and a module is imported when it is asked for: this file imports no torch.
+A constructor says by its signature what can be set. Its keyword-only parameters are the options
+of the user; the others are facts of the site (channels, height, stage, ...), filled in here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import typing
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+import pydantic
+
+from edgeattn.attention import timm_layers
+from edgeattn.attention.ours import OURS
+from edgeattn.attention.specs import (
+    AttentionSpec,
+    Option,
+    Parameter,
+    SiteShape,
+    argument_help,
+    replaced_convolution,
+    type_in_words,
+)
+from edgeattn.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = [
+    "ATTENTIONS",
+    "AttentionSpec",
+    "Option",
+    "SiteShape",
+    "build",
+    "check_options",
+    "find",
+    "names",
+    "options_of",
+]
+
+
+ATTENTIONS: Final[Mapping[str, AttentionSpec]] = MappingProxyType({s.name: s for s in OURS})
+"""The modules of this package, in the order of the list."""
+
+
+def names() -> list[str]:
+    """Every name that can be asked for: ours, then those of the installed timm."""
+    return [*ATTENTIONS, *timm_layers.available()]
+
+
+def find(name: str) -> AttentionSpec:
+    """The module of this name.
+
+    Raises:
+        InputError: There is none; the message has the nearest names.
+    """
+    known = {**ATTENTIONS, **timm_layers.TIMM}
+    if name in known:
+        return known[name]
+    raise InputError(
+        f"There is no attention module named {name!r}.",
+        mend=_nearest(name, known) + "`edgeattn list attentions` shows them all.",
+    )
+
+
+def options_of(spec: AttentionSpec) -> list[Option]:
+    """What can be set on a module, in the order of its constructor."""
+    described = argument_help(_constructor(spec).__doc__)
+    return [
+        Option(
+            name=name,
+            type=type_in_words(parameter.annotation),
+            default=parameter.default,
+            help=described.get(name, ""),
+        )
+        for name, parameter in _parameters(spec).items()
+    ]
+
+
+def check_options(spec: AttentionSpec, options: Mapping[str, str]) -> dict[str, object]:
+    """The options in the types of the constructor's annotations.
+
+    Raises:
+        InputError: The module has no such option, or the option is of another type.
+    """
+    parameters = _parameters(spec)
+    checked: dict[str, object] = {}
+    for name, value in options.items():
+        if name not in parameters:
+            raise InputError(
+                f"The attention {spec.name} has no option {name!r}.",
+                mend=_nearest(name, parameters) + _options_in_words(parameters),
+            )
+        annotation = parameters[name].annotation
+        try:
+            checked[name] = pydantic.TypeAdapter(annotation).validate_python(value)
+        except pydantic.ValidationError:
+            raise InputError(
+                f"The option {name} of {spec.name} takes {type_in_words(annotation)}, "
+                f"not {value!r}."
+            ) from None
+    return checked
+
+
+def build(spec: AttentionSpec, site: SiteShape, options: Mapping[str, object]) -> nn.Module:
+    """Builds the module for a site, with the options as `check_options` gives them.
+
+    Returns:
+        The module, whose `note: str` says what it chose by itself.
+
+    Raises:
+        InputError: The module cannot sit there, or an option's value is refused, with the reason.
+    """
+    where = f"{spec.name} cannot sit on a {site.channels}x{site.height}x{site.width} feature map"
+    positions = site.height * site.width
+    if positions < spec.min_positions:
+        raise InputError(
+            f"{where}: its formula needs at least {spec.min_positions} positions, "
+            f"and there is {positions}.",
+            mend="Use a larger --shape, or put it elsewhere with --at.",
+        )
+    try:
+        if spec.target.startswith("timm:"):
+            return timm_layers.build(spec, site, options)
+        constructor = _constructor(spec)
+        facts = _facts(spec, site)
+        wanted = {name: facts[name] for name in _site_parameters(constructor)}
+        module: nn.Module = constructor(**wanted, **options)
+    except ValueError as error:
+        raise InputError(f"{where}: {error}.") from error
+    return module
+
+
+def _facts(spec: AttentionSpec, site: SiteShape) -> dict[str, object]:
+    """What the site tells a constructor, by parameter.
+
+    Raises:
+        ValueError: The module replaces a convolution, and there is none of its kind.
+    """
+    facts: dict[str, object] = {
+        "channels": site.channels,
+        "height": site.height,
+        "width": site.width,
+        "family": site.family,
+        "stage": site.stage,
+        "stages": site.stages,
+        "blocks": site.blocks,
+    }
+    if spec.replaces_conv:
+        facts.update(replaced_convolution(site))
+    return facts
+
+
+def _constructor(spec: AttentionSpec) -> Any:
+    """The class (or for timm's the class or partial) that the specification points at."""
+    module, _, name = spec.target.partition(":")
+    if module == "timm":
+        return timm_layers.layer(spec)
+    return getattr(importlib.import_module(module), name)
+
+
+def _parameters(spec: AttentionSpec) -> dict[str, Parameter]:
+    """What the user can set, from the constructor's explicit signature."""
+    if spec.target.startswith("timm:"):
+        return timm_layers.parameters(spec)
+    constructor = _constructor(spec)
+    annotations = typing.get_type_hints(constructor.__init__)
+    return {
+        name: Parameter(annotations[name], parameter.default)
+        for name, parameter in inspect.signature(constructor).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+
+
+def _site_parameters(constructor: Any) -> list[str]:
+    """What the site has to fill in: the parameters that are not keyword-only."""
+    return [
+        name
+        for name, parameter in inspect.signature(constructor).parameters.items()
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY
+    ]
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    """A sentence with the names that look like this one, or nothing."""
+    near = difflib.get_close_matches(name.lower(), list(known), n=3, cutoff=0.5)
+    return f"Did you mean {' or '.join(near)}? " if near else ""
+
+
+def _options_in_words(parameters: Mapping[str, Parameter]) -> str:
+    """A sentence with every option, its default and its type."""
+    if not parameters:
+        return "It has no options."
+    listed = (
+        f"{name}={parameter.default} ({type_in_words(parameter.annotation)})"
+        for name, parameter in parameters.items()
+    )
+    return f"Its options: {', '.join(listed)}."

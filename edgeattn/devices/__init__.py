@@ -1,0 +1,1 @@
+"""Devices: what a device profile may say, and the calibration that writes one."""

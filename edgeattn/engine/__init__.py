@@ -1,0 +1,1 @@
+"""Engines: building them, reading their layer information, running them."""

@@ -1,0 +1,1 @@
+"""What every ONNX stage needs: module tags, opsets, shapes, costs."""

@@ -1,0 +1,81 @@
+"""Operators that ONNX itself defines by a function body: the body takes the node's place.
+
+Used for the rarer ones; those that attention and its backbones use have an adapter of their own,
+which needs no shape arithmetic.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import onnx
+import onnx_ir as ir
+from onnx import defs
+
+from edgeattn.legalise.edit import Edit
+
+
+def _body(node: ir.Node, opset: int) -> onnx.FunctionProto | None:
+    # onnx's stub omits what its C++ schema has.
+    schema: Any = defs.get_schema(node.op_type, opset, "")
+    if schema.has_function:
+        return cast("onnx.FunctionProto", schema.function_body)
+    if not schema.has_context_dependent_function:
+        return None
+    types = [b"" if v is None else ir.to_proto(v).type.SerializeToString() for v in node.inputs]
+    proto = ir.to_proto(node)
+    found = schema.get_context_dependent_function(proto.SerializeToString(), types)
+    body = onnx.FunctionProto()
+    body.ParseFromString(found)
+    return body
+
+
+def _attributes(
+    call: ir.Node, inner: onnx.NodeProto, defaults: dict[str, onnx.AttributeProto]
+) -> dict[str, ir.Attr]:
+    """Gives a body node's attributes, those that refer to the call's resolved."""
+    out = {}
+    for proto in inner.attribute:
+        wanted = proto.ref_attr_name
+        if not wanted:
+            found = ir.serde.deserialize_attribute(proto)
+        elif wanted in call.attributes:
+            found = call.attributes[wanted]
+        elif wanted in defaults:
+            found = ir.serde.deserialize_attribute(defaults[wanted])
+        else:
+            continue
+        out[proto.name] = ir.Attr(proto.name, found.type, found.value)
+    return out
+
+
+def expand(node: ir.Node, edit: Edit, opset: int) -> str | None:
+    """Puts the function body of the node's schema at `opset` in its place. Real-number-exact.
+
+    Requires that ONNX gives a body for these types, without a loop.
+    """
+    body = _body(node, opset)
+    if body is None or not body.node:
+        return "ONNX gives no function body for its types"
+    if any(a.HasField("g") or a.graphs for n in body.node for a in n.attribute):
+        return "its function body has a loop or a branch"
+    defaults = {a.name: a for a in body.attribute_proto}
+    for name, attribute in defs.get_schema(node.op_type, opset, "").attributes.items():
+        if attribute.default_value.name:
+            defaults.setdefault(name, attribute.default_value)
+    values: dict[str, ir.Value | None] = {"": None}
+    for index, name in enumerate(body.input):
+        values[name] = node.inputs[index] if index < len(node.inputs) else None
+    for inner in body.node:
+        made = edit.nodes(
+            inner.op_type,
+            [values[name] for name in inner.input],
+            _attributes(node, inner, defaults),
+            count=len(inner.output),
+        )
+        values.update(zip(inner.output, made, strict=True))
+    # A body leaves out what the call leaves out: the cache of an attention without one.
+    ends = [values.get(name) for name in body.output]
+    edit.written_at = next(o.version for o in body.opset_import if o.domain in ("", "ai.onnx"))
+    edit.replace(*ends[: len(node.outputs)])
+    return None

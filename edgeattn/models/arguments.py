@@ -1,0 +1,30 @@
+"""Arguments written as `k=v` on the command line, as Python values."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from typing import Any, Final
+
+_WORDS: Final[Mapping[str, bool | None]] = {"true": True, "false": False, "none": None}
+
+
+def literal(text: str) -> Any:
+    """A Python literal where the text is one (`3`, `0.5`, `(1, 2)`, `true`), else the text."""
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+
+
+def literals(texts: Mapping[str, str]) -> dict[str, Any]:
+    """Every value as `literal` reads it."""
+    return {name: literal(text) for name, text in texts.items()}
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an exception says, with its type."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,0 +1,202 @@
+"""A model's blocks, found in its trace: the units that a residual or dense network repeats.
+
+A block is the innermost module that is not a mere container, returns a feature map, and holds at
+least two convolutions over positions. A module inside a residual block is part of it, unless it is
+residual itself (a GhostNet bottleneck is one block, not its two ghost modules). The root is a
+block only if nothing inside it is.
+
+Within a block, the main branch is the way back from the block's output along the inputs with the
+most convolutions behind them. Hence neither a shortcut nor the gate of a squeeze can be taken for
+it: the one has fewer convolutions, the other's do not work on positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from edgeattn.models.flow import ADDITIONS, CONCATENATIONS, CONVOLUTIONS
+from edgeattn.models.probe import Call, Operation, Trace
+
+CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """One block.
+
+    Attributes:
+        call: The call of its module.
+        main: The operations of its main branch, in order, up to its output.
+        residual: Where in `main` the shortcut is added; None if there is no shortcut.
+        concatenation: Where in `main` branches that all convolve are last put side by side (an
+            Inception block, a ghost module); None if nowhere.
+        stride: Positions of the input per position of its output, along one side.
+        stage: The number, from 1, of the run of blocks of equal stride that it is in.
+    """
+
+    call: Call
+    main: tuple[Operation, ...]
+    residual: int | None
+    concatenation: int | None
+    stride: float
+    stage: int
+
+    def convolutions(self, trace: Trace) -> list[int]:
+        """Where in `main` the convolutions over positions are."""
+        return [at for at, operation in enumerate(self.main) if _convolves(trace, operation)]
+
+    def depthwise(self, trace: Trace) -> list[Operation]:
+        """Its depthwise convolutions, in order, on any branch."""
+        operations = trace.operations[self.call.first : self.call.last]
+        return [operation for operation in operations if is_depthwise(trace, operation)]
+
+
+def find_blocks(trace: Trace) -> tuple[Block, ...]:
+    """The blocks of the model, in the order in which they are called."""
+    groups = [
+        [call for call in trace.calls if call.path and not isinstance(call.module, CONTAINERS)],
+        [call for call in trace.calls if call.path],
+        [trace.root],
+    ]
+    for group in groups:
+        found = _innermost(trace, [call for call in group if _is_candidate(trace, call)])
+        if found:
+            return _staged(trace, found)
+    return ()
+
+
+def stages_of(blocks: Sequence[Block]) -> int:
+    """How many stages the blocks form."""
+    return blocks[-1].stage if blocks else 0
+
+
+def is_depthwise(trace: Trace, operation: Operation) -> bool:
+    """Whether an operation is a depthwise convolution, made by a module of its own."""
+    if operation.name != "conv2d":
+        return False
+    module = trace.module(operation.path)
+    return isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
+
+
+def _convolves(trace: Trace, operation: Operation) -> bool:
+    return operation.name in CONVOLUTIONS and trace.values[operation.outputs[0]].is_grid
+
+
+def _is_candidate(trace: Trace, call: Call) -> bool:
+    if trace.map_of(call) is None or not call.inputs:
+        return False
+    operations = trace.operations[call.first : call.last]
+    return sum(_convolves(trace, operation) for operation in operations) >= 2
+
+
+def _innermost(trace: Trace, candidates: list[Call]) -> list[Call]:
+    residual = {id(call) for call in candidates if _main_branch(trace, call).residual is not None}
+
+    def inside(inner: Call, outer: Call) -> bool:
+        return inner is not outer and inner.path.startswith(outer.path + "." if outer.path else "")
+
+    kept = [
+        call
+        for call in candidates
+        if id(call) in residual
+        or not any(id(outer) in residual and inside(call, outer) for outer in candidates)
+    ]
+    found: dict[str, Call] = {}
+    for call in kept:
+        if not any(inside(other, call) for other in kept):
+            found.setdefault(call.path, call)  # called again, it is still one block
+    return sorted(found.values(), key=lambda call: call.first)
+
+
+def _staged(trace: Trace, calls: list[Call]) -> tuple[Block, ...]:
+    blocks: list[Block] = []
+    for call in calls:
+        stride = trace.values[call.outputs[0]].stride
+        stage = 1 if not blocks else blocks[-1].stage + (stride != blocks[-1].stride)
+        branch = _main_branch(trace, call)
+        blocks.append(
+            Block(
+                call=call,
+                main=branch.operations,
+                residual=branch.residual,
+                concatenation=branch.concatenation,
+                stride=stride,
+                stage=stage,
+            )
+        )
+    return tuple(blocks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Branch:
+    operations: tuple[Operation, ...]
+    residual: int | None
+    concatenation: int | None
+
+
+def _main_branch(trace: Trace, call: Call) -> _Branch:
+    """The way back from a call's output, along the inputs with the most convolutions behind."""
+    most, fewest = _convolutions_behind(trace, call)
+    sources, value = set(call.inputs), call.outputs[0]
+    back: list[Operation] = []
+    chosen: list[int] = []
+    while value not in sources and value in trace.producers:
+        operation = trace.operations[trace.producers[value]]
+        back.append(operation)
+        inputs = [number for number in operation.inputs if number in most]
+        if not inputs:
+            break
+        shape = trace.values[value].shape
+        # Of two that are equal (a map and its gate), the map is the main one.
+        value = max(inputs, key=lambda n: (most[n], trace.values[n].shape == shape))
+        chosen.append(value)
+    main, path = tuple(reversed(back)), {op.outputs[0] for op in back}
+    residual = concatenation = None
+    for at, (operation, main_input) in enumerate(zip(back, chosen, strict=False)):
+        others = [n for n in operation.inputs if n in most and n != main_input]
+        if not others:
+            continue
+        if operation.name in ADDITIONS and residual is None:
+            # One convolution at most; or more, on a branch of its own (a GhostNet's shortcut).
+            if any(
+                fewest[n] < most[main_input]
+                and (fewest[n] <= 1 or not _ancestry(trace, n, sources) & path)
+                for n in others
+            ):
+                residual = len(main) - 1 - at
+        elif operation.name in CONCATENATIONS and all(fewest[n] > 0 for n in others):
+            last = len(main) - 1 - at
+            concatenation = last if concatenation is None else concatenation
+    return _Branch(operations=main, residual=residual, concatenation=concatenation)
+
+
+def _ancestry(trace: Trace, value: int, sources: set[int]) -> set[int]:
+    """`value` and what it was made from, up to the sources."""
+    found: set[int] = set()
+    waiting = [value]
+    while waiting:
+        number = waiting.pop()
+        if number in found or number in sources:
+            continue
+        found.add(number)
+        if number in trace.producers:
+            waiting.extend(trace.operations[trace.producers[number]].inputs)
+    return found
+
+
+def _convolutions_behind(trace: Trace, call: Call) -> tuple[dict[int, int], dict[int, int]]:
+    """Per value made from the call's inputs: the most and fewest convolutions on the way."""
+    most = dict.fromkeys(call.inputs, 0)
+    fewest = dict.fromkeys(call.inputs, 0)
+    for operation in trace.operations[call.first : call.last]:
+        inputs = [number for number in operation.inputs if number in most]
+        if not inputs:
+            continue
+        own = int(_convolves(trace, operation))
+        for output in operation.outputs:
+            most[output] = own + max(most[number] for number in inputs)
+            fewest[output] = own + min(fewest[number] for number in inputs)
+    return most, fewest

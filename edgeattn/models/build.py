@@ -1,0 +1,141 @@
+"""From a request to a model that is ready: built, attended, loaded, and run once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import nn
+
+from edgeattn.attention import registry
+from edgeattn.errors import InputError
+from edgeattn.models import weights
+from edgeattn.models.arguments import first_line
+from edgeattn.models.inject import PlacedSite, Wanted, check_shapes, inject
+from edgeattn.models.probe import probe
+from edgeattn.models.seeding import seeded
+from edgeattn.models.source import AttentionRequest, Created, ModelRequest, create
+
+__all__ = ["AttentionRequest", "BuiltModel", "ModelRequest", "PlacedSite", "build"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltModel:
+    """A model that is ready to be exported.
+
+    Attributes:
+        module: The model, in eval mode and without gradients.
+        program: The exported program, of a .pt2 file only.
+        inputs: Example inputs of the shapes asked for.
+        source: Where it is from, canonically ("timm:resnet50").
+        sites: Which attention was put where.
+        params: How many parameters it has, attention included.
+        notes: What a user should know of how it was built.
+    """
+
+    module: nn.Module
+    program: torch.export.ExportedProgram | None
+    inputs: tuple[torch.Tensor, ...]
+    source: str
+    sites: tuple[PlacedSite, ...]
+    params: int
+    notes: tuple[str, ...]
+
+
+def build(request: ModelRequest) -> BuiltModel:
+    """Builds the model that is asked for.
+
+    Its initial weights, those of the attention and the example inputs each depend on the seed
+    alone, and the caller's random numbers are left as they were.
+
+    Raises:
+        InputError: What was asked for cannot be built, does not fit together or does not run.
+        MissingError: Something needed is not on this machine.
+    """
+    wanted = _wanted(request)
+    with seeded(request.seed):
+        created = create(request)
+    module = created.module
+    inputs = _inputs(created, request)
+    sites: tuple[PlacedSite, ...] = ()
+    notes: tuple[str, ...] = ()
+    if created.program is not None:
+        if request.weights is not None:
+            raise InputError(
+                f"--weights cannot be applied to {request.source}: it holds its own weights"
+            )
+        _run(module, inputs)
+    else:
+        before = set(module.state_dict())
+        trace = probe(module, inputs)
+        if wanted:
+            with seeded(request.seed):
+                sites = inject(module, trace, wanted)
+        if request.weights is not None:
+            after = set(module.state_dict())
+            inside = tuple(f"{site.path}." for site in sites)
+            notes = weights.load(
+                module,
+                request.weights,
+                attention=[key for key in after if inside and key.startswith(inside)],
+                replaced=[key for key in before if key not in after or key.startswith(inside)]
+                if inside
+                else (),
+            )
+        if wanted:
+            check_shapes(probe(module, inputs), sites)
+        module.eval()
+    module.requires_grad_(requires_grad=False)
+    return BuiltModel(
+        module=module,
+        program=created.program,
+        inputs=inputs,
+        source=created.source,
+        sites=sites,
+        params=sum(parameter.numel() for parameter in module.parameters()),
+        notes=notes,
+    )
+
+
+def _wanted(request: ModelRequest) -> list[Wanted]:
+    """The attentions of a request, their names and options checked before anything is built."""
+    found = []
+    for one in request.attentions:
+        if one.name == "none":
+            if one.options or one.at is not None:
+                raise InputError("the attention 'none' takes neither options nor a place")
+            continue
+        spec = registry.find(one.name)
+        options = registry.check_options(spec, one.options)
+        found.append(Wanted(spec=spec, at=one.at, build=partial(registry.build, options=options)))
+    return found
+
+
+def _inputs(created: Created, request: ModelRequest) -> tuple[torch.Tensor, ...]:
+    shapes: Sequence[tuple[int, ...]] = request.shapes or created.shapes
+    for shape in shapes:
+        if not shape or min(shape) < 1:
+            raise InputError(f"the shape {'x'.join(map(str, shape))} has a size below 1")
+    like = next(created.module.parameters(), torch.empty(0))
+    dtype = like.dtype if like.is_floating_point() else torch.float32
+    generator = torch.Generator().manual_seed(request.seed)
+    return tuple(torch.randn(shape, generator=generator).to(dtype) for shape in shapes)
+
+
+def _run(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+    """Runs an exported program once.
+
+    Raises:
+        InputError: It does not take these inputs.
+    """
+    try:
+        with torch.no_grad():
+            module(*inputs)
+    except Exception as error:
+        shapes = ", ".join("x".join(map(str, tensor.shape)) for tensor in inputs)
+        raise InputError(
+            f"the exported program fails on an input of {shapes}: {first_line(error)}",
+            mend="Give the shape that it was exported with; only its dynamic sizes can differ.",
+        ) from error

@@ -1,0 +1,217 @@
+"""Puts attention modules into a model, without changing a name that the model already has.
+
+An attention is registered under the name `attention` on the module around its site, and called
+from a forward hook on the module that it attends. So the keys of the backbone's state dict stay
+as they are, and torch.export still names the attention's operations by its own path
+(`layer1.0.attention`). An attention that replaces a convolution takes that convolution's place,
+and its own norm and activation stand in for the norm that followed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from edgeattn.attention.registry import AttentionSpec, SiteShape
+from edgeattn.errors import InputError
+from edgeattn.models.blocks import CONTAINERS
+from edgeattn.models.placement import family_of, place
+from edgeattn.models.probe import Trace
+from edgeattn.models.sites import Site, Survey
+
+Build = Callable[[AttentionSpec, SiteShape], nn.Module]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedSite:
+    """One attention module in its place.
+
+    Attributes:
+        path: Its own path ("layer1.0.attention").
+        attention: Its name ("se").
+        target: The path of the module that it attends; "" is the root.
+        shape: (C, H, W) of the map that it attends.
+        params: How many parameters it has.
+        note: What its constructor chose by itself; empty if nothing.
+    """
+
+    path: str
+    attention: str
+    target: str
+    shape: tuple[int, int, int]
+    params: int
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """One attention that is asked for.
+
+    Attributes:
+        spec: Which.
+        at: Where; None is its published position.
+        build: Makes the module for a site.
+    """
+
+    spec: AttentionSpec
+    at: str | None
+    build: Build
+
+
+class AttendOutput:
+    """A forward hook that sends a module's output through an attention.
+
+    It holds the owner and a name rather than the attention itself, so that a deep copy of the
+    model calls the copy's attention.
+    """
+
+    def __init__(self, owner: nn.Module, name: str) -> None:
+        self.owner = owner
+        self.name = name
+
+    def __call__(self, module: nn.Module, args: Any, output: Tensor) -> Tensor:
+        """The attended output, in place of `output: f32[N, C, H, W]`."""
+        del module, args
+        attended: Tensor = getattr(self.owner, self.name)(output)
+        return attended
+
+
+class AttendInput:
+    """A forward pre-hook that sends a module's first input through an attention."""
+
+    def __init__(self, owner: nn.Module, name: str) -> None:
+        self.owner = owner
+        self.name = name
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments with the first attended."""
+        del module
+        return (getattr(self.owner, self.name)(args[0]), *args[1:])
+
+
+def inject(module: nn.Module, trace: Trace, wanted: Sequence[Wanted]) -> tuple[PlacedSite, ...]:
+    """Puts attentions into a model.
+
+    All sites are found in the model as it came, so that one attention does not move another's.
+
+    Args:
+        module: The model; it is changed.
+        trace: A probe of it.
+        wanted: What to put in.
+
+    Returns:
+        Where each went, in the order of `wanted` and, within one, of the forward pass.
+
+    Raises:
+        InputError: The model has no such place, or an attention cannot sit there.
+    """
+    survey = Survey.of(trace)
+    family = family_of(survey)
+    planned = [
+        (one, site)
+        for one in wanted
+        for site in place(survey, one.spec.name, one.at, replaces_conv=one.spec.replaces_conv)
+    ]
+    placed: dict[int, PlacedSite] = {}
+    # Convolutions are replaced first: then the hooks of others find the module that stays.
+    order = sorted(range(len(planned)), key=lambda at: planned[at][1].side != "replace")
+    for at in order:
+        one, site = planned[at]
+        placed[at] = _put(module, survey, family, one, site)
+    return tuple(placed[at] for at in range(len(planned)))
+
+
+def _put(
+    module: nn.Module, survey: Survey, family: str | None, one: Wanted, site: Site
+) -> PlacedSite:
+    C, H, W = site.shape
+    target = module.get_submodule(site.path)
+    shape = SiteShape(
+        channels=C,
+        height=H,
+        width=W,
+        family=family,
+        stage=site.stage,
+        stages=survey.stages or None,
+        blocks=len(survey.blocks) or None,
+        conv=target if isinstance(target, nn.Conv2d) and site.side == "replace" else None,
+    )
+    try:
+        attention = one.build(one.spec, shape)
+    except InputError as error:
+        where = site.path or "the model's input"
+        raise InputError(f"at {where}: {error.fact}", mend=error.mend) from error
+    # The parameters that the site itself has, or else the model's, say where and in what precision.
+    like = next(target.parameters(), next(module.parameters(), None))
+    if like is not None and like.is_floating_point():
+        attention.to(device=like.device, dtype=like.dtype)
+    if site.side == "replace":
+        path = site.path
+        _replace(module, survey, site, attention)
+    else:
+        path = _hook(module, site, attention)
+    return PlacedSite(
+        path=path,
+        attention=one.spec.name,
+        target=site.path,
+        shape=site.shape,
+        params=sum(parameter.numel() for parameter in attention.parameters()),
+        note=str(getattr(attention, "note", "")),
+    )
+
+
+def _hook(module: nn.Module, site: Site, attention: nn.Module) -> str:
+    host = module.get_submodule(site.host)
+    if isinstance(host, CONTAINERS):
+        # A child more would change what a container computes.
+        raise InputError(
+            f"attention cannot be registered on the container {site.host or 'at the root'}",
+            mend="Name a module inside of it.",
+        )
+    name, count = "attention", 1
+    while hasattr(host, name):
+        count += 1
+        name = f"attention{count}"
+    host.add_module(name, attention)
+    target = module.get_submodule(site.path)
+    if site.side == "input":
+        target.register_forward_pre_hook(AttendInput(host, name))
+    else:
+        target.register_forward_hook(AttendOutput(host, name))
+    return f"{site.host}.{name}" if site.host else name
+
+
+def _replace(module: nn.Module, survey: Survey, site: Site, attention: nn.Module) -> None:
+    if not isinstance(module.get_submodule(site.path), nn.Conv2d):
+        raise InputError(f"{site.path} is replaced twice")
+    norm = survey.norm_after(site.path)
+    module.set_submodule(site.path, attention)
+    own_norm = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in attention.modules())  # noqa: SLF001 - torch has no public name for "any BatchNorm"
+    if norm is not None and own_norm:
+        # timm's norms carry their activation inside, and that one stays.
+        activation = getattr(module.get_submodule(norm), "act", None)
+        kept = activation if isinstance(activation, nn.Module) else nn.Identity()
+        module.set_submodule(norm, kept)
+
+
+def check_shapes(trace: Trace, placed: Sequence[PlacedSite]) -> None:
+    """Checks, in a probe of the finished model, that every attention kept its map's shape.
+
+    Raises:
+        InputError: One did not; or a model never calls it, and so it would not act.
+    """
+    calls = {call.path: call for call in trace.calls}
+    for site in placed:
+        call = calls.get(site.path)
+        if call is None:
+            raise InputError(f"{site.attention} at {site.path} is never called by the model")
+        values = [trace.values[number].shape[1:] for number in call.outputs]
+        if values != [site.shape]:
+            got = " and ".join("x".join(map(str, shape)) for shape in values) or "no tensor"
+            want = "x".join(map(str, site.shape))
+            raise InputError(
+                f"{site.attention} at {site.path} must keep its map's shape, {want}: it gives {got}"
+            )

@@ -1,0 +1,187 @@
+"""Where an attention module goes: as published, or where the user says.
+
+The published positions are rules over what a survey finds (blocks, stages, strides), so they hold
+for timm's, torchvision's and a user's own spelling of a family alike.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from edgeattn.errors import InputError
+from edgeattn.models.blocks import Block
+from edgeattn.models.flow import NORMS, is_activation
+from edgeattn.models.sites import Site, Survey, is_spatial_3x3, paths
+
+
+def family_of(survey: Survey) -> str | None:
+    """The family that a published position may depend on, told by structure alone.
+
+    Returns:
+        "resnet": four stages of residual blocks without depthwise convolutions.
+        "mobilenetv1": 13 blocks of a depthwise and a pointwise convolution, without shortcuts.
+        "mobilenetv2": 17 blocks around a depthwise 3x3 convolution, some with a shortcut.
+        None: another.
+    """
+    blocks, trace = survey.blocks, survey.trace
+    depthwise = [block.depthwise(trace) for block in blocks]
+    if survey.stages == 4 and not any(depthwise) and all(b.residual is not None for b in blocks):
+        return "resnet"
+    if not all(len(found) == 1 for found in depthwise):
+        return None
+    if len(blocks) == 13 and all(
+        block.residual is None
+        and len(at := block.convolutions(trace)) == 2
+        and block.main[at[0]] is found[0]
+        for block, found in zip(blocks, depthwise, strict=True)
+    ):
+        return "mobilenetv1"
+    if (
+        len(blocks) == 17
+        and any(block.residual is not None for block in blocks)
+        and all(is_spatial_3x3(trace.module(found[0].path)) for found in depthwise)
+    ):
+        return "mobilenetv2"
+    return None
+
+
+def place(survey: Survey, attention: str, at: str | None, *, replaces_conv: bool) -> list[Site]:
+    """The sites of one attention module.
+
+    Args:
+        survey: The model.
+        attention: The attention's name; its published position is taken where `at` is None.
+        at: A place by name (`PLACES`) or a glob of module paths.
+        replaces_conv: The attention stands in for a 3x3 convolution.
+
+    Raises:
+        InputError: There is no such place in this model, or it gives no feature map.
+    """
+    if at is None:
+        sites = PUBLISHED.get(attention, _sk if replaces_conv else _block_end)(survey)
+        where = f"the published position of {attention}"
+    elif at in PLACES:
+        sites, where = PLACES[at](survey), at
+    else:
+        sites, where = survey.matching(at), f"'{at}'"
+    if not sites:
+        raise InputError(f"this model has no place for {where}", mend=_mend(survey, at))
+    return [_replacing(survey, attention, site) for site in sites] if replaces_conv else sites
+
+
+def _mend(survey: Survey, at: str | None) -> str:
+    if at is not None and at not in PLACES:
+        near = difflib.get_close_matches(at, [*PLACES, *paths(survey.trace)], n=5, cutoff=0.4)
+        nearest = f"Nearest: {', '.join(near)}. " if near else ""
+        return f"{nearest}A place is one of {', '.join(PLACES)}, or a glob of module paths."
+    maps = [
+        call.path
+        for call in survey.trace.calls
+        if call.path and survey.trace.map_of(call) and not list(call.module.children())
+    ]
+    if not maps:
+        return "None of its modules returns an N,C,H,W feature map."
+    return f"Name the modules to attend by a glob of their paths, as in --at '{maps[-1]}'."
+
+
+def _replacing(survey: Survey, attention: str, site: Site) -> Site:
+    module = survey.trace.module(site.path)
+    if site.side != "output" or not is_spatial_3x3(module):
+        raise InputError(
+            f"{attention} replaces a 3x3 convolution, and "
+            f"{site.path or 'the root'} is a {type(module).__name__}",
+            mend="Name 3x3 convolutions by a glob, as in --at 'layer*.conv2'.",
+        )
+    return replace(site, side="replace")
+
+
+def _block_end(survey: Survey) -> list[Site]:
+    return survey.block_ends(survey.blocks)
+
+
+def _gc(survey: Survey) -> list[Site]:
+    """GCNet leaves the first stage of a ResNet out."""
+    if family_of(survey) != "resnet":
+        return _block_end(survey)
+    return survey.block_ends(block for block in survey.blocks if block.stage > 1)
+
+
+def _simam(survey: Survey) -> list[Site]:
+    """After a block's depthwise convolution, or else after its second."""
+    sites: list[Site] = []
+    for block in survey.blocks:
+        depthwise = survey.after_depthwise(block.depthwise(survey.trace))
+        sites += depthwise or survey.second_convolutions([block])
+    return sites
+
+
+def _bam(survey: Survey) -> list[Site]:
+    """Between the stages."""
+    return survey.stage_ends()[:-1]
+
+
+def _ulsam(survey: Survey) -> list[Site]:
+    """After layers 11 to 13 of MobileNetV1, layer 17 of MobileNetV2; the stem is layer 1."""
+    chosen: Mapping[str | None, tuple[Block, ...]] = {
+        "mobilenetv1": survey.blocks[9:12],
+        "mobilenetv2": survey.blocks[15:16],
+    }
+    family = family_of(survey)
+    return survey.block_outputs(chosen[family]) if family in chosen else _block_end(survey)
+
+
+def _nonlocal(survey: Survey) -> list[Site]:
+    """After every second block of the stages of stride 8 and 16."""
+    chosen: list[Block] = []
+    for stage in range(1, survey.stages + 1):
+        blocks = [block for block in survey.blocks if block.stage == stage]
+        if blocks[0].stride in {8, 16}:
+            chosen += blocks[1::2]
+    return survey.block_outputs(chosen)
+
+
+def _sk(survey: Survey) -> list[Site]:
+    """The 3x3 convolutions that a norm and an activation follow."""
+    sites: list[Site] = []
+    for block in survey.blocks:
+        for conv, norm, activation in zip(block.main, block.main[1:], block.main[2:], strict=False):
+            if (
+                conv.name == "conv2d"
+                and is_spatial_3x3(survey.trace.module(conv.path))
+                and norm.name in NORMS
+                and is_activation(activation.name)
+            ):
+                sites += survey.operation_outputs([conv])
+    return sites
+
+
+PLACES: Final[Mapping[str, Callable[[Survey], list[Site]]]] = {
+    "block-end": _block_end,
+    "after-dw": lambda survey: survey.after_depthwise(survey.trace.operations),
+    "conv2": lambda survey: survey.second_convolutions(survey.blocks),
+    "stage-end": lambda survey: survey.stage_ends(),
+    "input": lambda survey: survey.input(),
+    "last": lambda survey: survey.last(),
+}
+
+PUBLISHED: Final[Mapping[str, Callable[[Survey], list[Site]]]] = {
+    "se": _block_end,
+    "se-ghost": _block_end,
+    "cam": _block_end,
+    "sam": _block_end,
+    "cbam": _block_end,
+    "bam": _bam,
+    "eca": _block_end,
+    "simam": _simam,
+    "sa": _block_end,
+    "ulsam": _ulsam,
+    "sge": _block_end,
+    "gc": _gc,
+    "nonlocal": _nonlocal,
+    "da": PLACES["last"],
+    "sk": _sk,
+    "stn": PLACES["input"],
+}

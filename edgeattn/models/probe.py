@@ -1,0 +1,276 @@
+"""One forward pass, observed: which modules were called, on what, and how values flow.
+
+Nothing here knows an architecture. Hooks see the module calls, and a torch function mode sees the
+operations between them (a functional `relu`, `x += shortcut`), so that residual branches are found
+by following values and not by the names of modules.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from edgeattn.errors import EdgeattnError, InputError
+from edgeattn.models import flow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One torch function on values that come from the model's input.
+
+    Attributes:
+        name: The function's name ("conv2d", "add_").
+        path: The module that called it, the innermost.
+        inputs: The values it read.
+        outputs: The values it made.
+    """
+
+    name: str
+    path: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call of a module.
+
+    Attributes:
+        path: The module's path; "" is the root.
+        module: The module.
+        inputs: The values it was given.
+        outputs: The values it returned.
+        first: How many operations had run when it began.
+        last: How many operations had run when it ended.
+    """
+
+    path: str
+    module: nn.Module
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    first: int
+    last: int
+
+
+@dataclass(slots=True)
+class Trace:
+    """What one forward pass did.
+
+    Attributes:
+        values: Every value that depends on the input, in order of appearance.
+        producers: The operation that made a value; inputs have none.
+        operations: All operations, in order.
+        calls: All module calls, in the order in which they ended; the root is the last.
+    """
+
+    values: list[flow.Value] = field(default_factory=list)
+    producers: dict[int, int] = field(default_factory=dict)
+    operations: list[Operation] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+
+    @property
+    def root(self) -> Call:
+        """The call of the model itself."""
+        return self.calls[-1]
+
+    def map_of(self, call: Call) -> flow.Value | None:
+        """The N,C,H,W feature map that a call returned, if that is all it returned."""
+        if len(call.outputs) != 1 or not self.values[call.outputs[0]].is_map:
+            return None
+        return self.values[call.outputs[0]]
+
+    def module(self, path: str) -> nn.Module:
+        """The module at `path`."""
+        return self.root.module.get_submodule(path)
+
+    def readers(self, value: int) -> list[Operation]:
+        """The operations that read a value."""
+        return [operation for operation in self.operations if value in operation.inputs]
+
+    def first_call(self, path: str) -> Call:
+        """The first call of the module at `path`.
+
+        Raises:
+            KeyError: The module was never called.
+        """
+        for call in self.calls:
+            if call.path == path:
+                return call
+        raise KeyError(path)
+
+
+def probe(module: nn.Module, inputs: Sequence[torch.Tensor]) -> Trace:
+    """Runs `module` once on `inputs`, in eval mode and without gradients, and observes it.
+
+    Args:
+        module: The model; left in the mode and with the hooks that it had.
+        inputs: Its example inputs.
+
+    Returns:
+        The trace.
+
+    Raises:
+        InputError: The model fails on these inputs; the message names the module that failed.
+    """
+    observer = _Observer()
+    with ExitStack() as stack:
+        stack.enter_context(_evaluating(module))
+        for path, child in module.named_modules():
+            before = child.register_forward_pre_hook(observer.enter(path), with_kwargs=True)
+            after = child.register_forward_hook(observer.leave(path))
+            stack.callback(before.remove)
+            stack.callback(after.remove)
+        stack.enter_context(torch.no_grad())
+        for tensor in inputs:
+            observer.source(tensor)
+        try:
+            with observer:
+                module(*inputs)
+        except EdgeattnError:
+            raise
+        except Exception as error:  # whatever a user's model raises is about this input
+            raise _failed(module, inputs, observer, error) from error
+    return observer.trace
+
+
+class _Observer(TorchFunctionMode):
+    """Gives every tensor a number, and writes down who turned which into which."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trace = Trace()
+        self.stack: list[tuple[str, tuple[int, ...], int]] = []
+        # Tensors are recognised by identity, and not kept: an id is reused once its tensor died.
+        self._known: dict[int, tuple[weakref.ref[torch.Tensor], int]] = {}
+
+    def source(self, tensor: torch.Tensor) -> None:
+        """Takes `tensor` as an input of the model."""
+        self._define(tensor, flow.Value.of_input(tuple(tensor.shape)))
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        options = dict(kwargs or {})
+        inputs = self._numbers((args, options))
+        result = func(*args, **options)
+        if inputs:
+            self._operation(flow.name_of(func), args, options, inputs, list(_tensors(result)))
+        return result
+
+    def enter(self, path: str) -> Callable[..., None]:
+        """A hook for the beginning of a call of the module at `path`."""
+
+        def hook(_: nn.Module, args: Any, kwargs: Any) -> None:
+            self.stack.append((path, self._numbers((args, kwargs)), len(self.trace.operations)))
+
+        return hook
+
+    def leave(self, path: str) -> Callable[..., None]:
+        """A hook for the end of that call."""
+
+        def hook(module: nn.Module, _: Any, output: Any) -> None:
+            _, inputs, first = self.stack.pop()
+            tensors = list(_tensors(output))
+            if inputs and any(self._number(tensor) is None for tensor in tensors):
+                # Something out of sight made it (a scripted function): one opaque operation.
+                self._operation("opaque", (), {}, inputs, tensors, path)
+            numbers = tuple(n for n in map(self._number, tensors) if n is not None)
+            last = len(self.trace.operations)
+            self.trace.calls.append(
+                Call(
+                    path=path,
+                    module=module,
+                    inputs=inputs,
+                    outputs=numbers,
+                    first=first,
+                    last=last,
+                )
+            )
+
+        return hook
+
+    def _operation(
+        self,
+        name: str,
+        args: tuple[Any, ...],
+        options: Mapping[str, Any],
+        inputs: tuple[int, ...],
+        results: list[torch.Tensor],
+        path: str | None = None,
+    ) -> None:
+        if not results:
+            return
+        values = [self.trace.values[number] for number in sorted(inputs)]
+        outputs = []
+        for tensor in results:
+            # A result that was known before was changed in place: from here on it is a new value.
+            outputs.append(
+                self._define(tensor, flow.infer(name, args, options, values, tuple(tensor.shape)))
+            )
+            self.trace.producers[outputs[-1]] = len(self.trace.operations)
+        owner = path if path is not None else self.stack[-1][0] if self.stack else ""
+        self.trace.operations.append(
+            Operation(name=name, path=owner, inputs=inputs, outputs=tuple(outputs))
+        )
+
+    def _define(self, tensor: torch.Tensor, value: flow.Value) -> int:
+        number = len(self.trace.values)
+        self.trace.values.append(value)
+        self._known[id(tensor)] = (weakref.ref(tensor), number)
+        return number
+
+    def _number(self, tensor: torch.Tensor) -> int | None:
+        reference, number = self._known.get(id(tensor), (None, 0))
+        return number if reference is not None and reference() is tensor else None
+
+    def _numbers(self, nested: Any) -> tuple[int, ...]:
+        return tuple(n for n in map(self._number, _tensors(nested)) if n is not None)
+
+
+def _tensors(nested: Any) -> Iterator[torch.Tensor]:
+    """All tensors in nested tuples, lists and dicts, in order."""
+    if isinstance(nested, torch.Tensor):
+        yield nested
+    elif isinstance(nested, (tuple, list)):
+        for item in nested:
+            yield from _tensors(item)
+    elif isinstance(nested, dict):
+        for item in nested.values():
+            yield from _tensors(item)
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Eval mode for a while; every module goes back to the mode that it had."""
+    training = [child for child in module.modules() if child.training]
+    for child in training:
+        child.training = False
+    try:
+        yield
+    finally:
+        for child in training:
+            child.training = True
+
+
+def _failed(
+    module: nn.Module, inputs: Sequence[torch.Tensor], observer: _Observer, error: Exception
+) -> InputError:
+    shapes = ", ".join("x".join(map(str, tensor.shape)) for tensor in inputs)
+    path = observer.stack[-1][0] if observer.stack else ""
+    place = f"in {path} ({type(module.get_submodule(path)).__name__})" if path else "in its root"
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return InputError(
+        f"the model fails on an input of {shapes}, {place}: {reason}",
+        mend="Give it an input that fits with --shape (NxCxHxW).",
+    )

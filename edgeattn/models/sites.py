@@ -1,0 +1,246 @@
+"""Sites: the places in a traced model where attention can be put, by what they are.
+
+`Survey` names each place that the command line knows (block-end, after-dw, conv2, stage-end,
+input, last, a glob of module paths) and returns where it is in this model.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import nn
+
+from edgeattn.errors import InputError
+from edgeattn.models.blocks import CONTAINERS, Block, find_blocks, is_depthwise, stages_of
+from edgeattn.models.flow import CONVOLUTIONS, NORMS
+from edgeattn.models.probe import Call, Operation, Trace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """One place.
+
+    Attributes:
+        path: The module attended; "" is the root.
+        side: Whether its output or its input is attended, or it is a convolution to be replaced.
+        shape: (C, H, W) of the map attended.
+        host: The module that the attention is registered on.
+        stage: The stage it is in, from 1; None outside of any.
+    """
+
+    path: str
+    side: Literal["output", "input", "replace"]
+    shape: tuple[int, int, int]
+    host: str
+    stage: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """A model's trace and its blocks.
+
+    Attributes:
+        trace: One observed forward pass.
+        blocks: Its blocks.
+    """
+
+    trace: Trace
+    blocks: tuple[Block, ...]
+
+    @classmethod
+    def of(cls, trace: Trace) -> Survey:
+        """Finds the blocks of a traced model."""
+        return cls(trace=trace, blocks=find_blocks(trace))
+
+    @property
+    def stages(self) -> int:
+        """How many stages there are."""
+        return stages_of(self.blocks)
+
+    def output(self, call: Call) -> Site | None:
+        """The output of a module call, if it is a feature map."""
+        call = self._settled(call)
+        shape = _shape(self.trace, call)
+        if shape is None:
+            return None
+        return Site(
+            path=call.path,
+            side="output",
+            shape=shape,
+            host=self._host(call.path),
+            stage=self._stage(call.path),
+        )
+
+    def input(self) -> list[Site]:
+        """The network's input."""
+        value = self.trace.values[self.trace.root.inputs[0]]
+        if not value.is_map:
+            raise InputError(f"the model's input is no N,C,H,W tensor but {list(value.shape)}")
+        _, C, H, W = value.shape
+        return [Site(path="", side="input", shape=(C, H, W), host="", stage=None)]
+
+    def last(self) -> list[Site]:
+        """The last feature map before it is pooled or flattened."""
+        value = self.trace.root.outputs[0] if self.trace.root.outputs else -1
+        seen: list[Call] = []
+        while value >= 0:
+            if self.trace.values[value].is_map:
+                seen = [call for call in self.trace.calls if call.outputs == (value,)]
+                if seen:
+                    break
+            if value not in self.trace.producers:
+                break
+            # Of several inputs the latest: what came before it went into it.
+            value = max(self.trace.operations[self.trace.producers[value]].inputs)
+        # The outermost module that returned it, so that `layer4` is the end of a stage.
+        outermost = min(seen, key=lambda call: len(call.path) or 1_000_000, default=None)
+        return self._sites([] if outermost is None else [outermost])
+
+    def stage_ends(self) -> list[Site]:
+        """The output of the last block of each stage."""
+        ends = [
+            block
+            for at, block in enumerate(self.blocks, start=1)
+            if at == len(self.blocks) or self.blocks[at].stage != block.stage
+        ]
+        return self.block_outputs(ends)
+
+    def block_outputs(self, blocks: Iterable[Block]) -> list[Site]:
+        """The outputs of blocks, after the residual addition."""
+        return self._sites(block.call for block in blocks)
+
+    def block_ends(self, blocks: Iterable[Block]) -> list[Site]:
+        """After each block's last norm or convolution, before the residual addition."""
+        return self._sites(self._block_end(block) for block in blocks)
+
+    def after_depthwise(self, operations: Iterable[Operation]) -> list[Site]:
+        """After each depthwise convolution among operations, before its norm."""
+        return self.operation_outputs(op for op in operations if is_depthwise(self.trace, op))
+
+    def operation_outputs(self, operations: Iterable[Operation]) -> list[Site]:
+        """The outputs of the modules that consist of one of these operations."""
+        return self._sites(self._call_of(operation) for operation in operations)
+
+    def second_convolutions(self, blocks: Iterable[Block]) -> list[Site]:
+        """After each block's second convolution on the main branch, before its norm."""
+        places = [(block, block.convolutions(self.trace)) for block in blocks]
+        return self._sites(self._call_of(block.main[at[1]]) for block, at in places if len(at) > 1)
+
+    def matching(self, pattern: str) -> list[Site]:
+        """The outputs of all modules whose path matches a glob.
+
+        Raises:
+            InputError: One of them does not return a feature map.
+        """
+        found: dict[str, Site] = {}
+        for call in self.trace.calls:
+            if not call.path or not fnmatch.fnmatchcase(call.path, pattern):
+                continue
+            site = self.output(call)
+            if site is None:
+                shapes = [list(self.trace.values[number].shape) for number in call.outputs]
+                raise InputError(
+                    f"attention cannot be put at {call.path} ({type(call.module).__name__}): "
+                    f"it returns no N,C,H,W feature map but {shapes[0] if shapes else 'no tensor'}"
+                )
+            if found.setdefault(site.path, site).shape != site.shape:
+                raise InputError(f"{site.path} is called several times, on maps of several shapes")
+        return list(found.values())
+
+    def norm_after(self, path: str) -> str | None:
+        """The norm module that alone reads what the convolution at `path` returns."""
+        readers = self.trace.readers(self.trace.first_call(path).outputs[0])
+        if len(readers) != 1 or readers[0].name not in NORMS:
+            return None
+        return readers[0].path
+
+    def _block_end(self, block: Block) -> Call:
+        """The earliest call that returns a map at or after the last norm or convolution."""
+        trace, main = self.trace, block.main[: block.residual]
+        ends = [at for at, op in enumerate(main) if self._counts(op)]
+        last = max(ends, default=len(main) - 1)
+        if block.concatenation is not None and block.concatenation < len(main):
+            last = max(last, block.concatenation)
+        after = {number for op in main[last:] for number in op.outputs}
+        before = {number for op in main for number in op.outputs}
+        inside = [
+            call
+            for call in trace.calls
+            if block.call.first <= call.first <= call.last <= block.call.last
+            and call.path != block.call.path
+            and trace.map_of(call) is not None
+        ]
+        owner = main[last].path if main else ""
+        for call in inside:
+            # The norm's own module, so that the activation inside of it is included.
+            if call.outputs[0] in after and call.path == owner:
+                return call
+        for call in inside:
+            if call.outputs[0] in after:
+                return call
+        if block.residual is None:
+            return block.call
+        earlier = [call for call in inside if call.outputs[0] in before]
+        return earlier[-1] if earlier else block.call
+
+    def _counts(self, operation: Operation) -> bool:
+        if operation.name not in CONVOLUTIONS | NORMS:
+            return False
+        return self.trace.values[operation.outputs[0]].is_grid
+
+    def _call_of(self, operation: Operation) -> Call | None:
+        calls = (call for call in self.trace.calls if call.path == operation.path)
+        return next((call for call in calls if call.outputs == operation.outputs), None)
+
+    def _sites(self, calls: Iterable[Call | None]) -> list[Site]:
+        sites = (self.output(call) for call in calls if call is not None)
+        return list({site.path: site for site in sites if site is not None}.values())
+
+    def _settled(self, call: Call) -> Call:
+        """A container's output is its last child's: that child's call."""
+        while isinstance(call.module, CONTAINERS):
+            children = [
+                child
+                for child in self.trace.calls
+                if child.outputs == call.outputs
+                and child.path.startswith(f"{call.path}." if call.path else "")
+                and child is not call
+            ]
+            if not children:
+                break
+            call = min(children, key=lambda child: child.path.count("."))
+        return call
+
+    def _host(self, path: str) -> str:
+        if not path or any(block.call.path == path for block in self.blocks):
+            return path
+        parent = path
+        while parent:
+            parent = parent.rpartition(".")[0]
+            if not isinstance(self.trace.module(parent), CONTAINERS):
+                return parent
+        return path
+
+    def _stage(self, path: str) -> int | None:
+        for block in self.blocks:
+            if block.call.path and f"{path}.".startswith(f"{block.call.path}."):
+                return block.stage
+        return None
+
+
+def _shape(trace: Trace, call: Call) -> tuple[int, int, int] | None:
+    value = trace.map_of(call)
+    return None if value is None else (value.shape[1], value.shape[2], value.shape[3])
+
+
+def paths(trace: Trace) -> Sequence[str]:
+    """The paths of all modules that were called, without the root."""
+    return list(dict.fromkeys(call.path for call in trace.calls if call.path))
+
+
+def is_spatial_3x3(module: nn.Module) -> bool:
+    """Whether a module is a 3x3 convolution."""
+    return isinstance(module, nn.Conv2d) and tuple(module.kernel_size) == (3, 3)

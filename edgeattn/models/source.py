@@ -1,0 +1,146 @@
+"""What model is asked for, and how each way of asking is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import nn
+
+from edgeattn.errors import InputError
+from edgeattn.models import names, program, userfile, zoo
+
+IMAGE: Final = (1, 3, 224, 224)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionRequest:
+    """One attention that is asked for.
+
+    Attributes:
+        name: Its name ("se"); "none" puts nothing in.
+        options: Its options, as written.
+        at: Where it goes; None is its published position.
+    """
+
+    name: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    at: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRequest:
+    """A model that is asked for.
+
+    Attributes:
+        source: A name, "timm:NAME", "torchvision:NAME", "file.py:factory" or "file.pt2".
+        model_args: Arguments for what builds it, as written.
+        pretrained: Whether to fetch its published weights.
+        weights: A file of weights.
+        num_classes: How many classes it is to have; None leaves it as it is.
+        seed: What all random numbers depend on.
+        attentions: What to put into it.
+        shapes: Shapes of its inputs; empty takes its own.
+    """
+
+    source: str
+    model_args: Mapping[str, str] = field(default_factory=dict)
+    pretrained: bool = False
+    weights: Path | None = None
+    num_classes: int | None = None
+    seed: int = 0
+    attentions: tuple[AttentionRequest, ...] = ()
+    shapes: tuple[tuple[int, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Created:
+    """A model as its source gives it.
+
+    Attributes:
+        module: The model.
+        source: Where it is from, canonically ("timm:resnet50").
+        shapes: The shapes of its inputs, unless others are asked for.
+        program: The exported program, of a .pt2 file only.
+    """
+
+    module: nn.Module
+    source: str
+    shapes: tuple[tuple[int, ...], ...]
+    program: torch.export.ExportedProgram | None = None
+
+
+def create(request: ModelRequest) -> Created:
+    """Builds the model of a request, without attentions and weights from files.
+
+    Raises:
+        InputError: There is no such model, or it cannot be built as asked.
+        MissingError: Its weights cannot be fetched.
+    """
+    source = request.source
+    if source.endswith(".pt2"):
+        return _program(request)
+    path, _, factory = source.rpartition(":")
+    if path.endswith(".py") or source.endswith(".py"):
+        if source.endswith(".py"):
+            path, factory = source, ""
+        return _user_file(request, Path(path), factory)
+    resolved = names.resolve(source) if ":" not in source else source
+    origin, _, name = (resolved or "").partition(":")
+    if origin == "timm" and zoo.timm_has(name):
+        module, shape = zoo.from_timm(
+            name,
+            pretrained=request.pretrained,
+            num_classes=request.num_classes,
+            model_args=request.model_args,
+        )
+        return Created(module=module, source=f"timm:{name}", shapes=((1, *shape),))
+    if origin == "torchvision" and name in names.torchvision_names():
+        module = zoo.from_torchvision(
+            name,
+            pretrained=request.pretrained,
+            num_classes=request.num_classes,
+            model_args=request.model_args,
+        )
+        return Created(module=module, source=f"torchvision:{name}", shapes=(IMAGE,))
+    near = names.nearest(source)
+    raise InputError(
+        f"there is no model named '{source}'",
+        mend=(f"Nearest: {', '.join(near)}. " if near else "")
+        + f"A model is given as {', '.join(names.FORMS)}.",
+    )
+
+
+def _program(request: ModelRequest) -> Created:
+    refused = {
+        "--model-arg": bool(request.model_args),
+        "--pretrained": request.pretrained,
+        "--num-classes": request.num_classes is not None,
+        "--attention": any(one.name != "none" for one in request.attentions),
+    }
+    for option, given in refused.items():
+        if given:
+            raise InputError(
+                f"{option} cannot be applied to {request.source}: a .pt2 file holds a finished "
+                "graph and no modules",
+                mend="Give the model that it was exported from instead.",
+            )
+    loaded, shapes = program.load(Path(request.source))
+    return Created(
+        module=loaded.module(), source=request.source, shapes=shapes or (IMAGE,), program=loaded
+    )
+
+
+def _user_file(request: ModelRequest, path: Path, factory: str) -> Created:
+    if request.pretrained:
+        raise InputError(
+            f"--pretrained is for timm's and torchvision's models, not for {path}",
+            mend="Give its weights with --weights FILE.",
+        )
+    module = userfile.build(
+        path, factory, model_args=request.model_args, num_classes=request.num_classes
+    )
+    return Created(module=module, source=f"{path}:{factory}", shapes=(IMAGE,))

@@ -1,0 +1,142 @@
+"""Finds the first module whose output differs.
+
+All candidate values are made outputs and compared in one run, in order of execution: a binary
+search would trust that a difference, once there, stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgeattn.graph.tags import module_of
+from edgeattn.parity.metrics import Tolerance, measure
+from edgeattn.parity.runtime import Array, Session
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+    import torch
+
+#: What is said where every module agrees and the output does not.
+IN_FORWARD = "the model's own forward, after its last module"
+
+
+def first_difference_of_module(
+    path: Path, module: torch.nn.Module, inputs: Sequence[torch.Tensor], tolerance: Tolerance
+) -> str | None:
+    """Names the first module, in order of execution, whose value in the file differs.
+
+    Args:
+        path: An ONNX file whose values are named after modules (see `edgeattn.graph.tags`).
+        module: The reference.
+        inputs: One tensor per input.
+        tolerance: What passes.
+
+    Returns:
+        A module path; None where the file's values carry no module names, or where all agree
+        without ONNX Runtime's optimisations: then these make the difference.
+    """
+    wanted = _module_outputs(module, inputs, _value_names(path))
+    if not wanted:
+        return None
+    arrays = [tensor.numpy(force=True) for tensor in inputs]
+    values, outputs = _run_with_outputs(path, list(wanted), arrays)
+    for name, reference in wanted.items():
+        if not measure(name, reference, values[name], tolerance).passed:
+            return name
+    from edgeattn.parity.runtime import run_torch
+
+    for reference, output in zip(run_torch(module, inputs), outputs, strict=True):
+        if not measure("", reference, output, tolerance).passed:
+            return IN_FORWARD
+    return None
+
+
+def first_difference_of_files(
+    path: Path, other: Path, inputs: Sequence[Array], tolerance: Tolerance
+) -> str | None:
+    """Names the module of the first value that two files share by name and that differs.
+
+    Returns:
+        A module path, or the value's own name where it carries none; None where all agree.
+    """
+    names = _value_names(other)
+    shared = [name for name in _value_names(path) if name in set(names)]
+    if not shared:
+        return None
+    have, _ = _run_with_outputs(path, shared, inputs)
+    want, _ = _run_with_outputs(other, shared, inputs)
+    for name in shared:
+        if not measure(name, want[name], have[name], tolerance).passed:
+            return module_of(name) or name
+    return None
+
+
+def _module_outputs(
+    module: torch.nn.Module, inputs: Sequence[torch.Tensor], names: Sequence[str]
+) -> dict[str, Array]:
+    """Records what modules give, in the order in which they end."""
+    import torch
+
+    wanted = set(names)
+    outputs: dict[str, Array] = {}
+
+    def record(path: str, _module: torch.nn.Module, _args: Any, output: Any) -> None:
+        if isinstance(output, torch.Tensor):
+            outputs.pop(path, None)
+            outputs[path] = output.numpy(force=True).copy()
+
+    handles = [
+        child.register_forward_hook(partial(record, path))
+        for path, child in module.named_modules()
+        if path in wanted
+    ]
+    try:
+        with torch.no_grad():
+            module(*inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return outputs
+
+
+def _value_names(path: Path) -> list[str]:
+    import onnx_ir
+
+    model = onnx_ir.load(path)
+    return [str(value.name) for node in model.graph for value in node.outputs if value.name]
+
+
+def _run_with_outputs(
+    path: Path, names: Sequence[str], inputs: Sequence[Array]
+) -> tuple[dict[str, Array], list[Array]]:
+    """Runs a file, unoptimised, and gives named values besides its own outputs."""
+    import tempfile
+
+    import onnx_ir
+
+    model = onnx_ir.load(path)
+    own = len(model.graph.outputs)
+    values = {str(v.name): v for node in model.graph for v in node.outputs}
+    for name in names:
+        if not values[name].is_graph_output():
+            _expose(model, values[name])
+    with tempfile.TemporaryDirectory(prefix="edgeattn-") as folder:
+        exposed = Path(folder) / "exposed.onnx"
+        onnx_ir.save(model, exposed, external_data="exposed.onnx.data")
+        session = Session(exposed)
+        arrays = session.run(inputs)
+    found = dict(zip(session.output_names, arrays, strict=True))
+    return {name: np.asarray(found[name]) for name in names}, arrays[:own]
+
+
+def _expose(model: ir.Model, value: ir.Value) -> None:
+    import onnx_ir
+
+    if value.type is None:
+        value.type = onnx_ir.TensorType(onnx_ir.DataType.FLOAT)
+    model.graph.outputs.append(value)

@@ -1,0 +1,126 @@
+"""How far two tensors are apart."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeattn.parity.report import OutputParity
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tolerance:
+    """The most that outputs may differ.
+
+    Attributes:
+        precision: What it is for: `fp32`.
+        max_rel: Largest |difference| / (|reference| + root mean square of the reference).
+        min_sqnr_db: Smallest signal to noise ratio in dB.
+    """
+
+    precision: str
+    max_rel: float
+    min_sqnr_db: float
+
+
+# Float32 through some hundred layers stays near 110 dB on both sides; a wrong epsilon, axis,
+# rounding mode or statistic costs more than 30 dB of that. See benchmarks/timm_models.py, which
+# prints the worst of some sixty models.
+TOLERANCES = {"fp32": Tolerance(precision="fp32", max_rel=1e-3, min_sqnr_db=80.0)}
+
+
+def tolerance_of(precision: str) -> Tolerance:
+    """Gives the tolerance for a precision."""
+    return TOLERANCES[precision]
+
+
+def measure(
+    name: str, reference: npt.NDArray[Any], output: npt.NDArray[Any], tolerance: Tolerance
+) -> OutputParity:
+    """Compares one output with its reference.
+
+    Args:
+        name: The output's name.
+        reference: The reference's values.
+        output: The values to judge, of the same shape.
+        tolerance: What passes.
+
+    Returns:
+        The differences. A shape that differs, NaN where the reference has none, and infinities
+        that do not match fail with infinite error.
+    """
+    if reference.shape != output.shape:
+        return _failed(name)
+    want = reference.astype(np.float64)
+    have = output.astype(np.float64)
+    finite = np.isfinite(want)
+    # NaN and infinity must stand at the same places, with the same sign.
+    if not np.array_equal(want[~finite], have[~finite], equal_nan=True):
+        return _failed(name)
+    if not np.isfinite(have[finite]).all():
+        return _failed(name)
+    agreement = _argmax_agreement(want, have)
+    want, have = want[finite], have[finite]
+    if want.size == 0:
+        return OutputParity(
+            name=name,
+            max_abs=0.0,
+            max_rel=0.0,
+            sqnr_db=None,
+            cosine=1.0,
+            argmax_agreement=agreement,
+            passed=True,
+        )
+    difference = np.abs(want - have)
+    signal, noise = float(np.sum(want**2)), float(np.sum(difference**2))
+    scale = np.abs(want) + math.sqrt(signal / want.size)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative = np.where(difference == 0, 0.0, difference / scale)
+    max_rel = float(relative.max())
+    sqnr_db = _decibels(signal, noise)
+    return OutputParity(
+        name=name,
+        max_abs=float(difference.max()),
+        max_rel=max_rel,
+        sqnr_db=sqnr_db,
+        cosine=_cosine(want, have),
+        argmax_agreement=agreement,
+        passed=max_rel <= tolerance.max_rel
+        and (sqnr_db is None or sqnr_db >= tolerance.min_sqnr_db),
+    )
+
+
+def _decibels(signal: float, noise: float) -> float | None:
+    if noise == 0:
+        return None
+    return 10 * math.log10(signal / noise) if signal > 0 else -math.inf
+
+
+def _cosine(want: npt.NDArray[np.float64], have: npt.NDArray[np.float64]) -> float:
+    norms = float(np.linalg.norm(want) * np.linalg.norm(have))
+    if norms == 0:
+        return 1.0 if np.array_equal(want, have) else 0.0
+    return min(1.0, float(want.ravel() @ have.ravel()) / norms)
+
+
+def _argmax_agreement(want: npt.NDArray[np.float64], have: npt.NDArray[np.float64]) -> float:
+    axis = 1 if want.ndim > 1 else 0
+    if want.ndim == 0 or want.shape[axis] == 0:
+        return 1.0
+    return float(np.mean(np.argmax(want, axis=axis) == np.argmax(have, axis=axis)))
+
+
+def _failed(name: str) -> OutputParity:
+    return OutputParity(
+        name=name,
+        max_abs=math.inf,
+        max_rel=math.inf,
+        sqnr_db=-math.inf,
+        cosine=0.0,
+        argmax_agreement=0.0,
+        passed=False,
+    )

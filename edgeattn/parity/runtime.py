@@ -1,0 +1,126 @@
+"""Runs ONNX files in ONNX Runtime on the CPU, and torch modules beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeattn.errors import InputError
+
+if TYPE_CHECKING:
+    import onnxruntime
+    import torch
+
+Array = npt.NDArray[Any]
+
+_NUMPY_TYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(uint8)": np.uint8,
+    "tensor(int8)": np.int8,
+    "tensor(bool)": np.bool_,
+}
+
+
+class Session:
+    """One ONNX Runtime session on the CPU.
+
+    Args:
+        model: A file, or a serialised model.
+        optimisations: ONNX Runtime's graph optimisations, off or on.
+
+    Raises:
+        InputError: If ONNX Runtime does not take the file.
+    """
+
+    def __init__(self, model: Path | bytes, *, optimisations: Literal["off", "on"] = "off") -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = (
+            onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+            if optimisations == "on"
+            else onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        )
+        options.log_severity_level = 3
+        # Threads that spin between runs disturb torch and the next session.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        source = model if isinstance(model, bytes) else str(model)
+        try:
+            self._session: onnxruntime.InferenceSession = onnxruntime.InferenceSession(
+                source, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            what = "the model" if isinstance(model, bytes) else str(model)
+            raise InputError(f"ONNX Runtime cannot load {what}: {_first_line(error)}") from error
+        self.inputs = self._session.get_inputs()
+        self.output_names: list[str] = [value.name for value in self._session.get_outputs()]
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        """Runs the model on one array per input, in the inputs' order."""
+        if len(inputs) != len(self.inputs):
+            raise InputError(f"The model takes {len(self.inputs)} inputs, not {len(inputs)}.")
+        feeds = {
+            value.name: array.astype(_NUMPY_TYPES.get(value.type, array.dtype), copy=False)
+            for value, array in zip(self.inputs, inputs, strict=True)
+        }
+        try:
+            return list(self._session.run(None, feeds))
+        except Exception as error:
+            raise InputError(f"ONNX Runtime cannot run the model: {_first_line(error)}") from error
+
+
+def random_inputs(session: Session, *, batch: int | None, seed: int) -> list[Array]:
+    """Draws inputs that a session takes, normal for floats.
+
+    Args:
+        session: The session.
+        batch: The size of an open first dimension; other open dimensions are refused.
+        seed: Seed of the draw.
+
+    Raises:
+        InputError: If a dimension other than the first is open.
+    """
+    generator = np.random.default_rng(seed)
+    arrays: list[Array] = []
+    for value in session.inputs:
+        shape = list(value.shape)
+        if shape and not isinstance(shape[0], int):
+            shape[0] = batch or 1
+        if not all(isinstance(size, int) for size in shape):
+            raise InputError(
+                f"Input {value.name} has open dimensions {value.shape}.",
+                mend="Give real data with --input FILE.npy.",
+            )
+        kind = _NUMPY_TYPES.get(value.type)
+        if kind is None:
+            raise InputError(f"Input {value.name} has the type {value.type}, which has no numbers.")
+        drawn = generator.standard_normal(shape)
+        if np.issubdtype(kind, np.floating):
+            arrays.append(drawn.astype(kind))
+        else:
+            arrays.append((drawn > 0).astype(kind))
+    return arrays
+
+
+def run_torch(module: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> list[Array]:
+    """Runs a module in eager mode and flattens what it gives, leaving out what is no tensor."""
+    import torch
+    from torch.utils import _pytree
+
+    with torch.no_grad():
+        outputs = module(*inputs)
+    leaves = _pytree.tree_leaves(outputs)
+    return [leaf.numpy(force=True) for leaf in leaves if isinstance(leaf, torch.Tensor)]
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,1 @@
+"""Reports: a ledger as a table, HTML, figures, and the files that other tools read."""

@@ -1,0 +1,206 @@
+"""`edgeattn export` and `edgeattn parity`, from the command line to the files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from edgeattn.cli import app
+from edgeattn.cli.export import destination
+from edgeattn.errors import InputError
+
+MODEL = '''
+"""Two convolutions and a classifier."""
+from torch import nn
+
+class Small(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.conv = nn.Conv2d(3, width, 3, stride=2, padding=1)
+        self.norm = nn.BatchNorm2d(width)
+        self.head = nn.Linear(width, 5)
+
+    def forward(self, x):
+        return self.head(self.norm(self.conv(x)).relu().mean((2, 3)))
+
+def make(width=16):
+    return Small(width)
+'''
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    (folder / "small.py").write_text(MODEL)
+    return f"{folder / 'small.py'}:make"
+
+
+def options(small):
+    return [small, "-a", "se", "--at", "norm", "--attention-arg", "reduction=4",
+            "--shape", "1x3x16x16"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def exported(small, tmp_path_factory):
+    """A file with SE after the norm, exported once."""
+    path = tmp_path_factory.mktemp("exported") / "small.onnx"
+    assert app.run(["export", *options(small), "-o", str(path), "-q", "--no-simplify"]) == 0
+    return path
+
+
+def altered(exported: Path, target: Path, *, module: str) -> Path:
+    """A copy in which one weight of a module is another."""
+    model = onnx.load(exported)
+    (weight,) = [w for w in model.graph.initializer if w.name == f"{module}.weight"]
+    values = onnx.numpy_helper.to_array(weight).copy()
+    values.flat[0] += 1
+    weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+    onnx.save(model, target)
+    return target
+
+
+@pytest.mark.parametrize(
+    ("source", "attentions", "name"),
+    [
+        ("resnet50", ("ulsam",), "resnet50-ulsam.onnx"),
+        ("resnet50", (), "resnet50.onnx"),
+        ("timm:resnet50", ("se", "timm-eca"), "resnet50-se-timm-eca.onnx"),
+        ("nets/mine.py:small", ("se",), "mine-small-se.onnx"),
+        ("nets/mine.pt2", (), "mine.onnx"),
+        ("/a b/net.v2.pt2", (), "net.v2.onnx"),
+        ("", (), "model.onnx"),
+        ("timm:hf_hub:timm/resnet18.a1_in1k", (), "resnet18.a1_in1k.onnx"),
+    ],
+)
+def test_default_names(tmp_path, source, attentions, name):
+    assert destination(None, source, attentions) == Path(name)
+    assert destination(tmp_path, source, attentions) == tmp_path / name
+
+
+def test_the_name_asked_is_the_name_written(tmp_path):
+    assert destination(tmp_path / "a.onnx", "resnet50", ("se",)) == tmp_path / "a.onnx"
+    with pytest.raises(InputError, match="neither a folder"):
+        destination(tmp_path / "missing", "resnet50", ())
+
+
+def test_export_for_people(edgeattn, small, tmp_path):
+    run = edgeattn("export", *options(small), "--opset", "13")
+    assert run.returncode == 0, run.stderr
+    assert run.stderr == ""
+    for said in (
+        "small-make-se.onnx",
+        "13 (IR version",
+        "16×8×8",
+        "norm",
+        "parity passed",
+        "exported",
+    ):
+        assert said in run.stdout
+    written = {path.name for path in tmp_path.iterdir()}
+    assert written == {"small-make-se.onnx", "small-make-se.json"}
+
+
+def test_export_as_json(edgeattn, small, tmp_path):
+    run = edgeattn("export", *options(small), "--json", "--no-simplify", "--dynamic-batch")
+    assert run.returncode == 0, run.stderr
+    document = json.loads(run.stdout)
+    assert document["opset"] == 17
+    assert document["command"].startswith("edgeattn export ")
+    assert document["parity"]["passed"] is True
+    assert {case["batch"] for case in document["parity"]["cases"]} == {1, 2, 3, 8}
+    assert [site["target"] for site in document["sites"]] == ["norm"]
+    model = onnx.load(tmp_path / document["onnx"])
+    assert [opset.version for opset in model.opset_import if not opset.domain] == [17]
+    assert json.loads((tmp_path / document["onnx"]).with_suffix(".json").read_text()) == document
+
+
+def test_quiet_says_nothing(edgeattn, small):
+    run = edgeattn("export", *options(small), "-q", "--no-simplify")
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["-a", "sse"], "se"),
+        (["--shape", "1x3"], "shape"),
+        (["-o", "/no/such/folder/a.onnx"], "/no/such/folder"),
+        (["--weights", "missing.pth"], "missing.pth"),
+        (["--model-arg", "widht=3"], "widht"),
+        (["--at", "nowhere.*", "-a", "se"], "nowhere"),
+    ],
+)
+def test_bad_input_is_refused(capsys, small, tmp_path, monkeypatch, more, said):
+    monkeypatch.chdir(tmp_path)
+    assert app.run(["export", small, "--no-simplify", *more]) == 2
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_parity_with_the_model_it_was_made_from(exported, small, capsys):
+    assert app.run(["parity", str(exported), "--reference", *options(small)]) == 0
+    assert "parity passed" in capsys.readouterr().out
+
+
+def test_parity_takes_the_shape_from_the_file(exported, small):
+    without_shape = options(small)[:-2]
+    assert app.run(["parity", str(exported), "--reference", *without_shape, "-q"]) == 0
+
+
+@pytest.mark.parametrize("module", ["attention.fc1", "attention.fc2", "head"])
+def test_parity_names_the_first_module_that_differs(exported, small, tmp_path, capsys, module):
+    path = altered(exported, tmp_path / "other.onnx", module=module)
+    assert app.run(["parity", str(path), "--reference", *options(small), "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert document["passed"] is False
+    assert document["first_difference"] == module
+
+
+def test_parity_of_two_files(exported, tmp_path, capsys):
+    assert app.run(["parity", str(exported), str(exported)]) == 0
+    path = altered(exported, tmp_path / "other.onnx", module="head")
+    assert app.run(["parity", str(path), str(exported)]) == 1
+    said = capsys.readouterr().out
+    assert "parity failed" in said
+    assert "the first that differs: head" in said
+
+
+@pytest.mark.parametrize("kind", ["npy", "png"])
+def test_parity_on_real_data(exported, small, tmp_path, kind):
+    path = tmp_path / f"x.{kind}"
+    pixels = np.random.default_rng(0).integers(0, 255, (16, 16, 3), dtype=np.uint8)
+    if kind == "npy":
+        np.save(path, pixels.transpose(2, 0, 1)[None].astype(np.float32))
+    else:
+        Image.fromarray(pixels).save(path)
+    ask = ["parity", str(exported), "--input", str(path), "-q"]
+    assert app.run([*ask, "--reference", *options(small)]) == 0
+    assert app.run([*ask, str(exported)]) == 0
+
+
+def test_parity_by_another_tolerance(exported, tmp_path, capsys):
+    path = altered(exported, tmp_path / "other.onnx", module="head")
+    loose = ["--max-rel", "1e9", "--min-sqnr", "-1e9"]
+    assert app.run(["parity", str(path), str(exported), *loose, "-q"]) == 0
+    assert app.run(["parity", str(path), str(exported), "-q"]) == 1
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a model", "cut"])
+def test_parity_refuses_what_is_no_model(exported, tmp_path, capsys, content):
+    path = tmp_path / "bad.onnx"
+    if content is not None:
+        path.write_bytes(exported.read_bytes()[:-100] if content == "cut" else content)
+    assert app.run(["parity", str(path), str(exported)]) == 2
+    assert "bad.onnx" in capsys.readouterr().err
+
+
+def test_parity_wants_a_file_per_input(exported, tmp_path, capsys):
+    np.save(tmp_path / "x.npy", np.zeros((1, 3, 16, 16)))
+    files = ["--input", str(tmp_path / "x.npy")] * 2
+    assert app.run(["parity", str(exported), str(exported), *files]) == 2
+    assert "1 inputs" in capsys.readouterr().err

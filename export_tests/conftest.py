@@ -1,0 +1,62 @@
+"""What tests of several rooms share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+# ONNX Runtime and torch take every core they see; tests are small, and cores may be shared.
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def edgeattn(tmp_path: Path) -> Run:
+    """Runs the command line in a process of its own, in an empty folder."""
+
+    def run(
+        *arguments: str, stubs: Path | None = None, **settings: object
+    ) -> subprocess.CompletedProcess[str]:
+        environment = dict(os.environ)
+        environment.pop("COLUMNS", None)
+        if stubs is not None:
+            paths = [str(stubs), *filter(None, [environment.get("PYTHONPATH")])]
+            environment["PYTHONPATH"] = os.pathsep.join(paths)
+        command: Sequence[str] = [
+            sys.executable,
+            "-P",
+            "-c",
+            "from edgeattn.cli.app import main; main()",
+            *arguments,
+        ]
+        return subprocess.run(
+            command,
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+            **settings,
+        )
+
+    return run
+
+
+@pytest.fixture
+def stub(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes modules that stand before the installed ones: `stub(torch="raise ImportError")`."""
+
+    def make(**sources: str) -> Path:
+        folder = tmp_path_factory.mktemp("stubs")
+        for name, source in sources.items():
+            (folder / f"{name}.py").write_text(source)
+        return folder
+
+    return make

@@ -1,0 +1,171 @@
+"""Sites by path and count, in timm's, torchvision's and a user's own models."""
+
+import pytest
+import torch
+from torch import nn
+
+from edgeattn.errors import InputError
+from edgeattn.models.placement import PUBLISHED, family_of, place
+from edgeattn.models.probe import probe
+from edgeattn.models.sites import Survey
+
+
+def at(survey, where, **options):
+    return [site.path for site in place(survey, "x", where, replaces_conv=False, **options)]
+
+
+def published(survey, name):
+    return place(survey, name, None, replaces_conv=name == "sk")
+
+
+RESNET50 = [f"layer{i}.{j}" for i, depth in enumerate((3, 4, 6, 3), 1) for j in range(depth)]
+RESNET18 = [f"layer{i}.{j}" for i in range(1, 5) for j in range(2)]
+
+
+@pytest.mark.parametrize("origin", ["", "tv:"])
+def test_resnet50(zoo, origin):
+    survey = zoo(f"{origin}resnet50")
+    assert family_of(survey) == "resnet"
+    assert at(survey, "block-end") == [f"{block}.bn3" for block in RESNET50]
+    assert at(survey, "conv2") == [f"{block}.conv2" for block in RESNET50]
+    assert at(survey, "stage-end") == ["layer1.2", "layer2.3", "layer3.5", "layer4.2"]
+    assert at(survey, "last") == ["layer4.2"]
+    paths = [site.path for site in published(survey, "nonlocal")]
+    assert paths == ["layer2.1", "layer2.3", "layer3.1", "layer3.3", "layer3.5"]
+    assert [s.path for s in published(survey, "bam")] == ["layer1.2", "layer2.3", "layer3.5"]
+    assert [s.path for s in published(survey, "gc")] == [f"{b}.bn3" for b in RESNET50[3:]]
+    assert [s.path for s in published(survey, "simam")] == [f"{b}.conv2" for b in RESNET50]
+    assert [s.path for s in published(survey, "sk")] == [f"{b}.conv2" for b in RESNET50]
+    assert {s.side for s in published(survey, "sk")} == {"replace"}
+    assert survey.norm_after("layer1.0.conv2") == "layer1.0.bn2"
+    assert [s.stage for s in published(survey, "se")] == [int(b[5]) for b in RESNET50]
+    assert [s.host for s in published(survey, "se")] == RESNET50
+
+
+@pytest.mark.parametrize("origin", ["", "tv:"])
+def test_resnet18(zoo, origin):
+    survey = zoo(f"{origin}resnet18")
+    assert at(survey, "block-end") == [f"{block}.bn2" for block in RESNET18]
+    assert [s.path for s in published(survey, "sk")] == [f"{b}.conv1" for b in RESNET18]
+    assert [s.path for s in published(survey, "nonlocal")] == ["layer2.1", "layer3.1"]
+
+
+def test_mobilenetv1(zoo):
+    survey = zoo("mobilenetv1_100")
+    assert family_of(survey) == "mobilenetv1"
+    assert len(at(survey, "block-end")) == len(at(survey, "after-dw")) == 13
+    sites = published(survey, "ulsam")
+    assert [site.shape[0] for site in sites] == [512, 512, 1024]
+    assert [site.path for site in sites] == ["blocks.3.4", "blocks.3.5", "blocks.4.0"]
+    assert all(site.path.endswith("conv_dw") for site in published(survey, "simam"))
+
+
+def test_mobilenetv2(zoo):
+    for name in ("mobilenetv2_100", "tv:mobilenet_v2"):
+        survey = zoo(name)
+        assert family_of(survey) == "mobilenetv2"
+        ends = published(survey, "se")
+        assert len(ends) == 17
+        assert [site.shape[0] for site in published(survey, "ulsam")] == [160]
+        assert [site.shape[0] for site in survey.last()] == [1280]
+        # Behind the expansion, where the depthwise convolution is: not behind the projection.
+        assert published(survey, "simam")[1].shape[0] == 96
+        assert ends[1].shape[0] == 24
+        assert len(published(survey, "gc")) == 17
+    assert zoo("mobilenetv2_100").last()[0].path == "bn2"
+    assert zoo("tv:mobilenet_v2").last()[0].path == "features.18.2"
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "blocks", "first"),
+    [
+        ("mobilenetv3_large_100", None, 15, "blocks.0.0.bn2"),
+        ("convnext_atto", None, 12, "stages.0.blocks.0.mlp.fc2"),
+        ("tv:convnext_tiny", None, 18, "features.1.0.block.6"),
+        ("tv:shufflenet_v2_x1_0", None, 16, "stage2.0"),
+        ("densenet121", None, 58, "features.denseblock1.denselayer1.conv2"),
+        ("ghostnet_100", None, 16, "blocks.0.0.ghost2"),
+        ("skresnet18", "resnet", 8, "layer1.0.conv2.bn"),
+        ("tv:squeezenet1_1", None, 8, "features.3"),
+        ("resnetv2_50", "resnet", 16, "stages.0.blocks.0.conv3"),
+        ("vgg11", None, 1, "features.18"),
+    ],
+)
+def test_other_families(zoo, name, family, blocks, first):
+    survey = zoo(name)
+    assert family_of(survey) == family
+    assert len(survey.blocks) == blocks
+    assert at(survey, "block-end")[0] == first
+
+
+def test_sites_do_not_move_with_the_input(zoo):
+    for where in ("block-end", "stage-end", "conv2", "last"):
+        assert at(zoo("resnet18", 32), where) == at(zoo("resnet18", 96), where)
+    assert zoo("resnet18", 16).stages == 4  # both last stages are of one position here
+
+
+def test_squeeze_convolutions_are_no_block_ends(zoo):
+    ends = at(zoo("mobilenetv3_large_100"), "block-end")
+    assert not [path for path in ends if ".se" in path]
+    assert len(ends) == 15
+
+
+def test_a_users_own_network(own):
+    survey = Survey.of(probe(own, [torch.zeros(1, 3, 32, 32)]))
+    assert at(survey, "block-end") == ["one.0.n2", "one.1.n2", "two.0.n2", "two.1.n2"]
+    assert at(survey, "stage-end") == ["one.1", "two.1"]
+    assert at(survey, "last") == ["two.1"]
+    assert at(survey, "conv2") == ["one.0.c2", "one.1.c2", "two.0.c2", "two.1.c2"]
+    assert at(survey, "two.*.n1") == ["two.0.n1", "two.1.n1"]
+
+
+def test_a_sequential_root():
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    survey = Survey.of(probe(model, [torch.zeros(1, 3, 16, 16)]))
+    assert [(s.path, s.host) for s in place(survey, "x", "last", replaces_conv=False)] == [
+        ("2", "2")
+    ]
+
+
+def test_blocks_that_are_sequentials():
+    def block(c):
+        return nn.Sequential(
+            nn.Conv2d(c, c, 3, padding=1, groups=c), nn.BatchNorm2d(c), nn.ReLU(),
+            nn.Conv2d(c, c, 1), nn.BatchNorm2d(c), nn.ReLU(),
+        )  # fmt: skip
+
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), block(8), block(8))
+    survey = Survey.of(probe(model, [torch.zeros(1, 3, 8, 8)]))
+    assert at(survey, "block-end") == ["1.4", "2.4"]
+    assert at(survey, "after-dw") == ["1.0", "2.0"]
+
+
+def test_a_glob_that_matches_nothing_names_the_nearest(zoo):
+    with pytest.raises(InputError, match=r"layr3.*\n.*layer3"):
+        at(zoo("resnet18"), "layr3.0.bn2")
+
+
+def test_a_glob_that_matches_no_map_names_it(zoo):
+    with pytest.raises(InputError, match=r"at fc \(Linear\)"):
+        at(zoo("resnet18"), "fc")
+
+
+def test_no_place_says_how_to_name_one(zoo):
+    with pytest.raises(InputError, match=r"no place for after-dw\n.*--at 'layer4"):
+        at(zoo("resnet18"), "after-dw")
+
+
+def test_sk_goes_nowhere_but_on_3x3_convolutions(zoo):
+    survey = zoo("resnet18")
+    sites = place(survey, "sk", "layer2.*.conv2", replaces_conv=True)
+    assert [site.path for site in sites] == ["layer2.0.conv2", "layer2.1.conv2"]
+    with pytest.raises(InputError, match="bn1 is a BatchNorm2d"):
+        place(survey, "sk", "layer2.0.bn1", replaces_conv=True)
+
+
+def test_every_attention_of_ours_has_a_published_place():
+    from edgeattn.attention.registry import ATTENTIONS
+
+    assert set(PUBLISHED) == set(ATTENTIONS)
