@@ -55,11 +55,14 @@ class Simplification:
         return f"onnxsim failed: {lines[-1].strip() if lines else f'exit code {code}'}"
 
     def stop(self) -> None:
-        """Ends the run at once, if it is still under way."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.kill()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.communicate(timeout=5.0)
+        """Ends the run at once, if it is still under way, and lets go of it."""
+        if self.process is None:
+            return
+        self.process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=5.0)
+        if self.process.stderr is not None:
+            self.process.stderr.close()
 
 
 def start(source: Path, target: Path, *, timeout_s: float) -> Simplification:

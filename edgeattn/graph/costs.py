@@ -1,49 +1,19 @@
 """What a model costs to run: multiply-accumulates, and the element operations beside them.
 
-Multiply-accumulates are those of convolutions and linear layers, as papers count them (a transposed
-convolution's per input position); products of two activations (attention) stand apart. Biases are
-not counted.
-
-Element operations are what FLOP counters skip. Each node counts, per output element unless said
-otherwise:
-
-- elementwise arithmetic, comparisons, activations, casts: 1; of n summed, averaged or compared
-  tensors n - 1;
-- reductions, global pooling, searches (ArgMax, TopK), running sums: 1 per input element;
-- pooling: the number of elements in the window;
-- softmax and log-softmax: 5 per input element (maximum, subtract, exponential, sum, divide);
-- instance, layer, group, RMS, Lp and mean-variance normalisation: 7 per input element (mean,
-  subtract, square, mean, divide, scale, shift), local response: its window and 3;
-- batch normalisation: 2 (its statistics are constants: scale, shift);
-- copies that move data (transposes, concatenation, cuts, gathers, expansion, padding, tiling,
-  scatters, fills): 1; a transpose that moves only dimensions of 1 is a view;
-- resizing and grid sampling: the number of neighbours read: 1 nearest, 2 per resized dimension
-  linear, 4 cubic;
-- views (reshape, squeeze, flatten, identity), what is computed from constants alone, and arithmetic
-  on shapes (integers, at most 64 elements): 0.
+What is counted, and how, is in `cost_rules`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 
 import onnx_ir as ir
 
 from edgeattn.graph import shapes
+from edgeattn.graph.cost_rules import RULES, Sizes, UncountableError, free
 
 _STANDARD = ("", "ai.onnx")
-# Integer tensors up to this many elements are shapes and indices, not data.
-_SHAPE_ELEMENTS = 64
-_INDEX_TYPES = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL)
-_SOFTMAX = 5
-_NORMALISATION = 7
-
-
-class _UncountableError(Exception):
-    """A count needs a shape that is not static, or a rule that is not there."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,224 +54,17 @@ class Costs:
     unknown: tuple[str, ...] = ()
 
 
-class _Graph:
-    """What the rules ask of a graph: static sizes, and what is constant."""
-
-    def __init__(self) -> None:
-        self._constant: dict[ir.Value, bool] = {}
-
-    def size(self, value: ir.Value | None) -> tuple[int, ...]:
-        """Gives the static shape of a value."""
-        if value is None or value.shape is None:
-            raise _UncountableError
-        dims = [d for d in value.shape if isinstance(d, int)]
-        if len(dims) != len(value.shape):
-            raise _UncountableError
-        return tuple(dims)
-
-    def count(self, value: ir.Value | None) -> int:
-        """Gives the number of elements of a value."""
-        return math.prod(self.size(value))
-
-    def is_constant(self, value: ir.Value) -> bool:
-        """Says whether a value is a weight, or is computed from weights alone."""
-        found = self._constant.get(value)
-        if found is None:
-            node = value.producer()
-            if node is None:
-                found = value.is_initializer() and not value.is_graph_input()
-            else:
-                found = node.op_type == "Constant" or (
-                    bool(node.inputs) and all(v is None or self.is_constant(v) for v in node.inputs)
-                )
-            self._constant[value] = found
-        return found
-
-    def is_shape_arithmetic(self, node: ir.Node) -> bool:
-        """Says whether a node works on small tensors of integers only."""
-        values = [v for v in (*node.inputs, *node.outputs) if v is not None]
-        return all(v.dtype in _INDEX_TYPES and self.count(v) <= _SHAPE_ELEMENTS for v in values)
-
-
-_Counts = tuple[int, int, int]  # macs, matmul_macs, element_ops
-_Rule = Callable[[ir.Node, _Graph], _Counts]
-
-
-def _per_output(node: ir.Node, graph: _Graph, each: int) -> _Counts:
-    return 0, 0, each * sum(graph.count(v) for v in node.outputs if v.uses() or v.is_graph_output())
-
-
-def _per_input(node: ir.Node, graph: _Graph, each: int) -> _Counts:
-    return 0, 0, each * graph.count(node.inputs[0])
-
-
-def _free(node: ir.Node, graph: _Graph) -> _Counts:
-    del node, graph
-    return 0, 0, 0
-
-
-def _variadic(node: ir.Node, graph: _Graph) -> _Counts:
-    return 0, 0, max(len(node.inputs) - 1, 1) * graph.count(node.outputs[0])
-
-
-def _convolution(node: ir.Node, graph: _Graph, weight: int) -> _Counts:
-    kernel = graph.size(node.inputs[weight])
-    return graph.count(node.outputs[0]) * math.prod(kernel[1:]), 0, 0
-
-
-def _transposed_convolution(node: ir.Node, graph: _Graph) -> _Counts:
-    kernel = graph.size(node.inputs[1])
-    return graph.count(node.inputs[0]) * math.prod(kernel[1:]), 0, 0
-
-
-def _deformable_convolution(node: ir.Node, graph: _Graph) -> _Counts:
-    """Adds four neighbours read for each sample that the kernel takes."""
-    kernel, out = graph.size(node.inputs[1]), graph.size(node.outputs[0])
-    channels = graph.size(node.inputs[0])[1]
-    samples = out[0] * math.prod(out[2:]) * channels * math.prod(kernel[2:])
-    return math.prod(out) * math.prod(kernel[1:]), 0, 4 * samples
-
-
-def _product(node: ir.Node, graph: _Graph, inner: int, operands: tuple[int, int]) -> _Counts:
-    """Counts `inner` multiply-accumulates per output element, by whether an operand is a weight."""
-    macs = graph.count(node.outputs[0]) * inner
-    values = [node.inputs[i] for i in operands]
-    weighted = any(v is not None and graph.is_constant(v) for v in values)
-    return (macs, 0, 0) if weighted else (0, macs, 0)
-
-
-def _matmul(node: ir.Node, graph: _Graph, second: int) -> _Counts:
-    return _product(node, graph, graph.size(node.inputs[0])[-1], (0, second))
-
-
-def _gemm(node: ir.Node, graph: _Graph) -> _Counts:
-    transposed = node.attributes.get("transA")
-    rows = transposed is not None and transposed.as_int() == 1
-    return _product(node, graph, graph.size(node.inputs[0])[0 if rows else 1], (0, 1))
-
-
-def _einsum(node: ir.Node, graph: _Graph) -> _Counts:
-    """Counts the product of two tensors: the sizes of its summed indices per output element."""
-    terms, arrow, out = node.attributes["equation"].as_string().replace(" ", "").partition("->")
-    operands = terms.split(",")
-    if not arrow or "." in terms or len(operands) != 2:
-        raise _UncountableError
-    lengths: dict[str, int] = {}
-    for term, value in zip(operands, node.inputs, strict=True):
-        lengths.update(zip(term, graph.size(value), strict=True))
-    summed = math.prod(n for index, n in lengths.items() if index not in out)
-    return _product(node, graph, summed, (0, 1))
-
-
-def _attention(node: ir.Node, graph: _Graph) -> _Counts:
-    """Counts q·k and p·v for each pair of positions, and the softmax between them."""
-    q, k = graph.size(node.inputs[0]), graph.size(node.inputs[1])
-    past = graph.size(node.inputs[4])[2] if len(node.inputs) > 4 and node.inputs[4] else 0
-    keys = k[-2] + past
-    heads = q[1] if len(q) == 4 else node.attributes["q_num_heads"].as_int()
-    products = (math.prod(q) + graph.count(node.outputs[0])) * keys
-    return 0, products, _SOFTMAX * q[0] * heads * q[-2] * keys
-
-
-def _pool(node: ir.Node, graph: _Graph) -> _Counts:
-    window = math.prod(node.attributes["kernel_shape"].as_ints())
-    return 0, 0, window * graph.count(node.outputs[0])
-
-
-def _local_response(node: ir.Node, graph: _Graph) -> _Counts:
-    return _per_input(node, graph, node.attributes["size"].as_int() + 3)
-
-
-def _transpose(node: ir.Node, graph: _Graph) -> _Counts:
-    size = graph.size(node.inputs[0])
-    written = node.attributes.get("perm")
-    order = range(len(size))[::-1] if written is None else written.as_ints()
-    moved = [axis for axis in order if size[axis] != 1]
-    return (0, 0, 0) if moved == sorted(moved) else (0, 0, math.prod(size))
-
-
-def _neighbours(node: ir.Node, default: str, dimensions: int) -> int:
-    written = node.attributes.get("mode")
-    mode = default if written is None else written.as_string()
-    if mode == "nearest":
-        return 1
-    return int(math.pow(4 if mode in {"cubic", "bicubic"} else 2, dimensions))
-
-
-def _resize(node: ir.Node, graph: _Graph) -> _Counts:
-    before, after = graph.size(node.inputs[0]), graph.size(node.outputs[0])
-    resized = sum(a != b for a, b in zip(before, after, strict=True))
-    return 0, 0, _neighbours(node, "nearest", resized) * math.prod(after)
-
-
-def _grid_sample(node: ir.Node, graph: _Graph) -> _Counts:
-    out = graph.size(node.outputs[0])
-    return 0, 0, _neighbours(node, "linear", len(out) - 2) * math.prod(out)
-
-
-def _each(names: str, rule: _Rule) -> dict[str, _Rule]:
-    return dict.fromkeys(names.split(), rule)
-
-
-_RULES: Mapping[str, _Rule] = {
-    **_each("Conv ConvInteger", functools.partial(_convolution, weight=1)),
-    "QLinearConv": functools.partial(_convolution, weight=3),
-    "ConvTranspose": _transposed_convolution,
-    "DeformConv": _deformable_convolution,
-    "Gemm": _gemm,
-    **_each("MatMul MatMulInteger", functools.partial(_matmul, second=1)),
-    "QLinearMatMul": functools.partial(_matmul, second=3),
-    "Einsum": _einsum,
-    "Attention": _attention,
-    **_each(
-        "Abs Acos Acosh Add And Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr"
-        " BitwiseXor Cast CastLike Ceil Celu Clip Cos Cosh DequantizeLinear Div Elu Equal Erf Exp"
-        " Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish IsInf IsNaN LeakyRelu Less"
-        " LessOrEqual Log Mish Mod Mul Neg Not Or PRelu Pow QuantizeLinear Reciprocal Relu Round"
-        " Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub SwiGLU Swish Tan Tanh"
-        " ThresholdedRelu Where Xor",
-        functools.partial(_per_output, each=1),
-    ),
-    **_each("Max Mean Min Sum", _variadic),
-    **_each(
-        "ArgMax ArgMin CumProd CumSum GlobalAveragePool GlobalLpPool GlobalMaxPool Hardmax NonZero"
-        " ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd"
-        " ReduceSum ReduceSumSquare TopK",
-        functools.partial(_per_input, each=1),
-    ),
-    **_each("AveragePool LpPool MaxPool", _pool),
-    **_each("LogSoftmax Softmax", functools.partial(_per_input, each=_SOFTMAX)),
-    **_each(
-        "GroupNormalization InstanceNormalization LayerNormalization LpNormalization"
-        " MeanVarianceNormalization RMSNormalization",
-        functools.partial(_per_input, each=_NORMALISATION),
-    ),
-    "LRN": _local_response,
-    "BatchNormalization": functools.partial(_per_input, each=2),
-    "Transpose": _transpose,
-    **_each(
-        "CenterCropPad Compress Concat ConstantOfShape DepthToSpace Expand EyeLike Gather"
-        " GatherElements GatherND OneHot Pad Range ReverseSequence ScatterElements ScatterND Slice"
-        " SpaceToDepth Split Tile Trilu",
-        functools.partial(_per_output, each=1),
-    ),
-    "Resize": _resize,
-    "GridSample": _grid_sample,
-    **_each("Constant Dropout Flatten Identity Reshape Shape Size Squeeze Unsqueeze", _free),
-}
-
-
-def _cost(node: ir.Node, graph: _Graph) -> NodeCost:
+def _cost(node: ir.Node, graph: Sizes) -> NodeCost:
     name = node.name or ""
-    rule = _RULES.get(node.op_type) if node.domain in _STANDARD else None
+    rule = RULES.get(node.op_type) if node.domain in _STANDARD else None
     try:
         if rule is None:
-            raise _UncountableError  # noqa: TRY301 -- one place says what unknown means
+            raise UncountableError  # noqa: TRY301 -- one place says what unknown means
         constant = bool(node.inputs) and all(v is None or graph.is_constant(v) for v in node.inputs)
-        if rule is _free or constant or graph.is_shape_arithmetic(node):
+        if rule is free or constant or graph.is_shape_arithmetic(node):
             return NodeCost(name=name, op_type=node.op_type)
         macs, matmul_macs, element_ops = rule(node, graph)
-    except _UncountableError:
+    except UncountableError:
         return NodeCost(name=name, op_type=node.op_type, known=False)
     return NodeCost(
         name=name,
@@ -323,7 +86,7 @@ def per_node(model: ir.Model, batch: int | None = None) -> Iterator[NodeCost]:
         model = model.clone()
         shapes.bind_batch(model, 1 if batch is None else batch)
         shapes.infer(model)
-    graph = _Graph()
+    graph = Sizes()
     for node in model.graph:
         yield _cost(node, graph)
 

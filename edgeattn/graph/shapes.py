@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import onnx
 import onnx_ir as ir
-import onnx_ir.passes.common as passes
+from onnx import shape_inference
+
+# Larger initializers are weights: no shape hangs on what they hold.
+_LARGEST_CONSTANT_BYTES = 1024
 
 
 def is_incomplete(model: ir.Model) -> bool:
@@ -16,20 +20,40 @@ def is_incomplete(model: ir.Model) -> bool:
     )
 
 
-def infer(model: ir.Model) -> None:
-    """Fills in the types and shapes that ONNX can infer, in place.
+def _without_weights(model: ir.Model) -> onnx.ModelProto:
+    """Gives a copy whose weights are inputs; constants that a shape may hang on stay."""
+    skeleton = model.clone()
+    graph = skeleton.graph
+    for name, value in list(graph.initializers.items()):
+        tensor = value.const_value
+        if tensor is None or tensor.nbytes > _LARGEST_CONSTANT_BYTES:
+            if tensor is not None:
+                value.type = ir.TensorType(tensor.dtype)
+                value.shape = ir.Shape(tensor.shape.numpy())
+            del graph.initializers[name]
+            if not value.is_graph_input():
+                graph.inputs.append(value)
+    return ir.to_proto(skeleton)
 
-    Weights never pass through: a model of any size may be given. What cannot be inferred (an
+
+def infer(model: ir.Model) -> None:
+    """Fills in the types and shapes that ONNX can infer, in place; nothing else is touched.
+
+    Weights never pass through: a model of any size may be given. What cannot be inferred (behind an
     operator of another domain) stays as it is.
     """
-    graph = model.graph
-    order = list(graph.initializers)
-    # check_type and strict_mode would turn one unknown operator into no inference at all.
-    passes.ShapeInferencePass(check_type=False, strict_mode=False)(model)
-    # The pass takes large initializers out and puts them back behind the small ones.
-    values = [graph.initializers.pop(name) for name in order]
-    for value in values:
-        graph.register_initializer(value)
+    try:
+        proto = shape_inference.infer_shapes(_without_weights(model), data_prop=True)
+    except shape_inference.InferenceError:
+        return
+    inferred = ir.from_proto(proto)
+    for graph, found in zip(model.graphs(), inferred.graphs(), strict=True):
+        known = ir.convenience.create_value_mapping(found)
+        for name, value in ir.convenience.create_value_mapping(graph).items():
+            other = known.get(name)
+            if other is not None:
+                value.type = value.type if other.type is None else other.type
+                value.shape = value.shape if other.shape is None else other.shape
 
 
 def is_open(model: ir.Model) -> bool:

@@ -24,6 +24,7 @@ from edgeattn.legalise import (
     functions,
     legacy,
     normalisations,
+    pooling,
     reductions,
     sampling,
     shapes,
@@ -54,6 +55,10 @@ _AXES_REDUCTIONS = (
 def _body(opset: int) -> Adapter:
     return functools.partial(functions.expand, opset=opset)
 
+
+# Operators that are read as of a later opset than the file's: torch and every runtime held to the
+# rule before ONNX wrote it down.
+READ_AS: Mapping[str, int] = {"AveragePool": 22, "MaxPool": 22}
 
 DOWN: Mapping[tuple[str, int], Adapter] = {
     ("BatchNormalization", 14): normalisations.batch_normalization_down,
@@ -91,6 +96,8 @@ DOWN: Mapping[tuple[str, int], Adapter] = {
     ("DequantizeLinear", 21): element_types.dequantize_21,
     ("GroupNormalization", 21): normalisations.group_normalization_per_channel,
     ("QuantizeLinear", 21): element_types.quantize_21,
+    ("AveragePool", 22): pooling.windows_in_padding,
+    ("MaxPool", 22): pooling.windows_in_padding,
     ("Attention", 23): _body(23),
     ("DequantizeLinear", 23): element_types.dequantize_23,
     ("QuantizeLinear", 23): element_types.quantize_23,

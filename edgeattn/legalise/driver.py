@@ -128,6 +128,7 @@ class _Walk:
         Returns:
             Why it cannot be taken, and the lowest opset to which it can; None where it was.
         """
+        version = max(version, changes.READ_AS.get(node.op_type, 0))
         steps, descending = crossed(node.op_type, version, self.target), version > self.target
         wanted = signature(node.op_type, self.target)
         if wanted is not None and wanted.deprecated and not steps:

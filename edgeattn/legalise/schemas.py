@@ -141,8 +141,10 @@ def output_type(node: ir.Node, index: int) -> ir.DataType | None:
         fill = node.attributes.get("value")
         return ir.DataType.FLOAT if fill is None else fill.as_tensor().dtype
     known = signature(node.op_type, defs.onnx_opset_version())
-    if known is None:
-        return None
+    return None if known is None else _type_by_signature(node, index, known)
+
+
+def _type_by_signature(node: ir.Node, index: int, known: Signature) -> ir.DataType | None:
     formal = known.outputs[min(index, len(known.outputs) - 1)]
     for place, value in enumerate(node.inputs):
         source = known.inputs[min(place, len(known.inputs) - 1)]

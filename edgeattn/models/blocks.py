@@ -3,7 +3,7 @@
 A block is the innermost module that is not a mere container, returns a feature map, and holds at
 least two convolutions over positions. A module inside a residual block is part of it, unless it is
 residual itself (a GhostNet bottleneck is one block, not its two ghost modules). The root is a
-block only if nothing inside it is.
+block only if nothing inside it is; it then ends at its last feature map.
 
 Within a block, the main branch is the way back from the block's output along the inputs with the
 most convolutions behind them. Hence neither a shortcut nor the gate of a squeeze can be taken for
@@ -13,12 +13,13 @@ it: the one has fewer convolutions, the other's do not work on positions.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 
 from torch import nn
 
 from edgeattn.models.flow import ADDITIONS, CONCATENATIONS, CONVOLUTIONS
-from edgeattn.models.probe import Call, Operation, Trace
+from edgeattn.models.trace import Call, Operation, Trace
 
 CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
@@ -59,7 +60,7 @@ def find_blocks(trace: Trace) -> tuple[Block, ...]:
     groups = [
         [call for call in trace.calls if call.path and not isinstance(call.module, CONTAINERS)],
         [call for call in trace.calls if call.path],
-        [trace.root],
+        [replace(trace.root, outputs=(last,)) for last in islice(trace.maps_backwards(), 1)],
     ]
     for group in groups:
         found = _innermost(trace, [call for call in group if _is_candidate(trace, call)])

@@ -1,4 +1,4 @@
-"""From a request to a model that is ready: built, attended, loaded, and run once."""
+"""From a request to a model that is ready: built, attended, and loaded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgeattn.attention import registry
 from edgeattn.errors import InputError
 from edgeattn.models import weights
 from edgeattn.models.arguments import first_line
-from edgeattn.models.inject import PlacedSite, Wanted, check_shapes, inject
+from edgeattn.models.inject import PlacedSite, Wanted, inject
 from edgeattn.models.probe import probe
 from edgeattn.models.seeding import seeded
 from edgeattn.models.source import AttentionRequest, Created, ModelRequest, create
@@ -84,8 +84,6 @@ def build(request: ModelRequest) -> BuiltModel:
                 if inside
                 else (),
             )
-        if wanted:
-            check_shapes(probe(module, inputs), sites)
         module.eval()
     module.requires_grad_(requires_grad=False)
     return BuiltModel(

@@ -13,14 +13,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from edgeattn.attention.registry import AttentionSpec, SiteShape
 from edgeattn.errors import InputError
+from edgeattn.models.arguments import first_line
 from edgeattn.models.blocks import CONTAINERS
 from edgeattn.models.placement import family_of, place
-from edgeattn.models.probe import Trace
 from edgeattn.models.sites import Site, Survey
+from edgeattn.models.trace import Trace
 
 Build = Callable[[AttentionSpec, SiteShape], nn.Module]
 
@@ -142,12 +144,14 @@ def _put(
     try:
         attention = one.build(one.spec, shape)
     except InputError as error:
-        where = site.path or "the model's input"
-        raise InputError(f"at {where}: {error.fact}", mend=error.mend) from error
+        raise InputError(f"at {site.path or 'its input'}: {error.fact}", mend=error.mend) from error
     # The parameters that the site itself has, or else the model's, say where and in what precision.
     like = next(target.parameters(), next(module.parameters(), None))
     if like is not None and like.is_floating_point():
         attention.to(device=like.device, dtype=like.dtype)
+    call = survey.trace.first_call(site.path)
+    given = survey.trace.values[call.inputs[0]].shape if site.side == "replace" else (1, C, H, W)
+    _check(attention, one.spec.name, site, (1, *given[1:]))
     if site.side == "replace":
         path = site.path
         _replace(module, survey, site, attention)
@@ -197,21 +201,28 @@ def _replace(module: nn.Module, survey: Survey, site: Site, attention: nn.Module
         module.set_submodule(norm, kept)
 
 
-def check_shapes(trace: Trace, placed: Sequence[PlacedSite]) -> None:
-    """Checks, in a probe of the finished model, that every attention kept its map's shape.
+def _check(attention: nn.Module, name: str, site: Site, given: tuple[int, ...]) -> None:
+    """Runs an attention alone, once, on a map of its site's size.
+
+    Args:
+        attention: The module.
+        name: Its name.
+        site: Where it is to go.
+        given: The shape that it will be given, [1, C, H, W].
 
     Raises:
-        InputError: One did not; or a model never calls it, and so it would not act.
+        InputError: It fails, or what it returns has not the shape that the model goes on with.
     """
-    calls = {call.path: call for call in trace.calls}
-    for site in placed:
-        call = calls.get(site.path)
-        if call is None:
-            raise InputError(f"{site.attention} at {site.path} is never called by the model")
-        values = [trace.values[number].shape[1:] for number in call.outputs]
-        if values != [site.shape]:
-            got = " and ".join("x".join(map(str, shape)) for shape in values) or "no tensor"
-            want = "x".join(map(str, site.shape))
-            raise InputError(
-                f"{site.attention} at {site.path} must keep its map's shape, {want}: it gives {got}"
-            )
+    where = f"{name} at {site.path or 'its input'}"
+    like = next(attention.parameters(), torch.empty(0))
+    try:
+        with torch.no_grad():
+            result = attention.eval()(torch.zeros(given, dtype=like.dtype, device=like.device))
+    except Exception as error:
+        shape = "x".join(map(str, given[1:]))
+        raise InputError(f"{where} fails on a {shape} map: {first_line(error)}") from error
+    got = tuple(result.shape[1:]) if isinstance(result, Tensor) else None
+    if got != site.shape:
+        want = "x".join(map(str, site.shape))
+        returned = "no tensor" if got is None else "x".join(map(str, got))
+        raise InputError(f"{where} must return a {want} map: it gives {returned}")

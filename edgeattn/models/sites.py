@@ -16,7 +16,7 @@ from torch import nn
 from edgeattn.errors import InputError
 from edgeattn.models.blocks import CONTAINERS, Block, find_blocks, is_depthwise, stages_of
 from edgeattn.models.flow import CONVOLUTIONS, NORMS
-from edgeattn.models.probe import Call, Operation, Trace
+from edgeattn.models.trace import Call, Operation, Trace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +62,9 @@ class Survey:
 
     def output(self, call: Call) -> Site | None:
         """The output of a module call, if it is a feature map."""
+        if not call.path and call.outputs != self.trace.root.outputs:
+            # The root as a block: it ends where its last feature map does, not at its own output.
+            return next(iter(self.last()), None)
         call = self._settled(call)
         shape = _shape(self.trace, call)
         if shape is None:
@@ -84,20 +87,12 @@ class Survey:
 
     def last(self) -> list[Site]:
         """The last feature map before it is pooled or flattened."""
-        value = self.trace.root.outputs[0] if self.trace.root.outputs else -1
-        seen: list[Call] = []
-        while value >= 0:
-            if self.trace.values[value].is_map:
-                seen = [call for call in self.trace.calls if call.outputs == (value,)]
-                if seen:
-                    break
-            if value not in self.trace.producers:
-                break
-            # Of several inputs the latest: what came before it went into it.
-            value = max(self.trace.operations[self.trace.producers[value]].inputs)
-        # The outermost module that returned it, so that `layer4` is the end of a stage.
-        outermost = min(seen, key=lambda call: len(call.path) or 1_000_000, default=None)
-        return self._sites([] if outermost is None else [outermost])
+        for value in self.trace.maps_backwards():
+            calls = [call for call in self.trace.calls if call.outputs == (value,)]
+            if calls:
+                # The outermost module that returned it, so that `layer4` is the end of a stage.
+                return self._sites([min(calls, key=lambda call: len(call.path) or 1_000_000)])
+        return []
 
     def stage_ends(self) -> list[Site]:
         """The output of the last block of each stage."""

@@ -11,11 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from edgeattn.graph.tags import module_of
 from edgeattn.parity.metrics import Tolerance, measure
-from edgeattn.parity.runtime import Array, Session
+from edgeattn.parity.runtime import Array, Session, run_torch
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -40,19 +38,18 @@ def first_difference_of_module(
         A module path; None where the file's values carry no module names, or where all agree
         without ONNX Runtime's optimisations: then these make the difference.
     """
-    wanted = _module_outputs(module, inputs, _value_names(path))
-    if not wanted:
-        return None
+    producers = _producers(path)
+    wanted = _module_outputs(module, inputs, list(producers))
     arrays = [tensor.numpy(force=True) for tensor in inputs]
     values, outputs = _run_with_outputs(path, list(wanted), arrays)
     for name, reference in wanted.items():
         if not measure(name, reference, values[name], tolerance).passed:
             return name
-    from edgeattn.parity.runtime import run_torch
-
-    for reference, output in zip(run_torch(module, inputs), outputs, strict=True):
-        if not measure("", reference, output, tolerance).passed:
-            return IN_FORWARD
+    references = run_torch(module, inputs)
+    for (name, output), reference in zip(outputs.items(), references, strict=True):
+        if not measure(name, reference, output, tolerance).passed:
+            # An output carries the user's name for it; its node carries the module's.
+            return module_of(producers.get(name, "")) or (IN_FORWARD if wanted else None)
     return None
 
 
@@ -64,15 +61,13 @@ def first_difference_of_files(
     Returns:
         A module path, or the value's own name where it carries none; None where all agree.
     """
-    names = _value_names(other)
-    shared = [name for name in _value_names(path) if name in set(names)]
-    if not shared:
-        return None
+    producers, others = _producers(path), _producers(other)
+    shared = [name for name in producers if name in others]
     have, _ = _run_with_outputs(path, shared, inputs)
     want, _ = _run_with_outputs(other, shared, inputs)
     for name in shared:
         if not measure(name, want[name], have[name], tolerance).passed:
-            return module_of(name) or name
+            return module_of(name) or module_of(producers[name]) or name
     return None
 
 
@@ -104,16 +99,22 @@ def _module_outputs(
     return outputs
 
 
-def _value_names(path: Path) -> list[str]:
+def _producers(path: Path) -> dict[str, str]:
+    """Gives the name of the node behind every value of a file, in order of execution."""
     import onnx_ir
 
     model = onnx_ir.load(path)
-    return [str(value.name) for node in model.graph for value in node.outputs if value.name]
+    return {
+        str(value.name): str(node.name)
+        for node in model.graph
+        for value in node.outputs
+        if value.name
+    }
 
 
 def _run_with_outputs(
     path: Path, names: Sequence[str], inputs: Sequence[Array]
-) -> tuple[dict[str, Array], list[Array]]:
+) -> tuple[dict[str, Array], dict[str, Array]]:
     """Runs a file, unoptimised, and gives named values besides its own outputs."""
     import tempfile
 
@@ -131,7 +132,8 @@ def _run_with_outputs(
         session = Session(exposed)
         arrays = session.run(inputs)
     found = dict(zip(session.output_names, arrays, strict=True))
-    return {name: np.asarray(found[name]) for name in names}, arrays[:own]
+    own_names = session.output_names[:own]
+    return {name: found[name] for name in names}, {name: found[name] for name in own_names}
 
 
 def _expose(model: ir.Model, value: ir.Value) -> None:

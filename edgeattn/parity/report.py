@@ -20,7 +20,7 @@ class OutputParity(BaseModel):
         argmax_agreement: Share of samples whose largest entry (over dimension 1) is the same.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
     name: str
     max_abs: float
@@ -41,7 +41,7 @@ class ParityCase(BaseModel):
         batch: The batch size.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
     weights: Literal["model", "random"]
     optimisations: Literal["off", "on"]
@@ -67,7 +67,7 @@ class ParityReport(BaseModel):
             where all agree, or where no module can be named.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
     passed: bool
     precision: str

@@ -10,7 +10,7 @@ from torch import nn
 from edgeattn import capture, simplify
 from edgeattn.artifacts import save
 from edgeattn.graph import tags
-from edgeattn.parity.bisect import _module_outputs, _run_with_outputs, _value_names
+from edgeattn.parity.bisect import _module_outputs, _producers, _run_with_outputs
 from edgeattn.parity.metrics import measure, tolerance_of
 from edgeattn.parity.randomise import randomise
 
@@ -104,7 +104,7 @@ def test_a_value_named_after_a_module_is_its_output(net, tmp_path, dynamic_batch
     model = simplified_model(folded_model(module, inputs, dynamic_batch=dynamic_batch), tmp_path)
     path = tmp_path / "named.onnx"
     save(model, path)
-    wanted = _module_outputs(module, inputs, _value_names(path))
+    wanted = _module_outputs(module, inputs, list(_producers(path)))
     assert {"layer1.0.bn", "layer1.0.attention", "layer1.1.act"} <= set(wanted)
     # The convolution's own value is gone: what its node gives now is the norm's.
     assert "layer1.0.conv" not in wanted

@@ -25,7 +25,10 @@ def test_cast_saturation_says_nothing_of_other_types(rng, build, prove):
 @pytest.mark.parametrize("opset", [13, 18, 19])
 def test_quantize(dtype, opset, rng, build, prove):
     x = _x(rng)
-    constants = {"s": np.array([0.5, 0.25, 0.3, 0.7], np.float32), "z": np.array([1, 2, 3, 4], dtype)}
+    constants = {
+        "s": np.array([0.5, 0.25, 0.3, 0.7], np.float32),
+        "z": np.array([1, 2, 3, 4], dtype),
+    }
     model = build("QuantizeLinear", {"x": x}, {"axis": 1}, constants=constants, opset=21)
     assert prove(model, opset, {"x": x}) == ["QuantizeLinear"]
 
@@ -34,7 +37,9 @@ def test_quantize(dtype, opset, rng, build, prove):
 def test_quantized_type_is_said_by_a_zero_point(asked, rng, build, prove):
     x = _x(rng)
     constants = {"s": np.array(0.5, np.float32)}
-    model = build("QuantizeLinear", {"x": x}, {"output_dtype": asked}, constants=constants, opset=21)
+    model = build(
+        "QuantizeLinear", {"x": x}, {"output_dtype": asked}, constants=constants, opset=21
+    )
     assert prove(model, 13, {"x": x}) == ["QuantizeLinear"]
 
 

@@ -130,8 +130,6 @@ def test_training_is_refused(rng, build, legal):
     x = rng.normal(size=(2, 3, 4)).astype(np.float32)
     weights = _batch_norm_inputs(rng)
     training = {"training_mode": 1}
-    model = build(
-        "BatchNormalization", {"x": x}, training, constants=weights, opset=15, outputs=3
-    )
+    model = build("BatchNormalization", {"x": x}, training, constants=weights, opset=15, outputs=3)
     with pytest.raises(InputError, match="lowest opset that works is 14"):
         legal(model, 13)

@@ -137,7 +137,7 @@ def test_only_the_first_nodes_are_named():
 @pytest.mark.parametrize(("source", "target"), [(18, 12), (18, 99), (10, 18)])
 def test_opsets_out_of_range(source, target, build):
     model = build("Relu", {"x": X}, opset=source)
-    with pytest.raises(InputError, match="Opset|opset"):
+    with pytest.raises(InputError, match=r"[Oo]pset"):
         legalise(ir.from_proto(model), target)
 
 
@@ -202,17 +202,12 @@ def test_every_change_from_13_to_21_is_decided(op, opset):
     assert (old.min_input, old.max_input) == (new.min_input, new.max_input)
     assert (old.min_output, old.max_output) == (new.min_output, new.max_output)
     if (op, opset) not in changes.NEW_VALUES:
-        assert _values(op, opset - 1) == _values(op, opset)
+        assert _defaults(op, opset - 1, old.attributes) == _defaults(op, opset, old.attributes)
 
 
-def _values(op, opset):
-    """Gives the defaults of the attributes that two versions share."""
+def _defaults(op, opset, names):
     attributes = defs.get_schema(op, opset, "").attributes
-    return {
-        name: a.default_value.SerializeToString()
-        for name, a in attributes.items()
-        if (op, opset) not in changes.NEUTRAL or name not in changes.NEUTRAL[op, opset]
-    }
+    return {name: attributes[name].default_value.SerializeToString() for name in names}
 
 
 @pytest.mark.parametrize(("op", "opset"), CHANGES)
@@ -223,7 +218,7 @@ def test_every_change_up_to_21_is_decided(op, opset):
 
 @pytest.mark.parametrize(("op", "opset"), sorted({*changes.DOWN, *changes.UP}))
 def test_the_tables_name_real_changes(op, opset):
-    assert (op, opset) in set(_history())
+    assert opset > defs.onnx_opset_version() or (op, opset) in set(_history())
 
 
 def test_what_a_later_onnx_changed_is_refused(monkeypatch, build, legal):

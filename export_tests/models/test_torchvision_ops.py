@@ -1,11 +1,10 @@
-"""timm can be imported beside a torchvision whose library does not load, and a whole one is left."""
+"""Timm can be imported beside a broken torchvision, and a whole one keeps its operators."""
 
+import _json  # a compiled module of Python's own, as a library that does load
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-
-import _json  # a compiled module of Python's own, as a library that does load
 
 ROOT = Path(__file__).parents[2]
 

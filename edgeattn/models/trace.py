@@ -1,0 +1,106 @@
+"""What one forward pass did: the values that depend on the input, operations, module calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from edgeattn.models import flow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One torch function on values that come from the model's input.
+
+    Attributes:
+        name: The function's name ("conv2d", "add_").
+        path: The module that called it, the innermost.
+        inputs: The values it read.
+        outputs: The values it made.
+    """
+
+    name: str
+    path: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call of a module.
+
+    Attributes:
+        path: The module's path; "" is the root.
+        module: The module.
+        inputs: The values it was given.
+        outputs: The values it returned.
+        first: How many operations had run when it began.
+        last: How many operations had run when it ended.
+    """
+
+    path: str
+    module: nn.Module
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    first: int
+    last: int
+
+
+@dataclass(slots=True)
+class Trace:
+    """What one forward pass did.
+
+    Attributes:
+        values: Every value that depends on the input, in order of appearance.
+        producers: The operation that made a value; inputs have none.
+        operations: All operations, in order.
+        calls: All module calls, in the order in which they ended; the root is the last.
+    """
+
+    values: list[flow.Value] = field(default_factory=list)
+    producers: dict[int, int] = field(default_factory=dict)
+    operations: list[Operation] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+
+    @property
+    def root(self) -> Call:
+        """The call of the model itself."""
+        return self.calls[-1]
+
+    def map_of(self, call: Call) -> flow.Value | None:
+        """The N,C,H,W feature map that a call returned, if that is all it returned."""
+        if len(call.outputs) != 1 or not self.values[call.outputs[0]].is_map:
+            return None
+        return self.values[call.outputs[0]]
+
+    def maps_backwards(self) -> Iterator[int]:
+        """The feature maps on the way back from the model's first output, the last one first."""
+        value = self.root.outputs[0] if self.root.outputs else -1
+        while value >= 0:
+            if self.values[value].is_map:
+                yield value
+            if value not in self.producers:
+                return
+            # Of several inputs the latest: what came before it went into it.
+            value = max(self.operations[self.producers[value]].inputs)
+
+    def module(self, path: str) -> nn.Module:
+        """The module at `path`."""
+        return self.root.module.get_submodule(path)
+
+    def readers(self, value: int) -> list[Operation]:
+        """The operations that read a value."""
+        return [operation for operation in self.operations if value in operation.inputs]
+
+    def first_call(self, path: str) -> Call:
+        """The first call of the module at `path`.
+
+        Raises:
+            KeyError: The module was never called.
+        """
+        for call in self.calls:
+            if call.path == path:
+                return call
+        raise KeyError(path)

@@ -1,0 +1,104 @@
+""".pt2 files: a round trip, and what is refused."""
+
+import contextlib
+import io
+import os
+import pickle
+import zipfile
+
+import pytest
+import torch
+
+from edgeattn.errors import InputError
+from edgeattn.models.build import AttentionRequest, ModelRequest, build
+from edgeattn.models.program import load
+
+from .conftest import randomise
+
+
+@pytest.fixture
+def saved(tmp_path, own):
+    randomise(own)
+    path = tmp_path / "m.pt2"
+    torch.export.save(torch.export.export(own, (torch.randn(1, 3, 32, 32),)), path)
+    return path
+
+
+def test_round_trip(saved, own):
+    built = build(ModelRequest(source=str(saved)))
+    assert built.program is not None
+    assert [tuple(x.shape) for x in built.inputs] == [(1, 3, 32, 32)]
+    assert built.params == sum(p.numel() for p in own.parameters())
+    torch.testing.assert_close(built.module(*built.inputs), own(*built.inputs))
+
+
+def test_a_shape_that_it_was_not_exported_with(saved):
+    with pytest.raises(InputError, match="fails on an input of 1x3x16x16"):
+        build(ModelRequest(source=str(saved), shapes=((1, 3, 16, 16),)))
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"attentions": (AttentionRequest(name="se"),)},
+        {"pretrained": True},
+        {"num_classes": 3},
+        {"model_args": {"a": "1"}},
+    ],
+)
+def test_what_needs_modules_is_refused(saved, extra):
+    with pytest.raises(InputError, match=r"cannot be applied to .*m\.pt2"):
+        build(ModelRequest(source=str(saved), **extra))
+
+
+def test_files_that_are_none(tmp_path, saved, own):
+    for name, content in {
+        "text.pt2": b"hello",
+        "cut.pt2": saved.read_bytes()[:9000],
+        "pickle.pt2": pickle.dumps({"a": 1}),
+    }.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=r"no torch\.export program"):
+            load(tmp_path / name)
+    torch.save(own.state_dict(), tmp_path / "state.pt2")
+    with pytest.raises(InputError, match=r"no torch\.export program"):
+        load(tmp_path / "state.pt2")
+    with pytest.raises(InputError, match="there is no file"):
+        load(tmp_path / "absent.pt2")
+
+
+def altered(path, change):
+    """The archive with some members' bytes changed."""
+    other = path.with_name("altered.pt2")
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(other, "w") as target:
+        for name in source.namelist():
+            target.writestr(name, change(name, source.read(name)))
+    return other
+
+
+def test_a_damaged_one(saved):
+    path = altered(saved, lambda name, data: b"{" if name.endswith("model.json") else data)
+    with pytest.raises(InputError, match="cannot be read"):
+        load(path)
+
+
+class Evil:
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.trace),)
+
+
+def test_pickles_inside_are_not_run(tmp_path, saved):
+    trace = tmp_path / "trace"
+    buffer = io.BytesIO()
+    torch.save(((Evil(trace),), {}), buffer)
+    for bad in (buffer.getvalue(), pickle.dumps(((Evil(trace),), {}))):
+        path = altered(saved, lambda name, data, bad=bad: bad if "sample_in" in name else data)
+        with pytest.raises(InputError, match="would run code"):
+            load(path)
+        assert not trace.exists()
+    with contextlib.suppress(Exception):  # torch's own reader does run it
+        torch.export.load(path)
+    assert trace.exists()

@@ -1,0 +1,125 @@
+"""Models from a user's own file, and what is said when that fails."""
+
+import textwrap
+
+import pytest
+import torch
+
+from edgeattn.errors import InputError
+from edgeattn.models.build import AttentionRequest, ModelRequest, build
+
+MODEL = """
+    from torch import nn
+    from blocks import Body
+
+    def small(width: int = 4, depth=2, name: str = "x", num_classes=3, act: float | None = None):
+        assert name != "bad"
+        model = Body(width, depth, num_classes)
+        model.said = (width, depth, name, act)
+        return model
+"""
+BODY = """
+    from torch import nn
+    class Body(nn.Module):
+        def __init__(self, width, depth, classes):
+            super().__init__()
+            self.stem = nn.Conv2d(3, width, 3, MARK)
+            self.layers = nn.ModuleList(nn.Conv2d(width, width, 3, 1, 1) for _ in range(depth))
+            self.head = nn.Linear(width, classes)
+        def forward(self, x):
+            x = self.stem(x)
+            for layer in self.layers:
+                x = layer(x).relu() + x
+            return self.head(x.mean((2, 3)))
+"""
+
+
+def folder(path, mark):
+    path.mkdir(exist_ok=True)
+    (path / "model.py").write_text(textwrap.dedent(MODEL))
+    (path / "blocks.py").write_text(textwrap.dedent(BODY.replace("MARK", mark)))
+    return path / "model.py"
+
+
+def ask(source, **options):
+    return build(ModelRequest(source=str(source), shapes=((1, 3, 16, 16),), **options))
+
+
+def file(tmp_path, text):
+    path = tmp_path / "one.py"
+    path.write_text(textwrap.dedent(text))
+    return path
+
+
+def test_arguments_are_typed(tmp_path):
+    path = folder(tmp_path, "2")
+    built = ask(
+        f"{path}:small",
+        model_args={"width": "6", "depth": "1", "name": "7", "act": "0.5"},
+        num_classes=9,
+    )
+    assert built.module.said == (6, 1, "7", 0.5)
+    assert built.module(*built.inputs).shape == (1, 9)
+    assert built.source == f"{path}:small"
+    assert not any(p.requires_grad for p in built.module.parameters())
+
+
+def test_attention_in_it(tmp_path):
+    built = ask(f"{folder(tmp_path, '2')}:small", attentions=(AttentionRequest(name="se"),))
+    assert [(site.path, site.target) for site in built.sites] == [("attention", "layers.1")]
+
+
+def test_neighbours_of_the_same_name_are_not_mixed_up(tmp_path):
+    one, two = folder(tmp_path / "a", "1"), folder(tmp_path / "b", "2")
+    assert ask(f"{one}:small").module.stem.stride == (1, 1)
+    assert ask(f"{two}:small").module.stem.stride == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import torch\n\n1 / 0\n", r"one\.py:3 cannot be imported: ZeroDivisionError"),
+        ("import torch\ndef f(:\n", r"one\.py:2 cannot be imported: SyntaxError"),
+        ("import nothing_of_the_sort\n", r"one\.py:1 cannot be imported: ModuleNotFoundError"),
+        ("def f():\n    return g()\ndef g():\n    raise KeyError('w')\n", r":4 fails in f\(\)"),
+        ("import sys\ndef f():\n    sys.exit(3)\n", r":3 fails in f\(\): SystemExit"),
+        ("def f():\n    return 3\n", "must return a torch.nn.Module: it gave int"),
+        ("def fff():\n    pass\n", "no function or class named 'f'"),
+    ],
+)
+def test_files_that_fail(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
+        ask(f"{file(tmp_path, text)}:f")
+
+
+def test_arguments_that_do_not_fit(tmp_path):
+    path = folder(tmp_path, "1")
+    with pytest.raises(InputError, match=r"takes no argument 'widht'\nNearest: width"):
+        ask(f"{path}:small", model_args={"widht": "3"})
+    with pytest.raises(InputError, match="width must be int, not 'wide'"):
+        ask(f"{path}:small", model_args={"width": "wide"})
+    with pytest.raises(InputError, match=r"model\.py:6 fails in small\(\): AssertionError"):
+        ask(f"{path}:small", model_args={"name": "bad"})
+    with pytest.raises(InputError, match="takes no num_classes"):
+        ask(f"{file(tmp_path, 'def f(): pass')}:f", num_classes=3)
+
+
+def test_sources_that_are_incomplete(tmp_path):
+    path = folder(tmp_path, "1")
+    with pytest.raises(InputError, match=r"model\.py:small"):
+        ask(path)
+    with pytest.raises(InputError, match="there is no file"):
+        ask(f"{tmp_path / 'absent.py'}:f")
+    with pytest.raises(InputError, match="--pretrained"):
+        ask(f"{path}:small", pretrained=True)
+
+
+def test_a_class_with_any_arguments(tmp_path):
+    text = """
+        from torch import nn
+        class Net(nn.Conv2d):
+            def __init__(self, **kw):
+                super().__init__(3, **kw)
+    """
+    built = ask(f"{file(tmp_path, text)}:Net", model_args={"out_channels": "2", "kernel_size": "1"})
+    assert built.module(torch.zeros(1, 3, 4, 4)).shape == (1, 2, 4, 4)

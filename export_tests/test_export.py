@@ -1,0 +1,356 @@
+"""The whole export, as a library: what it writes, what it proves, and what it leaves on failure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime
+import pytest
+
+import edgeattn.artifacts
+import edgeattn.legalise
+from edgeattn.errors import CheckError, InputError
+from edgeattn.export import ExportOptions, export
+from edgeattn.manifest import Manifest
+from edgeattn.models.source import AttentionRequest, ModelRequest
+
+NET = '''
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    """Two residual blocks and a classifier."""
+
+    def __init__(self, width=8, fixed=False):
+        super().__init__()
+        self.fixed = fixed
+        self.stem = nn.Conv2d(3, width, 3, padding=1, bias=False)
+        self.bn = nn.BatchNorm2d(width)
+        self.layer1 = nn.ModuleList(Block(width) for _ in range(2))
+        self.head = nn.Linear(width, 5)
+
+    def forward(self, x):
+        x = torch.relu(self.bn(self.stem(x)))
+        for block in self.layer1:
+            x = block(x)
+        if self.fixed:
+            x = x.reshape(2, -1, *x.shape[2:]).reshape(x.shape)
+        return self.head(x.mean((2, 3)))
+
+
+class Block(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+
+    def forward(self, x):
+        y = torch.relu(self.bn1(self.conv1(x)))
+        return torch.relu(x + self.bn2(self.conv2(y)))
+
+
+class Pair(nn.Module):
+    """Two inputs, and outputs in a dictionary."""
+
+    def __init__(self):
+        super().__init__()
+        self.left = nn.Conv2d(3, 4, 1)
+        self.right = nn.Linear(6, 4)
+
+    def forward(self, image, vector):
+        gate = self.right(vector)[:, :, None, None]
+        return {"sum": self.left(image) + gate, "product": self.left(image) * gate}
+
+
+class Branching(nn.Module):
+    def forward(self, x):
+        return x if x.sum() > 0 else -x
+'''
+
+
+@pytest.fixture
+def net(tmp_path):
+    path = tmp_path / "net.py"
+    path.write_text(NET)
+    return path
+
+
+def request(net, name="Net", attention="se", shapes=((1, 3, 16, 16),), **others):
+    asked = (AttentionRequest(name=attention, options={}, at=None),) if attention else ()
+    return ModelRequest(source=f"{net}:{name}", attentions=asked, shapes=shapes, **others)
+
+
+def left_in(folder):
+    return sorted(path.name for path in folder.iterdir() if path.name != "__pycache__")
+
+
+def test_what_is_written(net, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    stages = []
+    manifest = export(
+        request(net), ExportOptions(opset=13), out / "net.onnx", on_stage=stages.append
+    )
+    assert left_in(out) == ["net.json", "net.onnx"]
+    text = (out / "net.json").read_text()
+    assert Manifest.model_validate_json(text).model_dump_json() == manifest.model_dump_json()
+    model = onnx.load(out / "net.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    assert (model.opset_import[0].version, model.ir_version) == (13, 7)
+    assert (manifest.opset, manifest.ir_version) == (13, 7)
+    assert [value.name for value in model.graph.input] == ["input"]
+    assert [value.name for value in model.graph.output] == ["output"]
+    assert not model.metadata_props
+    assert not any(node.metadata_props or node.doc_string for node in model.graph.node)
+    assert [site.path for site in manifest.sites] == ["layer1.0.attention", "layer1.1.attention"]
+    assert {edge.target for edge in manifest.sites} == {"layer1.0.bn2", "layer1.1.bn2"}
+    assert all(node.name.count("/") == 1 for node in model.graph.node)
+    assert "layer1.1.attention/Mul" in {node.name for node in model.graph.node}
+    digest = hashlib.sha256((out / "net.onnx").read_bytes()).hexdigest()
+    assert manifest.sha256 == {"net.onnx": digest}
+    assert manifest.params == 8 * 3 * 9 + 16 + 2 * (2 * 8 * 8 * 9 + 32) + 45 + sum(
+        site.params for site in manifest.sites
+    )
+    # Stem, four 3x3 convolutions, the head, and two squeezes with their excitations.
+    hidden = manifest.sites[0].params // 17
+    assert manifest.macs == 256 * 8 * 9 * (3 + 4 * 8) + 40 + 2 * 2 * 8 * hidden
+    assert manifest.nodes.final == len(model.graph.node) < manifest.nodes.exported
+    assert manifest.parity.passed
+    runs = {(case.weights, case.optimisations, case.batch) for case in manifest.parity.cases}
+    assert runs == {(w, o, 1) for w in ("model", "random") for o in ("off", "on")}
+    assert {"build", "export", "simplify", "legalise", "parity"} <= set(stages)
+    assert set(stages) <= set(manifest.seconds)
+    assert manifest.versions["torch"]
+
+
+def test_the_file_computes_what_the_model_does(net, tmp_path):
+    from edgeattn.models.build import build
+
+    asked = request(net, attention="cbam", seed=3)
+    export(asked, ExportOptions(), tmp_path / "net.onnx")
+    built = build(asked)
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+    x = np.random.default_rng(0).normal(size=(1, 3, 16, 16)).astype(np.float32)
+    import torch
+
+    want = built.module(torch.from_numpy(x)).numpy()
+    (have,) = session.run(None, {"input": x})
+    np.testing.assert_allclose(have, want, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("attention", ["ulsam", "sa", "sge", "da", "nonlocal", "bam", "stn"])
+def test_an_open_batch(net, tmp_path, attention):
+    shapes = ((1, 3, 32, 32),)
+    asked = ModelRequest(
+        source=f"{net}:Net",
+        attentions=(
+            AttentionRequest(
+                name=attention, options={}, at="input" if attention == "stn" else "block-end"
+            ),
+        ),
+        shapes=shapes,
+    )
+    manifest = export(asked, ExportOptions(dynamic_batch=True), tmp_path / "net.onnx")
+    assert manifest.inputs[0].shape == ("batch", 3, 32, 32)
+    assert manifest.outputs[0].shape[0] == "batch"
+    assert {case.batch for case in manifest.parity.cases} == {1, 2, 3, 8}
+
+
+def test_a_model_that_fixes_its_batch(net, tmp_path):
+    asked = request(net, attention=None, shapes=((2, 3, 16, 16),), model_args={"fixed": "true"})
+    export(asked, ExportOptions(), tmp_path / "net.onnx")
+    with pytest.raises(InputError, match="fixes its batch"):
+        export(asked, ExportOptions(dynamic_batch=True), tmp_path / "net.onnx")
+
+
+def test_names_and_several_inputs(net, tmp_path):
+    asked = request(net, "Pair", attention=None, shapes=((2, 3, 4, 4), (2, 6)))
+    manifest = export(asked, ExportOptions(), tmp_path / "a.onnx")
+    assert [value.name for value in manifest.inputs] == ["input_0", "input_1"]
+    assert [value.name for value in manifest.outputs] == ["output_0", "output_1"]
+    names = ExportOptions(input_names=("image", "vector"), output_names=("sum", "product"))
+    manifest = export(asked, names, tmp_path / "b.onnx")
+    assert [value.name for value in manifest.inputs] == ["image", "vector"]
+    assert [value.name for value in manifest.outputs] == ["sum", "product"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (ExportOptions(opset=12), "Opset 12 is not supported; the lowest is 13"),
+        (ExportOptions(opset=99), "99"),
+        (ExportOptions(input_names=("a", "b")), "has 1 inputs, but 2 names"),
+        (ExportOptions(output_names=("",)), "must differ and not be empty"),
+        (ExportOptions(input_names=("x",), output_names=("x",)), "share names: x"),
+    ],
+)
+def test_refused_options(net, tmp_path, options, message):
+    with pytest.raises(InputError, match=message):
+        export(request(net), options, tmp_path / "net.onnx")
+    assert left_in(tmp_path) == ["net.py"]
+
+
+def test_what_cannot_be_traced(net, tmp_path):
+    with pytest.raises(InputError, match="cannot trace this model"):
+        export(request(net, "Branching", attention=None), ExportOptions(), tmp_path / "net.onnx")
+    assert left_in(tmp_path) == ["net.py"]
+
+
+def test_a_simplifier_that_hangs_is_left_behind(net, tmp_path):
+    options = ExportOptions(simplify_timeout_s=0.001)
+    manifest = export(request(net), options, tmp_path / "net.onnx")
+    assert manifest.notes == ("The model is not simplified: onnxsim did not end within 0.001 s.",)
+    assert manifest.nodes.final == manifest.nodes.exported
+    assert manifest.parity.passed
+
+
+def test_a_fault_in_a_stage_stops_the_export(net, tmp_path, monkeypatch):
+    legalise = edgeattn.legalise.legalise
+
+    def faulty(model: ir.Model, opset: int) -> object:
+        done = legalise(model, opset)
+        conv = next(node for node in model.graph if node.name == "layer1.1.conv1/Conv")
+        weight = conv.inputs[1]
+        # Two channels change places: with fresh statistics of 0 and 1 only the weights show it.
+        order = [1, 0, *range(2, 8)]
+        weight.const_value = ir.tensor(weight.const_value.numpy()[order])
+        return done
+
+    (tmp_path / "net.onnx").write_text("what was there before")
+    monkeypatch.setattr(edgeattn.legalise, "legalise", faulty)
+    with pytest.raises(CheckError, match=r"first module that differs is layer1\.1\.bn1"):
+        export(request(net), ExportOptions(), tmp_path / "net.onnx")
+    assert (tmp_path / "net.onnx").read_text() == "what was there before"
+    assert left_in(tmp_path) == ["net.onnx", "net.py"]
+
+
+def test_a_fault_that_only_random_weights_show(net, tmp_path, monkeypatch):
+    legalise = edgeattn.legalise.legalise
+
+    def faulty(model: ir.Model, opset: int) -> object:
+        done = legalise(model, opset)
+        for node in list(model.graph):
+            # Shuffle attention starts with its weights at 0: without its means it is the same.
+            if "attention" in node.name and node.op_type in {"ReduceMean", "GlobalAveragePool"}:
+                scale = ir.Value(name=f"{node.name}.scale", const_value=ir.tensor(np.float32(0.5)))
+                model.graph.register_initializer(scale)
+                scaled = ir.node("Mul", [node.outputs[0], scale], name=f"{node.name}.scaled")
+                node.outputs[0].replace_all_uses_with(scaled.outputs[0])
+                scaled.replace_input_with(0, node.outputs[0])
+                model.graph.insert_after(node, scaled)
+        return done
+
+    monkeypatch.setattr(edgeattn.legalise, "legalise", faulty)
+    with pytest.raises(CheckError, match=r"with random weights .* layer1\.0\.attention"):
+        export(request(net, attention="sa"), ExportOptions(), tmp_path / "net.onnx")
+    assert left_in(tmp_path) == ["net.py"]
+
+
+def test_weights_above_one_message_go_beside_the_model(net, tmp_path, monkeypatch):
+    monkeypatch.setattr(edgeattn.artifacts, "_LARGEST_INLINE_BYTES", 1000)
+    out = tmp_path / "out"
+    out.mkdir()
+    manifest = export(request(net), ExportOptions(), out / "net.onnx")
+    assert left_in(out) == ["net.json", "net.onnx", "net.onnx.data"]
+    assert sorted(manifest.sha256) == ["net.onnx", "net.onnx.data"]
+    moved = tmp_path / "moved"
+    out.rename(moved)
+    session = onnxruntime.InferenceSession(moved / "net.onnx")
+    session.run(None, {"input": np.zeros((1, 3, 16, 16), np.float32)})
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from edgeattn.export import ExportOptions, export
+from edgeattn.models.source import AttentionRequest, ModelRequest
+
+asked = AttentionRequest(name=sys.argv[3], options={}, at=None)
+export(
+    ModelRequest(source=sys.argv[1], attentions=(asked,), shapes=((1, 3, 16, 16),)),
+    ExportOptions(),
+    Path(sys.argv[2]),
+    on_stage=lambda name: print(name, flush=True),
+)
+"""
+
+
+def run_script(net, target, *, hash_seed="0", attention="cbam", **others):
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, f"{net}:Net", str(target), attention],
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **others,
+    )
+
+
+def test_the_same_command_writes_the_same_bytes(net, tmp_path):
+    written = []
+    for seed in ("1", "2"):
+        target = tmp_path / f"{seed}" / "net.onnx"
+        target.parent.mkdir()
+        process = run_script(net, target, hash_seed=seed)
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+        written.append(target.read_bytes())
+    assert written[0] == written[1]
+
+
+@pytest.mark.parametrize("stage", ["export", "simplify", "parity"])
+def test_ctrl_c_leaves_nothing(net, tmp_path, stage):
+    out = tmp_path / "out"
+    out.mkdir()
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    process = run_script(net, out / "net.onnx", cwd=scratch, start_new_session=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.strip() == stage:
+            os.killpg(process.pid, signal.SIGINT)
+            break
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert left_in(out) == []
+
+
+def test_a_full_disk_leaves_nothing(net, tmp_path):
+    import resource
+
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "net.onnx").write_text("old")
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+
+    process = run_script(net, out / "net.onnx", preexec_fn=limit)  # noqa: PLW1509 - one call only
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "File too large" in errors
+    assert left_in(out) == ["net.onnx"]
+    assert (out / "net.onnx").read_text() == "old"
+
+
+def test_the_manifest_names_the_command(net, tmp_path):
+    began = time.time()
+    export(request(net), ExportOptions(), tmp_path / "net.onnx", command="edgeattn export ...")
+    written = json.loads((tmp_path / "net.json").read_text())
+    assert written["command"] == "edgeattn export ..."
+    assert written["schema_version"] == 1
+    assert written["seconds"]["total"] <= time.time() - began
+    assert Path(written["onnx"]).name == "net.onnx"

@@ -1,0 +1,92 @@
+"""Every attention on every backbone at opsets 13, 17 and 20: with parity, or refused with a reason.
+
+Parameters and statistics are drawn at random, so that nothing hides behind a fresh initialisation.
+A model is captured and simplified once, and legalised for each opset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import onnx
+import pytest
+
+from edgeattn.artifacts import Workspace
+from edgeattn.attention.registry import ATTENTIONS
+from edgeattn.capture import trace, translate
+from edgeattn.errors import InputError
+from edgeattn.models.build import build
+from edgeattn.models.source import AttentionRequest, ModelRequest
+from edgeattn.parity.compare import run_cases
+from edgeattn.parity.metrics import tolerance_of
+from edgeattn.parity.randomise import randomise
+from edgeattn.parity.runtime import run_torch
+
+BACKBONES = ("resnet18", "resnet50", "mobilenetv1", "mobilenetv2")
+OPSETS = (13, 17, 20)
+NAMES = ("none", *ATTENTIONS)
+
+#: What cannot be written, by attention and opset, and how the refusal begins.
+REFUSED = {("stn", 13): "GridSample"}
+
+#: (attention, backbone, opset) → what came of it, for the table.
+RESULTS: dict[tuple[str, str, int], str] = {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def table(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None:
+        return
+    reporter.write_line("")
+    width = max(map(len, NAMES))
+    reporter.write_line(" " * width + "".join(f"  {backbone:>18}" for backbone in BACKBONES))
+    for name in NAMES:
+        cells = (
+            " ".join(RESULTS.get((name, backbone, opset), "-") for opset in OPSETS)
+            for backbone in BACKBONES
+        )
+        reporter.write_line(f"{name:{width}}" + "".join(f"  {cell:>18}" for cell in cells))
+    reporter.write_line(f"SQNR in dB at opsets {', '.join(map(str, OPSETS))}; x: refused")
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("name", NAMES)
+def test_matrix(name, backbone, tmp_path):
+    asked = AttentionRequest(name=name, options={}, at=None)
+    built = build(ModelRequest(source=backbone, attentions=(asked,), shapes=((1, 3, 64, 64),)))
+    assert len(built.sites) > 0 or name == "none"
+    raw = translate(trace(built.module, built.inputs, dynamic_batch=False), opset=17)
+    randomise(built.module, built.inputs, seed=1)
+    arrays = {1: [value.numpy() for value in built.inputs]}
+    references = {1: run_torch(built.module, built.inputs)}
+    with Workspace(
+        tmp_path / "model.onnx", input_names=(), output_names=(), simplify_timeout_s=120
+    ) as work:
+        work.begin("random", raw)
+        model, note = work.simplified("random")
+        assert note == ""
+        for opset in OPSETS:
+            if (name, opset) in REFUSED:
+                with pytest.raises(InputError, match=REFUSED[name, opset]) as refusal:
+                    work.finish("random", model.clone(), opset=opset)
+                assert "attention" in str(refusal.value), "the module is named"
+                assert "16" in str(refusal.value), "the lowest opset is named"
+                RESULTS[name, backbone, opset] = "  x"
+                continue
+            path = work.finish("random", model.clone(), opset=opset)
+            written = onnx.load(path)
+            assert [(entry.domain, entry.version) for entry in written.opset_import] == [
+                ("", opset)
+            ]
+            onnx.checker.check_model(written, full_check=True)
+            cases = run_cases(
+                path, arrays, references, weights="random", tolerance=tolerance_of("fp32")
+            )
+            assert all(case.passed for case in cases), cases
+            worst = min(o.sqnr_db or 999 for case in cases for o in case.outputs)
+            RESULTS[name, backbone, opset] = f"{worst:3.0f}"
+            owned = [node.name for node in written.graph.node if "attention" in node.name]
+            # A replaced convolution keeps its own path.
+            assert owned or name in {"none", "sk"}
