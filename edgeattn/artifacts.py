@@ -77,7 +77,7 @@ class Workspace:
         capture.name_everything(folded, **self._names)
         self._folded[weights] = folded
         source = self._source(weights)
-        save(folded, source)
+        save(folded, source, external=True)
         if self._timeout_s is not None:
             target = self._scratch / f"{weights}.simplified.onnx"
             self._running[weights] = simplify.start(source, target, timeout_s=self._timeout_s)
@@ -106,7 +106,7 @@ class Workspace:
         _seal(model)
         folder = self._staging if weights == "model" else self._scratch
         path = folder / self._destination.name
-        save(model, path)
+        save(model, path, external=weights == "random")
         return path
 
     def hashes(self) -> dict[str, str]:
@@ -126,8 +126,15 @@ class Workspace:
         return self._scratch / f"{weights}.folded.onnx"
 
 
-def save(model: ir.Model, path: Path) -> None:
-    """Writes a model, with its weights in a file beside it where one message cannot hold them."""
+def save(model: ir.Model, path: Path, *, external: bool = False) -> None:
+    """Writes a model.
+
+    Args:
+        model: The model.
+        path: The file.
+        external: Put the weights into a file beside it, which needs no memory for a copy of them;
+            done in any case where one message cannot hold them.
+    """
     import onnx_ir
 
     weights_bytes = sum(
@@ -135,8 +142,8 @@ def save(model: ir.Model, path: Path) -> None:
         for value in model.graph.initializers.values()
         if value.const_value is not None
     )
-    external = f"{path.name}.data" if weights_bytes > _LARGEST_INLINE_BYTES else None
-    onnx_ir.save(model, path, external_data=external)
+    external = external or weights_bytes > _LARGEST_INLINE_BYTES
+    onnx_ir.save(model, path, external_data=f"{path.name}.data" if external else None)
 
 
 def describe(values: Sequence[ir.Value]) -> tuple[Tensor, ...]:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     import torch
 
     from edgeattn.artifacts import Weights
-    from edgeattn.manifest import Manifest
+    from edgeattn.graph.costs import Costs
+    from edgeattn.manifest import Manifest, Tensor
     from edgeattn.models.build import BuiltModel
     from edgeattn.models.source import ModelRequest
     from edgeattn.parity.report import ParityCase, ParityReport
@@ -91,11 +92,7 @@ def export(
     with workspace as work:
         with clock.stage("export"):
             raw = _capture(built, options)
-        model, report, notes = _prove(built, raw, request, options.opset, work, clock)
-        with clock.stage("count"):
-            from edgeattn.graph.costs import count
-
-            costs = count(model, batch=int(built.inputs[0].shape[0]))
+        facts, report, notes = _prove(built, raw, request, options.opset, work, clock)
         from edgeattn.manifest import Manifest, Nodes, Site, versions
 
         manifest = Manifest(
@@ -103,18 +100,18 @@ def export(
             sha256=work.hashes(),
             bytes=work.size_bytes(),
             model=built.source,
-            opset=model.opset_imports[""],
-            ir_version=int(model.ir_version),
-            inputs=describe(model.graph.inputs),
-            outputs=describe(model.graph.outputs),
+            opset=facts.opset,
+            ir_version=facts.ir_version,
+            inputs=facts.inputs,
+            outputs=facts.outputs,
             params=built.params,
-            macs=costs.macs,
-            matmul_macs=costs.matmul_macs,
-            element_ops=costs.element_ops,
-            uncounted=tuple(costs.unknown),
+            macs=facts.costs.macs,
+            matmul_macs=facts.costs.matmul_macs,
+            element_ops=facts.costs.element_ops,
+            uncounted=tuple(facts.costs.unknown),
             attentions=tuple(attention.name for attention in request.attentions),
             sites=tuple(Site(**asdict(site)) for site in built.sites),
-            nodes=Nodes(exported=work.exported_nodes, final=len(model.graph)),
+            nodes=Nodes(exported=work.exported_nodes, final=facts.nodes),
             parity=report,
             options=_plain(request, options),
             versions=versions(),
@@ -160,11 +157,11 @@ def _prove(
     opset: int,
     work: Workspace,
     clock: _Clock,
-) -> tuple[ir.Model, ParityReport, list[str]]:
+) -> tuple[_Facts, ParityReport, list[str]]:
     """Takes both graphs through simplification, legalisation and parity.
 
     Returns:
-        The model as it was written, the report, and notes for the user.
+        What was written, the report, and notes for the user.
     """
     from edgeattn.parity.compare import run_cases, summarise
     from edgeattn.parity.metrics import tolerance_of
@@ -184,15 +181,19 @@ def _prove(
             work.begin(weights, raw)
     tolerance = tolerance_of("fp32")
     cases: list[ParityCase] = []
-    written: dict[Weights, ir.Model] = {}
+    facts: _Facts | None = None
     notes: dict[str, None] = {}
     for weights in kinds:
         with clock.stage("simplify"):
-            written[weights], note = work.simplified(weights)
+            model, note = work.simplified(weights)
         if note:
             notes[note] = None
         with clock.stage("legalise"):
-            path = work.finish(weights, written[weights], opset=opset)
+            path = work.finish(weights, model, opset=opset)
+        if facts is None:
+            with clock.stage("count"):
+                facts = _facts(model, batch=int(built.inputs[0].shape[0]))
+        del model  # its weights, before the sessions hold them too
         with clock.stage("parity"):
             found = run_cases(
                 path, arrays, references[weights], weights=weights, tolerance=tolerance
@@ -200,7 +201,33 @@ def _prove(
         cases += found
         if not all(case.passed for case in found):
             raise _difference(cases, path, built, request, weights)
-    return written["model"], summarise(cases, tolerance), list(notes)
+    assert facts is not None
+    return facts, summarise(cases, tolerance), list(notes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Facts:
+    """What there is to say of the model that was written, once its weights are gone."""
+
+    opset: int
+    ir_version: int
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    nodes: int
+    costs: Costs
+
+
+def _facts(model: ir.Model, *, batch: int) -> _Facts:
+    from edgeattn.graph.costs import count
+
+    return _Facts(
+        opset=model.opset_imports[""],
+        ir_version=int(model.ir_version),
+        inputs=describe(model.graph.inputs),
+        outputs=describe(model.graph.outputs),
+        nodes=len(model.graph),
+        costs=count(model, batch=batch),
+    )
 
 
 def _batches(

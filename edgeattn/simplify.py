@@ -98,7 +98,7 @@ def _child(source: str, target: str) -> None:
     sys.modules["torch"] = None  # type: ignore[assignment]
     import onnxsim
 
-    onnxsim.simplify(source, output_path=target, external_data_threshold="2GB")
+    onnxsim.simplify(source, output_path=target, external_data_threshold="1MB")
 
 
 if __name__ == "__main__":

@@ -60,3 +60,21 @@ def stub(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Prints the matrix of attentions and backbones that test_matrix.py went through."""
+    cells: dict[tuple[str, str], str] = {}
+    for report in terminalreporter.getreports("passed"):
+        for name, value in getattr(report, "user_properties", ()):
+            if name == "matrix" and report.when == "call":
+                cells[value[0], value[1]] = value[2]
+    if not cells:
+        return
+    attentions = list(dict.fromkeys(attention for attention, _ in sorted(cells)))
+    backbones = list(dict.fromkeys(backbone for _, backbone in sorted(cells)))
+    terminalreporter.section("SQNR in dB at opsets 13, 17, 20, random weights (x: refused)")
+    terminalreporter.write_line(" " * 10 + "".join(f"{name:>14}" for name in backbones))
+    for attention in attentions:
+        row = "".join(f"{cells.get((attention, name), '-'):>14}" for name in backbones)
+        terminalreporter.write_line(f"{attention:10}{row}")

@@ -6,8 +6,6 @@ A model is captured and simplified once, and legalised for each opset.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import onnx
 import pytest
 
@@ -29,31 +27,11 @@ NAMES = ("none", *ATTENTIONS)
 #: What cannot be written, by attention and opset, and how the refusal begins.
 REFUSED = {("stn", 13): "GridSample"}
 
-#: (attention, backbone, opset) → what came of it, for the table.
-RESULTS: dict[tuple[str, str, int], str] = {}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def table(request: pytest.FixtureRequest) -> Iterator[None]:
-    yield
-    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is None:
-        return
-    reporter.write_line("")
-    width = max(map(len, NAMES))
-    reporter.write_line(" " * width + "".join(f"  {backbone:>18}" for backbone in BACKBONES))
-    for name in NAMES:
-        cells = (
-            " ".join(RESULTS.get((name, backbone, opset), "-") for opset in OPSETS)
-            for backbone in BACKBONES
-        )
-        reporter.write_line(f"{name:{width}}" + "".join(f"  {cell:>18}" for cell in cells))
-    reporter.write_line(f"SQNR in dB at opsets {', '.join(map(str, OPSETS))}; x: refused")
-
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize("name", NAMES)
-def test_matrix(name, backbone, tmp_path):
+def test_matrix(name, backbone, tmp_path, record_property):
+    results = []
     asked = AttentionRequest(name=name, options={}, at=None)
     built = build(ModelRequest(source=backbone, attentions=(asked,), shapes=((1, 3, 64, 64),)))
     assert len(built.sites) > 0 or name == "none"
@@ -73,7 +51,7 @@ def test_matrix(name, backbone, tmp_path):
                     work.finish("random", model.clone(), opset=opset)
                 assert "attention" in str(refusal.value), "the module is named"
                 assert "16" in str(refusal.value), "the lowest opset is named"
-                RESULTS[name, backbone, opset] = "  x"
+                results.append("x")
                 continue
             path = work.finish("random", model.clone(), opset=opset)
             written = onnx.load(path)
@@ -86,7 +64,9 @@ def test_matrix(name, backbone, tmp_path):
             )
             assert all(case.passed for case in cases), cases
             worst = min(o.sqnr_db or 999 for case in cases for o in case.outputs)
-            RESULTS[name, backbone, opset] = f"{worst:3.0f}"
+            results.append(f"{worst:.0f}")
             owned = [node.name for node in written.graph.node if "attention" in node.name]
             # A replaced convolution keeps its own path.
             assert owned or name in {"none", "sk"}
+    # Printed as a table at the end of the run, by conftest.
+    record_property("matrix", (name, backbone, " ".join(f"{cell:>3}" for cell in results)))

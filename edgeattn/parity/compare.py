@@ -61,6 +61,7 @@ def run_cases(
                     weights=weights, optimisations=optimisations, batch=batch, outputs=measured
                 )
             )
+        del session  # before the next one doubles its memory
     return cases
 
 

@@ -50,6 +50,8 @@ class Session:
             else onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         )
         options.log_severity_level = 3
+        # An arena keeps what one run needed until the process ends.
+        options.enable_cpu_mem_arena = False
         # Threads that spin between runs disturb torch and the next session.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         source = model if isinstance(model, bytes) else str(model)
