@@ -83,7 +83,9 @@ def export(
             command=command_line(),
             on_stage=stage,
         )
-    screen.show(manifest, lambda console: _report(console, manifest, path))
+    # The manifest names the file as it lies beside it; who reads stdout stands elsewhere.
+    document = manifest.model_copy(update={"onnx": str(path)})
+    screen.show(document, lambda console: _report(console, manifest, path))
 
 
 def destination(output: Path | None, source: str, attentions: tuple[str, ...]) -> Path:

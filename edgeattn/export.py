@@ -24,10 +24,9 @@ if TYPE_CHECKING:
 
     from edgeattn.artifacts import Weights
     from edgeattn.graph.costs import Costs
-    from edgeattn.manifest import Manifest, Tensor
+    from edgeattn.manifest import Manifest, ParityCase, ParityReport, Tensor
     from edgeattn.models.build import BuiltModel
     from edgeattn.models.source import ModelRequest
-    from edgeattn.parity.report import ParityCase, ParityReport
 
 LOWEST_OPSET = 13
 
@@ -98,6 +97,7 @@ def export(
         manifest = Manifest(
             onnx=destination.name,
             sha256=work.hashes(),
+            sources=_sources(request),
             bytes=work.size_bytes(),
             model=built.source,
             opset=facts.opset,
@@ -276,6 +276,14 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def _sources(request: ModelRequest) -> dict[str, str]:
+    """Gives the hash of every file of the user's that went into the model."""
+    path, colon, _ = request.source.rpartition(":")
+    model = Path(path if colon and path.endswith(".py") else request.source)
+    candidates = [model] if request.weights is None else [model, request.weights]
+    return {str(path): files.sha256(path) for path in candidates if path.is_file()}
 
 
 def _plain(request: ModelRequest, options: ExportOptions) -> dict[str, object]:

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -59,7 +60,8 @@ def check_writable(folder: Path) -> None:
     """
     if not folder.exists():
         raise InputError(
-            f"The output folder {folder} does not exist.", mend=f"Create it: mkdir -p {folder}"
+            f"The output folder {folder} does not exist.",
+            mend=f"Create it: mkdir -p {shlex.quote(str(folder))}",
         )
     if not folder.is_dir():
         raise InputError(f"The output folder {folder} is not a folder.")

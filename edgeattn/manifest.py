@@ -8,8 +8,6 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from edgeattn.parity.report import ParityReport
-
 SCHEMA_VERSION: Literal[1] = 1
 
 #: The distributions whose versions decide what an export gives.
@@ -28,7 +26,7 @@ _DISTRIBUTIONS = (
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
 
 class Site(_Frozen):
@@ -57,12 +55,78 @@ class Tensor(_Frozen):
     dtype: str
 
 
+class OutputParity(_Frozen):
+    """How one output differs from its reference, at worst over the cases that it sums up.
+
+    Attributes:
+        max_abs: Largest absolute difference.
+        max_rel: Largest difference over (|reference| + its root mean square); the second term
+            keeps values near zero from counting rounding as error.
+        sqnr_db: Signal to quantisation noise ratio, 10·log10(Σ ref² / Σ (ref - out)²), in dB;
+            None where the outputs are equal bit for bit.
+        cosine: Cosine of the angle between output and reference, flattened.
+        argmax_agreement: Share of samples whose largest entry (over dimension 1) is the same.
+    """
+
+    name: str
+    max_abs: float
+    max_rel: float
+    sqnr_db: float | None
+    cosine: float
+    argmax_agreement: float
+    passed: bool
+
+
+class ParityCase(_Frozen):
+    """One run that was compared.
+
+    Attributes:
+        weights: `model` for the weights as they are, `random` for parameters and statistics that
+            were drawn at random into the same graph.
+        optimisations: ONNX Runtime's graph optimisations, off or on.
+        batch: The batch size.
+    """
+
+    weights: Literal["model", "random"]
+    optimisations: Literal["off", "on"]
+    batch: int
+    outputs: tuple[OutputParity, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every output is within the tolerance."""
+        return all(output.passed for output in self.outputs)
+
+
+class ParityReport(_Frozen):
+    """The whole check.
+
+    Attributes:
+        precision: The precision whose tolerance was used.
+        max_rel_tolerance: The largest `max_rel` that passes.
+        min_sqnr_db: The smallest `sqnr_db` that passes.
+        outputs: Each output at its worst over all cases.
+        cases: Every run.
+        first_difference: The first module, in order of execution, whose output differs; None
+            where all agree, or where no module can be named.
+    """
+
+    passed: bool
+    precision: str
+    max_rel_tolerance: float
+    min_sqnr_db: float
+    outputs: tuple[OutputParity, ...]
+    cases: tuple[ParityCase, ...]
+    first_difference: str | None = None
+
+
 class Manifest(_Frozen):
     """What `edgeattn export` says of a model.
 
     Attributes:
         onnx: The file, relative to the manifest.
         sha256: The hash of each file that belongs to it.
+        sources: The hash of each file that it was made from: a model's source, weights.
         params: Parameters of the torch model.
         macs: Multiply-accumulates of convolutions and linear layers, per run at the asked shape.
         matmul_macs: Those of products of two activations.
@@ -75,6 +139,7 @@ class Manifest(_Frozen):
     schema_version: Literal[1] = SCHEMA_VERSION
     onnx: str
     sha256: dict[str, str]
+    sources: dict[str, str]
     bytes: int
     model: str
     opset: int

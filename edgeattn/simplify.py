@@ -10,28 +10,25 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-#: onnxsim reads and writes whole protobuf messages, which end at 2 GiB.
-_LARGEST_BYTES = 2**31 - 2**24
 
-
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Simplification:
     """An onnxsim run under way.
 
     Attributes:
         target: Where the simplified model will be.
-        deadline: When the run is given up, on the monotonic clock in seconds.
+        timeout_s: Seconds after which the run is given up.
+        deadline: The end of these seconds, on the monotonic clock.
+        process: The run.
     """
 
     target: Path
-    deadline: float
     timeout_s: float
-    process: subprocess.Popen[bytes] | None
-    skipped: str = ""
-    _started: float = field(default_factory=time.monotonic)
+    deadline: float
+    process: subprocess.Popen[bytes]
 
     def wait(self) -> str:
         """Waits for the end.
@@ -39,8 +36,6 @@ class Simplification:
         Returns:
             Why there is no simplified model at `target`; empty when there is one.
         """
-        if self.process is None:
-            return self.skipped
         try:
             _, errors = self.process.communicate(timeout=max(0.0, self.deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
@@ -56,8 +51,6 @@ class Simplification:
 
     def stop(self) -> None:
         """Ends the run at once, if it is still under way, and lets go of it."""
-        if self.process is None:
-            return
         self.process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=5.0)
@@ -70,18 +63,9 @@ def start(source: Path, target: Path, *, timeout_s: float) -> Simplification:
 
     Args:
         source: The ONNX file to simplify.
-        target: Where the simplified file goes.
+        target: Where the simplified file goes; weights may land in files beside it.
         timeout_s: After how many seconds the run is given up.
     """
-    size_bytes = source.stat().st_size + sum(
-        path.stat().st_size for path in source.parent.glob(f"{source.name}.data*")
-    )
-    deadline = time.monotonic() + timeout_s
-    if size_bytes > _LARGEST_BYTES:
-        why = "the model is above 2 GB, which onnxsim cannot take in one message"
-        return Simplification(
-            target=target, deadline=deadline, timeout_s=timeout_s, process=None, skipped=why
-        )
     process = subprocess.Popen(
         [sys.executable, "-m", "edgeattn.simplify", str(source), str(target)],
         stdin=subprocess.DEVNULL,
@@ -89,13 +73,14 @@ def start(source: Path, target: Path, *, timeout_s: float) -> Simplification:
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONHASHSEED": "0"},
     )
-    return Simplification(target=target, deadline=deadline, timeout_s=timeout_s, process=process)
+    deadline = time.monotonic() + timeout_s
+    return Simplification(target=target, timeout_s=timeout_s, deadline=deadline, process=process)
 
 
 def _child(source: str, target: str) -> None:
     # onnxsim imports torch when it is there, for features that are not used here; without it the
     # child needs a third of the memory and starts a second sooner.
-    sys.modules["torch"] = None  # type: ignore[assignment]
+    sys.modules["torch"] = None  # type: ignore[assignment]  # how Python is told of no module
     import onnxsim
 
     onnxsim.simplify(source, output_path=target, external_data_threshold="1MB")

@@ -338,7 +338,7 @@ def test_a_full_disk_leaves_nothing(net, tmp_path):
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 
-    process = run_script(net, out / "net.onnx", preexec_fn=limit)  # noqa: PLW1509 - one call only
+    process = run_script(net, out / "net.onnx", preexec_fn=limit)
     _, errors = process.communicate(timeout=120)
     assert process.returncode != 0
     assert "File too large" in errors

@@ -193,3 +193,12 @@ def test_check_target_refuses_what_is_no_file(tmp_path):
 def test_sha256(tmp_path):
     (tmp_path / "a").write_bytes(b"edge" * 100_000)
     assert files.sha256(tmp_path / "a") == hashlib.sha256(b"edge" * 100_000).hexdigest()
+
+
+def test_how_to_create_a_missing_folder_is_what_a_shell_takes(tmp_path):
+    missing = tmp_path / "a b"
+    with pytest.raises(InputError) as caught:
+        files.check_writable(missing)
+    assert not missing.exists()
+    subprocess.run(caught.value.mend.removeprefix("Create it: "), shell=True, check=True)
+    assert missing.is_dir()

@@ -32,13 +32,11 @@ def test_simplifies(model, tmp_path):
 def test_a_hang_is_given_up(model, tmp_path):
     run = simplify.start(model, tmp_path / "out.onnx", timeout_s=0.0)
     assert run.wait() == "onnxsim did not end within 0 s"
-    assert run.process is not None
     assert run.process.returncode is not None, "no process is left behind"
 
 
 def test_a_crash_is_told(model, tmp_path):
     run = simplify.start(model, tmp_path / "out.onnx", timeout_s=120)
-    assert run.process is not None
     run.process.kill()
     assert run.wait() == "onnxsim crashed (signal 9)"
 
@@ -48,12 +46,3 @@ def test_a_refusal_is_told(tmp_path):
     broken.write_bytes(b"this is no ONNX file")
     reason = simplify.start(broken, tmp_path / "out.onnx", timeout_s=120).wait()
     assert reason.startswith("onnxsim failed: ")
-
-
-def test_what_is_too_large_is_not_tried(tmp_path):
-    large = tmp_path / "large.onnx"
-    with large.open("wb") as stream:
-        stream.truncate(2**31)
-    run = simplify.start(large, tmp_path / "out.onnx", timeout_s=120)
-    assert run.process is None
-    assert "2 GB" in run.wait()

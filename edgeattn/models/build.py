@@ -119,7 +119,13 @@ def _inputs(created: Created, request: ModelRequest) -> tuple[torch.Tensor, ...]
     like = next(created.module.parameters(), torch.empty(0))
     dtype = like.dtype if like.is_floating_point() else torch.float32
     generator = torch.Generator().manual_seed(request.seed)
-    return tuple(torch.randn(shape, generator=generator).to(dtype) for shape in shapes)
+    try:
+        return tuple(torch.randn(shape, generator=generator).to(dtype) for shape in shapes)
+    except RuntimeError as error:  # torch's way of saying that memory, or an index, does not do
+        asked = ", ".join("x".join(map(str, shape)) for shape in shapes)
+        raise InputError(
+            f"an input of {asked} does not fit into memory", mend="Give a smaller --shape."
+        ) from error
 
 
 def _run(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:

@@ -60,7 +60,13 @@ def build(
                 mend=f"Nearest: {', '.join(near)}." if near else "",
             )
         where = f"{path}:{factory}"
+        if isinstance(make, nn.Module):
+            raise InputError(
+                f"{where} is a model already, not what builds one",
+                mend=f"Write a function that returns it: def make(): return {factory}",
+            )
         arguments = _typed(where, make, _with_classes(where, make, model_args, num_classes))
+        _check_complete(where, make, arguments)
         with _blaming(path, f"fails in {factory}()"):
             module = make(**arguments)
     if not isinstance(module, nn.Module):
@@ -105,20 +111,19 @@ def _blaming(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except (Exception, SystemExit) as error:
-        line = _line(path, error)
-        raise InputError(f"{path}:{line} {what}: {first_line(error)}") from error
+        raise InputError(f"{path}{_line(path, error)} {what}: {first_line(error)}") from error
 
 
-def _line(path: Path, error: BaseException) -> int:
-    """The line of the file that raised, or that called what raised."""
+def _line(path: Path, error: BaseException) -> str:
+    """":" and the line of the file that raised, or that called what raised; "" if none did."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
-        return error.lineno or 1
+        return f":{error.lineno or 1}"
     own = [
         frame.lineno
         for frame in traceback.extract_tb(error.__traceback__)
         if Path(frame.filename).resolve() == path.resolve() and frame.lineno
     ]
-    return own[-1] if own else 1
+    return f":{own[-1]}" if own else ""
 
 
 def _definitions(path: Path) -> list[str]:
@@ -155,6 +160,23 @@ def _typed(where: str, make: Callable[..., Any], texts: Mapping[str, str]) -> di
             )
         typed[name] = _value(where, name, text, annotations.get(name, Any))
     return typed
+
+
+def _check_complete(where: str, make: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+    """Refuses to call a factory without an argument that it cannot do without."""
+    given_by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    missing = [
+        name
+        for name, parameter in _parameters(make).items()
+        if parameter.kind in given_by_name
+        and parameter.default is inspect.Parameter.empty
+        and name not in arguments
+    ]
+    if missing:
+        raise InputError(
+            f"{where} needs {', '.join(missing)}",
+            mend=f"Give: {' '.join(f'--model-arg {name}=…' for name in missing)}",
+        )
 
 
 def _value(where: str, name: str, text: str, annotation: Any) -> Any:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from edgeattn.errors import InputError
+from edgeattn.manifest import OutputParity, ParityCase, ParityReport
 from edgeattn.parity.bisect import first_difference_of_files, first_difference_of_module
 from edgeattn.parity.metrics import Tolerance, measure, tolerance_of
-from edgeattn.parity.report import OutputParity, ParityCase, ParityReport, worst
+from edgeattn.parity.report import worst
 from edgeattn.parity.runtime import Array, Session, random_inputs, run_torch
 
 if TYPE_CHECKING:

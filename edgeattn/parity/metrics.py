@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeattn.parity.report import OutputParity
+from edgeattn.manifest import OutputParity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from edgeattn import capture
-from edgeattn.errors import InputError
 from edgeattn.artifacts import save
+from edgeattn.errors import InputError
 from edgeattn.parity import check_file, compare_files
 from edgeattn.parity.bisect import IN_FORWARD
 from edgeattn.parity.randomise import randomise
