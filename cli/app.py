@@ -66,12 +66,28 @@ def main() -> NoReturn:
     signal.signal(
         signal.SIGTERM, signal.default_int_handler
     )  # a killed command cleans up as after Ctrl-C
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character shows ?; it is no reason to fail.
         getattr(stream, "reconfigure", lambda **_: None)(errors="replace")
     code = run(sys.argv[1:])
     _silence_the_rest()
     sys.exit(code)
+
+
+def _open_closed_streams() -> None:
+    """Lets what a closed stream (`2>&-`) would have shown go nowhere.
+
+    Its number, left free, would be given to the next file that is opened: the model itself.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_RDWR), number)
+        if getattr(sys, name) is None:
+            stream = open(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False)
+            setattr(sys, name, stream)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -103,7 +104,9 @@ def destination(output: Path | None, source: str, attentions: tuple[str, ...]) -
         if output.suffix != ".onnx":
             raise InputError(
                 f"-o {output} is neither a folder that exists nor the name of an .onnx file.",
-                mend=f"Write: -o {output}.onnx",
+                mend=f"Write: -o {shlex.quote(str(output.with_suffix('.onnx')))}"
+                if output.stem.strip(".-")
+                else "Write: -o model.onnx",
             )
         return output
     words = [re.sub(r"[^\w.-]+", "_", word) for word in (*_words(source), *attentions)]

@@ -26,15 +26,16 @@ def read_input(path: Path, shape: Sequence[int | str | None]) -> npt.NDArray[Any
     """Reads data for a model's input.
 
     Args:
-        path: An .npy file, or an image in any format that Pillow reads. An image is resized,
-            brought to 0...1 and normalised by ImageNet's mean and deviation.
+        path: An .npy file, or an image in any format that Pillow reads. An image is resized
+            (bicubic, the whole of it, whatever its proportions), brought to 0...1 and normalised
+            by ImageNet's mean and deviation; a grey one by those of red.
         shape: The shape that the model takes; open dimensions are no integers.
 
     Returns:
         An array of that shape; whole numbers stay what they are, others become float32.
 
     Raises:
-        InputError: The file cannot be read, or is of another shape.
+        InputError: The file cannot be read, is of another shape, or holds no finite numbers.
     """
     if not path.is_file():
         raise InputError(f"There is no file {path}.")
@@ -45,7 +46,18 @@ def read_input(path: Path, shape: Sequence[int | str | None]) -> npt.NDArray[Any
     )
     if not fits:
         raise InputError(f"{path} holds the shape {_text(array.shape)}, not {_text(shape)}.")
+    _check_numbers(path, array)
     return array.astype("float32") if array.dtype.kind == "f" else array
+
+
+def _check_numbers(path: Path, array: npt.NDArray[Any]) -> None:
+    """Refuses what is no data: texts, complex numbers; NaN, which would agree with any NaN."""
+    import numpy as np
+
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{path} holds values of type {array.dtype}, which no input takes.")
+    if not np.isfinite(array).all():
+        raise InputError(f"{path} holds values that are not finite: they would prove nothing.")
 
 
 def _read_npy(path: Path) -> npt.NDArray[Any]:
@@ -71,7 +83,9 @@ def _read_image(path: Path, shape: Sequence[int | str | None]) -> npt.NDArray[np
     channels, height, width = sizes
     try:
         with Image.open(path) as image:
-            pixels = image.convert("RGB" if channels == 3 else "L").resize((width, height))
+            pixels = image.convert("RGB" if channels == 3 else "L").resize(
+                (width, height), Image.Resampling.BICUBIC
+            )
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
         raise InputError(f"{path} is neither an .npy file nor an image: {error}.") from error
     unit = np.asarray(pixels, dtype=np.float32).reshape(height, width, channels) / 255

@@ -69,7 +69,9 @@ class ModelChoice:
     num_classes: Annotated[
         int | None, typer.Option("--num-classes", min=1, help="Outputs of the classifier.")
     ] = None
-    seed: Annotated[int, typer.Option("--seed", help="Seed of weights and inputs.")] = 0
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, max=2**32 - 1, help="Seed of weights and inputs.")
+    ] = 0
     shape: Annotated[
         Texts,
         typer.Option(

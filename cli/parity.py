@@ -42,7 +42,9 @@ def parity(
         typer.Option(
             "--input",
             metavar="FILE",
-            help="Real data instead of random: an .npy file or an image; once per input.",
+            help="Real data instead of random, once per input: an .npy file, or an image, which"
+            " is resized to the input (bicubic, not cropped), brought to 0...1 and normalised by"
+            " ImageNet's mean and deviation.",
         ),
     ] = None,
     max_rel: Annotated[
@@ -66,6 +68,9 @@ def parity(
         )
     if other is not None and choice != ModelChoice(seed=choice.seed):
         raise InputError("Options of a model are given without --reference MODEL.")
+    for path in filter(None, (onnx, other)):
+        if not path.is_file():
+            raise InputError(f"There is no file {path}.")
     with screen.working() as stage:
         tolerance = _tolerance(max_rel, min_sqnr)
         if other is not None:
@@ -116,7 +121,8 @@ def _with_model(
     if arrays is not None:
         import torch
 
-        inputs = tuple(torch.from_numpy(array) for array in arrays)
+        dtype = inputs[0].dtype  # pixels come as whole numbers, and convolutions take none
+        inputs = tuple(torch.from_numpy(array).to(dtype) for array in arrays)
     stage("parity")
     return check_file(onnx, built.module, inputs, tolerance=tolerance)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal
 
 from edgeattn import files
 
@@ -25,11 +25,12 @@ Weights = Literal["model", "random"]
 class Workspace:
     """Two graphs on their way through the stages: the model's, and the randomised one's.
 
-    A context manager: what `finish` and `write_manifest` wrote for the model lands at the
-    destination when the block ends well, and nothing does when it does not.
+    Made by `workspace`.
 
     Args:
         destination: The ONNX file to be; the manifest stands beside it.
+        staging: The folder whose files land in the destination's folder at the end.
+        scratch: A folder for what is not to land.
         input_names: Names of the inputs; empty for `input`.
         output_names: Names of the outputs; empty for `output`.
         simplify_timeout_s: Seconds that onnxsim gets; None leaves it out.
@@ -39,28 +40,22 @@ class Workspace:
         self,
         destination: Path,
         *,
+        staging: Path,
+        scratch: Path,
         input_names: Sequence[str],
         output_names: Sequence[str],
         simplify_timeout_s: float | None,
     ) -> None:
         self._destination = destination
+        self._staging = staging
+        self._scratch = scratch
         self._names = {"input_names": input_names, "output_names": output_names}
         self._timeout_s = simplify_timeout_s
-        self._stack = contextlib.ExitStack()
         self._folded: dict[Weights, ir.Model] = {}
         self._running: dict[Weights, Simplification] = {}
 
-    def __enter__(self) -> Self:
-        self._staging = self._stack.enter_context(files.staged(self._destination.parent))
-        scratch = tempfile.TemporaryDirectory(prefix="edgeattn-", ignore_cleanup_errors=True)
-        self._scratch = Path(self._stack.enter_context(scratch))
-        self._stack.callback(self._stop)
-        return self
-
-    def __exit__(self, *exception: object) -> bool | None:
-        return self._stack.__exit__(*exception)  # type: ignore[arg-type]  # passed on as given
-
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """Ends what still runs."""
         for run in self._running.values():
             run.stop()
 
@@ -82,27 +77,34 @@ class Workspace:
             target = self._scratch / f"{weights}.simplified.onnx"
             self._running[weights] = simplify.start(source, target, timeout_s=self._timeout_s)
 
-    def simplified(self, weights: Weights) -> tuple[ir.Model, str]:
-        """Gives the simplified model, or else the unsimplified one and the reason."""
+    def why_unsimplified(self) -> str:
+        """Waits for onnxsim, and gives the reason if it did not simplify every graph.
+
+        Then none counts as simplified: both graphs must be the same.
+        """
+        reasons = filter(None, (run.wait() for run in self._running.values()))
+        reason = next(reasons, "")
+        if reason:
+            self.stop()
+            self._running.clear()
+        return reason
+
+    def simplified(self, weights: Weights) -> ir.Model:
+        """Gives a graph as onnxsim left it, or as it was where onnxsim is left out or failed."""
         import onnx_ir
 
         from edgeattn.graph import tags
 
         run = self._running.get(weights)
         if run is None:
-            return onnx_ir.load(self._source(weights)), ""
-        if reason := run.wait():
-            return onnx_ir.load(self._source(weights)), f"The model is not simplified: {reason}."
+            return onnx_ir.load(self._source(weights))
         model = onnx_ir.load(run.target)
         tags.restore_value_names(self._folded[weights].graph, model)
         tags.adopt(model)
-        return model, ""
+        return model
 
-    def finish(self, weights: Weights, model: ir.Model, *, opset: int) -> Path:
-        """Legalises and writes a model: to its destination, or to scratch for the random one."""
-        from edgeattn.legalise import legalise
-
-        legalise(model, opset)
+    def finish(self, weights: Weights, model: ir.Model) -> Path:
+        """Writes a model: to its destination, or to scratch for the random one."""
         _seal(model)
         folder = self._staging if weights == "model" else self._scratch
         path = folder / self._destination.name
@@ -126,6 +128,46 @@ class Workspace:
         return self._scratch / f"{weights}.folded.onnx"
 
 
+@contextlib.contextmanager
+def workspace(
+    destination: Path,
+    *,
+    input_names: Sequence[str] = (),
+    output_names: Sequence[str] = (),
+    simplify_timeout_s: float | None = 300.0,
+) -> Iterator[Workspace]:
+    """Opens a workspace beside the file to be.
+
+    What was written for the model lands at the destination when the block ends well, and nothing
+    does when it does not.
+
+    Args:
+        destination: The ONNX file to be; the manifest stands beside it.
+        input_names: Names of the inputs; empty for `input`.
+        output_names: Names of the outputs; empty for `output`.
+        simplify_timeout_s: Seconds that onnxsim gets; None leaves it out.
+
+    Raises:
+        InputError: If the destination's folder is full or cannot be written to.
+    """
+    with files.staged(destination.parent) as staging:
+        # Beside what is to land, and on the same disk: gone with it, whatever happens.
+        scratch = staging.parent / "scratch"
+        scratch.mkdir()
+        work = Workspace(
+            destination,
+            staging=staging,
+            scratch=scratch,
+            input_names=input_names,
+            output_names=output_names,
+            simplify_timeout_s=simplify_timeout_s,
+        )
+        try:
+            yield work
+        finally:
+            work.stop()
+
+
 def save(model: ir.Model, path: Path, *, external: bool = False) -> None:
     """Writes a model.
 
@@ -143,6 +185,8 @@ def save(model: ir.Model, path: Path, *, external: bool = False) -> None:
         if value.const_value is not None
     )
     external = external or weights_bytes > _LARGEST_INLINE_BYTES
+    if not external:
+        onnx_ir.external_data.load_to_model(model)
     onnx_ir.save(model, path, external_data=f"{path.name}.data" if external else None)
 
 
@@ -164,11 +208,9 @@ def describe(values: Sequence[ir.Value]) -> tuple[Tensor, ...]:
 
 def _seal(model: ir.Model) -> None:
     """Leaves in a model's header nothing but who wrote it."""
-    from edgeattn.manifest import versions
-
     model.metadata_props.clear()
     model.producer_name = "edgeattn"
-    model.producer_version = versions()["edgeattn"]
+    model.producer_version = metadata.version("edgeattn")
     model.doc_string = None
     model.domain = None
     model.model_version = None

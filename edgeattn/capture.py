@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from edgeattn.errors import InputError
+from edgeattn.errors import InputError, first_line
 from edgeattn.graph import tags
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: The opset that torchlib's translations are written in; what is above it, torch writes itself.
 TORCHLIB_OPSET = 18
+#: What torch.export says when a dimension that was to stay open is fixed by the model.
+_FIXED = ("Constraints violated", "specialized")
 
 
 def trace(
@@ -45,7 +47,7 @@ def trace(
     shapes = None
     if dynamic_batch:
         # torch.export specialises on sizes 0 and 1, so the example carries a batch of two.
-        inputs = tuple(two_samples(value) for value in inputs)
+        inputs = tuple(_two_samples(value) for value in inputs)
         batch = torch.export.Dim("batch")
         shapes = tuple({0: batch} for _ in inputs)
     failures: list[Exception] = []
@@ -55,8 +57,8 @@ def trace(
                 return torch.export.export(module, inputs, dynamic_shapes=shapes, strict=strict)
         except Exception as error:  # noqa: BLE001 - torch.export raises anything that a model raises
             failures.append(error)
-    reason = _first_lines(failures[0])
-    if dynamic_batch and _is_shape_constraint(failures[0]):
+    reason = _reason(failures[0])
+    if dynamic_batch and any(mark in str(failures[0]) for mark in _FIXED):
         raise InputError(
             f"The model fixes its batch, so --dynamic-batch cannot hold: {reason}",
             mend="Export without --dynamic-batch, or write the model's reshapes with x.shape[0].",
@@ -67,8 +69,10 @@ def trace(
     ) from failures[0]
 
 
-def two_samples(value: torch.Tensor) -> torch.Tensor:
+def _two_samples(value: torch.Tensor) -> torch.Tensor:
     """Gives at least two samples along the first dimension, repeating what is there."""
+    if value.ndim == 0:
+        raise InputError("--dynamic-batch needs inputs that have a first dimension.")
     if value.shape[0] >= 2:
         return value
     return value.repeat(2, *([1] * (value.ndim - 1)))
@@ -100,7 +104,7 @@ def translate(program: torch.export.ExportedProgram, *, opset: int) -> ir.Model:
             )
     except Exception as error:
         raise InputError(
-            f"torch cannot translate this model to ONNX: {_first_lines(error)}",
+            f"torch cannot translate this model to ONNX: {_reason(error)}",
         ) from error
     assert onnx_program is not None
     leading = {value.shape[0] for value in onnx_program.model.graph.inputs if value.shape}
@@ -174,18 +178,11 @@ def _io_names(kind: str, asked: Sequence[str], count: int) -> list[str]:
     return list(asked)
 
 
-def _first_lines(error: BaseException, *, limit: int = 3) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    # torch.onnx puts a banner with coloured text first, and the cause last.
-    cause = error.__cause__
-    if cause is not None and str(cause).strip():
-        return _first_lines(cause, limit=limit)
-    return f"{type(error).__name__}: " + " ".join(lines[:limit])
-
-
-def _is_shape_constraint(error: BaseException) -> bool:
-    text = str(error)
-    return any(mark in text for mark in ("Constraints violated", "specialized", "batch"))
+def _reason(error: BaseException) -> str:
+    """Gives the cause's type and first line: torch.onnx wraps it into a banner of its own."""
+    while error.__cause__ is not None and str(error.__cause__).strip():
+        error = error.__cause__
+    return f"{type(error).__name__}: {first_line(error)}"
 
 
 @contextlib.contextmanager

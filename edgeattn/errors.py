@@ -37,3 +37,9 @@ class MissingError(EdgeattnError):
     """Something needed is not on this machine: a library, a device, a network."""
 
     exit_code = 3
+
+
+def first_line(error: BaseException) -> str:
+    """Gives the first line of an error's text that says something, or else its type."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

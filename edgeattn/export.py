@@ -15,18 +15,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeattn import files
-from edgeattn.artifacts import Workspace, describe
+from edgeattn.artifacts import describe, workspace
 from edgeattn.errors import CheckError, InputError
 
 if TYPE_CHECKING:
     import onnx_ir as ir
     import torch
 
-    from edgeattn.artifacts import Weights
+    from edgeattn import legalise
+    from edgeattn.artifacts import Weights, Workspace
     from edgeattn.graph.costs import Costs
-    from edgeattn.manifest import Manifest, ParityCase, ParityReport, Tensor
+    from edgeattn.manifest import Manifest, ParityCase, ParityReport, Rewrite, Tensor
     from edgeattn.models.build import BuiltModel
     from edgeattn.models.source import ModelRequest
+    from edgeattn.parity.runtime import Array
 
 LOWEST_OPSET = 13
 
@@ -82,13 +84,13 @@ def export(
         from edgeattn.models.build import build
 
         built = build(request)
-    workspace = Workspace(
+    _check_precision(built)
+    with workspace(
         destination,
         input_names=options.input_names,
         output_names=options.output_names,
         simplify_timeout_s=options.simplify_timeout_s if options.simplify else None,
-    )
-    with workspace as work:
+    ) as work:
         with clock.stage("export"):
             raw = _capture(built, options)
         facts, report, notes = _prove(built, raw, request, options.opset, work, clock)
@@ -111,7 +113,8 @@ def export(
             uncounted=tuple(facts.costs.unknown),
             attentions=tuple(attention.name for attention in request.attentions),
             sites=tuple(Site(**asdict(site)) for site in built.sites),
-            nodes=Nodes(exported=work.exported_nodes, final=facts.nodes),
+            nodes=Nodes(exported=work.exported_nodes, final=len(facts.nodes)),
+            rewrites=facts.rewrites,
             parity=report,
             options=_plain(request, options),
             versions=versions(),
@@ -129,11 +132,24 @@ def _checked(destination: Path, options: ExportOptions) -> Path:
             f"Opset {options.opset} is not supported; the lowest is {LOWEST_OPSET}.",
             mend=f"Give --opset {LOWEST_OPSET} or higher.",
         )
+    destination = destination.resolve()
     if destination.suffix != ".onnx":
         raise InputError(f"The output {destination} must end in .onnx.")
     for path in (destination, destination.with_suffix(".json")):
         files.check_target(path)
-    return destination.resolve()
+    return destination
+
+
+def _check_precision(built: BuiltModel) -> None:
+    import torch
+
+    for name, parameter in built.module.named_parameters():
+        if parameter.dtype in (torch.float16, torch.bfloat16):
+            raise InputError(
+                f"The model's parameter {name} is {str(parameter.dtype).removeprefix('torch.')};"
+                " models are exported in float32.",
+                mend="Call .float() on the model where it is built.",
+            )
 
 
 def _capture(built: BuiltModel, options: ExportOptions) -> ir.Model:
@@ -163,6 +179,7 @@ def _prove(
     Returns:
         What was written, the report, and notes for the user.
     """
+    from edgeattn.legalise import legalise
     from edgeattn.parity.compare import run_cases, summarise
     from edgeattn.parity.metrics import tolerance_of
     from edgeattn.parity.randomise import randomise
@@ -177,22 +194,22 @@ def _prove(
             if weights == "random":
                 randomise(built.module, built.inputs, seed=request.seed)
             references[weights] = {b: run_torch(built.module, v) for b, v in batches.items()}
+            _check_finite(references[weights], weights)
         with clock.stage("simplify"):
             work.begin(weights, raw)
+    with clock.stage("simplify"):
+        reason = work.why_unsimplified()
+    notes = [f"The model is not simplified: {reason}."] if reason else []
     tolerance = tolerance_of("fp32")
     cases: list[ParityCase] = []
-    facts: _Facts | None = None
-    notes: dict[str, None] = {}
+    facts: dict[Weights, _Facts] = {}
     for weights in kinds:
-        with clock.stage("simplify"):
-            model, note = work.simplified(weights)
-        if note:
-            notes[note] = None
         with clock.stage("legalise"):
-            path = work.finish(weights, model, opset=opset)
-        if facts is None:
-            with clock.stage("count"):
-                facts = _facts(model, batch=int(built.inputs[0].shape[0]))
+            model = work.simplified(weights)
+            rewrites = legalise(model, opset).rewrites
+            path = work.finish(weights, model)
+        with clock.stage("count"):
+            facts[weights] = _facts(model, rewrites, batch=next(iter(batches)))
         del model  # its weights, before the sessions hold them too
         with clock.stage("parity"):
             found = run_cases(
@@ -201,8 +218,22 @@ def _prove(
         cases += found
         if not all(case.passed for case in found):
             raise _difference(cases, path, built, request, weights)
-    assert facts is not None
-    return facts, summarise(cases, tolerance), list(notes)
+    if facts["model"].nodes != facts["random"].nodes:
+        notes.append("The simplifier left other nodes with random weights than with the model's.")
+    return facts["model"], summarise(cases, tolerance), notes
+
+
+def _check_finite(references: Mapping[int, Sequence[Array]], weights: Weights) -> None:
+    import numpy as np
+
+    outputs = [output for batch in references.values() for output in batch]
+    if all(np.isfinite(output).all() for output in outputs if output.dtype.kind == "f"):
+        return
+    drawn = " with weights drawn at random" if weights == "random" else ""
+    raise InputError(
+        f"The torch model itself gives NaN or infinity{drawn}, so nothing can be compared.",
+        mend="Look for a division by zero, or for an overflow, in the model.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,19 +244,25 @@ class _Facts:
     ir_version: int
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
-    nodes: int
+    nodes: tuple[tuple[str, str], ...]
+    rewrites: tuple[Rewrite, ...]
     costs: Costs
 
 
-def _facts(model: ir.Model, *, batch: int) -> _Facts:
+def _facts(model: ir.Model, rewrites: Sequence[legalise.Rewrite], *, batch: int) -> _Facts:
     from edgeattn.graph.costs import count
+    from edgeattn.manifest import Rewrite
 
     return _Facts(
         opset=model.opset_imports[""],
         ir_version=int(model.ir_version),
         inputs=describe(model.graph.inputs),
         outputs=describe(model.graph.outputs),
-        nodes=len(model.graph),
+        nodes=tuple((str(node.name), node.op_type) for node in model.graph),
+        rewrites=tuple(
+            Rewrite(node=one.node, op_type=one.op_type, opset=one.opset, into=one.into)
+            for one in rewrites
+        ),
         costs=count(model, batch=batch),
     )
 

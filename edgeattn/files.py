@@ -22,6 +22,7 @@ from edgeattn.errors import InputError
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_NO_NAME: Final = frozenset({errno.ENAMETOOLONG, errno.ELOOP})
 
 
 def sha256(path: Path) -> str:
@@ -38,7 +39,8 @@ def explain(error: OSError, place: Path | str | None = None) -> InputError | Non
         place: The file or folder to name, where the error names none or a hidden one.
 
     Returns:
-        The error to raise instead, or None where the fault is not one of space or permission.
+        The error to raise instead, or None where the fault is not one of space, permission, or
+        of the name itself.
     """
     named = place or error.filename
     reason = os.strerror(error.errno) if error.errno is not None else str(error)
@@ -47,6 +49,8 @@ def explain(error: OSError, place: Path | str | None = None) -> InputError | Non
         return InputError(fact, mend="Free some space there, or write elsewhere.")
     if error.errno in _FORBIDDEN:
         return InputError(fact, mend="Change its permissions, or use another place.")
+    if error.errno in _NO_NAME:
+        return InputError(fact, mend="Use another name.")
     return None
 
 
@@ -65,8 +69,15 @@ def check_writable(folder: Path) -> None:
         )
     if not folder.is_dir():
         raise InputError(f"The output folder {folder} is not a folder.")
-    with _explained(folder), tempfile.TemporaryDirectory(prefix=".edgeattn-", dir=folder):
-        pass
+    try:
+        with tempfile.TemporaryDirectory(prefix=".edgeattn-", dir=folder):
+            pass
+    except OSError as error:  # any: /proc says that a folder which it will not make is not there
+        reason = os.strerror(error.errno) if error.errno is not None else str(error)
+        raise (
+            explain(error, folder)
+            or InputError(f"Nothing can be written to {folder}: {reason}.", mend="Use another.")
+        ) from error
 
 
 def check_target(path: Path) -> None:
@@ -75,6 +86,11 @@ def check_target(path: Path) -> None:
     Raises:
         InputError: Its folder is not writable, or something that is no file has its name.
     """
+    try:
+        path.stat()
+    except OSError as error:  # that it does not exist yet is as it should be
+        if explained := explain(error):
+            raise explained from error
     if path.exists() and not path.is_file():
         kind = "a folder" if path.is_dir() else "not a regular file"
         raise InputError(f"Cannot write {path}: it is {kind}.", mend="Name a file.")

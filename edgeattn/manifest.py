@@ -47,6 +47,15 @@ class Nodes(_Frozen):
     final: int
 
 
+class Rewrite(_Frozen):
+    """A node that legalisation replaced: the opset whose change it met, and what it became."""
+
+    node: str
+    op_type: str
+    opset: int
+    into: tuple[str, ...]
+
+
 class Tensor(_Frozen):
     """A graph input or output; an open dimension is named."""
 
@@ -154,6 +163,7 @@ class Manifest(_Frozen):
     attentions: tuple[str, ...]
     sites: tuple[Site, ...]
     nodes: Nodes
+    rewrites: tuple[Rewrite, ...]
     parity: ParityReport
     options: dict[str, object]
     versions: dict[str, str]

@@ -36,26 +36,26 @@ class Simplification:
         Returns:
             Why there is no simplified model at `target`; empty when there is one.
         """
-        try:
-            _, errors = self.process.communicate(timeout=max(0.0, self.deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            self.stop()
-            return f"onnxsim did not end within {self.timeout_s:g} s"
+        if self.process.poll() is None:
+            try:
+                self.process.wait(timeout=max(0.0, self.deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                self.stop()
+                return f"onnxsim did not end within {self.timeout_s:g} s"
         code = self.process.returncode
         if code == 0 and self.target.is_file():
             return ""
         if code < 0:
             return f"onnxsim crashed (signal {-code})"
-        lines = [line for line in errors.decode(errors="replace").splitlines() if line.strip()]
+        text = _log(self.target).read_text(encoding="utf-8", errors="replace")
+        lines = [line for line in text.splitlines() if line.strip()]
         return f"onnxsim failed: {lines[-1].strip() if lines else f'exit code {code}'}"
 
     def stop(self) -> None:
-        """Ends the run at once, if it is still under way, and lets go of it."""
+        """Ends the run at once, if it is still under way."""
         self.process.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=5.0)
-        if self.process.stderr is not None:
-            self.process.stderr.close()
 
 
 def start(source: Path, target: Path, *, timeout_s: float) -> Simplification:
@@ -66,15 +66,21 @@ def start(source: Path, target: Path, *, timeout_s: float) -> Simplification:
         target: Where the simplified file goes; weights may land in files beside it.
         timeout_s: After how many seconds the run is given up.
     """
-    process = subprocess.Popen(
-        [sys.executable, "-m", "edgeattn.simplify", str(source), str(target)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONHASHSEED": "0"},
-    )
+    with _log(target).open("wb") as log:
+        process = subprocess.Popen(
+            # -P: a file of the user's called onnx.py must not stand before the library.
+            [sys.executable, "-P", "-m", "edgeattn.simplify", str(source), str(target)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            env={**os.environ, "PYTHONHASHSEED": "0"},
+        )
     deadline = time.monotonic() + timeout_s
     return Simplification(target=target, timeout_s=timeout_s, deadline=deadline, process=process)
+
+
+def _log(target: Path) -> Path:
+    return target.with_suffix(".log")
 
 
 def _child(source: str, target: str) -> None:

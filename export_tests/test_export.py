@@ -19,6 +19,7 @@ import pytest
 
 import edgeattn.artifacts
 import edgeattn.legalise
+from edgeattn.attention.registry import ATTENTIONS
 from edgeattn.errors import CheckError, InputError
 from edgeattn.export import ExportOptions, export
 from edgeattn.manifest import Manifest
@@ -151,17 +152,13 @@ def test_the_file_computes_what_the_model_does(net, tmp_path):
     np.testing.assert_allclose(have, want, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("attention", ["ulsam", "sa", "sge", "da", "nonlocal", "bam", "stn"])
+@pytest.mark.parametrize("attention", ATTENTIONS)
 def test_an_open_batch(net, tmp_path, attention):
-    shapes = ((1, 3, 32, 32),)
+    place = {"stn": "input", "sk": "layer1.*.conv1"}.get(attention, "block-end")
     asked = ModelRequest(
         source=f"{net}:Net",
-        attentions=(
-            AttentionRequest(
-                name=attention, options={}, at="input" if attention == "stn" else "block-end"
-            ),
-        ),
-        shapes=shapes,
+        attentions=(AttentionRequest(name=attention, options={}, at=place),),
+        shapes=((1, 3, 32, 32),),
     )
     manifest = export(asked, ExportOptions(dynamic_batch=True), tmp_path / "net.onnx")
     assert manifest.inputs[0].shape == ("batch", 3, 32, 32)
@@ -191,7 +188,7 @@ def test_names_and_several_inputs(net, tmp_path):
     ("options", "message"),
     [
         (ExportOptions(opset=12), "Opset 12 is not supported; the lowest is 13"),
-        (ExportOptions(opset=99), "99"),
+        (ExportOptions(opset=99), "Opset 99 "),
         (ExportOptions(input_names=("a", "b")), "has 1 inputs, but 2 names"),
         (ExportOptions(output_names=("",)), "must differ and not be empty"),
         (ExportOptions(input_names=("x",), output_names=("x",)), "share names: x"),
@@ -215,6 +212,70 @@ def test_a_simplifier_that_hangs_is_left_behind(net, tmp_path):
     assert manifest.notes == ("The model is not simplified: onnxsim did not end within 0.001 s.",)
     assert manifest.nodes.final == manifest.nodes.exported
     assert manifest.parity.passed
+
+
+def test_without_the_simplifier(net, tmp_path):
+    # Weights of some size, which do not stand in the graph while it is in the works.
+    asked = request(net, model_args={"width": "32"})
+    (tmp_path / "out").mkdir()
+    manifest = export(asked, ExportOptions(simplify=False), tmp_path / "out" / "net.onnx")
+    assert manifest.notes == ()
+    assert left_in(tmp_path / "out") == ["net.json", "net.onnx"]
+    names = [node.name for node in onnx.load(tmp_path / "out" / "net.onnx").graph.node]
+    assert "layer1.0.bn1/BatchNormalization" in names
+
+
+def test_what_is_not_finite_is_refused(net, tmp_path):
+    net.write_text(
+        NET + "\n\nclass Nan(Net):\n    def forward(self, x):\n"
+        "        return super().forward(x) / (x - x).mean()\n"
+    )
+    with pytest.raises(InputError, match="itself gives NaN or infinity"):
+        export(request(net, "Nan"), ExportOptions(), tmp_path / "net.onnx")
+
+
+def test_half_precision_is_refused(net, tmp_path):
+    net.write_text(NET + "\n\ndef half():\n    return Net().bfloat16()\n")
+    with pytest.raises(InputError, match=r"stem\.weight is bfloat16"):
+        export(request(net, "half", attention=None), ExportOptions(), tmp_path / "net.onnx")
+
+
+def test_a_parameter_named_as_the_output(net, tmp_path):
+    net.write_text(
+        NET
+        + """
+
+class Named(Net):
+    def __init__(self):
+        super().__init__()
+        self.output = nn.Parameter(torch.ones(5))
+        self.input = nn.Parameter(torch.ones(1, 3, 1, 1))
+
+    def forward(self, x):
+        return super().forward(x * self.input) * self.output
+"""
+    )
+    manifest = export(request(net, "Named"), ExportOptions(), tmp_path / "net.onnx")
+    assert (manifest.inputs[0].name, manifest.outputs[0].name) == ("input", "output")
+
+
+def test_a_traced_program(net, tmp_path):
+    import torch
+
+    from edgeattn.models.build import build
+
+    built = build(request(net, attention="cbam", shapes=((2, 3, 16, 16),)))
+    batch = torch.export.Dim("batch")
+    program = torch.export.export(built.module, built.inputs, dynamic_shapes=({0: batch},))
+    torch.export.save(program, tmp_path / "net.pt2")
+    asked = ModelRequest(source=str(tmp_path / "net.pt2"), shapes=((2, 3, 16, 16),))
+    manifest = export(asked, ExportOptions(), tmp_path / "net.onnx")
+    assert {case.batch for case in manifest.parity.cases} == {1, 2, 3, 8}
+    assert manifest.sources.keys() == {str(tmp_path / "net.pt2")}
+    names = {node.name for node in onnx.load(tmp_path / "net.onnx").graph.node}
+    assert any(name.startswith("layer1.0.attention") for name in names)
+    with pytest.raises(InputError, match="has its shapes fixed already"):
+        export(asked, ExportOptions(dynamic_batch=True), tmp_path / "net.onnx")
 
 
 def test_a_fault_in_a_stage_stops_the_export(net, tmp_path, monkeypatch):

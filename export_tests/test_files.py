@@ -202,3 +202,16 @@ def test_how_to_create_a_missing_folder_is_what_a_shell_takes(tmp_path):
     assert not missing.exists()
     subprocess.run(caught.value.mend.removeprefix("Create it: "), shell=True, check=True)
     assert missing.is_dir()
+
+
+def test_links_in_a_circle_and_names_too_long_are_refused(tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for name in ("loop", "x" * 300):
+        with pytest.raises(InputError, match="Use another name"):
+            files.check_target(tmp_path / name)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="only Linux has /proc")
+def test_a_folder_that_takes_no_files_is_refused():
+    with pytest.raises(InputError, match="/proc"):
+        files.check_writable(Path("/proc"))

@@ -86,6 +86,8 @@ def per_node(model: ir.Model, batch: int | None = None) -> Iterator[NodeCost]:
         model = model.clone()
         shapes.bind_batch(model, 1 if batch is None else batch)
         shapes.infer(model)
+        if not shapes.is_static(model):
+            shapes.resolve(model)
     graph = Sizes()
     for node in model.graph:
         yield _cost(node, graph)

@@ -56,6 +56,35 @@ def infer(model: ir.Model) -> None:
                 value.shape = value.shape if other.shape is None else other.shape
 
 
+def resolve(model: ir.Model) -> None:
+    """Fills in the shapes that `infer` cannot find, because a target shape is computed, in place.
+
+    ONNX's inference follows a target shape through few operators only. On a copy without weights,
+    whatever is computed from sizes that are known by now is folded into constants; no node of the
+    model is touched.
+
+    Args:
+        model: A model whose inputs have static shapes.
+    """
+    from onnxscript.optimizer import fold_constants_ir
+
+    folded = ir.from_proto(_without_weights(model))
+    fold_constants_ir(folded)
+    infer(folded)
+    known = {v.name: v for node in folded.graph.all_nodes() for v in node.outputs}
+    for node in model.graph.all_nodes():
+        for value in node.outputs:
+            other = known.get(value.name)
+            if other is not None and other.shape is not None and other.shape.is_static():
+                value.shape = other.shape
+
+
+def is_static(model: ir.Model) -> bool:
+    """Says whether every node's outputs have static shapes."""
+    made = (v for node in model.graph.all_nodes() for v in node.outputs if v.name)
+    return all(v.shape is not None and v.shape.is_static() for v in made)
+
+
 def is_open(model: ir.Model) -> bool:
     """Says whether an input has a dimension that is not static."""
     return any(

@@ -35,22 +35,26 @@ def tag(model: ir.Model, *, inputs: Sequence[str], outputs: Sequence[str]) -> No
         outputs: One name per graph output.
     """
     graph = model.graph
-    scopes = {node: _scopes(node) for node in graph}
-    _inherit(graph, scopes)
-    names = _Names([*inputs, *outputs, *graph.initializers])
+    scopes = {node: _scopes(node) for node in _nodes(graph)}
+    _inherit(scopes)
+    names = _Names([*inputs, *outputs])
+    for initializer in list(graph.initializers.values()):
+        # A parameter may bear the name that an input or output is to have.
+        name = names.new(str(initializer.name))
+        if name != initializer.name:
+            initializer.name = name
     for value, name in zip(graph.inputs, inputs, strict=True):
         value.name = name
     outputs_of_modules = _module_outputs(graph, scopes)
     for value, name in zip(graph.outputs, outputs, strict=True):
         value.name = name
-    for node in graph:
-        path = scopes[node][-1] if scopes[node] else ""
-        node.name = names.node(path, node.op_type)
+    for node, path in scopes.items():
+        node.name = names.new(f"{path[-1] if path else ''}/{node.op_type}")
         for index, value in enumerate(node.outputs):
             if value.is_graph_output():
                 continue
             module = outputs_of_modules.get(value)
-            value.name = names.value(module or f"{node.name}:{index}")
+            value.name = names.new(module or f"{node.name}:{index}")
     _clear_metadata(model)
 
 
@@ -64,20 +68,19 @@ def adopt(model: ir.Model) -> None:
         model: The model, changed in place.
     """
     graph = model.graph
-    scopes = {node: _tagged(node) for node in graph}
+    scopes = {node: _tagged(node) for node in _nodes(graph)}
     seen: set[str] = set()
     strangers: list[ir.Node] = []
-    for node in graph:
-        if not scopes[node] or node.name in seen:
+    for node, own in scopes.items():
+        if not own or node.name in seen:
             strangers.append(node)
         else:
             seen.add(str(node.name))
-    _inherit(graph, scopes)
-    names = _Names([])
-    names.taken.update(seen)
+    _inherit(scopes)
+    names = _Names(seen)
     for node in strangers:
         path = scopes[node][-1] if scopes[node] else ""
-        node.name = names.node(path, node.op_type)
+        node.name = names.new(f"{path}/{node.op_type}")
 
 
 def restore_value_names(before: Iterable[ir.Node], model: ir.Model) -> None:
@@ -123,24 +126,23 @@ def _same_but_inputs(one: ir.Node, other: ir.Node) -> bool:
 class _Names:
     """Hands out names that no one else has."""
 
-    def __init__(self, taken: Iterable[str | None]) -> None:
-        self.taken = {name for name in taken if name}
+    def __init__(self, taken: Iterable[str]) -> None:
+        self._taken = set(taken)
         self._counts: Counter[str] = Counter()
 
-    def node(self, path: str, op_type: str) -> str:
-        return self._next(f"{path}/{op_type}")
-
-    def value(self, name: str) -> str:
-        return self._next(name)
-
-    def _next(self, stem: str) -> str:
+    def new(self, stem: str) -> str:
         while True:
             count = self._counts[stem]
             self._counts[stem] += 1
             name = stem if count == 0 else f"{stem}_{count}"
-            if name not in self.taken:
-                self.taken.add(name)
+            if name not in self._taken:
+                self._taken.add(name)
                 return name
+
+
+def _nodes(graph: ir.Graph) -> list[ir.Node]:
+    """Gives the nodes of a graph and of its branches and loop bodies, in order."""
+    return list(ir.traversal.RecursiveGraphIterator(graph))
 
 
 def _scopes(node: ir.Node) -> list[str]:
@@ -163,14 +165,14 @@ def _plain(path: str) -> str:
     return path.partition("@")[0]
 
 
-def _inherit(graph: ir.Graph, scopes: dict[ir.Node, list[str]]) -> None:
+def _inherit(scopes: dict[ir.Node, list[str]]) -> None:
     """Gives nodes without scopes those of a consumer, else of a producer."""
-    for node in reversed(list(graph)):
-        if not scopes[node]:
+    for node, own in reversed(list(scopes.items())):
+        if not own:
             users = [user for value in node.outputs for user, _ in value.uses()]
             scopes[node] = next((scopes[user] for user in users if scopes.get(user)), [])
-    for node in graph:
-        if not scopes[node]:
+    for node, own in scopes.items():
+        if not own:
             producers = [value.producer() for value in node.inputs if value is not None]
             scopes[node] = next((scopes[p] for p in producers if p and scopes.get(p)), [])
 
@@ -180,15 +182,14 @@ def _module_outputs(graph: ir.Graph, scopes: Mapping[ir.Node, list[str]]) -> dic
 
     Where one value ends several modules, the innermost that ends with it gives the name.
     """
-    last: dict[str, ir.Node] = {}
+    last: dict[str, tuple[int, ir.Node]] = {}
     for node in graph:
-        for path in filter(None, scopes[node]):
-            last[path] = node
+        for depth, path in enumerate(scopes[node]):
+            if path:
+                last[path] = (depth, node)
     found: dict[ir.Value, str] = {}
-    for path, node in last.items():
-        value = node.outputs[0]
-        if value not in found or len(path) > len(found[value]):
-            found[value] = path
+    for path, (_, node) in sorted(last.items(), key=lambda item: item[1][0]):
+        found[node.outputs[0]] = path
     return found
 
 
@@ -199,6 +200,6 @@ def _clear_metadata(model: ir.Model) -> None:
     model.metadata_props.clear()
     for value in (*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()):
         value.metadata_props.clear()
-    for node in model.graph:
+    for node in _nodes(model.graph):
         for value in node.outputs:
             value.metadata_props.clear()

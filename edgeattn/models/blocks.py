@@ -32,8 +32,8 @@ class Block:
         call: The call of its module.
         main: The operations of its main branch, in order, up to its output.
         residual: Where in `main` the shortcut is added; None if there is no shortcut.
-        concatenation: Where in `main` branches that all convolve are last put side by side (an
-            Inception block, a ghost module); None if nowhere.
+        merge: Where in `main` branches that convolve are last put side by side or added (an
+            Inception block, a ghost module, RepVGG's kernels); None if nowhere.
         stride: Positions of the input per position of its output, along one side.
         stage: The number, from 1, of the run of blocks of equal stride that it is in.
     """
@@ -41,7 +41,7 @@ class Block:
     call: Call
     main: tuple[Operation, ...]
     residual: int | None
-    concatenation: int | None
+    merge: int | None
     stride: float
     stage: int
 
@@ -58,7 +58,7 @@ class Block:
 def find_blocks(trace: Trace) -> tuple[Block, ...]:
     """The blocks of the model, in the order in which they are called."""
     groups = [
-        [call for call in trace.calls if call.path and not isinstance(call.module, CONTAINERS)],
+        [call for call in trace.calls if call.path and not _is_loose(trace, call)],
         [call for call in trace.calls if call.path],
         [replace(trace.root, outputs=(last,)) for last in islice(trace.maps_backwards(), 1)],
     ]
@@ -67,6 +67,14 @@ def find_blocks(trace: Trace) -> tuple[Block, ...]:
         if found:
             return _staged(trace, found)
     return ()
+
+
+def is_container(module: nn.Module) -> bool:
+    """Whether a module only calls its children in turn.
+
+    A subclass with a forward of its own computes something: `x + super().forward(x)`.
+    """
+    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
 
 
 def stages_of(blocks: Sequence[Block]) -> int:
@@ -80,6 +88,15 @@ def is_depthwise(trace: Trace, operation: Operation) -> bool:
         return False
     module = trace.module(operation.path)
     return isinstance(module, nn.Conv2d) and module.groups == module.in_channels > 1
+
+
+def _is_loose(trace: Trace, call: Call) -> bool:
+    """Whether a call is of a container, and not of one whose own forward adds a shortcut."""
+    if not isinstance(call.module, CONTAINERS):
+        return False
+    return is_container(call.module) or (
+        not _is_candidate(trace, call) or _main_branch(trace, call).residual is None
+    )
 
 
 def _convolves(trace: Trace, operation: Operation) -> bool:
@@ -123,7 +140,7 @@ def _staged(trace: Trace, calls: list[Call]) -> tuple[Block, ...]:
                 call=call,
                 main=branch.operations,
                 residual=branch.residual,
-                concatenation=branch.concatenation,
+                merge=branch.merge,
                 stride=stride,
                 stage=stage,
             )
@@ -135,7 +152,7 @@ def _staged(trace: Trace, calls: list[Call]) -> tuple[Block, ...]:
 class _Branch:
     operations: tuple[Operation, ...]
     residual: int | None
-    concatenation: int | None
+    merge: int | None
 
 
 def _main_branch(trace: Trace, call: Call) -> _Branch:
@@ -155,23 +172,30 @@ def _main_branch(trace: Trace, call: Call) -> _Branch:
         value = max(inputs, key=lambda n: (most[n], trace.values[n].shape == shape))
         chosen.append(value)
     main, path = tuple(reversed(back)), {op.outputs[0] for op in back}
-    residual = concatenation = None
+    residual = merge = None
     for at, (operation, main_input) in enumerate(zip(back, chosen, strict=False)):
         others = [n for n in operation.inputs if n in most and n != main_input]
         if not others:
             continue
-        if operation.name in ADDITIONS and residual is None:
-            # One convolution at most; or more, on a branch of its own (a GhostNet's shortcut).
-            if any(
+        place = len(main) - 1 - at
+        # One convolution at most; or more, on a branch of its own (a GhostNet's shortcut).
+        if (
+            operation.name in ADDITIONS
+            and residual is None
+            and any(
                 fewest[n] < most[main_input]
                 and (fewest[n] <= 1 or not _ancestry(trace, n, sources) & path)
                 for n in others
-            ):
-                residual = len(main) - 1 - at
-        elif operation.name in CONCATENATIONS and all(fewest[n] > 0 for n in others):
-            last = len(main) - 1 - at
-            concatenation = last if concatenation is None else concatenation
-    return _Branch(operations=main, residual=residual, concatenation=concatenation)
+            )
+        ):
+            residual = place
+        elif (
+            operation.name in ADDITIONS | CONCATENATIONS
+            and merge is None
+            and any(fewest[n] > 0 for n in others)
+        ):
+            merge = place
+    return _Branch(operations=main, residual=residual, merge=merge)
 
 
 def _ancestry(trace: Trace, value: int, sources: set[int]) -> set[int]:

@@ -14,7 +14,7 @@ from edgeattn.errors import InputError
 from edgeattn.models import weights
 from edgeattn.models.arguments import first_line
 from edgeattn.models.inject import PlacedSite, Wanted, inject
-from edgeattn.models.probe import probe
+from edgeattn.models.probe import check_outputs, probe
 from edgeattn.models.seeding import seeded
 from edgeattn.models.source import AttentionRequest, Created, ModelRequest, create
 
@@ -85,6 +85,8 @@ def build(request: ModelRequest) -> BuiltModel:
                 else (),
             )
         module.eval()
+        for child in module.modules():
+            child.training = False  # whatever a model of the user's own made of eval()
     module.requires_grad_(requires_grad=False)
     return BuiltModel(
         module=module,
@@ -136,10 +138,11 @@ def _run(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
     """
     try:
         with torch.no_grad():
-            module(*inputs)
+            outputs = module(*(tensor.clone() for tensor in inputs))
     except Exception as error:
         shapes = ", ".join("x".join(map(str, tensor.shape)) for tensor in inputs)
         raise InputError(
             f"the exported program fails on an input of {shapes}: {first_line(error)}",
             mend="Give the shape that it was exported with; only its dynamic sizes can differ.",
         ) from error
+    check_outputs(outputs)

@@ -58,7 +58,7 @@ ALIASES: Final[Mapping[str, str]] = MappingProxyType(
 """Bare names that are neither timm's nor torchvision's own, or that timm spells otherwise."""
 
 FORMS: Final = (
-    "NAME (one of these, of timm or else of torchvision)",
+    "NAME (see: edgeattn list models)",
     "timm:NAME",
     "torchvision:NAME",
     "path/to/file.py:factory",

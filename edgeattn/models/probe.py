@@ -7,6 +7,7 @@ by following values and not by the names of modules.
 
 from __future__ import annotations
 
+import inspect
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree
 
 from edgeattn.errors import EdgeattnError, InputError
 from edgeattn.models import flow
@@ -32,9 +34,11 @@ def probe(module: nn.Module, inputs: Sequence[torch.Tensor]) -> Trace:
         The trace.
 
     Raises:
-        InputError: The model fails on these inputs; the message names the module that failed.
+        InputError: The model fails on these inputs; the message names the module that failed. Or
+            it gives no tensor.
     """
     observer = _Observer()
+    inputs = [tensor.clone() for tensor in inputs]  # a model may change them in place
     with ExitStack() as stack:
         stack.enter_context(_evaluating(module))
         for path, child in module.named_modules():
@@ -47,12 +51,29 @@ def probe(module: nn.Module, inputs: Sequence[torch.Tensor]) -> Trace:
             observer.source(tensor)
         try:
             with observer:
-                module(*inputs)
+                outputs = module(*inputs)
         except EdgeattnError:
             raise
         except Exception as error:  # whatever a user's model raises is about this input
             raise _failed(module, inputs, observer, error) from error
+    check_outputs(outputs)
     return observer.trace
+
+
+def check_outputs(outputs: Any) -> None:
+    """Refuses a model that gives nothing to export.
+
+    Raises:
+        InputError: There is no tensor in what it gave, or something else besides.
+    """
+    leaves = [leaf for leaf in _pytree.tree_leaves(outputs) if leaf is not None]
+    other = [leaf for leaf in leaves if not isinstance(leaf, torch.Tensor)]
+    if other or not leaves:
+        what = f"a value of type {type(other[0]).__name__}" if other else "no tensor"
+        raise InputError(
+            f"the model gives {what}, which ONNX has no output for",
+            mend="Its forward must return a tensor, or tuples, lists or dicts of tensors.",
+        )
 
 
 class _Observer(TorchFunctionMode):
@@ -185,6 +206,13 @@ def _failed(
     path = observer.stack[-1][0] if observer.stack else ""
     place = f"in {path} ({type(module.get_submodule(path)).__name__})" if path else "in its root"
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    try:
+        inspect.signature(module.forward).bind(*inputs)
+    except TypeError:  # it takes more inputs than it got, or fewer
+        return InputError(
+            f"the model does not take {len(inputs)} input{'s' * (len(inputs) != 1)}: {reason}",
+            mend="Give --shape once per input.",
+        )
     return InputError(
         f"the model fails on an input of {shapes}, {place}: {reason}",
         mend="Give it an input that fits with --shape (NxCxHxW).",

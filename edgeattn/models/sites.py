@@ -7,6 +7,7 @@ input, last, a glob of module paths) and returns where it is in this model.
 from __future__ import annotations
 
 import fnmatch
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -14,7 +15,14 @@ from typing import Literal
 from torch import nn
 
 from edgeattn.errors import InputError
-from edgeattn.models.blocks import CONTAINERS, Block, find_blocks, is_depthwise, stages_of
+from edgeattn.models.blocks import (
+    CONTAINERS,
+    Block,
+    find_blocks,
+    is_container,
+    is_depthwise,
+    stages_of,
+)
 from edgeattn.models.flow import CONVOLUTIONS, NORMS
 from edgeattn.models.trace import Call, Operation, Trace
 
@@ -83,25 +91,77 @@ class Survey:
         if not value.is_map:
             raise InputError(f"the model's input is no N,C,H,W tensor but {list(value.shape)}")
         _, C, H, W = value.shape
-        return [Site(path="", side="input", shape=(C, H, W), host="", stage=None)]
+        path = host = ""
+        if is_container(self.trace.root.module):
+            # It cannot hold one child more: the first child to read the input holds the attention.
+            given = self.trace.root.inputs[0]
+            readers = (call for call in self.trace.calls if call.inputs[:1] == (given,))
+            path = next(call.path for call in readers if not is_container(call.module))
+            host = self._host(path)
+        return [Site(path=path, side="input", shape=(C, H, W), host=host, stage=None)]
 
     def last(self) -> list[Site]:
-        """The last feature map before it is pooled or flattened."""
+        """The last feature map before it is pooled or flattened.
+
+        Raises:
+            InputError: The module that returns it is called elsewhere too.
+        """
+        often = Counter(call.path for call in self.trace.calls)
+        shared = ""
         for value in self.trace.maps_backwards():
             calls = [call for call in self.trace.calls if call.outputs == (value,)]
-            if calls:
+            once = [call for call in calls if often[call.path] == 1]
+            if once:
                 # The outermost module that returned it, so that `layer4` is the end of a stage.
-                return self._sites([min(calls, key=lambda call: len(call.path) or 1_000_000)])
+                return self._sites([min(once, key=lambda call: len(call.path) or 1_000_000)])
+            if calls:
+                shared = shared or calls[-1].path
+                # Back over an activation that is used everywhere, but not over what was learnt.
+                if self._counts(self.trace.operations[self.trace.producers[value]]):
+                    break
+        if shared:
+            raise InputError(
+                f"{shared}, which returns the last feature map, is called {often[shared]} times, "
+                "and attention would act each time",
+                mend="Name another module by its path.",
+            )
         return []
 
     def stage_ends(self) -> list[Site]:
-        """The output of the last block of each stage."""
+        """The end of each stage: its last block, or the module around its blocks if that does more.
+
+        A dense block puts its layers' outputs side by side, a CSP stage adds a branch of its own.
+        """
         ends = [
             block
             for at, block in enumerate(self.blocks, start=1)
             if at == len(self.blocks) or self.blocks[at].stage != block.stage
         ]
-        return self.block_outputs(ends)
+        return self._sites(self._stage_end(block) for block in ends)
+
+    def _stage_end(self, last: Block) -> Call:
+        """The call of the outermost module around a stage's last block and no other stage's.
+
+        Only one that is no mere container (those may add a head to the stage), and whose output is
+        still a map of the stage's stride.
+        """
+        found = last.call
+        for call in self.trace.calls:
+            if (
+                call.path
+                and not is_container(call.module)
+                and last.call.path.startswith(f"{call.path}.")
+                and (value := self.trace.map_of(call)) is not None
+                and value.stride == last.stride
+                and all(
+                    block.stage == last.stage
+                    for block in self.blocks
+                    if block.call.path.startswith(f"{call.path}.")
+                )
+                and call.outputs != found.outputs
+            ):
+                found = call
+        return found
 
     def block_outputs(self, blocks: Iterable[Block]) -> list[Site]:
         """The outputs of blocks, after the residual addition."""
@@ -157,10 +217,9 @@ class Survey:
         trace, main = self.trace, block.main[: block.residual]
         ends = [at for at, op in enumerate(main) if self._counts(op)]
         last = max(ends, default=len(main) - 1)
-        if block.concatenation is not None and block.concatenation < len(main):
-            last = max(last, block.concatenation)
+        if block.merge is not None and block.merge < len(main):
+            last = max(last, block.merge)
         after = {number for op in main[last:] for number in op.outputs}
-        before = {number for op in main for number in op.outputs}
         inside = [
             call
             for call in trace.calls
@@ -176,10 +235,7 @@ class Survey:
         for call in inside:
             if call.outputs[0] in after:
                 return call
-        if block.residual is None:
-            return block.call
-        earlier = [call for call in inside if call.outputs[0] in before]
-        return earlier[-1] if earlier else block.call
+        return block.call
 
     def _counts(self, operation: Operation) -> bool:
         if operation.name not in CONVOLUTIONS | NORMS:
@@ -196,7 +252,7 @@ class Survey:
 
     def _settled(self, call: Call) -> Call:
         """A container's output is its last child's: that child's call."""
-        while isinstance(call.module, CONTAINERS):
+        while is_container(call.module):
             children = [
                 child
                 for child in self.trace.calls
@@ -210,7 +266,10 @@ class Survey:
         return call
 
     def _host(self, path: str) -> str:
-        if not path or any(block.call.path == path for block in self.blocks):
+        if not path:
+            return path
+        own = self.trace.module(path)
+        if any(b.call.path == path for b in self.blocks) and not isinstance(own, CONTAINERS):
             return path
         parent = path
         while parent:

@@ -76,8 +76,14 @@ class Trace:
         return self.values[call.outputs[0]]
 
     def maps_backwards(self) -> Iterator[int]:
-        """The feature maps on the way back from the model's first output, the last one first."""
-        value = self.root.outputs[0] if self.root.outputs else -1
+        """The feature maps on the way back from the model's output, the last one first.
+
+        Of several outputs that are maps (a pyramid), from the one of the largest stride.
+        """
+        outputs = self.root.outputs
+        maps = [number for number in outputs if self.values[number].is_map]
+        start = max(maps, key=lambda number: self.values[number].stride, default=-1)
+        value = start if len(maps) == len(outputs) else outputs[0]
         while value >= 0:
             if self.values[value].is_map:
                 yield value

@@ -14,13 +14,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 import pydantic
 from torch import nn
 
 from edgeattn.errors import InputError
 from edgeattn.models.arguments import first_line, literal
+
+_LISTED: Final = 8
 
 _folders: set[Path] = set()
 """Folders that files were loaded from, whose modules may hide another folder's of the same name."""
@@ -44,10 +46,12 @@ def build(
     if not path.is_file():
         raise InputError(f"there is no file {path}")
     if not factory:
-        defined = ", ".join(f"{path}:{name}" for name in _definitions(path))
+        defined = _definitions(path)
+        shown = ", ".join(defined[:_LISTED]) + (", …" if len(defined) > _LISTED else "")
         raise InputError(
             f"{path} does not say what builds the model",
-            mend=f"Name a function or class in it: {defined or f'{path}:NAME'}.",
+            mend=f"Name a function or class in it: {path}:{defined[0] if defined else 'NAME'}"
+            + (f" (it has {shown})." if len(defined) > 1 else "."),
         )
     with _neighbours(path.resolve().parent):
         with _blaming(path, "cannot be imported"):
@@ -115,7 +119,7 @@ def _blaming(path: Path, what: str) -> Iterator[None]:
 
 
 def _line(path: Path, error: BaseException) -> str:
-    """":" and the line of the file that raised, or that called what raised; "" if none did."""
+    """ ":" and the line of the file that raised, or that called what raised; "" if none did."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return f":{error.lineno or 1}"
     own = [

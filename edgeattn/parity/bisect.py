@@ -11,12 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeattn.errors import InputError
+from edgeattn.graph.shapes import infer
 from edgeattn.graph.tags import module_of
 from edgeattn.parity.metrics import Tolerance, measure
-from edgeattn.parity.runtime import Array, Session, run_torch
+from edgeattn.parity.runtime import Array, Session, load, run_torch
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
     import torch
 
 #: What is said where every module agrees and the output does not.
@@ -35,13 +36,17 @@ def first_difference_of_module(
         tolerance: What passes.
 
     Returns:
-        A module path; None where the file's values carry no module names, or where all agree
-        without ONNX Runtime's optimisations: then these make the difference.
+        A module path; None where the file's values carry no module names, where it cannot be run
+        with them as outputs, or where all agree without ONNX Runtime's optimisations: then these
+        make the difference.
     """
     producers = _producers(path)
     wanted = _module_outputs(module, inputs, list(producers))
     arrays = [tensor.numpy(force=True) for tensor in inputs]
-    values, outputs = _run_with_outputs(path, list(wanted), arrays)
+    try:
+        values, outputs = _run_with_outputs(path, list(wanted), arrays)
+    except InputError:
+        return None  # it is the difference that is to be told, not that it cannot be placed
     for name, reference in wanted.items():
         if not measure(name, reference, values[name], tolerance).passed:
             return name
@@ -59,12 +64,16 @@ def first_difference_of_files(
     """Names the module of the first value that two files share by name and that differs.
 
     Returns:
-        A module path, or the value's own name where it carries none; None where all agree.
+        A module path, or the value's own name where it carries none; None where all agree, or
+        where the files cannot be run with these values as outputs.
     """
     producers, others = _producers(path), _producers(other)
     shared = [name for name in producers if name in others]
-    have, _ = _run_with_outputs(path, shared, inputs)
-    want, _ = _run_with_outputs(other, shared, inputs)
+    try:
+        have, _ = _run_with_outputs(path, shared, inputs)
+        want, _ = _run_with_outputs(other, shared, inputs)
+    except InputError:
+        return None
     for name in shared:
         if not measure(name, want[name], have[name], tolerance).passed:
             return module_of(name) or module_of(producers[name]) or name
@@ -101,9 +110,7 @@ def _module_outputs(
 
 def _producers(path: Path) -> dict[str, str]:
     """Gives the name of the node behind every value of a file, in order of execution."""
-    import onnx_ir
-
-    model = onnx_ir.load(path)
+    model = load(path)
     return {
         str(value.name): str(node.name)
         for node in model.graph
@@ -120,12 +127,13 @@ def _run_with_outputs(
 
     import onnx_ir
 
-    model = onnx_ir.load(path)
+    model = load(path)
+    infer(model)
     own = len(model.graph.outputs)
     values = {str(v.name): v for node in model.graph for v in node.outputs}
     for name in names:
         if not values[name].is_graph_output():
-            _expose(model, values[name])
+            model.graph.outputs.append(values[name])
     with tempfile.TemporaryDirectory(prefix="edgeattn-") as folder:
         exposed = Path(folder) / "exposed.onnx"
         onnx_ir.save(model, exposed, external_data="exposed.onnx.data")
@@ -134,11 +142,3 @@ def _run_with_outputs(
     found = dict(zip(session.output_names, arrays, strict=True))
     own_names = session.output_names[:own]
     return {name: found[name] for name in names}, {name: found[name] for name in own_names}
-
-
-def _expose(model: ir.Model, value: ir.Value) -> None:
-    import onnx_ir
-
-    if value.type is None:
-        value.type = onnx_ir.TensorType(onnx_ir.DataType.FLOAT)
-    model.graph.outputs.append(value)

@@ -11,7 +11,7 @@ from edgeattn.manifest import OutputParity, ParityCase, ParityReport
 from edgeattn.parity.bisect import first_difference_of_files, first_difference_of_module
 from edgeattn.parity.metrics import Tolerance, measure, tolerance_of
 from edgeattn.parity.report import worst
-from edgeattn.parity.runtime import Array, Session, random_inputs, run_torch
+from edgeattn.parity.runtime import Array, Session, load, random_inputs, run_torch
 
 if TYPE_CHECKING:
     import torch
@@ -66,6 +66,20 @@ def run_cases(
     return cases
 
 
+def precision_of(path: Path) -> str:
+    """Gives the precision of an ONNX file: `fp16` where it holds half-precision weights.
+
+    Raises:
+        InputError: If the file is no ONNX model.
+    """
+    import onnx_ir
+
+    half = onnx_ir.DataType.FLOAT16
+    model = load(path)
+    values = (*model.graph.initializers.values(), *model.graph.outputs)
+    return "fp16" if any(value.dtype == half for value in values) else "fp32"
+
+
 def summarise(
     cases: Sequence[ParityCase], tolerance: Tolerance, *, first_difference: str | None = None
 ) -> ParityReport:
@@ -99,12 +113,12 @@ def check_file(
         module: The module, in evaluation mode.
         inputs: One tensor per input; where the file's batch is open, sizes 1, 2, 3 and 8 of the
             same values are run as well.
-        tolerance: What passes; that of float32 by default.
+        tolerance: What passes; by default that of the file's precision.
 
     Raises:
         InputError: If the file cannot be loaded, or does not take these inputs.
     """
-    tolerance = tolerance or tolerance_of("fp32")
+    tolerance = tolerance or tolerance_of(precision_of(path))
     batches = batches_of(path, inputs)
     references = {batch: run_torch(module, values) for batch, values in batches.items()}
     arrays = {batch: [v.numpy(force=True) for v in values] for batch, values in batches.items()}
@@ -125,7 +139,6 @@ def batches_of(path: Path, inputs: Sequence[torch.Tensor]) -> dict[int, tuple[to
     session = Session(path)
     if len(session.inputs) != len(inputs):
         raise InputError(f"{path} takes {len(session.inputs)} inputs, the reference {len(inputs)}.")
-    is_open = True
     for value, tensor in zip(session.inputs, inputs, strict=True):
         fits = len(value.shape) == tensor.ndim and all(
             not isinstance(want, int) or want == have
@@ -136,8 +149,7 @@ def batches_of(path: Path, inputs: Sequence[torch.Tensor]) -> dict[int, tuple[to
                 f"{path} takes {value.name} of shape {value.shape}, not {list(tensor.shape)}.",
                 mend="Give the shape that the file was exported with, with --shape.",
             )
-        is_open = is_open and bool(value.shape) and not isinstance(value.shape[0], int)
-    return at_batches(inputs, BATCHES if is_open else ())
+    return at_batches(inputs, BATCHES if session.has_open_batch else ())
 
 
 def at_batches(
@@ -145,7 +157,7 @@ def at_batches(
 ) -> dict[int, tuple[torch.Tensor, ...]]:
     """Gives the inputs at their own batch size and at others, by repeating and cutting them.
 
-    A repeated sample is rolled along its last dimension, so that no two samples are equal.
+    A repeated sample is rolled along its last dimension, so that samples differ.
     """
     import torch
 
@@ -174,17 +186,15 @@ def compare_files(
         other: The reference.
         inputs: One array per input; drawn from a normal distribution by default.
         seed: Seed of the draw.
-        tolerance: What passes; that of float32 by default.
+        tolerance: What passes; by default that of the file's precision.
 
     Raises:
         InputError: If a file cannot be loaded, or the two take different inputs.
     """
-    tolerance = tolerance or tolerance_of("fp32")
+    tolerance = tolerance or tolerance_of(precision_of(path))
     reference = Session(other)
     batches: Sequence[int | None] = (None,)
-    if inputs is None and any(
-        v.shape and not isinstance(v.shape[0], int) for v in reference.inputs
-    ):
+    if inputs is None and reference.has_open_batch:
         batches = BATCHES
     arrays: dict[int, Sequence[Array]] = {}
     for batch in batches:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from edgeattn.errors import InputError
+from edgeattn.errors import InputError, first_line
 
 if TYPE_CHECKING:
+    import onnx_ir as ir
     import onnxruntime
     import torch
 
@@ -61,9 +62,16 @@ class Session:
             )
         except Exception as error:
             what = "the model" if isinstance(model, bytes) else str(model)
-            raise InputError(f"ONNX Runtime cannot load {what}: {_first_line(error)}") from error
+            raise InputError(f"ONNX Runtime cannot load {what}: {first_line(error)}") from error
         self.inputs = self._session.get_inputs()
         self.output_names: list[str] = [value.name for value in self._session.get_outputs()]
+
+    @property
+    def has_open_batch(self) -> bool:
+        """Whether the first dimension of every input is open."""
+        return bool(self.inputs) and all(
+            value.shape and not isinstance(value.shape[0], int) for value in self.inputs
+        )
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """Runs the model on one array per input, in the inputs' order."""
@@ -76,7 +84,21 @@ class Session:
         try:
             return list(self._session.run(None, feeds))
         except Exception as error:
-            raise InputError(f"ONNX Runtime cannot run the model: {_first_line(error)}") from error
+            raise InputError(f"ONNX Runtime cannot run the model: {first_line(error)}") from error
+
+
+def load(path: Path) -> ir.Model:
+    """Reads an ONNX file.
+
+    Raises:
+        InputError: If it is no ONNX model.
+    """
+    import onnx_ir
+
+    try:
+        return onnx_ir.load(path)
+    except Exception as error:
+        raise InputError(f"{path} is no ONNX model: {first_line(error)}") from error
 
 
 def random_inputs(session: Session, *, batch: int | None, seed: int) -> list[Array]:
@@ -113,16 +135,19 @@ def random_inputs(session: Session, *, batch: int | None, seed: int) -> list[Arr
 
 
 def run_torch(module: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> list[Array]:
-    """Runs a module in eager mode and flattens what it gives, leaving out what is no tensor."""
+    """Runs a module in eager mode and flattens what it gives, leaving out what is no tensor.
+
+    Raises:
+        InputError: If the module does not take these inputs.
+    """
     import torch
     from torch.utils import _pytree
 
-    with torch.no_grad():
-        outputs = module(*inputs)
+    try:
+        with torch.no_grad():
+            outputs = module(*inputs)
+    except Exception as error:
+        shapes = ", ".join("x".join(map(str, value.shape)) for value in inputs)
+        raise InputError(f"The model fails on inputs of {shapes}: {first_line(error)}") from error
     leaves = _pytree.tree_leaves(outputs)
     return [leaf.numpy(force=True) for leaf in leaves if isinstance(leaf, torch.Tensor)]
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import re
 import signal
 import subprocess
@@ -263,3 +264,21 @@ def test_a_terminal_that_cannot_show_a_character_is_no_fault(edgeattn, monkeypat
     run = edgeattn("export", "naïve×.py:make")
     assert run.returncode == 2
     assert "na" in run.stderr
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_fault_and_lend_their_number_to_no_file(tmp_path, closed):
+    text = (
+        "from edgeattn.cli.app import main, app\n"
+        "@app.command()\n"
+        "def write():\n"
+        "    with open('file', 'w') as file:\n"
+        "        print('shown', flush=True)\n"
+        "        assert file.fileno() > 2\n"
+        "        file.write('written')\n"
+        "main()\n"
+    )
+    (tmp_path / "run.py").write_text(text)
+    command = f"{shlex.quote(sys.executable)} run.py write {closed}"
+    assert subprocess.run(command, shell=True, cwd=tmp_path, check=False).returncode == 0
+    assert (tmp_path / "file").read_text() == "written"

@@ -174,12 +174,13 @@ def test_parity_of_two_files(exported, tmp_path, capsys):
     assert "the first that differs: head" in said
 
 
-@pytest.mark.parametrize("kind", ["npy", "png"])
+@pytest.mark.parametrize("kind", ["npy", "pixels", "png"])
 def test_parity_on_real_data(exported, small, tmp_path, kind):
-    path = tmp_path / f"x.{kind}"
+    path = tmp_path / ("x.png" if kind == "png" else "x.npy")
     pixels = np.random.default_rng(0).integers(0, 255, (16, 16, 3), dtype=np.uint8)
-    if kind == "npy":
-        np.save(path, pixels.transpose(2, 0, 1)[None].astype(np.float32))
+    if kind != "png":
+        dtype = np.float32 if kind == "npy" else np.uint8
+        np.save(path, pixels.transpose(2, 0, 1)[None].astype(dtype))
     else:
         Image.fromarray(pixels).save(path)
     ask = ["parity", str(exported), "--input", str(path), "-q"]
@@ -201,6 +202,13 @@ def test_parity_refuses_what_is_no_model(exported, tmp_path, capsys, content):
         path.write_bytes(exported.read_bytes()[:-100] if content == "cut" else content)
     assert app.run(["parity", str(path), str(exported)]) == 2
     assert "bad.onnx" in capsys.readouterr().err
+
+
+def test_parity_says_that_a_file_is_not_there(exported, tmp_path, capsys):
+    missing = str(tmp_path / "missing.onnx")
+    for files in ([missing, str(exported)], [str(exported), missing]):
+        assert app.run(["parity", *files]) == 2
+        assert f"There is no file {missing}." in capsys.readouterr().err
 
 
 def test_parity_wants_a_file_per_input(exported, tmp_path, capsys):

@@ -81,3 +81,10 @@ def test_another_shape_is_refused(tmp_path, shape):
     np.save(tmp_path / "x.npy", np.zeros((2, 3)))
     with pytest.raises(InputError, match="2x3"):
         read_input(tmp_path / "x.npy", shape)
+
+
+@pytest.mark.parametrize("values", [["a", "b"], [1j, 2], [np.nan, 1.0], [1.0, np.inf]])
+def test_what_is_no_finite_number_is_refused(tmp_path, values):
+    np.save(tmp_path / "x.npy", np.array([values]))
+    with pytest.raises(InputError, match="holds values"):
+        read_input(tmp_path / "x.npy", [1, 2])

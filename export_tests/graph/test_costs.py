@@ -230,6 +230,48 @@ def test_an_open_batch_is_bound():
     assert not open_.graph.inputs[0].shape.is_static()
 
 
+def test_a_target_shape_that_is_computed_from_the_batch():
+    """A group per sample, `x.reshape(batch * 2, -1)`, which ONNX's inference does not follow."""
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+        g (float[batch, 4, 6, 6] x) => (float[rows, 72] y)
+        <int64[1] two = {2}, int64[1] rest = {-1}> {
+            size = Shape <start = 0, end = 1> (x)
+            flat = Squeeze (size)
+            rows = Mul (flat, two)
+            row = Reshape (rows, rest)
+            shape = Concat <axis = 0> (row, rest)
+            h = Reshape (x, shape)
+            y = Relu (h)
+        }"""
+    model = ir.from_proto(parser.parse_model(text))
+    for batch in (1, 3):
+        assert costs.count(model, batch=batch) == costs.Costs(
+            macs=0, matmul_macs=0, element_ops=batch * 4 * 36
+        )
+
+
+def test_gates_by_hand():
+    """The element operations of SE and SimAM: what FLOP counters skip, to the last one."""
+    from edgeattn.attention.se import SE
+    from edgeattn.attention.simam import SimAM
+
+    C, H, W, hidden = 32, 6, 5, 2
+    M, x = C * H * W, torch.randn(1, C, H, W)
+    by_hand = {
+        # Mean; ReLU and sigmoid on the squeezed; the gate's product.
+        SE: (2 * C * hidden, M + hidden + C + M),
+        # Mean, subtract, square, sum; /(M-1), + lambda, * 4 per channel; divide, + 1/2, sigmoid,
+        # product.
+        SimAM: (0, 4 * M + 3 * C + 4 * M),
+    }
+    for module, (macs, element_ops) in by_hand.items():
+        program = torch.onnx.export(
+            module(C).eval(), (x,), dynamo=True, opset_version=18, verbose=False
+        )
+        found = costs.count(program.model)
+        assert (found.macs, found.element_ops, found.unknown) == (macs, element_ops, ())
+
+
 def test_an_open_image_is_not_guessed():
     model = _network("batch")
     model.graph.inputs[0].shape = ir.Shape(["batch", 4, "h", "w"])

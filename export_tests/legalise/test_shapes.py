@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from onnx import helper, parser
 
 from edgeattn.errors import InputError
 
@@ -118,3 +119,27 @@ def test_zero_allowed_in_a_shape_without_one(rng, build, prove, legal):
     )
     with pytest.raises(InputError, match="lowest opset that works is 14"):
         legal(empty, 13)
+
+
+def test_zero_allowed_in_a_shape_that_is_computed(rng, prove, legal):
+    """`x.view(x.shape[0], 3, -1)` at an open batch."""
+    text = """<ir_version: 8, opset_import: ["" : 14]>
+        g (float[batch, 6] x) => (float[batch, 3, N] y) <int64[2] rest = {3, 2}> {
+            batch = Shape (x)
+            zero = Constant <value_ints = [0]> ()
+            one = Constant <value_ints = [1]> ()
+            first = Slice (batch, zero, one)
+            shape = Concat <axis = 0> (first, rest)
+            y = Reshape <allowzero = 1> (x, shape)
+        }"""
+    model = parser.parse_model(text)
+    for place, node in enumerate(model.graph.node):
+        node.name = f"m/{place}"
+    for size in (1, 4):
+        x = _x(rng, size, 6)
+        assert prove(model, 13, {"x": x}, modules=False)[-1] == "Reshape"
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    model.graph.initializer.clear()
+    model.graph.input.append(helper.make_tensor_value_info("rest", 7, ["k"]))
+    with pytest.raises(InputError, match="`allowzero` exists from opset 14"):
+        legal(model, 13)

@@ -157,6 +157,7 @@ def test_backbone_weights_under_attention_and_under_sk(tmp_path):
         ("vgg11", (1, 3, 8, 8), r"input of 1x3x8x8, in features\.15 \(MaxPool2d\): Given input"),
         ("resnet18", (1, 4, 64, 64), r"in conv1 \(Conv2d\).*to have 3 channels"),
         ("resnet18", (1, 3, 0, 8), "a size below 1"),
+        ("resnet18", (1, 3, 10**8, 10**8), "does not fit into memory"),
     ],
 )
 def test_inputs_that_do_not_fit(source, shape, message):
@@ -180,19 +181,43 @@ def test_weights_that_cannot_be_fetched(monkeypatch, tmp_path):
         ask(pretrained=True)
 
 
-# facts/attention.md, the papers' own numbers.
+# facts/attention.md, the papers' own numbers; those of other backbones to the papers' digits.
 @pytest.mark.parametrize(
-    ("name", "params"),
+    ("source", "name", "options", "params"),
     [
-        ("se", 28_088_024),
-        ("cbam", 28_089_624),
-        ("bam", 25_915_099),
-        ("sge", 25_559_080),
-        ("sa", 25_557_740),
-        ("eca", 25_557_112),
-        ("gc", 28_078_773),
-        ("simam", 25_557_032),
+        ("resnet18", "none", {}, 11_689_512),
+        ("resnet34", "none", {}, 21_797_672),
+        ("resnet50", "none", {}, 25_557_032),
+        ("resnet101", "none", {}, 44_549_160),
+        ("mobilenetv2", "none", {}, 3_504_872),
+        ("mobilenetv1", "none", {}, 4_231_976),
+        ("resnet50", "se", {}, 28_088_024),
+        ("resnet50", "se", {"bias": "false"}, 28_071_976),
+        ("resnet50", "cbam", {}, 28_089_624),
+        ("resnet50", "bam", {}, 25_915_099),
+        ("resnet50", "sge", {}, 25_559_080),
+        ("resnet50", "sa", {}, 25_557_740),
+        ("resnet50", "eca", {}, 25_557_112),
+        ("resnet50", "gc", {}, 28_078_773),
+        ("resnet50", "simam", {}, 25_557_032),
+        ("resnet18", "se", {}, 11_778_592),  # 11.78M
+        ("resnet18", "cbam", {}, 11_779_392),  # 11.78M
+        ("resnet18", "bam", {}, 11_712_503),  # 11.71M
+        ("resnet34", "cbam", {}, 21_960_468),  # 21.96M
+        ("resnet101", "se", {}, 49_326_872),  # 49.33M
+        ("resnet101", "cbam", {}, 49_330_172),  # 49.33M
+        ("resnet101", "bam", {}, 44_907_227),  # 44.91M
+        ("mobilenetv1", "bam", {}, 4_323_480),  # 4.32M
+        ("resnet18", "eca", {}, 11_689_512 + 2 * (3 + 5 + 7 + 7)),
+        ("resnet34", "eca", {}, 21_797_672 + 3 * 3 + 4 * 3 + 6 * 5 + 3 * 7),
+        ("resnet101", "eca", {}, 44_549_160 + 3 * 3 + 4 * 3 + 23 * 5 + 3 * 7),
+        ("mobilenetv2", "eca", {}, 3_504_872 + 13 * 1 + 4 * 3),
+        ("mobilenetv1", "ulsam", {}, 4_231_976 + 5 * (512 + 512 + 1024) + 3 * 4 * 3),
+        ("mobilenetv2", "ulsam", {}, 3_504_872 + 5 * 160 + 3 * 4),
+        ("resnet101", "sge", {}, 44_549_160 + 33 * 2 * 64),
+        ("resnet101", "sa", {}, 44_549_160 + 3 * (3 * 4 + 4 * 8 + 23 * 16 + 3 * 32)),
     ],
 )
-def test_published_parameters_on_resnet50(name, params):
-    assert ask("resnet50", attentions=(AttentionRequest(name=name),)).params == params
+def test_published_parameters(source, name, options, params):
+    asked = AttentionRequest(name=name, options=options)
+    assert ask(source, attentions=(asked,)).params == params

@@ -98,6 +98,34 @@ def test_other_families(zoo, name, family, blocks, first):
     assert at(survey, "block-end")[0] == first
 
 
+@pytest.mark.parametrize(
+    ("name", "end", "stages"),
+    [
+        # A layer of a dense block gives 32 channels; the block gives all, side by side.
+        ("densenet121", "features.denseblock1.denselayer1.conv2", (256, 512, 1024, 1024)),
+        # A CSP stage joins its blocks with a branch of its own.
+        ("cspdarknet53", "stages.0.blocks.0.conv2.bn", (64, 128, 256, 512, 1024)),
+        # RepVGG's kernels are added: attention is not for one of them.
+        ("repvgg_a0", "stem.attn", (48, 48, 96, 192, 1280)),
+    ],
+)
+def test_what_lies_around_blocks_and_beside_kernels(zoo, name, end, stages):
+    survey = zoo(name)
+    assert at(survey, "block-end")[0] == end
+    assert tuple(site.shape[0] for site in survey.stage_ends()) == stages
+
+
+def test_branches_that_pool_are_put_side_by_side_with_those_that_convolve(zoo):
+    survey = zoo("tv:googlenet")
+    assert [s.shape[0] for s in place(survey, "x", "block-end", replaces_conv=False)][:2] == [
+        256,
+        480,
+    ]
+    pooled = zoo("inception_v3", 96)
+    ends = place(pooled, "x", "block-end", replaces_conv=False)
+    assert [(s.path, s.shape[0]) for s in ends if s.path.endswith("a")][:1] == [("Mixed_6a", 768)]
+
+
 def test_sites_do_not_move_with_the_input(zoo):
     for where in ("block-end", "stage-end", "conv2", "last"):
         assert at(zoo("resnet18", 32), where) == at(zoo("resnet18", 96), where)
@@ -127,6 +155,77 @@ def test_a_sequential_root():
     assert [(s.path, s.host) for s in place(survey, "x", "last", replaces_conv=False)] == [
         ("2", "2")
     ]
+
+
+class Plus(nn.Sequential):
+    """A block that inherits from the container that it is."""
+
+    def forward(self, x):
+        return x + super().forward(x)
+
+
+def test_a_sequential_with_a_forward_of_its_own_is_a_block():
+    def block(c):
+        return Plus(nn.Conv2d(c, c, 3, 1, 1), nn.ReLU(), nn.Conv2d(c, c, 3, 1, 1))
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = nn.Sequential(nn.Conv2d(3, 8, 1), block(8), block(8))
+
+        def forward(self, x):
+            return self.body(x).mean((2, 3))
+
+    survey = Survey.of(probe(Model(), [torch.zeros(1, 3, 8, 8)]))
+    assert at(survey, "block-end") == ["body.1.2", "body.2.2"]
+    (last,) = place(survey, "x", "last", replaces_conv=False)
+    # It cannot hold the attention itself: it would call it.
+    assert (last.path, last.host) == ("body.2", "")
+
+
+def test_the_input_of_a_sequential_root_is_held_by_its_first_module():
+    model = nn.Sequential(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), nn.Conv2d(4, 6, 3))
+    (site,) = Survey.of(probe(model, [torch.zeros(1, 3, 16, 16)])).input()
+    assert (site.path, site.host, site.side, site.shape) == ("0.0", "0.0", "input", (3, 16, 16))
+
+
+class Pyramid(nn.Module):
+    """Returns several maps, as a feature extractor does."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 8, 3, 2, 1)
+
+    def forward(self, x):
+        fine = self.one(x)
+        return {"fine": fine, "coarse": self.two(fine)}
+
+
+def test_the_last_map_of_a_pyramid_is_its_coarsest():
+    survey = Survey.of(probe(Pyramid(), [torch.zeros(1, 3, 16, 16)]))
+    assert at(survey, "last") == ["two"]
+
+
+class Recurrent(nn.Module):
+    """Calls what it has more than once: an activation, and where asked a convolution."""
+
+    def __init__(self, times):
+        super().__init__()
+        self.times = times
+        self.stem, self.conv, self.act = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 3, 1, 1), nn.ReLU()
+
+    def forward(self, x):
+        x = self.act(self.stem(x))
+        for _ in range(self.times):
+            x = self.act(self.conv(x))
+        return x.mean((2, 3))
+
+
+def test_last_is_not_at_a_module_that_is_called_elsewhere_too():
+    inputs = [torch.zeros(1, 3, 8, 8)]
+    assert at(Survey.of(probe(Recurrent(1), inputs)), "last") == ["conv"]
+    with pytest.raises(InputError, match=r"act, which returns the last .* called 3 times"):
+        at(Survey.of(probe(Recurrent(2), inputs)), "last")
 
 
 def test_blocks_that_are_sequentials():

@@ -85,6 +85,11 @@ def test_neighbours_of_the_same_name_are_not_mixed_up(tmp_path):
         ("import sys\ndef f():\n    sys.exit(3)\n", r":3 fails in f\(\): SystemExit"),
         ("def f():\n    return 3\n", "must return a torch.nn.Module: it gave int"),
         ("def fff():\n    pass\n", "no function or class named 'f'"),
+        ("import torch\nf = torch.nn.ReLU()\n", "is a model already, not what builds one"),
+        (
+            "def f(width, *, depth, act=None):\n    pass\n",
+            r"f needs width, depth\nGive: --model-arg width=… --model-arg depth=…",
+        ),
     ],
 )
 def test_files_that_fail(tmp_path, text, message):
@@ -112,6 +117,58 @@ def test_sources_that_are_incomplete(tmp_path):
         ask(f"{tmp_path / 'absent.py'}:f")
     with pytest.raises(InputError, match="--pretrained"):
         ask(f"{path}:small", pretrained=True)
+
+
+def test_a_file_alone_says_what_is_in_it(tmp_path):
+    path = file(tmp_path, "".join(f"def f{index}(): pass\n" for index in range(9)))
+    with pytest.raises(InputError, match=r"one\.py:f0 \(it has f0, f1, .*, f7, …\)\."):
+        ask(path)
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        ("None", "gives no tensor"),
+        ("[None, {}]", "gives no tensor"),
+        ("(x, {'a': 3})", "gives a value of type int"),
+    ],
+)
+def test_what_the_forward_gives_must_be_tensors(tmp_path, returned, message):
+    text = f"""
+        from torch import nn
+        class Net(nn.Module):
+            def forward(self, x):
+                return {returned}
+    """
+    with pytest.raises(InputError, match=message):
+        ask(f"{file(tmp_path, text)}:Net")
+
+
+def test_a_model_of_several_inputs_wants_as_many_shapes(tmp_path):
+    text = """
+        from torch import nn
+        class Net(nn.Module):
+            def forward(self, x, y):
+                return x + y, None
+    """
+    source = f"{file(tmp_path, text)}:Net"
+    with pytest.raises(InputError, match=r"does not take 1 input: .*\nGive --shape once per input"):
+        ask(source)
+    built = build(ModelRequest(source=source, shapes=((2, 3), (2, 1))))
+    assert [tuple(value.shape) for value in built.inputs] == [(2, 3), (2, 1)]
+
+
+def test_every_module_is_in_eval_mode_whatever_the_model_thinks(tmp_path):
+    text = """
+        from torch import nn
+        class Net(nn.Sequential):
+            def __init__(self):
+                super().__init__(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2), nn.Dropout(0.5))
+            def eval(self):
+                return self
+    """
+    built = ask(f"{file(tmp_path, text)}:Net")
+    assert not any(module.training for module in built.module.modules())
 
 
 def test_a_class_with_any_arguments(tmp_path):

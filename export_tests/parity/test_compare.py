@@ -114,7 +114,7 @@ def test_a_shape_that_does_not_fit_is_refused(module, tmp_path):
 def test_a_broken_file_is_refused(module, tmp_path, content):
     path = written(module, tmp_path / "m.onnx")
     path.write_bytes(path.read_bytes()[:2000] if content is None else content)
-    with pytest.raises(InputError, match="cannot load"):
+    with pytest.raises(InputError, match="cannot load|is no ONNX model"):
         check_file(path, module, INPUTS)
 
 
