@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-# ONNX Runtime and torch take every core they see; tests are small, and cores may be shared.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# torch and ONNX Runtime take every core they see, and two workers run beside each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

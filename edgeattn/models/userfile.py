@@ -119,7 +119,7 @@ def _blaming(path: Path, what: str) -> Iterator[None]:
 
 
 def _line(path: Path, error: BaseException) -> str:
-    """ ":" and the line of the file that raised, or that called what raised; "" if none did."""
+    """A colon and the line of the file that raised, or that called what raised; "" if none."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return f":{error.lineno or 1}"
     own = [

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shlex
 import re
+import shlex
 import signal
 import subprocess
 import sys
