@@ -17,6 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
+ASKED_PERCENT = 95.0
+
 # fmt: off
 MODELS = [
     "resnet18", "resnet50", "resnet50d", "resnext50_32x4d", "seresnet50", "ecaresnet50t",
@@ -30,7 +32,7 @@ MODELS = [
     "regnety_004", "regnetz_c16", "repvgg_a0", "mobileone_s0", "nfnet_f0", "dm_nfnet_f0",
     "nf_resnet50", "convnext_atto", "convnextv2_atto", "convmixer_768_32",
     "inception_next_tiny", "fastvit_t8", "repvit_m1", "starnet_s1", "edgenext_xx_small",
-    "mobilevit_xxs", "mobilevitv2_050", "coatnet_pico_rw_224", "coatnet_rmlp_nano_rw_256",
+    "mobilevit_xxs", "mobilevitv2_050", "coatnet_pico_rw_224", "coatnet_rmlp_nano_rw_224",
     "maxvit_pico_rw_256", "levit_128", "efficientformer_l1", "efficientformerv2_s0",
     "efficientvit_b0", "efficientvit_m0", "poolformer_s12", "caformer_s18", "convit_tiny",
     "botnet26t_256", "lambda_resnet26t", "halonet26t", "eca_halonext26ts", "visformer_tiny",
@@ -62,11 +64,12 @@ def main() -> int:
         arguments.json.write_text(json.dumps(rows, indent=2))
     stock = [row for row in rows if row["stock"]]
     passed = [row for row in stock if row["passed"]]
+    share = 100 * len(passed) / max(1, len(stock))
     print(
         f"{len(rows)} models, {len(stock)} exported by stock torch, {len(passed)} of these by"
-        f" edgeattn at opset {arguments.opset} with parity: {100 * len(passed) / len(stock):.1f} %"
+        f" edgeattn at opset {arguments.opset} with parity: {share:.1f} %"
     )
-    return 0
+    return 0 if share >= ASKED_PERCENT else 1
 
 
 def _in_process(name: str, opset: int, timeout: float) -> dict[str, object]:
@@ -81,6 +84,7 @@ def _in_process(name: str, opset: int, timeout: float) -> dict[str, object]:
         )
         row = json.loads(done.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:
+        # Counted as a failure of ours: which of the two exports took the time is not known.
         row = {"stock": True, "passed": False, "why": f"no end within {timeout:g} s"}
     except (IndexError, json.JSONDecodeError):
         lines = done.stderr.strip().splitlines()
@@ -90,7 +94,6 @@ def _in_process(name: str, opset: int, timeout: float) -> dict[str, object]:
 
 def _one(name: str, opset: int) -> dict[str, object]:
     import contextlib
-    import os
 
     with contextlib.redirect_stdout(sys.stderr):
         from edgeattn.errors import EdgeattnError
@@ -110,7 +113,6 @@ def _one(name: str, opset: int) -> dict[str, object]:
             except Exception as error:  # noqa: BLE001 - a fault of ours is a row of the table
                 why = f"FAULT {type(error).__name__}: {error}"
                 return {"stock": stock, "passed": False, "why": why, "why_stock": why_stock}
-    os.sync()
     ratios = {
         weights: min(
             (

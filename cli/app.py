@@ -11,7 +11,7 @@ from typing import Annotated, Final, NoReturn, cast
 
 import typer
 
-from edgeattn.errors import EdgeattnError, InputError
+from edgeattn.errors import EdgeattnError, InputError, MissingError
 from edgeattn.files import explain
 
 from . import doctor, export, faults, parity
@@ -113,6 +113,10 @@ def run(arguments: Sequence[str]) -> int:
     except OSError as error:
         explained = explain(error)
         code = _refuse(arguments, explained) if explained else _fault(arguments, error)
+    except ImportError as error:
+        library = (error.name or "").partition(".")[0]
+        ours = library in ("", "edgeattn")
+        code = _fault(arguments, error) if ours else _refuse(arguments, _unloadable(error))
     except Exception as error:  # noqa: BLE001  # the one place that turns a fault into exit 70
         code = _fault(arguments, error)
     if code == INTERRUPTED:  # Typer, too, turns Ctrl-C into this number
@@ -122,6 +126,13 @@ def run(arguments: Sequence[str]) -> int:
 
 def _refuse(arguments: Sequence[str], error: EdgeattnError) -> int:
     return _report(arguments, type(error).__name__, error.fact, error.mend, error.exit_code)
+
+
+def _unloadable(error: ImportError) -> MissingError:
+    return MissingError(
+        f"A library that this needs does not load: {error}.",
+        mend="See what works here, and how to mend what does not: edgeattn doctor",
+    )
 
 
 def _misused(arguments: Sequence[str], error: Exception) -> int:

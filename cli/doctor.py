@@ -50,7 +50,7 @@ def _report(console: Console, diagnosis: Diagnosis) -> None:
     console.print(checks)
     console.print()
     for check in diagnosis.checks:
-        if check.mend and (check.needed or check.state != "absent"):
+        if check.mend:
             console.print(f"{check.title}: {check.state}. To mend it: {check.mend}")
     console.print(
         "edgeattn export works here" if diagnosis.can_export else "edgeattn export cannot work here"

@@ -70,6 +70,9 @@ def export(
         from edgeattn.export import export as export_model
 
         path = destination(output, model, choice.names)
+        for source in (choice.weights, Path(model)):
+            if source is not None and source.is_file() and path.exists() and path.samefile(source):
+                raise InputError(f"{path} is what the model is read from; it would be replaced.")
         manifest = export_model(
             choice.request(model),
             ExportOptions(
@@ -122,7 +125,7 @@ def _words(source: str) -> list[str]:
 
 
 def _report(console: Console, manifest: Manifest, path: Path) -> None:
-    console.print(f"{path}  {size(manifest.bytes)}", style="bold")
+    console.print(f"{path}  {size(manifest.size_bytes)}", style="bold")
     facts = {
         "opset": f"{manifest.opset} (IR version {manifest.ir_version})",
         "parameters": f"{manifest.params:,}",

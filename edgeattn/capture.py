@@ -8,6 +8,7 @@ the memory of the module's parameters, so the same graph can be written again af
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
     import torch
 
-#: The opset that torchlib's translations are written in; what is above it, torch writes itself.
+#: The opset that torchlib's translations are written in.
 TORCHLIB_OPSET = 18
 #: What torch.export says when a dimension that was to stay open is fixed by the model.
 _FIXED = ("Constraints violated", "specialized")
@@ -44,6 +45,8 @@ def trace(
     """
     import torch
 
+    from edgeattn.models.caches import forget_caches
+
     shapes = None
     if dynamic_batch:
         # torch.export specialises on sizes 0 and 1, so the example carries a batch of two.
@@ -52,11 +55,14 @@ def trace(
         shapes = tuple({0: batch} for _ in inputs)
     failures: list[Exception] = []
     for strict in (False, True):
+        forget_caches(module)
         try:
             with _quiet():
                 return torch.export.export(module, inputs, dynamic_shapes=shapes, strict=strict)
         except Exception as error:  # noqa: BLE001 - torch.export raises anything that a model raises
             failures.append(error)
+        finally:
+            forget_caches(module)  # what was cached while tracing has no values
     reason = _reason(failures[0])
     if dynamic_batch and any(mark in str(failures[0]) for mark in _FIXED):
         raise InputError(
@@ -78,13 +84,11 @@ def _two_samples(value: torch.Tensor) -> torch.Tensor:
     return value.repeat(2, *([1] * (value.ndim - 1)))
 
 
-def translate(program: torch.export.ExportedProgram, *, opset: int) -> ir.Model:
-    """Translates an exported program to ONNX, at torchlib's opset or above it.
+def translate(program: torch.export.ExportedProgram) -> ir.Model:
+    """Translates an exported program to ONNX, at the opset that torchlib is written for.
 
     Args:
         program: What `trace` gave, or a loaded `.pt2`.
-        opset: The opset that was asked for in the end; only one above what our legalisation
-            writes (21) is passed on to torch.
 
     Returns:
         The graph as torch wrote it, with its initializers on the program's own tensors; an open
@@ -96,11 +100,10 @@ def translate(program: torch.export.ExportedProgram, *, opset: int) -> ir.Model:
     import onnx_ir
     import torch
 
-    asked = opset if opset > tags.HIGHEST_LEGALISED_OPSET else TORCHLIB_OPSET
     try:
         with _quiet():
             onnx_program = torch.onnx.export(
-                program, dynamo=True, opset_version=asked, optimize=False, verbose=False
+                program, dynamo=True, opset_version=TORCHLIB_OPSET, optimize=False, verbose=False
             )
     except Exception as error:
         raise InputError(
@@ -193,8 +196,13 @@ def _quiet() -> Iterator[None]:
     }
     for name in loggers:
         logging.getLogger(name).setLevel(logging.ERROR)
+    silence = io.StringIO()  # torch prints the graph of what it cannot trace
     try:
-        with warnings.catch_warnings():
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(silence),
+            contextlib.redirect_stderr(silence),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:

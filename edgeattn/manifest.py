@@ -94,12 +94,15 @@ class ParityCase(_Frozen):
             were drawn at random into the same graph.
         optimisations: ONNX Runtime's graph optimisations, off or on.
         batch: The batch size.
+        rounding_floor_db: Where the model amplifies rounding, the SQNR of torch's float32 outputs
+            against float64's, which the verdict rests on instead of the tolerance.
     """
 
     weights: Literal["model", "random"]
     optimisations: Literal["off", "on"]
     batch: int
     outputs: tuple[OutputParity, ...]
+    rounding_floor_db: float | None = None
 
     @property
     def passed(self) -> bool:
@@ -149,7 +152,7 @@ class Manifest(_Frozen):
     onnx: str
     sha256: dict[str, str]
     sources: dict[str, str]
-    bytes: int
+    size_bytes: int
     model: str
     opset: int
     ir_version: int

@@ -188,7 +188,7 @@ def test_names_and_several_inputs(net, tmp_path):
     ("options", "message"),
     [
         (ExportOptions(opset=12), "Opset 12 is not supported; the lowest is 13"),
-        (ExportOptions(opset=99), "Opset 99 "),
+        (ExportOptions(opset=99), "Opset 99 is not known"),
         (ExportOptions(input_names=("a", "b")), "has 1 inputs, but 2 names"),
         (ExportOptions(output_names=("",)), "must differ and not be empty"),
         (ExportOptions(input_names=("x",), output_names=("x",)), "share names: x"),
@@ -214,6 +214,19 @@ def test_a_simplifier_that_hangs_is_left_behind(net, tmp_path):
     assert manifest.parity.passed
 
 
+def test_a_simplifier_that_is_not_there_is_left_out(net, tmp_path, monkeypatch):
+    stub = tmp_path / "stub"
+    stub.mkdir()
+    (stub / "onnxsim.py").write_text("raise ModuleNotFoundError('No module named onnxsim')")
+    monkeypatch.setenv("PYTHONPATH", str(stub), prepend=os.pathsep)
+    asked = request(net, model_args={"width": "32"})
+    manifest = export(asked, ExportOptions(), tmp_path / "net.onnx")
+    (note,) = manifest.notes
+    assert "onnxsim failed: ModuleNotFoundError: No module named onnxsim" in note
+    onnxruntime.InferenceSession(tmp_path / "net.onnx")
+    assert left_in(tmp_path) == ["net.json", "net.onnx", "net.py", "stub"]
+
+
 def test_without_the_simplifier(net, tmp_path):
     # Weights of some size, which do not stand in the graph while it is in the works.
     asked = request(net, model_args={"width": "32"})
@@ -234,10 +247,36 @@ def test_what_is_not_finite_is_refused(net, tmp_path):
         export(request(net, "Nan"), ExportOptions(), tmp_path / "net.onnx")
 
 
-def test_half_precision_is_refused(net, tmp_path):
-    net.write_text(NET + "\n\ndef half():\n    return Net().bfloat16()\n")
-    with pytest.raises(InputError, match=r"stem\.weight is bfloat16"):
-        export(request(net, "half", attention=None), ExportOptions(), tmp_path / "net.onnx")
+@pytest.mark.parametrize("precision", ["bfloat16", "float64"])
+def test_other_precisions_are_refused(net, tmp_path, precision):
+    net.write_text(NET + f"\n\ndef other():\n    return Net().to(torch.{precision})\n")
+    with pytest.raises(InputError, match=rf"stem\.weight is {precision}"):
+        export(request(net, "other", attention=None), ExportOptions(), tmp_path / "net.onnx")
+
+
+@pytest.mark.parametrize(
+    ("forward", "message"),
+    [
+        ("x = nn.functional.dropout(x)", "no function of its input"),
+        ("return torch.view_as_complex(x.unflatten(-1, (-1, 2)))", "complex numbers"),
+    ],
+)
+def test_what_cannot_be_compared(net, tmp_path, forward, message):
+    net.write_text(
+        f"{NET}\n\nclass Odd(Net):\n    def forward(self, x):\n        {forward}\n"
+        "        return super().forward(x)\n"
+    )
+    with pytest.raises(InputError, match=message):
+        export(request(net, "Odd", attention=None), ExportOptions(), tmp_path / "net.onnx")
+    assert left_in(tmp_path) == ["net.py"]
+
+
+def test_a_model_that_changes_its_input(net, tmp_path):
+    net.write_text(
+        NET + "\n\nclass InPlace(Net):\n    def forward(self, x):\n        x += 1\n"
+        "        return super().forward(x)\n"
+    )
+    export(request(net, "InPlace"), ExportOptions(), tmp_path / "net.onnx")
 
 
 def test_a_parameter_named_as_the_output(net, tmp_path):

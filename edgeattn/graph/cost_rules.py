@@ -19,8 +19,8 @@ otherwise:
   scatters, fills): 1; a transpose that moves only dimensions of 1 is a view;
 - resizing and grid sampling: the number of neighbours read: 1 nearest, 2 per resized dimension
   linear, 4 cubic;
-- views (reshape, squeeze, flatten, identity), what is computed from constants alone, and arithmetic
-  on shapes (integers, at most 64 elements): 0.
+- views (reshape, squeeze, flatten, identity), what is computed from constants and sizes alone, and
+  arithmetic on shapes (integers, at most 64 elements): 0.
 """
 
 from __future__ import annotations
@@ -62,14 +62,14 @@ class Sizes:
         return math.prod(self.size(value))
 
     def is_constant(self, value: ir.Value) -> bool:
-        """Says whether a value is a weight, or is computed from weights alone."""
+        """Says whether a value is a weight, or is computed from weights and sizes alone."""
         found = self._constant.get(value)
         if found is None:
             node = value.producer()
             if node is None:
                 found = value.is_initializer() and not value.is_graph_input()
             else:
-                found = node.op_type == "Constant" or (
+                found = node.op_type in {"Constant", "Shape", "Size"} or (
                     bool(node.inputs) and all(v is None or self.is_constant(v) for v in node.inputs)
                 )
             self._constant[value] = found

@@ -70,11 +70,14 @@ def resolve(model: ir.Model) -> None:
 
     folded = ir.from_proto(_without_weights(model))
     fold_constants_ir(folded)
+    made = {v.name: v for node in folded.graph.all_nodes() for v in node.outputs}
+    for value in made.values():
+        if value.shape is not None and not value.shape.is_static():
+            value.shape = None  # inference would keep the open sizes that it made up before
     infer(folded)
-    known = {v.name: v for node in folded.graph.all_nodes() for v in node.outputs}
     for node in model.graph.all_nodes():
         for value in node.outputs:
-            other = known.get(value.name)
+            other = made.get(value.name)
             if other is not None and other.shape is not None and other.shape.is_static():
                 value.shape = other.shape
 

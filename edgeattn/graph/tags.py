@@ -15,9 +15,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import onnx_ir as ir
 
-#: Above this opset torch writes the model itself; up to it, our legalisation does.
-HIGHEST_LEGALISED_OPSET = 21
-
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
 

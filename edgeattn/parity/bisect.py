@@ -101,7 +101,7 @@ def _module_outputs(
     ]
     try:
         with torch.no_grad():
-            module(*inputs)
+            module(*(value.clone() for value in inputs))
     finally:
         for handle in handles:
             handle.remove()

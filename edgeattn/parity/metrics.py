@@ -26,6 +26,10 @@ class Tolerance:
     max_rel: float
     min_sqnr_db: float
 
+    def admits(self, max_rel: float, sqnr_db: float | None) -> bool:
+        """Says whether an output with these figures passes; an SQNR of None is exact equality."""
+        return max_rel <= self.max_rel and (sqnr_db is None or sqnr_db >= self.min_sqnr_db)
+
 
 # Float32 through some hundred layers stays near 110 dB on both sides; a wrong epsilon, axis,
 # rounding mode or statistic costs more than 30 dB of that. See benchmarks/timm_models.py, which
@@ -93,8 +97,7 @@ def measure(
         sqnr_db=sqnr_db,
         cosine=_cosine(want, have),
         argmax_agreement=agreement,
-        passed=max_rel <= tolerance.max_rel
-        and (sqnr_db is None or sqnr_db >= tolerance.min_sqnr_db),
+        passed=tolerance.admits(max_rel, sqnr_db),
     )
 
 

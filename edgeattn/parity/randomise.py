@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from edgeattn.models.caches import forget_caches
+
 _PRIOR_SAMPLES = 16
 
 _aten = torch.ops.aten
@@ -50,8 +52,9 @@ def randomise(module: nn.Module, inputs: Sequence[torch.Tensor], *, seed: int) -
             else:
                 _disturb(parameter, generator)
         _draw_statistics(module, generator)
+        forget_caches(module)
         with _Calibration(generator):
-            module(*inputs)
+            module(*(value.clone() for value in inputs))
 
 
 def _weight(weight: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -145,7 +145,8 @@ def run_torch(module: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> list[A
 
     try:
         with torch.no_grad():
-            outputs = module(*inputs)
+            # Clones, because a model may change its input in place.
+            outputs = module(*(value.clone() for value in inputs))
     except Exception as error:
         shapes = ", ".join("x".join(map(str, value.shape)) for value in inputs)
         raise InputError(f"The model fails on inputs of {shapes}: {first_line(error)}") from error

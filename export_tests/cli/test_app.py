@@ -282,3 +282,12 @@ def test_closed_streams_are_no_fault_and_lend_their_number_to_no_file(tmp_path, 
     command = f"{shlex.quote(sys.executable)} run.py write {closed}"
     assert subprocess.run(command, shell=True, cwd=tmp_path, check=False).returncode == 0
     assert (tmp_path / "file").read_text() == "written"
+
+
+@pytest.mark.parametrize("library", ["timm", "torchvision", "onnxruntime"])
+def test_a_library_that_does_not_load_is_missing(ends_with, capsys, library):
+    ends_with(ModuleNotFoundError(f"No module named '{library}'", name=library))
+    assert app.run(["doctor"]) == MissingError.exit_code
+    said = capsys.readouterr().err
+    assert library in said
+    assert "edgeattn doctor" in said

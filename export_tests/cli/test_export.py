@@ -123,6 +123,14 @@ def test_export_as_json(edgeattn, small, tmp_path):
     assert manifest == {**document, "onnx": path.name}  # from where the manifest lies
 
 
+def test_the_weights_given_are_not_written_over(small, tmp_path, capsys):
+    path = tmp_path / "weights.onnx"
+    path.write_bytes(b"weights")
+    assert app.run(["export", small, "--weights", str(path), "-o", str(path)]) == 2
+    assert "would be replaced" in capsys.readouterr().err
+    assert path.read_bytes() == b"weights"
+
+
 def test_quiet_says_nothing(edgeattn, small):
     run = edgeattn("export", *options(small), "-q", "--no-simplify")
     assert (run.returncode, run.stdout, run.stderr) == (0, "", "")

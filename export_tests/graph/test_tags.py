@@ -47,7 +47,7 @@ class Net(nn.Module):
 
 def folded_model(module, inputs, *, dynamic_batch=False):
     program = capture.trace(module, inputs, dynamic_batch=dynamic_batch)
-    model = capture.fold(capture.translate(program, opset=17))
+    model = capture.fold(capture.translate(program))
     capture.name_everything(model, input_names=(), output_names=())
     return model
 

@@ -42,7 +42,7 @@ def module():
 
 def written(module, path, *, dynamic_batch=False, spoil=None):
     program = capture.trace(module, INPUTS, dynamic_batch=dynamic_batch)
-    model = capture.fold(capture.translate(program, opset=18))
+    model = capture.fold(capture.translate(program))
     capture.name_everything(model, input_names=(), output_names=())
     if spoil:
         spoil(model)
@@ -114,7 +114,7 @@ def test_a_shape_that_does_not_fit_is_refused(module, tmp_path):
 def test_a_broken_file_is_refused(module, tmp_path, content):
     path = written(module, tmp_path / "m.onnx")
     path.write_bytes(path.read_bytes()[:2000] if content is None else content)
-    with pytest.raises(InputError, match="cannot load|is no ONNX model"):
+    with pytest.raises(InputError, match=r"cannot load|is no ONNX model"):
         check_file(path, module, INPUTS)
 
 

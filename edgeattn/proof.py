@@ -1,0 +1,223 @@
+"""The proof of an export: two graphs through the same stages, each compared with torch.
+
+One graph holds the model's weights and becomes the file. The other is the same, but for parameters
+and statistics that are drawn at random: what a fresh initialisation hides is checked there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgeattn.artifacts import describe
+from edgeattn.errors import CheckError, InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import onnx_ir as ir
+    import torch
+
+    from edgeattn import legalise
+    from edgeattn.artifacts import Weights, Workspace
+    from edgeattn.clock import Clock
+    from edgeattn.graph.costs import Costs
+    from edgeattn.manifest import ParityCase, ParityReport, Rewrite, Tensor
+    from edgeattn.models.build import BuiltModel
+    from edgeattn.models.source import ModelRequest
+    from edgeattn.parity.runtime import Array
+
+_RESTS_ON_FLOOR = (
+    "With {weights} weights the model amplifies rounding: torch's own float32 result is {db:.0f} dB"
+    " from float64's. Parity was judged by that."
+)
+
+
+def prove(
+    built: BuiltModel,
+    raw: ir.Model,
+    request: ModelRequest,
+    opset: int,
+    work: Workspace,
+    clock: Clock,
+) -> tuple[Facts, ParityReport, list[str]]:
+    """Takes both graphs through simplification, legalisation and parity.
+
+    Returns:
+        What was written, the report, and notes for the user.
+    """
+    from edgeattn.legalise import legalise
+    from edgeattn.parity.compare import run_cases, summarise
+    from edgeattn.parity.metrics import tolerance_of
+    from edgeattn.parity.randomise import randomise
+    from edgeattn.parity.runtime import run_torch
+
+    batches = _batches(built.inputs, raw)
+    arrays = {b: [value.numpy(force=True) for value in values] for b, values in batches.items()}
+    references = {}
+    kinds: tuple[Weights, ...] = ("model", "random")
+    for weights in kinds:
+        with clock.stage("reference"), _one_thread():
+            if weights == "random":
+                randomise(built.module, built.inputs, seed=request.seed)
+            references[weights] = {b: run_torch(built.module, v) for b, v in batches.items()}
+            _check_numbers(references[weights], weights)
+        with clock.stage("simplify"):
+            work.begin(weights, raw)
+    with clock.stage("simplify"):
+        reason = work.why_unsimplified()
+    notes = [f"The model is not simplified: {reason}."] if reason else []
+    tolerance = tolerance_of("fp32")
+    cases: list[ParityCase] = []
+    facts: dict[Weights, Facts] = {}
+    for weights in kinds:
+        with clock.stage("legalise"):
+            model = work.simplified(weights)
+            rewrites = legalise(model, opset).rewrites
+            path = work.finish(weights, model)
+        with clock.stage("count"):
+            facts[weights] = _facts(model, rewrites, batch=next(iter(batches)))
+        del model  # its weights, before the sessions hold them too
+        with clock.stage("parity"):
+            found = run_cases(
+                path, arrays, references[weights], weights=weights, tolerance=tolerance
+            )
+        if not all(case.passed for case in found):
+            with clock.stage("difference"):
+                found = _judged(found, path, built, request, weights)
+            notes.append(_RESTS_ON_FLOOR.format(weights=weights, db=found[0].rounding_floor_db))
+        cases += found
+    if facts["model"].nodes != facts["random"].nodes:
+        counts = [len(facts[weights].nodes) for weights in kinds]
+        notes.append(
+            "onnxsim removed what is neutral with these weights (a bias of 0, a scale of 1): the"
+            f" file has {counts[0]} nodes, the graph with random weights {counts[1]}."
+        )
+    return facts["model"], summarise(cases, tolerance), notes
+
+
+def _check_numbers(references: Mapping[int, Sequence[Array]], weights: Weights) -> None:
+    import numpy as np
+
+    outputs = [output for batch in references.values() for output in batch]
+    if any(output.dtype.kind == "c" for output in outputs):
+        raise InputError(
+            "The model gives complex numbers, for which ONNX Runtime has no kernels.",
+            mend="Give the real and imaginary parts: torch.view_as_real(output).",
+        )
+    if all(np.isfinite(output).all() for output in outputs if output.dtype.kind == "f"):
+        return
+    drawn = " with weights drawn at random" if weights == "random" else ""
+    raise InputError(
+        f"The torch model itself gives NaN or infinity{drawn}, so nothing can be compared.",
+        mend="Look for a division by zero, or for an overflow, in the model.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What there is to say of the model that was written, once its weights are gone."""
+
+    opset: int
+    ir_version: int
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    nodes: tuple[tuple[str, str], ...]
+    rewrites: tuple[Rewrite, ...]
+    costs: Costs
+
+
+def _facts(model: ir.Model, rewrites: Sequence[legalise.Rewrite], *, batch: int) -> Facts:
+    from edgeattn.graph.costs import count
+    from edgeattn.manifest import Rewrite
+
+    return Facts(
+        opset=model.opset_imports[""],
+        ir_version=int(model.ir_version),
+        inputs=describe(model.graph.inputs),
+        outputs=describe(model.graph.outputs),
+        nodes=tuple((str(node.name), node.op_type) for node in model.graph),
+        rewrites=tuple(
+            Rewrite(node=one.node, op_type=one.op_type, opset=one.opset, into=one.into)
+            for one in rewrites
+        ),
+        costs=count(model, batch=batch),
+    )
+
+
+def _batches(
+    inputs: Sequence[torch.Tensor], raw: ir.Model
+) -> Mapping[int, tuple[torch.Tensor, ...]]:
+    from edgeattn.parity.compare import BATCHES, at_batches
+
+    shapes = [value.shape for value in raw.graph.inputs]
+    is_open = all(shape and not isinstance(shape[0], int) for shape in shapes)
+    return at_batches(inputs, BATCHES if is_open else ())
+
+
+def _judged(
+    cases: Sequence[ParityCase],
+    path: Path,
+    built: BuiltModel,
+    request: ModelRequest,
+    weights: Weights,
+) -> list[ParityCase]:
+    """Judges runs that miss the tolerance by the rounding that torch itself has.
+
+    Returns:
+        The cases, all passed.
+
+    Raises:
+        InputError: If the torch model itself gives one result now and another then.
+        CheckError: If the file differs by more than rounding: says where that begins.
+    """
+    import numpy as np
+
+    from edgeattn.models.build import build
+    from edgeattn.parity.bisect import first_difference_of_module
+    from edgeattn.parity.compare import summarise
+    from edgeattn.parity.metrics import tolerance_of
+    from edgeattn.parity.report import describe_failure
+    from edgeattn.parity.rounding import LOWEST_FLOOR_DB, judge, rounding_floor_db
+    from edgeattn.parity.runtime import run_torch
+
+    # By now the module holds random weights, whichever graph failed.
+    module = built.module if weights == "random" else build(request).module
+    once, again = (run_torch(module, built.inputs) for _ in range(2))
+    if not all(np.array_equal(*pair, equal_nan=True) for pair in zip(once, again, strict=True)):
+        raise InputError(
+            "The model is no function of its input: torch itself gives two results for one.",
+            mend="Draw no random numbers in forward; pass training=self.training to dropout.",
+        )
+    tolerance = tolerance_of("fp32")
+    floor_db = rounding_floor_db(module, built.inputs, tolerance)
+    judged = [judge(case, tolerance, floor_db) for case in cases]
+    if all(case.passed for case in judged):
+        return judged
+    if floor_db < LOWEST_FLOOR_DB:
+        raise CheckError(
+            f"Nothing can be proven of this model in float32 with {weights} weights: it amplifies"
+            f" rounding until torch's own result is {floor_db:.0f} dB from float64's.",
+            mend="Nothing was written. A norm or a smaller initialisation keeps values in range.",
+        )
+    first = first_difference_of_module(path, module, built.inputs, tolerance)
+    report = summarise(judged, tolerance, first_difference=first)
+    raise CheckError(
+        f"The ONNX model differs from the torch model: {describe_failure(report)}",
+        mend="Nothing was written. Please report this with the command that you gave.",
+    )
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keeps torch to one thread: its threads would spin against onnxsim's child for the cores."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
