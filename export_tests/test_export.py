@@ -454,3 +454,55 @@ def test_the_manifest_names_the_command(net, tmp_path):
     assert written["schema_version"] == 1
     assert written["seconds"]["total"] <= time.time() - began
     assert Path(written["onnx"]).name == "net.onnx"
+
+
+CHAOS = '''
+
+class Chaos(nn.Module):
+    """The logistic map, which doubles what rounding did to x at each of its steps."""
+
+    def __init__(self, steps=12, rate=3.9):
+        super().__init__()
+        self.scale = nn.Conv2d(3, 3, 1)
+        self.rate = rate
+        self.steps = steps
+
+    def forward(self, x):
+        x = torch.sigmoid(self.scale(x))
+        for _ in range(self.steps):
+            x = self.rate * x * (1 - x)
+        return x
+
+
+class Explosive(nn.Module):
+    """Finite with weights of zero only."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x):
+        return torch.exp(1e4 * self.weight.abs()) * x
+'''
+
+
+def test_a_model_that_amplifies_rounding(net, tmp_path):
+    net.write_text(NET + CHAOS)
+    asked = request(net, "Chaos", attention=None, model_args={"steps": "16"})
+    manifest = export(asked, ExportOptions(), tmp_path / "net.onnx")
+    assert ["Parity was judged by that" in note for note in manifest.notes] == [True, True]
+    assert all(50 < (case.rounding_floor_db or 0) < 75 for case in manifest.parity.cases)
+    assert all(40 < (output.sqnr_db or 0) < 75 for output in manifest.parity.outputs)
+    endless = request(net, "Chaos", attention=None, model_args={"steps": "100"})
+    with pytest.raises(CheckError, match="Nothing can be proven in float32"):
+        export(endless, ExportOptions(), tmp_path / "other.onnx")
+
+
+def test_a_random_draw_that_overflows_is_told(net, tmp_path):
+    net.write_text(NET + CHAOS)
+    asked = request(net, "Explosive", attention=None)
+    manifest = export(asked, ExportOptions(), tmp_path / "net.onnx")
+    assert manifest.notes == (
+        "Parity was not checked with random weights: torch itself gives NaN or infinity with them.",
+    )
+    assert {case.weights for case in manifest.parity.cases} == {"model"}
