@@ -138,7 +138,7 @@ def _one(name: str, opset: int) -> dict[str, object]:
 
 
 def _stock(name: str) -> tuple[bool, str]:
-    from edgeattn.models.torchvision_ops import declare_missing_operators
+    from edgeattn.torchvision_ops import declare_missing_operators
 
     declare_missing_operators()
     import timm

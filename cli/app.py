@@ -13,10 +13,13 @@ import typer
 
 from edgeattn.errors import EdgeattnError, InputError, MissingError
 from edgeattn.files import explain
+from edgeattn.nearest import did_you_mean
+from edgeattn.versions import own_version
 
 from . import doctor, export, faults, parity
 from . import list as listing
 from .options import command_line
+from .screen import BROKEN_PIPE
 
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells count
 FAULT: Final = 70  # EX_SOFTWARE of sysexits.h
@@ -44,7 +47,7 @@ app.command()(doctor.doctor)
 
 def _print_version(asked: bool) -> None:
     if asked:
-        print(faults.version())
+        print(own_version())
         raise typer.Exit
 
 
@@ -101,9 +104,17 @@ def run(arguments: Sequence[str]) -> int:
     command = typer.main.get_command(app)
     try:
         code = command.main(
-            args=list(arguments) or ["--help"], prog_name="edgeattn", standalone_mode=False
+            args=list(arguments) or ["--help"],
+            prog_name="edgeattn",
+            standalone_mode=False,
+            obj=tuple(arguments),
         )
         sys.stdout.flush()
+    except BrokenPipeError:
+        code = BROKEN_PIPE
+    except SystemExit as error:  # click's own answer to a reader that left before all was told
+        left = isinstance(error.__context__, BrokenPipeError)
+        code = BROKEN_PIPE if left else _fault(arguments, error)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except EdgeattnError as error:
@@ -142,14 +153,14 @@ def _misused(arguments: Sequence[str], error: Exception) -> int:
     place = context.command_path if context is not None else "edgeattn"
     fact = str(getattr(error, "message", error))
     if nearest:
-        mend = f"Did you mean {' or '.join(sorted(nearest))}?"
+        mend = did_you_mean(sorted(nearest))
     else:
         fact = getattr(error, "format_message", lambda: fact)()
         mend = f"See: {place} --help"
     return _report(arguments, "UsageError", fact, mend, InputError.exit_code)
 
 
-def _fault(arguments: Sequence[str], error: Exception) -> int:
+def _fault(arguments: Sequence[str], error: BaseException) -> int:
     verbose = _asks(arguments, "--verbose") or _asks(arguments, "-v")
     fact, mend = faults.record(error, command_line(arguments), verbose=verbose)
     return _report(arguments, "Fault", fact, mend, FAULT)
@@ -175,7 +186,9 @@ def _asks(arguments: Sequence[str], option: str) -> bool:
 def _silence_the_rest() -> None:
     """Keeps stdout from what C libraries flush, or a broken pipe refuses, at the very end."""
     try:
-        sys.stdout.flush()
+        # click puts a wrapper before a stdout that is broken, which says nothing of that.
+        for stream in filter(None, (sys.stdout, sys.__stdout__)):
+            stream.flush()
         os.dup2(2, 1)
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,12 +15,12 @@ from edgeattn.errors import InputError
 from .groups import grouped
 from .options import ModelChoice, command_line
 from .screen import Screen
-from .tables import columns, print_parity, size, table
+from .tables import columns, print_notes, print_parity, size, table
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgeattn.manifest import Manifest
+    from edgeattn.manifest import Manifest, Site
 
 
 @grouped
@@ -33,6 +34,7 @@ def export(
         ),
     ],
     choice: ModelChoice,
+    context: typer.Context,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -69,12 +71,13 @@ def export(
         from edgeattn.export import ExportOptions
         from edgeattn.export import export as export_model
 
-        path = destination(output, model, choice.names)
+        request = choice.request(model)
+        path = destination(output, model, tuple(one.name for one in request.attentions))
         for source in (choice.weights, Path(model)):
             if source is not None and source.is_file() and path.exists() and path.samefile(source):
                 raise InputError(f"{path} is what the model is read from; it would be replaced.")
         manifest = export_model(
-            choice.request(model),
+            request,
             ExportOptions(
                 opset=opset,
                 dynamic_batch=dynamic_batch,
@@ -84,7 +87,7 @@ def export(
                 simplify_timeout_s=simplify_timeout,
             ),
             path,
-            command=command_line(),
+            command=command_line(context.obj),
             on_stage=stage,
         )
     # The manifest names the file as it lies beside it; who reads stdout stands elsewhere.
@@ -136,13 +139,20 @@ def _report(console: Console, manifest: Manifest, path: Path) -> None:
     }
     console.print(columns((name, fact) for name, fact in facts.items()))
     if manifest.sites:
-        sites = table("site", "attention", "attends", "C×H×W", "parameters", "note")
-        for site in manifest.sites:
-            shape = "×".join(map(str, site.shape))
-            sites.add_row(
-                site.path, site.attention, site.target, shape, f"{site.params:,}", site.note
-            )
-        console.print(sites)
+        console.print()
+        _print_sites(console, manifest.sites)
+    console.print()
     print_parity(console, manifest.parity)
-    for note in manifest.notes:
-        console.print(f"note: {note}")
+    print_notes(console, manifest.notes)
+
+
+def _print_sites(console: Console, sites: Sequence[Site]) -> None:
+    noted = any(site.note for site in sites)
+    rows = table(
+        "site", "attention", "attends", "C×H×W", "parameters", *(["note"] if noted else [])
+    )
+    for site in sites:
+        shape = "×".join(map(str, site.shape))
+        row = (site.path, site.attention, site.target, shape, f"{site.params:,}")
+        rows.add_row(*row, *([site.note] if noted else []))
+    console.print(rows)

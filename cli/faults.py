@@ -7,19 +7,11 @@ import sys
 import tempfile
 import traceback
 
-
-def version() -> str:
-    """The version of edgeattn that runs."""
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as installed
-
-    try:
-        return installed("edgeattn")
-    except PackageNotFoundError:
-        return "of a source tree that is not installed"
+from edgeattn.errors import in_one_line
+from edgeattn.versions import own_version
 
 
-def record(error: Exception, command: str, *, verbose: bool) -> tuple[str, str]:
+def record(error: BaseException, command: str, *, verbose: bool) -> tuple[str, str]:
     """Saves the traceback of a fault of ours.
 
     Args:
@@ -33,9 +25,9 @@ def record(error: Exception, command: str, *, verbose: bool) -> tuple[str, str]:
     story = "".join(traceback.format_exception(error))
     if verbose:
         print(story, file=sys.stderr)
-    fact = f"A fault of edgeattn {version()}: {type(error).__name__}: {_first_line(error)}"
+    fact = f"A fault of edgeattn {own_version()}: {in_one_line(error)}"
     header = (
-        f"edgeattn {version()}, Python {platform.python_version()}, {platform.platform()}\n"
+        f"edgeattn {own_version()}, Python {platform.python_version()}, {platform.platform()}\n"
         f"{command}\n\n"
     )
     try:
@@ -46,8 +38,3 @@ def record(error: Exception, command: str, *, verbose: bool) -> tuple[str, str]:
     except OSError:
         return fact, "Please report it to the authors, with what this command prints with -v."
     return fact, f"Please report it to the authors of edgeattn, with the file {file.name}"
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else "(no message)"

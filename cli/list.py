@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeattn.errors import InputError
+from edgeattn.nearest import did_you_mean
 
 from .groups import grouped
 from .screen import Screen
@@ -50,10 +51,8 @@ def models(
 
         found = available(pattern if set(pattern) & set("*?[") else f"*{pattern}*")
         if not (found.aliases or found.timm or found.torchvision):
-            near = nearest(pattern)
             raise InputError(
-                f"No model's name matches {pattern!r}.",
-                mend=f"Did you mean {' or '.join(near)}?" if near else "",
+                f"No model's name matches {pattern!r}.", mend=did_you_mean(nearest(pattern))
             )
     lines = [
         *(f"{name} = {target}" for name, target in found.aliases.items()),

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import shlex
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeattn.errors import InputError
+from edgeattn.nearest import did_you_mean, nearest
 
 if TYPE_CHECKING:
     from edgeattn.models.source import AttentionRequest, ModelRequest
@@ -102,15 +101,10 @@ class ModelChoice:
             shapes=tuple(parse_shape(text) for text in self.shape or ()),
         )
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The attentions asked, `none` being none."""
-        return tuple(name for name in self.attention or () if name != "none")
 
-
-def command_line(arguments: Sequence[str] | None = None) -> str:
-    """The command that reproduces this run, as a shell reads it."""
-    return shlex.join(["edgeattn", *(sys.argv[1:] if arguments is None else arguments)])
+def command_line(arguments: Sequence[str]) -> str:
+    """The command that reproduces a run, as a shell reads it."""
+    return shlex.join(["edgeattn", *arguments])
 
 
 def parse_shape(text: str) -> tuple[int, ...]:
@@ -229,7 +223,7 @@ def _check_prefix(prefix: str, names: Sequence[str], text: str) -> None:
     if prefix not in names:
         raise InputError(
             f"{text}: {prefix!r} is not among the attentions given ({', '.join(names)}).",
-            mend=_nearest(prefix, names),
+            mend=did_you_mean(nearest(prefix, names)),
         )
 
 
@@ -241,10 +235,5 @@ def _unknown_option(option: str, known: Mapping[str, Sequence[str]]) -> InputErr
     ]
     return InputError(
         f"No attention given has an option {option!r}.",
-        mend=" ".join(filter(None, [_nearest(option, every), *told])),
+        mend=" ".join(filter(None, [did_you_mean(nearest(option, every)), *told])),
     )
-
-
-def _nearest(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, list(dict.fromkeys(known)), n=3)
-    return f"Did you mean {' or '.join(near)}?" if near else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,11 +15,15 @@ from .groups import grouped
 from .inputs import closed, read_input
 from .options import ModelChoice
 from .screen import Screen
-from .tables import print_parity
+from .tables import print_notes, print_parity
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rich.console import Console
+
+    from edgeattn.models.build import BuiltModel
+    from edgeattn.models.source import ModelRequest
     from edgeattn.parity import ParityReport, Tolerance
     from edgeattn.parity.runtime import Array
 
@@ -50,11 +55,14 @@ def parity(
     max_rel: Annotated[
         float | None,
         typer.Option(
-            "--max-rel", min=0, help="Largest error over |value| + its root mean square. [1e-3]"
+            "--max-rel",
+            min=0,
+            help="Largest error over |value| + its root mean square. [1e-3; with fp16 weights 0.1]",
         ),
     ] = None,
     min_sqnr: Annotated[
-        float | None, typer.Option("--min-sqnr", metavar="DB", help="Smallest SQNR in dB. [80]")
+        float | None,
+        typer.Option("--min-sqnr", metavar="DB", help="Smallest SQNR in dB. [80; fp16 40]"),
     ] = None,
     screen: Screen,
 ) -> None:
@@ -72,58 +80,60 @@ def parity(
         if not path.is_file():
             raise InputError(f"There is no file {path}.")
     with screen.working() as stage:
-        tolerance = _tolerance(max_rel, min_sqnr)
+        stage("reading the file")
+        tolerance = _tolerance(onnx, max_rel, min_sqnr)
+        arrays = _read(data or [], onnx)
+        notes: tuple[str, ...] = ()
         if other is not None:
-            report = _with_file(onnx, other, data or [], choice.seed, tolerance, stage)
+            from edgeattn.parity import compare_files
+
+            stage("parity")
+            report = compare_files(
+                onnx, other, inputs=arrays, seed=choice.seed, tolerance=tolerance
+            )
         else:
             assert reference is not None
-            report = _with_model(onnx, reference, choice, data or [], tolerance, stage)
-    screen.show(report, lambda console: print_parity(console, report))
+            built = _built(choice.request(reference), onnx, stage)
+            notes = built.notes
+            stage("parity")
+            report = _with_model(onnx, built, arrays, tolerance)
+    if screen.json and not screen.quiet:  # the report has no place for them
+        for note in notes:
+            print(f"note: {note}", file=sys.stderr)
+    screen.show(report, lambda console: _report(console, report, notes))
     if not report.passed:
         raise typer.Exit(CheckError.exit_code)
 
 
-def _with_file(
-    onnx: Path,
-    other: Path,
-    data: list[Path],
-    seed: int,
-    tolerance: Tolerance,
-    stage: Callable[[str], None],
-) -> ParityReport:
-    from edgeattn.parity import compare_files
+def _report(console: Console, report: ParityReport, notes: tuple[str, ...]) -> None:
+    print_parity(console, report)
+    print_notes(console, notes)
 
-    stage("parity")
-    inputs = _read(data, onnx)
-    return compare_files(onnx, other, inputs=inputs, seed=seed, tolerance=tolerance)
+
+def _built(request: ModelRequest, onnx: Path, stage: Callable[[str], None]) -> BuiltModel:
+    """Builds the reference, on inputs of the file's shapes unless others are asked."""
+    from edgeattn.models.build import build
+    from edgeattn.parity.runtime import Session
+
+    if not request.shapes:
+        # The file knows them; asking for them again would only be a way to get them wrong.
+        shapes = tuple(closed(value.shape) for value in Session(onnx).inputs)
+        request = dataclasses.replace(request, shapes=shapes)
+    stage("build")
+    return build(request)
 
 
 def _with_model(
-    onnx: Path,
-    reference: str,
-    choice: ModelChoice,
-    data: list[Path],
-    tolerance: Tolerance,
-    stage: Callable[[str], None],
+    onnx: Path, built: BuiltModel, arrays: list[Array] | None, tolerance: Tolerance | None
 ) -> ParityReport:
-    from edgeattn.models.build import build
     from edgeattn.parity import check_file
-    from edgeattn.parity.runtime import Session
 
-    stage("reading the file")
-    # The file knows the shapes; asking for them again would only be a way to get them wrong.
-    shapes = tuple(closed(value.shape) for value in Session(onnx).inputs)
-    arrays = _read(data, onnx)
-    request = choice.request(reference)
-    stage("build")
-    built = build(request if request.shapes else dataclasses.replace(request, shapes=shapes))
     inputs = built.inputs
     if arrays is not None:
         import torch
 
         dtype = inputs[0].dtype  # pixels come as whole numbers, and convolutions take none
         inputs = tuple(torch.from_numpy(array).to(dtype) for array in arrays)
-    stage("parity")
     return check_file(onnx, built.module, inputs, tolerance=tolerance)
 
 
@@ -142,12 +152,16 @@ def _read(data: list[Path], onnx: Path) -> list[Array] | None:
     return [read_input(path, value.shape) for path, value in zip(data, wanted, strict=True)]
 
 
-def _tolerance(max_rel: float | None, min_sqnr: float | None) -> Tolerance:
+def _tolerance(onnx: Path, max_rel: float | None, min_sqnr: float | None) -> Tolerance | None:
+    """What passes: None, which is the tolerance of the file's precision, or that one changed."""
+    if max_rel is None and min_sqnr is None:
+        return None
     from edgeattn.parity import tolerance_of
+    from edgeattn.parity.compare import precision_of
 
-    tolerance = tolerance_of("fp32")
+    usual = tolerance_of(precision_of(onnx))
     return dataclasses.replace(
-        tolerance,
-        max_rel=tolerance.max_rel if max_rel is None else max_rel,
-        min_sqnr_db=tolerance.min_sqnr_db if min_sqnr is None else min_sqnr,
+        usual,
+        max_rel=usual.max_rel if max_rel is None else max_rel,
+        min_sqnr_db=usual.min_sqnr_db if min_sqnr is None else min_sqnr,
     )

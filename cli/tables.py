@@ -37,6 +37,12 @@ def size(count_bytes: int) -> str:
     return f"{count_bytes} bytes"
 
 
+def print_notes(console: Console, notes: Iterable[str]) -> None:
+    """Prints what a user should know of a result, below it."""
+    for note in notes:
+        console.print(f"note: {note}")
+
+
 def print_parity(console: Console, report: ParityReport) -> None:
     """Prints how each output differs from its reference, at worst, and whether that passes."""
     outputs = table("output", "max abs", "max rel", "SQNR dB", "cosine", "argmax", "")

@@ -54,9 +54,9 @@ _HOMES: Final = {
 
 def __getattr__(name: str) -> object:
     if name == "__version__":
-        from importlib.metadata import version
+        from edgeattn.versions import own_version
 
-        return version("edgeattn")
+        return own_version()
     if name not in _HOMES:
         raise AttributeError(f"module 'edgeattn' has no attribute {name!r}")
     module, attribute = _HOMES[name]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from edgeattn import files
+from edgeattn.versions import own_version
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -210,7 +210,7 @@ def _seal(model: ir.Model) -> None:
     """Leaves in a model's header nothing but who wrote it."""
     model.metadata_props.clear()
     model.producer_name = "edgeattn"
-    model.producer_version = metadata.version("edgeattn")
+    model.producer_version = own_version()
     model.doc_string = None
     model.domain = None
     model.model_version = None

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from edgeattn.errors import InputError, first_line
+from edgeattn.errors import InputError, in_one_line
 from edgeattn.graph import tags
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def _reason(error: BaseException) -> str:
     """Gives the cause's type and first line: torch.onnx wraps it into a banner of its own."""
     while error.__cause__ is not None and str(error.__cause__).strip():
         error = error.__cause__
-    return f"{type(error).__name__}: {first_line(error)}"
+    return in_one_line(error)
 
 
 @contextlib.contextmanager

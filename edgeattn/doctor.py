@@ -10,29 +10,15 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, Literal
 
 from edgeattn.doctor_steps import RESULTS
+from edgeattn.versions import EXPORTING, version_of
 
 State = Literal["works", "fails", "crashes", "absent", "untried"]
 
-DISTRIBUTIONS: Final = (
-    "edgeattn",
-    "torch",
-    "torchvision",
-    "timm",
-    "onnx",
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "onnxscript",
-    "onnx-ir",
-    "onnxsim",
-    "numpy",
-    "tensorrt",
-    "tensorrt-rtx",
-)
+DISTRIBUTIONS: Final = (*EXPORTING, "onnxruntime-gpu", "tensorrt", "tensorrt-rtx")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +138,7 @@ def diagnose(
                     checks[name] = finding[name]
     return Diagnosis(
         system={"python": platform.python_version(), "platform": platform.platform()},
-        installed={name: _version(name) for name in DISTRIBUTIONS},
+        installed={name: version_of(name) for name in DISTRIBUTIONS},
         checks=tuple(checks[name] for name in STEPS),
     )
 
@@ -203,10 +189,3 @@ def _death(code: int, stderr: str) -> str:
     cause = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
     last = stderr.strip().splitlines()[-1:]
     return ": ".join([f"the process ended by {cause}", *last])
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None

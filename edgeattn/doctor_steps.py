@@ -35,7 +35,7 @@ def try_timm(_folder: Path) -> str:
     """`import timm` works, where need be with torchvision's operators declared by us."""
     import torch
 
-    from edgeattn.models.torchvision_ops import declare_missing_operators
+    from edgeattn.torchvision_ops import declare_missing_operators
 
     declare_missing_operators()
     import timm

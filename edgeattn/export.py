@@ -89,7 +89,8 @@ def export(
         with clock.stage("export"):
             raw = _capture(built, options)
         facts, report, notes = prove(built, raw, request, options.opset, work, clock)
-        from edgeattn.manifest import Manifest, Nodes, Site, versions
+        from edgeattn.manifest import Manifest, Nodes, Site
+        from edgeattn.versions import versions
 
         manifest = Manifest(
             onnx=destination.name,

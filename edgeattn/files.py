@@ -125,21 +125,6 @@ def staged(folder: Path) -> Iterator[Path]:
         _move_all(sorted(staging.iterdir()), folder, Path(room))
 
 
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Lets one file be written whole: the block writes the path yielded, which then replaces it.
-
-    A symbolic link is followed: what it points to is replaced, and the link stays.
-
-    Raises:
-        InputError: `path` is no regular file, the disk is full, or the folder is not writable.
-    """
-    check_target(path)
-    target = path.resolve()
-    with staged(target.parent) as staging:
-        yield staging / target.name
-
-
 def _move_all(files: list[Path], folder: Path, room: Path) -> None:
     """Moves files into a folder; what they replace is kept in `room` until all have moved."""
     old = room / "old"

@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-import platform
-from importlib import metadata
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
 SCHEMA_VERSION: Literal[1] = 1
-
-#: The distributions whose versions decide what an export gives.
-_DISTRIBUTIONS = (
-    "edgeattn",
-    "torch",
-    "timm",
-    "torchvision",
-    "onnx",
-    "onnx-ir",
-    "onnxscript",
-    "onnxsim",
-    "onnxruntime",
-    "numpy",
-)
 
 
 class _Frozen(BaseModel):
@@ -173,14 +157,3 @@ class Manifest(_Frozen):
     seconds: dict[str, float]
     notes: tuple[str, ...]
     command: str
-
-
-def versions() -> dict[str, str]:
-    """Gives the versions of Python and of every library that decides what an export gives."""
-    found = {"python": platform.python_version()}
-    for name in _DISTRIBUTIONS:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found

@@ -12,8 +12,7 @@ from edgeattn import doctor, doctor_steps
 
 def diagnose(monkeypatch, stubs=None):
     if stubs is not None:
-        paths = [str(stubs), *filter(None, [os.environ.get("PYTHONPATH")])]
-        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+        monkeypatch.setenv("PYTHONPATH", str(stubs), prepend=os.pathsep)
     return doctor.diagnose()
 
 
@@ -70,9 +69,7 @@ def test_a_library_that_hangs_is_given_up(monkeypatch, stub):
         doctor, "STEPS", {name: doctor.STEPS[name] for name in ("tensorrt", "tensorrt-rtx")}
     )
     stubs = stub(tensorrt="import time\ntime.sleep(60)", tensorrt_rtx="__version__ = '9.9'")
-    monkeypatch.setenv(
-        "PYTHONPATH", os.pathsep.join([str(stubs), os.environ.get("PYTHONPATH", "")])
-    )
+    monkeypatch.setenv("PYTHONPATH", str(stubs), prepend=os.pathsep)
     found = {check.name: check for check in doctor.diagnose(timeout_s=2).checks}
     assert found["tensorrt"].state == "crashes"
     assert "within 2 s" in found["tensorrt"].detail

@@ -7,11 +7,10 @@ of the user; the others are facts of the site (channels, height, stage, ...), fi
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,6 +28,7 @@ from edgeattn.attention.specs import (
     type_in_words,
 )
 from edgeattn.errors import InputError
+from edgeattn.nearest import did_you_mean, nearest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,6 +45,8 @@ __all__ = [
     "options_of",
 ]
 
+
+_ALL_OF_THEM: Final = "`edgeattn list attentions` shows them all."
 
 ATTENTIONS: Final[Mapping[str, AttentionSpec]] = MappingProxyType({s.name: s for s in OURS})
 """The modules of this package, in the order of the list."""
@@ -66,7 +68,7 @@ def find(name: str) -> AttentionSpec:
         return known[name]
     raise InputError(
         f"There is no attention module named {name!r}.",
-        mend=_nearest(name, known) + "`edgeattn list attentions` shows them all.",
+        mend=f"{did_you_mean(nearest(name, known))} {_ALL_OF_THEM}".strip(),
     )
 
 
@@ -94,9 +96,10 @@ def check_options(spec: AttentionSpec, options: Mapping[str, str]) -> dict[str, 
     checked: dict[str, object] = {}
     for name, value in options.items():
         if name not in parameters:
+            near = did_you_mean(nearest(name, parameters))
             raise InputError(
                 f"The attention {spec.name} has no option {name!r}.",
-                mend=_nearest(name, parameters) + _options_in_words(parameters),
+                mend=f"{near} {_options_in_words(parameters)}".strip(),
             )
         annotation = parameters[name].annotation
         try:
@@ -186,12 +189,6 @@ def _site_parameters(constructor: Any) -> list[str]:
         for name, parameter in inspect.signature(constructor).parameters.items()
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY
     ]
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    """A sentence with the names that look like this one, or nothing."""
-    near = difflib.get_close_matches(name.lower(), list(known), n=3, cutoff=0.5)
-    return f"Did you mean {' or '.join(near)}? " if near else ""
 
 
 def _options_in_words(parameters: Mapping[str, Parameter]) -> str:

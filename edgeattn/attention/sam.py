@@ -32,8 +32,8 @@ class SAM(Attention):
 
     def __init__(self, channels: int, *, kernel_size: int = 7, norm: bool = False) -> None:
         super().__init__()
+        del channels
         require_odd("kernel_size", kernel_size)
-        self.channels = channels
         self.conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out")
         self.norm: nn.Module = nn.Identity()

@@ -30,9 +30,9 @@ class SimAM(Attention):
 
     def __init__(self, channels: int, *, e_lambda: float = 1e-4) -> None:
         super().__init__()
+        del channels
         if not (math.isfinite(e_lambda) and e_lambda > 0):
             raise ValueError(f"e_lambda must be a finite number above 0, not {e_lambda}")
-        self.channels = channels
         self.e_lambda = e_lambda
 
     def forward(self, x: Tensor) -> Tensor:

@@ -194,7 +194,7 @@ def _facts(spec: AttentionSpec, site: SiteShape) -> dict[str, object]:
 
 def _lookup(spec: AttentionSpec) -> Any:
     """The class of timm, or None where this timm has none of the name."""
-    from edgeattn.models.torchvision_ops import declare_missing_operators
+    from edgeattn.torchvision_ops import declare_missing_operators
 
     declare_missing_operators()
     layers = importlib.import_module("timm.layers")

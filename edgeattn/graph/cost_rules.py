@@ -31,6 +31,8 @@ from collections.abc import Callable, Mapping
 
 import onnx_ir as ir
 
+from edgeattn.graph.nodes import integer, text
+
 # Integer tensors up to this many elements are shapes and indices, not data.
 _SHAPE_ELEMENTS = 64
 _INDEX_TYPES = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL)
@@ -134,8 +136,7 @@ def _matmul(node: ir.Node, graph: Sizes, second: int) -> _Counts:
 
 
 def _gemm(node: ir.Node, graph: Sizes) -> _Counts:
-    transposed = node.attributes.get("transA")
-    rows = transposed is not None and transposed.as_int() == 1
+    rows = integer(node, "transA", 0) == 1
     return _product(node, graph, graph.size(node.inputs[0])[0 if rows else 1], (0, 1))
 
 
@@ -180,8 +181,7 @@ def _transpose(node: ir.Node, graph: Sizes) -> _Counts:
 
 
 def _neighbours(node: ir.Node, default: str, dimensions: int) -> int:
-    written = node.attributes.get("mode")
-    mode = default if written is None else written.as_string()
+    mode = text(node, "mode", default)
     if mode == "nearest":
         return 1
     return int(math.pow(4 if mode in {"cubic", "bicubic"} else 2, dimensions))

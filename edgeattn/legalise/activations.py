@@ -6,9 +6,8 @@ import math
 
 import onnx_ir as ir
 
-from edgeattn.legalise.edit import Edit, needed, number, text
-
-_UNTYPED = "its element type is unknown"
+from edgeattn.graph.nodes import needed, number, text
+from edgeattn.legalise.edit import UNTYPED, Edit
 
 
 def hard_swish(node: ir.Node, edit: Edit) -> str | None:
@@ -35,7 +34,7 @@ def gelu(node: ir.Node, edit: Edit) -> str | None:
     """
     x = needed(node, 0)
     if x.dtype is None:
-        return _UNTYPED
+        return UNTYPED
     if text(node, "approximate", "none") == "tanh":
         square = edit.op("Mul", [x, x], like=x)
         cube = edit.op("Mul", [square, x], like=x)
@@ -63,7 +62,7 @@ def swish(node: ir.Node, edit: Edit) -> str | None:
     inner = x
     if alpha != 1.0:
         if x.dtype is None:
-            return _UNTYPED
+            return UNTYPED
         inner = edit.op("Mul", [x, edit.scalar(alpha, x)], like=x)
     edit.replace(edit.op("Mul", [x, edit.op("Sigmoid", [inner], like=x)], like=x))
     return None
@@ -85,7 +84,7 @@ def bitwise_not(node: ir.Node, edit: Edit) -> str | None:
     """
     x = needed(node, 0)
     if x.dtype is None:
-        return _UNTYPED
+        return UNTYPED
     ones = edit.constant(~x.dtype.numpy().type(0).reshape(()), "ones")
     edit.replace(edit.op("Sub", [ones, x], like=x))
     return None

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 
 import onnx_ir as ir
 
+from edgeattn.graph.nodes import is_used
 from edgeattn.legalise import (
     activations,
     element_types,
@@ -30,7 +31,7 @@ from edgeattn.legalise import (
     shapes,
     spectral,
 )
-from edgeattn.legalise.edit import Edit, is_used
+from edgeattn.legalise.edit import Edit
 from edgeattn.legalise.schemas import signature
 
 # Each change up to this opset was read; one that a later ONNX brings is refused until it is.

@@ -7,66 +7,19 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
+from edgeattn.graph.nodes import is_used
 from edgeattn.legalise.schemas import output_type
+
+HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
+
+# Reasons for which more than one adapter refuses.
+UNTYPED = "its element type is unknown"
+UNRANKED = "its rank is unknown"
 
 # Constants up to this many bytes are shared between rewrites.
 _SHARED_BYTES = 1024
 
 AttributeValue = int | float | str | Sequence[int] | Sequence[float] | ir.TensorProtocol
-
-
-def integer(node: ir.Node, name: str, default: int) -> int:
-    """Gives an integer attribute."""
-    found = node.attributes.get(name)
-    return default if found is None else found.as_int()
-
-
-def number(node: ir.Node, name: str, default: float) -> float:
-    """Gives a float attribute."""
-    found = node.attributes.get(name)
-    return default if found is None else found.as_float()
-
-
-def text(node: ir.Node, name: str, default: str) -> str:
-    """Gives a string attribute."""
-    found = node.attributes.get(name)
-    return default if found is None else found.as_string()
-
-
-def given(node: ir.Node, index: int) -> ir.Value | None:
-    """Gives an input, or None where it is absent."""
-    return node.inputs[index] if index < len(node.inputs) else None
-
-
-def needed(node: ir.Node, index: int) -> ir.Value:
-    """Gives an input that the schema requires."""
-    value = given(node, index)
-    assert value is not None, f"{node.name}: input {index} is required by its schema"
-    return value
-
-
-def is_used(value: ir.Value) -> bool:
-    """Says whether anything reads a value."""
-    return value.is_graph_output() or bool(value.uses())
-
-
-def rank(value: ir.Value) -> int | None:
-    """Gives a value's rank, or None where it is unknown."""
-    return None if value.shape is None else len(value.shape)
-
-
-def static(value: ir.Value | None) -> np.ndarray | None:
-    """Gives the elements of a Constant, or of an initializer that no caller can override."""
-    if value is None or value.is_graph_input():
-        return None
-    tensor = ir.convenience.get_const_tensor(value)
-    return None if tensor is None else tensor.numpy()
-
-
-def static_ints(value: ir.Value | None) -> list[int] | None:
-    """Gives a constant's elements as a flat list of integers."""
-    array = static(value)
-    return None if array is None else [int(v) for v in array.reshape(-1)]
 
 
 class Edit:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.legalise.edit import Edit, given, integer, needed
+from edgeattn.graph.nodes import given, integer, needed
+from edgeattn.legalise.edit import HALF, Edit
 
-_HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 _CASTS = ("saturate", "round_mode")
 
 
@@ -95,7 +95,7 @@ def dequantize_23(node: ir.Node, edit: Edit) -> str | None:
 def half_is_inf(node: ir.Node, edit: Edit) -> str | None:
     """IsInf 20 → 10 of half floats: of the same number as a float. Bit-exact."""
     x = needed(node, 0)
-    if x.dtype in _HALF:
+    if x.dtype in HALF:
         edit.set_input(0, edit.cast(x, ir.DataType.FLOAT))
     return None
 

@@ -7,28 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.legalise.edit import (
-    AttributeValue,
-    Edit,
-    given,
-    integer,
-    is_used,
-    needed,
-    number,
-    rank,
-    static,
-)
-
-_HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
-_UNTYPED = "its element type is unknown"
-_UNRANKED = "its rank is unknown"
+from edgeattn.graph.nodes import given, integer, is_used, needed, number, rank, static
+from edgeattn.legalise.edit import HALF, UNRANKED, UNTYPED, AttributeValue, Edit
 
 
 def _stash(node: ir.Node, x: ir.Value) -> ir.DataType:
     """Gives the type that statistics are taken in: a double stays double, whatever `stash_type`."""
     assert x.dtype is not None
     asked = ir.DataType(integer(node, "stash_type", 1))
-    return asked if x.dtype in _HALF else x.dtype
+    return asked if x.dtype in HALF else x.dtype
 
 
 def _axes(node: ir.Node, x: ir.Value) -> list[int] | None:
@@ -49,9 +36,9 @@ def layer_normalization(node: ir.Node, edit: Edit) -> str | None:
     x = needed(node, 0)
     axes = _axes(node, x)
     if x.dtype is None:
-        return _UNTYPED
+        return UNTYPED
     if axes is None:
-        return _UNRANKED
+        return UNRANKED
     wide = edit.cast(x, _stash(node, x))
     over: dict[str, AttributeValue] = {"axes": axes, "keepdims": 1}
     mean = edit.op("ReduceMean", [wide], over)
@@ -84,9 +71,9 @@ def rms_normalization(node: ir.Node, edit: Edit) -> str | None:
     x = needed(node, 0)
     axes = _axes(node, x)
     if x.dtype is None:
-        return _UNTYPED
+        return UNTYPED
     if axes is None:
-        return _UNRANKED
+        return UNRANKED
     wide = edit.cast(x, _stash(node, x))
     square = edit.op("Mul", [wide, wide], like=wide)
     mean = edit.op("ReduceMean", [square, edit.integers(axes, "axes")], {"keepdims": 1})
@@ -148,9 +135,9 @@ def group_normalization_per_channel(node: ir.Node, edit: Edit) -> str | None:
     x = needed(node, 0)
     dims = rank(x)
     if x.dtype is None:
-        return _UNTYPED
+        return UNTYPED
     if dims is None:
-        return _UNRANKED
+        return UNRANKED
     y = _normalise_groups(node, edit, None, None)
     y = edit.op("Mul", [y, _per_channel(edit, needed(node, 1), dims, "scale")], like=x)
     edit.replace(edit.op("Add", [y, _per_channel(edit, needed(node, 2), dims, "bias")], like=x))
@@ -163,7 +150,7 @@ def group_normalization_per_group(node: ir.Node, edit: Edit) -> str | None:
     Real-number-exact. Requires the element type.
     """
     if needed(node, 0).dtype is None:
-        return _UNTYPED
+        return UNTYPED
     edit.replace(_normalise_groups(node, edit, needed(node, 1), needed(node, 2)))
     return None
 

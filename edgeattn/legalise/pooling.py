@@ -7,7 +7,8 @@ import math
 
 import onnx_ir as ir
 
-from edgeattn.legalise.edit import Edit, integer, needed, text
+from edgeattn.graph.nodes import integer, needed, text
+from edgeattn.legalise.edit import Edit
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.legalise.edit import Edit, given, integer, needed, rank, static, static_ints, text
+from edgeattn.graph.nodes import given, integer, needed, rank, static, static_ints, text
+from edgeattn.legalise.edit import Edit
 
 _GRID_DOWN = {"linear": "bilinear", "cubic": "bicubic"}
 _GRID_UP = {new: old for old, new in _GRID_DOWN.items()}
-_INT64 = ir.DataType.INT64
 
 
 def _rename_mode(node: ir.Node, names: Mapping[str, str]) -> None:

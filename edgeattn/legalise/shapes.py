@@ -7,11 +7,8 @@ import math
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.legalise.edit import Edit, given, integer, needed, rank, static_ints, text
-
-_UNTYPED = "its element type is unknown"
-_UNRANKED = "its rank is unknown"
-_INT64 = ir.DataType.INT64
+from edgeattn.graph.nodes import given, integer, needed, rank, static_ints, text
+from edgeattn.legalise.edit import UNRANKED, UNTYPED, Edit
 
 
 def shape_cut(node: ir.Node, edit: Edit) -> str | None:
@@ -92,7 +89,7 @@ def pad_all_axes(node: ir.Node, edit: Edit) -> str | None:
     if axes is None:
         return "its axes are computed at run time"
     if dims is None:
-        return _UNRANKED
+        return UNRANKED
     places = [a % dims for a in axes] + [a % dims + dims for a in axes]
     pads = static_ints(given(node, 1))
     if pads is not None:
@@ -142,7 +139,7 @@ def trilu(node: ir.Node, edit: Edit) -> str | None:
     """
     x = needed(node, 0)
     if x.dtype is None:
-        return _UNTYPED
+        return UNTYPED
     sizes = [] if x.shape is None else [d for d in list(x.shape)[-2:] if isinstance(d, int)]
     k = [0] if given(node, 1) is None else static_ints(given(node, 1))
     if len(sizes) != 2 or k is None:

@@ -22,9 +22,3 @@ def literal(text: str) -> Any:
 def literals(texts: Mapping[str, str]) -> dict[str, Any]:
     """Every value as `literal` reads it."""
     return {name: literal(text) for name, text in texts.items()}
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of what an exception says, with its type."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

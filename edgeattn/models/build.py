@@ -10,9 +10,8 @@ import torch
 from torch import nn
 
 from edgeattn.attention import registry
-from edgeattn.errors import InputError
+from edgeattn.errors import InputError, in_one_line
 from edgeattn.models import weights
-from edgeattn.models.arguments import first_line
 from edgeattn.models.inject import PlacedSite, Wanted, inject
 from edgeattn.models.probe import check_outputs, probe
 from edgeattn.models.seeding import seeded
@@ -103,10 +102,6 @@ def _wanted(request: ModelRequest) -> list[Wanted]:
     """The attentions of a request, their names and options checked before anything is built."""
     found = []
     for one in request.attentions:
-        if one.name == "none":
-            if one.options or one.at is not None:
-                raise InputError("the attention 'none' takes neither options nor a place")
-            continue
         spec = registry.find(one.name)
         options = registry.check_options(spec, one.options)
         found.append(Wanted(spec=spec, at=one.at, build=partial(registry.build, options=options)))
@@ -142,7 +137,7 @@ def _run(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
     except Exception as error:
         shapes = ", ".join("x".join(map(str, tensor.shape)) for tensor in inputs)
         raise InputError(
-            f"the exported program fails on an input of {shapes}: {first_line(error)}",
+            f"the exported program fails on an input of {shapes}: {in_one_line(error)}",
             mend="Give the shape that it was exported with; only its dynamic sizes can differ.",
         ) from error
     check_outputs(outputs)

@@ -17,8 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeattn.attention.registry import AttentionSpec, SiteShape
-from edgeattn.errors import InputError
-from edgeattn.models.arguments import first_line
+from edgeattn.errors import InputError, in_one_line
 from edgeattn.models.blocks import CONTAINERS
 from edgeattn.models.placement import family_of, place
 from edgeattn.models.sites import Site, Survey
@@ -220,7 +219,7 @@ def _check(attention: nn.Module, name: str, site: Site, given: tuple[int, ...]) 
             result = attention.eval()(torch.zeros(given, dtype=like.dtype, device=like.device))
     except Exception as error:
         shape = "x".join(map(str, given[1:]))
-        raise InputError(f"{where} fails on a {shape} map: {first_line(error)}") from error
+        raise InputError(f"{where} fails on a {shape} map: {in_one_line(error)}") from error
     got = tuple(result.shape[1:]) if isinstance(result, Tensor) else None
     if got != site.shape:
         want = "x".join(map(str, site.shape))

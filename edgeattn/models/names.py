@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from edgeattn.models.torchvision_ops import declare_missing_operators
+from edgeattn.nearest import nearest as alike
+from edgeattn.torchvision_ops import declare_missing_operators
 
 ALIASES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -133,5 +133,5 @@ def nearest(name: str) -> list[str]:
     _, _, bare = name.rpartition(":")
     known = dict.fromkeys([*ALIASES, *timm_names(), *torchvision_names()])
     starting = [one for one in known if one.startswith(bare)] if len(bare) > 2 else []
-    close = difflib.get_close_matches(bare.lower(), known, n=5, cutoff=0.6)
+    close = alike(bare, known, count=5)
     return list(dict.fromkeys([*close, *sorted(starting, key=len)]))[:5]

@@ -6,7 +6,6 @@ for timm's, torchvision's and a user's own spelling of a family alike.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
@@ -15,6 +14,7 @@ from edgeattn.errors import InputError
 from edgeattn.models.blocks import Block
 from edgeattn.models.flow import NORMS, is_activation
 from edgeattn.models.sites import Site, Survey, is_spatial_3x3, paths
+from edgeattn.nearest import did_you_mean, nearest
 
 
 def family_of(survey: Survey) -> str | None:
@@ -74,9 +74,8 @@ def place(survey: Survey, attention: str, at: str | None, *, replaces_conv: bool
 
 def _mend(survey: Survey, at: str | None) -> str:
     if at is not None and at not in PLACES:
-        near = difflib.get_close_matches(at, [*PLACES, *paths(survey.trace)], n=5, cutoff=0.4)
-        nearest = f"Nearest: {', '.join(near)}. " if near else ""
-        return f"{nearest}A place is one of {', '.join(PLACES)}, or a glob of module paths."
+        near = did_you_mean(nearest(at, [*PLACES, *paths(survey.trace)], count=5))
+        return f"{near} A place is one of {', '.join(PLACES)}, or a glob of module paths.".strip()
     maps = [
         call.path
         for call in survey.trace.calls

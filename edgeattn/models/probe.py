@@ -18,7 +18,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree
 
-from edgeattn.errors import EdgeattnError, InputError
+from edgeattn.errors import EdgeattnError, InputError, first_line
 from edgeattn.models import flow
 from edgeattn.models.trace import Call, Operation, Trace
 
@@ -205,7 +205,7 @@ def _failed(
     shapes = ", ".join("x".join(map(str, tensor.shape)) for tensor in inputs)
     path = observer.stack[-1][0] if observer.stack else ""
     place = f"in {path} ({type(module.get_submodule(path)).__name__})" if path else "in its root"
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    reason = first_line(error)
     try:
         inspect.signature(module.forward).bind(*inputs)
     except TypeError:  # it takes more inputs than it got, or fewer

@@ -14,8 +14,7 @@ from typing import Final
 
 import torch
 
-from edgeattn.errors import InputError
-from edgeattn.models.arguments import first_line
+from edgeattn.errors import InputError, in_one_line
 
 # How torch.export names the members of an archive that it unpickles by itself.
 _OBJECTS: Final = ("custom_obj_", "opaque_obj_")
@@ -42,7 +41,7 @@ def load(path: Path) -> tuple[torch.export.ExportedProgram, tuple[tuple[int, ...
         with zipfile.ZipFile(path) as archive:
             members = archive.namelist()
     except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is damaged: {first_line(error)}", mend=_MEND) from error
+        raise InputError(f"{path} is damaged: {in_one_line(error)}", mend=_MEND) from error
     current = any("/models/" in f"/{name}" and name.endswith(".json") for name in members)
     if not current and "serialized_exported_program.json" not in members:
         raise InputError(f"{path} is an archive, but no torch.export program", mend=_MEND)
@@ -57,7 +56,7 @@ def load(path: Path) -> tuple[torch.export.ExportedProgram, tuple[tuple[int, ...
         ) from error
     except Exception as error:
         raise InputError(
-            f"{path} cannot be read as a torch.export program: {first_line(error)}", mend=_MEND
+            f"{path} cannot be read as a torch.export program: {in_one_line(error)}", mend=_MEND
         ) from error
     return program, _shapes(program)
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from edgeattn.errors import InputError
 from edgeattn.models import names, program, userfile, zoo
+from edgeattn.nearest import did_you_mean
 
 IMAGE: Final = (1, 3, 224, 224)
 
@@ -42,8 +43,11 @@ class ModelRequest:
         weights: A file of weights.
         num_classes: How many classes it is to have; None leaves it as it is.
         seed: What all random numbers depend on.
-        attentions: What to put into it.
+        attentions: What to put into it; "none" is dropped.
         shapes: Shapes of its inputs; empty takes its own.
+
+    Raises:
+        InputError: "none" is given options or a place.
     """
 
     source: str
@@ -54,6 +58,14 @@ class ModelRequest:
     seed: int = 0
     attentions: tuple[AttentionRequest, ...] = ()
     shapes: tuple[tuple[int, ...], ...] = ()
+
+    def __post_init__(self) -> None:
+        none = [one for one in self.attentions if one.name == "none"]
+        if any(one.options or one.at is not None for one in none):
+            raise InputError("the attention 'none' takes neither options nor a place")
+        if none:
+            kept = tuple(one for one in self.attentions if one.name != "none")
+            object.__setattr__(self, "attentions", kept)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,11 +118,10 @@ def create(request: ModelRequest) -> Created:
             model_args=request.model_args,
         )
         return Created(module=module, source=f"torchvision:{name}", shapes=(IMAGE,))
-    near = names.nearest(source)
+    near = did_you_mean(names.nearest(source))
     raise InputError(
         f"there is no model named '{source}'",
-        mend=(f"Nearest: {', '.join(near)}. " if near else "")
-        + f"A model is given as {', '.join(names.FORMS)}.",
+        mend=f"{near} A model is given as {', '.join(names.FORMS)}.".strip(),
     )
 
 
@@ -119,7 +130,7 @@ def _program(request: ModelRequest) -> Created:
         "--model-arg": bool(request.model_args),
         "--pretrained": request.pretrained,
         "--num-classes": request.num_classes is not None,
-        "--attention": any(one.name != "none" for one in request.attentions),
+        "--attention": bool(request.attentions),
     }
     for option, given in refused.items():
         if given:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import hashlib
 import importlib.util
 import inspect
@@ -11,7 +10,7 @@ import sys
 import traceback
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -19,13 +18,17 @@ from typing import Any, Final
 import pydantic
 from torch import nn
 
-from edgeattn.errors import InputError
-from edgeattn.models.arguments import first_line, literal
+from edgeattn.errors import InputError, in_one_line
+from edgeattn.models.arguments import literal
+from edgeattn.nearest import did_you_mean, nearest
 
 _LISTED: Final = 8
 
 _folders: set[Path] = set()
 """Folders that files were loaded from, whose modules may hide another folder's of the same name."""
+
+_kept: list[str] = []
+"""What was added to `sys.path`, the latest first: a forward() may import what lies beside it."""
 
 
 def build(
@@ -58,10 +61,9 @@ def build(
             loaded = _import(path)
         make = getattr(loaded, factory, None)
         if not callable(make):
-            near = difflib.get_close_matches(factory, _definitions(path), n=3, cutoff=0.4)
             raise InputError(
                 f"{path} has no function or class named '{factory}'",
-                mend=f"Nearest: {', '.join(near)}." if near else "",
+                mend=did_you_mean(nearest(factory, _definitions(path))),
             )
         where = f"{path}:{factory}"
         if isinstance(make, nn.Module):
@@ -96,17 +98,36 @@ def _import(path: Path) -> ModuleType:
 
 @contextmanager
 def _neighbours(folder: Path) -> Iterator[None]:
-    """Lets a file import what lies beside it."""
+    """Lets a file import what lies beside it, while it is read and when its model is run."""
     for name, module in list(sys.modules.items()):
         origin = getattr(module, "__file__", None)
         if origin and Path(origin).parent in _folders - {folder}:
             del sys.modules[name]  # another model's `blocks.py` is not this one's
     _folders.add(folder)
-    sys.path.insert(0, str(folder))
+    entry = str(folder)
+    sys.path.insert(0, entry)
     try:
         yield
     finally:
-        sys.path.remove(str(folder))
+        with suppress(ValueError):  # the user's code may have taken it away
+            sys.path.remove(entry)
+        _keep(entry)
+
+
+def _keep(entry: str) -> None:
+    """Leaves a folder importable, behind everything installed, which it is not to hide from us.
+
+    The latest folder stands before earlier ones, for its model is the one in use.
+    """
+    if entry in _kept:
+        _kept.remove(entry)
+        if entry in sys.path:
+            sys.path.remove(entry)
+    if entry in sys.path:  # by somebody else's doing
+        return
+    earlier = [kept for kept in _kept if kept in sys.path]
+    sys.path.insert(sys.path.index(earlier[0]) if earlier else len(sys.path), entry)
+    _kept.insert(0, entry)
 
 
 @contextmanager
@@ -115,7 +136,7 @@ def _blaming(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except (Exception, SystemExit) as error:
-        raise InputError(f"{path}{_line(path, error)} {what}: {first_line(error)}") from error
+        raise InputError(f"{path}{_line(path, error)} {what}: {in_one_line(error)}") from error
 
 
 def _line(path: Path, error: BaseException) -> str:
@@ -157,10 +178,9 @@ def _typed(where: str, make: Callable[..., Any], texts: Mapping[str, str]) -> di
     typed: dict[str, Any] = {}
     for name, text in texts.items():
         if name not in parameters and not _takes_any(parameters):
-            near = difflib.get_close_matches(name, parameters, n=3, cutoff=0.4)
             raise InputError(
                 f"{where} takes no argument '{name}'",
-                mend=f"Nearest: {', '.join(near)}." if near else "",
+                mend=did_you_mean(nearest(name, parameters)),
             )
         typed[name] = _value(where, name, text, annotations.get(name, Any))
     return typed

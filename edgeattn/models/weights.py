@@ -13,8 +13,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from edgeattn.errors import InputError
-from edgeattn.models.arguments import first_line
+from edgeattn.errors import InputError, in_one_line
 
 # Where training scripts put the state dict. Averaged weights come first, as in timm: they are what
 # is evaluated and published.
@@ -85,7 +84,7 @@ def _safetensors(path: Path) -> Any:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise InputError(f"{path} is no whole safetensors file: {first_line(error)}") from error
+        raise InputError(f"{path} is no whole safetensors file: {in_one_line(error)}") from error
 
 
 def _torch(path: Path) -> Any:
@@ -109,7 +108,7 @@ def _torch(path: Path) -> Any:
         ) from error
     except Exception as error:
         raise InputError(
-            f"{path} is damaged, or holds no weights: {first_line(error)}",
+            f"{path} is damaged, or holds no weights: {in_one_line(error)}",
             mend="Give a safetensors file, or a state dict saved with torch.save.",
         ) from error
 

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from torch import nn
 
-from edgeattn.errors import InputError, MissingError
-from edgeattn.models.arguments import first_line, literals
-from edgeattn.models.torchvision_ops import declare_missing_operators
+from edgeattn.errors import InputError, MissingError, in_one_line
+from edgeattn.models.arguments import literals
+from edgeattn.torchvision_ops import declare_missing_operators
 
 # What huggingface_hub, its HTTP clients and urllib raise where there is no network; told by name,
 # for which of the clients is installed depends on the version.
@@ -121,11 +121,11 @@ def _refusals(source: str, *, pretrained: bool) -> Iterator[None]:
     except Exception as error:
         if pretrained and _is_network(error):
             raise MissingError(
-                f"the weights of {source} could not be fetched ({first_line(error)})",
+                f"the weights of {source} could not be fetched ({in_one_line(error)})",
                 mend="Without a network, give a file with --weights FILE.",
             ) from error
         raise InputError(
-            f"{source} cannot be built as asked: {first_line(error)}",
+            f"{source} cannot be built as asked: {in_one_line(error)}",
             mend="Check --model-arg, --num-classes and --pretrained.",
         ) from error
 

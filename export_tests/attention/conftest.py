@@ -9,8 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-torch.set_num_threads(1)
-
 
 def randomise(module: nn.Module, seed: int = 7) -> nn.Module:
     """Draws every parameter and statistic, different for every channel, and sets eval mode."""

@@ -227,12 +227,17 @@ def test_an_interrupted_command_leaves_nothing(tmp_path, sent):
     assert [(path.name, path.read_bytes()) for path in out.iterdir()] == [("slow.onnx", b"old")]
 
 
-def test_a_reader_that_leaves_early_is_no_fault(tmp_path):
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["--help"], ["export", "--help"], ["--version"], ["list", "attentions"]],
+    ids=" ".join,
+)
+def test_a_reader_that_leaves_early_is_no_fault(arguments):
     read, write = os.pipe()
     os.close(read)
     code = "from edgeattn.cli.app import main; main()"
     run = subprocess.run(
-        [sys.executable, "-P", "-c", code, "list", "attentions"],
+        [sys.executable, "-P", "-c", code, *arguments],
         stdout=write,
         stderr=subprocess.PIPE,
         text=True,

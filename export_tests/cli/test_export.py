@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+import torch
 from PIL import Image
 
 from edgeattn.cli import app
@@ -101,6 +104,9 @@ def test_export_for_people(edgeattn, small, tmp_path):
         "exported",
     ):
         assert said in run.stdout
+    sections = run.stdout.strip().split("\n\n")
+    assert [section.split()[0] for section in sections] == ["small-make-se.onnx", "site", "output"]
+    assert "note" not in sections[1]
     written = {path.name for path in tmp_path.iterdir()}
     assert written == {"small-make-se.onnx", "small-make-se.json"}
 
@@ -121,6 +127,22 @@ def test_export_as_json(edgeattn, small, tmp_path):
     assert [opset.version for opset in model.opset_import if not opset.domain] == [17]
     manifest = json.loads(path.with_suffix(".json").read_text())
     assert manifest == {**document, "onnx": path.name}  # from where the manifest lies
+
+
+def test_a_site_with_a_note_has_it_in_its_row(edgeattn, small):
+    ask = ["export", small, "-a", "se", "--at", "norm", "--attention-arg", "reduction=99"]
+    run = edgeattn(*ask, "--shape", "1x3x16x16", "--no-simplify")
+    (heads, row) = re.findall(r"^(?:site|attention) .*", run.stdout, flags=re.MULTILINE)
+    assert heads.split()[-1] == "note"
+    assert "hidden width 1" in row
+
+
+def test_the_command_recorded_is_the_one_that_ran(small, tmp_path):
+    path = tmp_path / "a b.onnx"
+    ask = ["export", *options(small), "-q", "--no-simplify", "-o", str(path)]
+    assert app.run(ask) == 0
+    command = json.loads(path.with_suffix(".json").read_text())["command"]
+    assert shlex.split(command) == ["edgeattn", *ask]
 
 
 def test_the_weights_given_are_not_written_over(small, tmp_path, capsys):
@@ -201,6 +223,53 @@ def test_parity_by_another_tolerance(exported, tmp_path, capsys):
     loose = ["--max-rel", "1e9", "--min-sqnr", "-1e9"]
     assert app.run(["parity", str(path), str(exported), *loose, "-q"]) == 0
     assert app.run(["parity", str(path), str(exported), "-q"]) == 1
+
+
+def halved(exported: Path, target: Path) -> Path:
+    """A copy with the classifier's weight rounded to half precision, and stored so."""
+    model = onnx.load(exported)
+    (weight,) = [w for w in model.graph.initializer if w.name == "head.weight"]
+    half = onnx.numpy_helper.to_array(weight).astype(np.float16)
+    weight.CopyFrom(onnx.numpy_helper.from_array(half, "half"))
+    cast = onnx.helper.make_node("Cast", ["half"], ["head.weight"], name="head/Cast", to=1)
+    model.graph.node.insert(0, cast)
+    onnx.save(model, target)
+    return target
+
+
+def test_parity_holds_a_file_to_the_tolerance_of_its_precision(exported, tmp_path, capsys):
+    half = str(halved(exported, tmp_path / "half.onnx"))
+    found = {}
+    for option in ((), ("--max-rel", "1e9"), ("--min-sqnr", "-1e9")):
+        assert app.run(["parity", half, str(exported), "--json", *option]) == 0
+        found[option] = json.loads(capsys.readouterr().out)
+    assert app.run(["parity", str(exported), str(exported), "--json"]) == 0
+    full = json.loads(capsys.readouterr().out)
+    usual = found[()]
+    assert {document["precision"] for document in found.values()} == {"fp16"}
+    assert full["precision"] == "fp32"
+    assert usual["max_rel_tolerance"] > full["max_rel_tolerance"]
+    assert usual["min_sqnr_db"] < full["min_sqnr_db"]
+    assert found["--max-rel", "1e9"]["max_rel_tolerance"] == 1e9
+    assert found["--max-rel", "1e9"]["min_sqnr_db"] == usual["min_sqnr_db"]
+    assert found["--min-sqnr", "-1e9"]["max_rel_tolerance"] == usual["max_rel_tolerance"]
+
+
+def test_parity_says_how_the_reference_was_built(exported, small, tmp_path, capsys):
+    backbone = {
+        w.name: torch.from_numpy(onnx.numpy_helper.to_array(w).copy())
+        for w in onnx.load(exported).graph.initializer
+        if w.name.startswith(("conv.", "norm.", "head."))
+    }
+    torch.save(backbone, tmp_path / "w.pt")
+    ask = ["parity", str(exported), "--reference", *options(small)]
+    ask += ["--weights", str(tmp_path / "w.pt")]
+    app.run(ask)
+    assert "note: " in capsys.readouterr().out.splitlines()[-1]
+    app.run([*ask, "--json"])
+    said = capsys.readouterr()
+    assert "passed" in json.loads(said.out)
+    assert "freshly initialised" in said.err
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not a model", "cut"])

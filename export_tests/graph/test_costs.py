@@ -320,7 +320,7 @@ def test_weights_are_never_read():
 # MACs of convolutions and linear layers at 224 pixels, as printed in units of 10^9.
 @pytest.mark.parametrize(("name", "printed"), [("resnet50", 4.089), ("resnet101", 7.801)])
 def test_published_networks(name, printed):
-    from edgeattn.models.torchvision_ops import declare_missing_operators
+    from edgeattn.torchvision_ops import declare_missing_operators
 
     declare_missing_operators()
     import timm

@@ -1,11 +1,13 @@
 """Models that the tests of edgeattn.models share."""
 
+import os
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from edgeattn.models.torchvision_ops import declare_missing_operators
+from edgeattn.torchvision_ops import declare_missing_operators
 
 declare_missing_operators()
 
@@ -54,8 +56,18 @@ class Gain(nn.Module):
         return x * self.scale[:, None, None]
 
 
+class Evil:
+    """A thing whose pickle makes a folder when it is read."""
+
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.trace),)
+
+
 def randomise(module, seed=0):
-    """Draws parameters and statistics at random, so that no two channels are alike."""
+    """Draws parameters and statistics, by the seed alone: two models come to hold the same."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for value in module.state_dict().values():

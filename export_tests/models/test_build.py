@@ -48,7 +48,7 @@ def test_available_filters():
 
 @pytest.mark.parametrize("name", ["resnet5", "timm:resnet5", "torchvision:resnet5"])
 def test_an_unknown_name_names_the_nearest(name):
-    with pytest.raises(InputError, match=rf"no model named '{name}'\nNearest: .*resnet50"):
+    with pytest.raises(InputError, match=rf"no model named '{name}'\nDid you mean .*resnet50"):
         ask(name)
 
 

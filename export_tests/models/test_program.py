@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import os
 import pickle
 import zipfile
 
@@ -13,7 +12,7 @@ from edgeattn.errors import InputError
 from edgeattn.models.build import AttentionRequest, ModelRequest, build
 from edgeattn.models.program import load
 
-from .conftest import randomise
+from .conftest import Evil, randomise
 
 
 @pytest.fixture
@@ -80,14 +79,6 @@ def test_a_damaged_one(saved):
     path = altered(saved, lambda name, data: b"{" if name.endswith("model.json") else data)
     with pytest.raises(InputError, match="cannot be read"):
         load(path)
-
-
-class Evil:
-    def __init__(self, trace):
-        self.trace = trace
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.trace),)
 
 
 def test_pickles_inside_are_not_run(tmp_path, saved):

@@ -1,5 +1,7 @@
 """Models from a user's own file, and what is said when that fails."""
 
+import importlib
+import sys
 import textwrap
 
 import pytest
@@ -75,6 +77,42 @@ def test_neighbours_of_the_same_name_are_not_mixed_up(tmp_path):
     assert ask(f"{two}:small").module.stem.stride == (2, 2)
 
 
+LATE = """
+    import sys
+    from torch import nn
+    class Late(nn.Module):
+        def forward(self, x):
+            import {name}
+            return x * {name}.FACTOR
+    def make():
+        {also}
+        return Late()
+"""
+
+
+@pytest.mark.parametrize("also", ["pass", "sys.path.pop(0)", "sys.path[:] = sys.path[1:-1]"])
+def test_a_forward_may_import_what_lies_beside_its_file(tmp_path, monkeypatch, also):
+    monkeypatch.setattr("sys.path", list(sys.path))
+    built = []
+    for factor in (2, 3):
+        home, name = tmp_path / str(factor), f"late_neighbour_{factor}"
+        home.mkdir()
+        (home / f"{name}.py").write_text(f"FACTOR = {factor}\n")
+        built.append(ask(f"{file(home, LATE.format(name=name, also=also))}:make"))
+    for name in ("late_neighbour_2", "late_neighbour_3"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    for factor, model in zip((2, 3), built, strict=True):
+        torch.testing.assert_close(model.module(*model.inputs), factor * model.inputs[0])
+
+
+def test_a_file_beside_it_hides_no_library_afterwards(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.path", list(sys.path))
+    (tmp_path / "wave.py").write_text("MINE = True\n")
+    ask(f"{file(tmp_path, LATE.format(name='math', also='pass').replace('FACTOR', 'pi'))}:make")
+    monkeypatch.delitem(sys.modules, "wave", raising=False)
+    assert not hasattr(importlib.import_module("wave"), "MINE")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -99,7 +137,7 @@ def test_files_that_fail(tmp_path, text, message):
 
 def test_arguments_that_do_not_fit(tmp_path):
     path = folder(tmp_path, "1")
-    with pytest.raises(InputError, match=r"takes no argument 'widht'\nNearest: width"):
+    with pytest.raises(InputError, match=r"takes no argument 'widht'\nDid you mean width\?"):
         ask(f"{path}:small", model_args={"widht": "3"})
     with pytest.raises(InputError, match="width must be int, not 'wide'"):
         ask(f"{path}:small", model_args={"width": "wide"})

@@ -1,6 +1,5 @@
 """Weights files: what is read, what is refused, and that nothing in them ever runs."""
 
-import os
 import pickle
 
 import pytest
@@ -10,7 +9,7 @@ from safetensors.torch import save_file
 from edgeattn.errors import InputError
 from edgeattn.models import weights
 
-from .conftest import Gain, Own, randomise
+from .conftest import Evil, Gain, Own, randomise
 
 
 @pytest.fixture
@@ -109,14 +108,6 @@ def test_another_number_of_classes_is_named(tmp_path, own, given):
     torch.save({**given, "head.weight": torch.zeros(7, 16), "head.bias": torch.zeros(7)}, path)
     with pytest.raises(InputError, match="--num-classes 7"):
         weights.load(own, path)
-
-
-class Evil:
-    def __init__(self, trace):
-        self.trace = trace
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.trace),)
 
 
 @pytest.mark.parametrize(

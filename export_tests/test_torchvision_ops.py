@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 def run(code, *, path=()):
@@ -18,7 +18,7 @@ def run(code, *, path=()):
 
 def test_timm_imports():
     done = run(
-        "from edgeattn.models.torchvision_ops import declare_missing_operators as declare\n"
+        "from edgeattn.torchvision_ops import declare_missing_operators as declare\n"
         "declare(); declare()\n"
         "import timm, torchvision\n"
         "print(timm.__version__)"
@@ -35,7 +35,7 @@ def fake_torchvision(folder, *, library):
 
 
 DECLARED = (
-    "from edgeattn.models.torchvision_ops import declare_missing_operators as declare\n"
+    "from edgeattn.torchvision_ops import declare_missing_operators as declare\n"
     "import torch\ndeclare()\n"
     "print([hasattr(torch.ops.torchvision, name) for name in ('nms', 'qnms', 'roi_align')])"
 )
