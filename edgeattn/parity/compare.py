@@ -11,7 +11,7 @@ from edgeattn.manifest import OutputParity, ParityCase, ParityReport
 from edgeattn.parity.bisect import first_difference_of_files, first_difference_of_module
 from edgeattn.parity.metrics import Tolerance, measure, tolerance_of
 from edgeattn.parity.report import worst
-from edgeattn.parity.runtime import Array, Session, load, random_inputs, run_torch
+from edgeattn.parity.runtime import Array, Session, give_memory_back, load, random_inputs, run_torch
 
 if TYPE_CHECKING:
     import torch
@@ -63,6 +63,7 @@ def run_cases(
                 )
             )
         del session  # before the next one doubles its memory
+        give_memory_back()
     return cases
 
 
