@@ -73,7 +73,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         return
     attentions = list(dict.fromkeys(attention for attention, _ in sorted(cells)))
     backbones = list(dict.fromkeys(backbone for _, backbone in sorted(cells)))
-    terminalreporter.section("SQNR in dB at opsets 13, 17, 20, random weights (x: refused)")
+    terminalreporter.section(
+        "SQNR in dB at opsets 13, 17, 20, random weights (x: refused, ~: judged by rounding)"
+    )
     terminalreporter.write_line(" " * 10 + "".join(f"{name:>14}" for name in backbones))
     for attention in attentions:
         row = "".join(f"{cells.get((attention, name), '-'):>14}" for name in backbones)

@@ -19,6 +19,7 @@ from edgeattn.models.source import AttentionRequest, ModelRequest
 from edgeattn.parity.compare import run_cases
 from edgeattn.parity.metrics import tolerance_of
 from edgeattn.parity.randomise import randomise
+from edgeattn.parity.rounding import judge, rounding_floor_db
 from edgeattn.parity.runtime import run_torch
 
 BACKBONES = ("resnet18", "resnet50", "mobilenetv1", "mobilenetv2")
@@ -63,9 +64,16 @@ def test_matrix(name, backbone, tmp_path, record_property):
             cases = run_cases(
                 path, arrays, references, weights="random", tolerance=tolerance_of("fp32")
             )
+            mark = ""
+            if not all(case.passed for case in cases):
+                # As the export does: sampling a noise image between its pixels amplifies rounding.
+                floor_db = rounding_floor_db(built.module, built.inputs, tolerance_of("fp32"))
+                cases = [judge(case, tolerance_of("fp32"), floor_db) for case in cases]
+                mark = "~"
+                assert name == "stn", cases
             assert all(case.passed for case in cases), cases
             worst = min(o.sqnr_db or 999 for case in cases for o in case.outputs)
-            results.append(f"{worst:.0f}")
+            results.append(f"{mark}{worst:.0f}")
             owned = [node.name for node in written.graph.node if "attention" in node.name]
             # A replaced convolution keeps its own path.
             assert owned or name in {"none", "sk"}
