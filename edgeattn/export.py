@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from edgeattn.models.build import BuiltModel
     from edgeattn.models.source import ModelRequest
 
-LOWEST_OPSET = 13
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportOptions:
@@ -125,10 +123,12 @@ def export(
 def _checked(destination: Path, options: ExportOptions) -> Path:
     from onnx import defs
 
-    if options.opset < LOWEST_OPSET:
+    from edgeattn.legalise import OLDEST_TARGET
+
+    if options.opset < OLDEST_TARGET:
         raise InputError(
-            f"Opset {options.opset} is not supported; the lowest is {LOWEST_OPSET}.",
-            mend=f"Give --opset {LOWEST_OPSET} or higher.",
+            f"Opset {options.opset} is not supported; the lowest is {OLDEST_TARGET}.",
+            mend=f"Give --opset {OLDEST_TARGET} or higher.",
         )
     newest = defs.onnx_opset_version()
     if options.opset > newest:
@@ -171,10 +171,14 @@ def _capture(built: BuiltModel, options: ExportOptions) -> ir.Model:
 
 def _sources(request: ModelRequest) -> dict[str, str]:
     """Gives the hash of every file of the user's that went into the model."""
-    path, colon, _ = request.source.rpartition(":")
-    model = Path(path if colon and path.endswith(".py") else request.source)
-    candidates = [model] if request.weights is None else [model, request.weights]
-    return {str(path): files.sha256(path) for path in candidates if path.is_file()}
+    from edgeattn.models.source import user_file
+
+    found = [] if request.weights is None else [request.weights]
+    if (file := user_file(request.source)) is not None:
+        found.insert(0, file[0])
+    elif request.source.endswith(".pt2"):
+        found.insert(0, Path(request.source))
+    return {str(path): files.sha256(path) for path in found}
 
 
 def _plain(request: ModelRequest, options: ExportOptions) -> dict[str, object]:

@@ -21,7 +21,7 @@ import edgeattn.artifacts
 import edgeattn.legalise
 from edgeattn.attention.registry import ATTENTIONS
 from edgeattn.errors import CheckError, InputError
-from edgeattn.export import ExportOptions, export
+from edgeattn.export import ExportOptions, _sources, export
 from edgeattn.manifest import Manifest
 from edgeattn.models.source import AttentionRequest, ModelRequest
 
@@ -135,6 +135,16 @@ def test_what_is_written(net, tmp_path):
     assert {"build", "export", "simplify", "legalise", "parity"} <= set(stages)
     assert set(stages) <= set(manifest.seconds)
     assert manifest.versions["torch"]
+
+
+def test_what_a_model_was_made_from_is_hashed(net, tmp_path, monkeypatch):
+    digest = hashlib.sha256(net.read_bytes()).hexdigest()
+    assert _sources(request(net)) == {str(net): digest}
+    # A file that happens to bear a model's name is no source of it.
+    monkeypatch.chdir(tmp_path)
+    Path("resnet18").write_text("notes on resnet18")
+    assert _sources(ModelRequest(source="resnet18")) == {}
+    assert _sources(ModelRequest(source="resnet18", weights=net)) == {str(net): digest}
 
 
 def test_the_file_computes_what_the_model_does(net, tmp_path):

@@ -85,6 +85,14 @@ class Created:
     program: torch.export.ExportedProgram | None = None
 
 
+def user_file(source: str) -> tuple[Path, str] | None:
+    """Splits `path/to/file.py:factory`, the factory empty if there is none; None for others."""
+    if source.endswith(".py"):
+        return Path(source), ""
+    path, _, factory = source.rpartition(":")
+    return (Path(path), factory) if path.endswith(".py") else None
+
+
 def create(request: ModelRequest) -> Created:
     """Builds the model of a request, without attentions and weights from files.
 
@@ -95,11 +103,8 @@ def create(request: ModelRequest) -> Created:
     source = request.source
     if source.endswith(".pt2"):
         return _program(request)
-    path, _, factory = source.rpartition(":")
-    if path.endswith(".py") or source.endswith(".py"):
-        if source.endswith(".py"):
-            path, factory = source, ""
-        return _user_file(request, Path(path), factory)
+    if (file := user_file(source)) is not None:
+        return _user_file(request, *file)
     resolved = names.resolve(source) if ":" not in source else source
     origin, _, name = (resolved or "").partition(":")
     if origin == "timm" and zoo.timm_has(name):

@@ -36,14 +36,14 @@ class Session:
     """One ONNX Runtime session on the CPU.
 
     Args:
-        model: A file, or a serialised model.
+        path: The ONNX file.
         optimisations: ONNX Runtime's graph optimisations, off or on.
 
     Raises:
         InputError: If ONNX Runtime does not take the file.
     """
 
-    def __init__(self, model: Path | bytes, *, optimisations: Literal["off", "on"] = "off") -> None:
+    def __init__(self, path: Path, *, optimisations: Literal["off", "on"] = "off") -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -57,14 +57,12 @@ class Session:
         options.enable_cpu_mem_arena = False
         # Threads that spin between runs disturb torch and the next session.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        source = model if isinstance(model, bytes) else str(model)
         try:
             self._session: onnxruntime.InferenceSession = onnxruntime.InferenceSession(
-                source, options, providers=["CPUExecutionProvider"]
+                str(path), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:
-            what = "the model" if isinstance(model, bytes) else str(model)
-            raise InputError(f"ONNX Runtime cannot load {what}: {first_line(error)}") from error
+            raise InputError(f"ONNX Runtime cannot load {path}: {first_line(error)}") from error
         self.inputs = self._session.get_inputs()
         self.output_names: list[str] = [value.name for value in self._session.get_outputs()]
 
