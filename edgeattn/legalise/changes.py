@@ -148,11 +148,21 @@ def _any(attribute: ir.Attr) -> bool:
     return True
 
 
+def _never(attribute: ir.Attr) -> bool:
+    """For what says something whenever it is there."""
+    del attribute
+    return False
+
+
 # New attributes whose absence means what the version before did, and the value that says the same.
 # Attributes that only gained a value (a new `reduction`) are in `NEW_VALUES`.
 NEUTRAL: Mapping[tuple[str, int], Mapping[str, Callable[[ir.Attr], bool]]] = {
     ("ArgMax", 12): {"select_last_index": _is(0)},
     ("ArgMin", 12): {"select_last_index": _is(0)},
+    ("Constant", 12): dict.fromkeys(
+        ("value_float", "value_floats", "value_int", "value_ints", "value_string", "value_strings"),
+        _never,
+    ),
     ("Dropout", 12): {"seed": _any},
     ("GatherND", 12): {"batch_dims": _is(0)},
     ("BatchNormalization", 14): {"training_mode": _is(0)},
@@ -162,13 +172,13 @@ NEUTRAL: Mapping[tuple[str, int], Mapping[str, Callable[[ir.Attr], bool]]] = {
     ("QuantizeLinear", 13): {"axis": _any},
     ("RNN", 14): {"layout": _is(0)},
     ("Reshape", 14): {"allowzero": _is(0)},
-    ("Shape", 15): {"start": _is(0), "end": lambda _: False},
+    ("Shape", 15): {"start": _is(0), "end": _never},
     ("ScatterElements", 16): {"reduction": _is("none")},
     ("ScatterND", 16): {"reduction": _is("none")},
     ("LpPool", 18): {"ceil_mode": _is(0), "dilations": _all_ones},
     ("Resize", 18): {
         "antialias": _is(0),
-        "axes": lambda _: False,
+        "axes": _never,
         "keep_aspect_ratio_policy": _is("stretch"),
     },
     ("AveragePool", 19): {"dilations": _all_ones},

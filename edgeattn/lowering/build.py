@@ -1,0 +1,137 @@
+"""Makes nodes and constants that are put into the graph only if they are taken."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeattn.graph.tags import module_of
+
+AttributeValue: TypeAlias = int | float | str | Sequence[int] | Sequence[float] | ir.Attr
+
+DOMAIN = "edgeattn"
+"""The domain of what is no operator of ONNX; nothing of it leaves lowering."""
+
+_AXES_BECAME_AN_INPUT = 18
+
+
+class Builder:
+    """Makes nodes with names of their own, at a model's opset.
+
+    Attributes:
+        origin: The name of the node on whose behalf nodes are made: they get its module path.
+    """
+
+    def __init__(self, model: ir.Model) -> None:
+        self.opset = model.opset_imports.get("", 0)
+        self.origin = ""
+        self._graph = model.graph
+        self._names: set[str] = set(model.graph.initializers)
+        self._counts: dict[str, int] = {}
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
+        for node in model.graph.all_nodes():
+            self._names.add(node.name or "")
+            self._names.update(value.name for value in node.outputs if value.name)
+        self._names.update(value.name for value in model.graph.inputs if value.name)
+
+    def unique(self, stem: str) -> str:
+        """Gives a name that nothing else has."""
+        for count in itertools.count(self._counts.get(stem, 0)):
+            name = f"{stem}_{count}" if count else stem
+            if name not in self._names:
+                self._counts[stem] = count + 1
+                self._names.add(name)
+                return name
+        raise AssertionError("there is always another name")
+
+    def node(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        shape: Sequence[int | str | None] | None,
+        attributes: Mapping[str, AttributeValue] | None = None,
+        *,
+        domain: str = "",
+        dtype: ir.DataType | None = None,
+    ) -> ir.Value:
+        """Makes a node with one output, outside any graph.
+
+        Args:
+            op_type: Its operator.
+            inputs: What it reads.
+            shape: The shape of what it gives.
+            attributes: Its attributes.
+            domain: Its operator's domain.
+            dtype: The type of what it gives; its first input's by default.
+        """
+        name = self.unique(f"{module_of(self.origin)}/{op_type}")
+        node = ir.node(op_type, inputs, domain=domain, name=name)
+        for key, value in (attributes or {}).items():
+            node.attributes[key] = (
+                value
+                if isinstance(value, ir.Attr)
+                else ir.convenience.convert_attribute(key, value)
+            )
+        (output,) = node.outputs
+        output.name = self.unique(f"{name}:0")
+        first = inputs[0]
+        output.dtype = dtype if dtype is not None or first is None else first.dtype
+        output.shape = None if shape is None else ir.Shape(shape)
+        return output
+
+    def reduce(
+        self, op_type: str, x: ir.Value, axes: Sequence[int], shape: Sequence[int | str | None]
+    ) -> ir.Value:
+        """Makes a reduction that keeps its axes, in the way of the opset."""
+        if op_type == "ReduceSum" or self.opset >= _AXES_BECAME_AN_INPUT:
+            return self.node(op_type, [x, self.integers(axes)], shape, {"keepdims": 1})
+        return self.node(op_type, [x], shape, {"axes": list(axes), "keepdims": 1})
+
+    def constant(self, array: np.ndarray) -> ir.Value:
+        """Gives an initializer with these elements; equal ones are one."""
+        array = np.ascontiguousarray(array).reshape(array.shape)
+        key = (array.dtype.str, array.shape, array.tobytes())
+        known = self._constants.get(key)
+        if known is None:
+            name = self.unique(f"{module_of(self.origin)}/constant")
+            tensor = ir.tensor(array, name=name)
+            known = ir.Value(
+                name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape)
+            )
+            known.const_value = tensor
+            self._constants[key] = known
+        return known
+
+    def integers(self, values: Sequence[int]) -> ir.Value:
+        """Gives an initializer i64[len(values)]."""
+        return self.constant(np.array(values, dtype=np.int64))
+
+    def insert(self, root: ir.Value, before: ir.Node) -> list[ir.Node]:
+        """Puts what a value needs, and is in no graph yet, in front of a node.
+
+        Returns:
+            The nodes that were put in, in order.
+        """
+        order: list[ir.Node] = []
+        seen: set[ir.Node] = set()
+        pending: list[tuple[ir.Node | None, bool]] = [(root.producer(), False)]
+        while pending:
+            node, is_done = pending.pop()
+            if node is None or node.graph is not None or (node in seen and not is_done):
+                continue
+            if is_done:
+                order.append(node)
+                continue
+            seen.add(node)
+            pending.append((node, True))
+            pending += [(v.producer(), False) for v in node.inputs if v is not None]
+        for node in order:
+            for value in node.inputs:
+                if value is not None and value.const_value is not None and value.graph is None:
+                    self._graph.register_initializer(value)
+        self._graph.insert_before(before, order)
+        return order

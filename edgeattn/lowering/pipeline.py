@@ -1,0 +1,111 @@
+"""The lowering stage: raise what an ONNX graph computes, choose, and write it for a target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from typing import Final, Literal, get_args
+
+import onnx_ir as ir
+import onnx_ir.passes.common as passes
+
+from edgeattn.graph import shapes
+from edgeattn.lowering.build import Builder
+from edgeattn.lowering.indices import Axes
+from edgeattn.lowering.raising import Raised, Raising, Recogniser
+from edgeattn.lowering.recognise import (
+    branches,
+    einsum,
+    linear,
+    normalisations,
+    pointwise,
+    reductions,
+    softmax,
+    views,
+    windows,
+)
+from edgeattn.lowering.record import Lowered, NearMiss, Rewrite
+from edgeattn.lowering.regions import exchange, regions
+from edgeattn.lowering.targets.onnxruntime import ONNXRuntimeWriter
+from edgeattn.lowering.targets.plain import Writer
+from edgeattn.lowering.targets.tensorrt import TensorRTWriter
+
+Target = Literal["tensorrt", "onnxruntime"]
+TARGETS: Final = get_args(Target)
+DEFAULT_TARGET: Final[Target] = "tensorrt"
+RULES: Final[Mapping[str, str]] = {
+    "global-mean": "means and maxima over the map or the channels, however they are written",
+    "moments": "normalisations of one channel, as means and variances",
+    "spatial-softmax": "softmax over the map, with the reshapes around it",
+    "grouped-branches": "the same computation on each part of the channels, as one",
+    "channel-shuffle": "reshapes, transposes and parts, as the order of indices",
+    "linear": "layers on what has no positions, as 1x1 convolutions",
+    "spatial-pool": "pools that keep the map's size, between the others",
+    "gate": "elementwise operators, between the others",
+}
+_WRITERS: Final[Mapping[Target, type[Writer]]] = {
+    "tensorrt": TensorRTWriter,
+    "onnxruntime": ONNXRuntimeWriter,
+}
+_ROOMS: Final = (
+    pointwise,
+    views,
+    reductions,
+    normalisations,
+    softmax,
+    linear,
+    windows,
+    branches,
+    einsum,
+)
+
+
+def _recognisers(rules: Set[str]) -> dict[str, list[Recogniser]]:
+    found: dict[str, list[Recogniser]] = {}
+    for room in _ROOMS:
+        for op_type, one in room.TABLE.items():
+            if one.rule in rules:
+                found.setdefault(op_type, []).append(one)
+    return found
+
+
+def lower(
+    model: ir.Model, *, target: Target = DEFAULT_TARGET, rules: Set[str] | None = None
+) -> Lowered:
+    """Rewrites a model, by exact algebra, into the forms that a target runs best.
+
+    Args:
+        model: The model, changed in place; opset 13 or above. It stays at its opset and holds
+            operators of the standard domain only, if it did before.
+        target: The runtime to choose forms for.
+        rules: The rules to apply; all by default.
+
+    Returns:
+        What was done, and what was nearly done.
+    """
+    if shapes.is_incomplete(model):
+        shapes.infer(model)
+    taken = set(RULES) if rules is None else rules
+    raising = Raising(_recognisers(taken))
+    raising.walk(model.graph)
+    build = Builder(model)
+    record: list[Rewrite | NearMiss] = list(raising.near_misses)
+
+    def leaf_axes(value: ir.Value) -> Axes:
+        what = raising.values[value]
+        assert isinstance(what, Raised)
+        return what.axes
+
+    writers: dict[ir.DataType, Writer] = {}
+    for region in regions(model.graph, raising):
+        dtype = region.roots[0].dtype or ir.DataType.FLOAT
+        if dtype not in writers:
+            writers[dtype] = _WRITERS[target](build, raising.terms, leaf_axes, dtype)
+        done = exchange(region, raising, writers[dtype], build)
+        if done is not None:
+            record.append(done)
+    passes.RemoveUnusedNodesPass()(model)
+    return Lowered(
+        target=target,
+        rewrites=tuple(one for one in record if isinstance(one, Rewrite)),
+        near_misses=tuple(one for one in record if isinstance(one, NearMiss)),
+    )

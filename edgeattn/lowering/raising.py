@@ -1,0 +1,216 @@
+"""The walk that raises a graph to terms, node by node, as far as recognisers understand it.
+
+A recogniser gives the term and the axes of what a node computes, or says why it cannot. A node
+that none understands (most convolutions, matrix products) ends terms: what it reads is a root, to
+be written; what it gives is a leaf. A value that such a node reads is a leaf for whoever else reads
+it, too: it will be in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeattn.graph.nodes import static
+from edgeattn.lowering.indices import Axes, Index, Size, fresh, leaves, resolve, tie, unify
+from edgeattn.lowering.record import NearMiss
+from edgeattn.lowering.terms import Const, Term, Terms
+
+FLOATS: Final = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE)
+_HOMES: Final[Mapping[int, tuple[int | None, ...]]] = {
+    2: (0, 1),
+    3: (0, None, None),
+    4: (0, 1, 2, 3),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """What is known of a value: its term, and the indices of its axes."""
+
+    term: Term
+    axes: Axes
+
+    @property
+    def rank(self) -> int:
+        """How many axes it has."""
+        return len(self.axes)
+
+    def axis(self, position: int) -> tuple[Index, ...]:
+        """Gives the indices of an axis."""
+        return leaves(self.axes[position])
+
+    def is_thin(self) -> bool:
+        """Says whether its term depends on no row and no column."""
+        return all(index.home not in {2, 3} for index in self.term.indices())
+
+
+Operand: TypeAlias = Raised | np.ndarray
+Recognise: TypeAlias = Callable[[ir.Node, "Raising"], "Sequence[Operand] | str"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recogniser:
+    """What raises the nodes of one operator.
+
+    Attributes:
+        rule: The rule that it belongs to.
+        recognise: Gives what the node's outputs are, or why it does not know.
+        accepts: Whether the node alone, before anything is known of its inputs, may be raised.
+    """
+
+    rule: str
+    recognise: Recognise
+    accepts: Callable[[ir.Node], bool] = field(default=lambda _: True)
+
+
+class Raising:
+    """What has been raised so far.
+
+    Attributes:
+        terms: The terms.
+        values: What each raised value is, to those that read it.
+        roots: The raised values that have to be written, and what they are.
+        rules: The rule that raised each node.
+        near_misses: The nodes that a recogniser left, and why.
+    """
+
+    def __init__(self, recognisers: Mapping[str, Sequence[Recogniser]]) -> None:
+        self.terms = Terms()
+        self.values: dict[ir.Value, Operand] = {}
+        self.roots: dict[ir.Value, Raised] = {}
+        self.rules: dict[ir.Node, str] = {}
+        self.near_misses: list[NearMiss] = []
+        self._recognisers = recognisers
+
+    def walk(self, graph: ir.Graph) -> None:
+        """Raises all nodes of a graph, in order."""
+        for node in graph:
+            self._raise(node)
+        for node in graph:
+            if node not in self.rules:
+                self._end(node)
+
+    def _raise(self, node: ir.Node) -> None:
+        recogniser = self._recogniser(node)
+        if recogniser is None:
+            return
+        self.terms.origin = node.name or ""
+        found = recogniser.recognise(node, self)
+        if isinstance(found, str):
+            if found:
+                miss = NearMiss(rule=recogniser.rule, site=node.name or "", reason=found)
+                self.near_misses.append(miss)
+            return
+        self.rules[node] = recogniser.rule
+        for value, what in zip(node.outputs, found, strict=False):
+            self.values[value] = what
+            if isinstance(what, Raised) and what.term.op != "leaf" and self._is_needed(value):
+                self.roots[value] = what
+                self.values[value] = Raised(self._leaf(value, what.axes), what.axes)
+
+    def _recogniser(self, node: ir.Node) -> Recogniser | None:
+        if node.domain not in {"", "ai.onnx"}:
+            return None
+        candidates = self._recognisers.get(node.op_type, ())
+        return next((one for one in candidates if one.accepts(node)), None)
+
+    def _is_needed(self, value: ir.Value) -> bool:
+        users = value.consumers()
+        return value.is_graph_output() or any(self._recogniser(user) is None for user in users)
+
+    def _end(self, node: ir.Node) -> None:
+        """Makes roots of what a node reads that was not raised."""
+        for value in node.inputs:
+            what = None if value is None else self.values.get(value)
+            if value is not None and isinstance(what, Raised) and what.term.op != "leaf":
+                self.roots[value] = what
+
+    def _leaf(self, value: ir.Value, axes: Axes) -> Term:
+        return self.terms.leaf(value, leaves(index for axis in axes for index in axis))
+
+    # What recognisers ask for.
+
+    def operand(self, value: ir.Value | None) -> Operand | None:
+        """Gives what a value is; None where it is no tensor of floats of a known shape."""
+        if value is None:
+            return None
+        known = self.values.get(value)
+        if known is None:
+            array = static(value)
+            if array is not None:
+                if array.dtype.kind != "f":
+                    return None
+                known = array.astype(np.float64)
+            elif value.dtype in FLOATS and value.shape is not None:
+                shape = sizes(value)
+                homes = _HOMES.get(len(shape), (None,) * len(shape))
+                if any(size is None for size in shape):
+                    return None
+                axes = fresh([size for size in shape if size is not None], homes)
+                known = Raised(self._leaf(value, axes), axes)
+            else:
+                return None
+            self.values[value] = known
+        return known
+
+    def raised(self, value: ir.Value | None) -> Raised | None:
+        """Gives what a value is, where it is no constant."""
+        found = self.operand(value)
+        return found if isinstance(found, Raised) else None
+
+    def align(self, operands: Sequence[Operand]) -> tuple[list[Term], Axes] | None:
+        """Takes operands of an elementwise operator to common indices, as broadcasting does.
+
+        Returns:
+            Their terms, and the axes of the result; None where they do not fit.
+        """
+        rank = max(o.rank if isinstance(o, Raised) else o.ndim for o in operands)
+        axes: list[tuple[Index, ...]] = [()] * rank
+        for operand in operands:
+            if not isinstance(operand, Raised):
+                continue
+            for back in range(1, operand.rank + 1):
+                axis = operand.axis(-back)
+                if axis and not axes[-back]:
+                    axes[-back] = axis
+                elif axis and not unify(axes[-back], axis):
+                    return None
+        for operand in operands:
+            if isinstance(operand, Raised):
+                continue
+            for back in range(1, operand.ndim + 1):
+                size = operand.shape[-back]
+                if size != 1 and not axes[-back]:
+                    homes = _HOMES.get(rank, (None,) * rank)
+                    axes[-back] = (Index(size, homes[rank - back]),)
+        known = [resolve(o.axes) for o in operands if isinstance(o, Raised)]
+        made = resolve(tuple(axes))
+        flat = {index for axis in made for index in axis}
+        covered = any(flat == {i for axis in one for i in axis} for one in known)
+        if not covered and not tie(made):
+            return None
+        terms = [
+            o.term if isinstance(o, Raised) else self.terms.const(spread(o, made))
+            for o in operands
+        ]
+        return terms, made
+
+
+def spread(array: np.ndarray, axes: Axes) -> Const:
+    """Gives a constant that broadcasts against axes, with an index for each dimension."""
+    own = axes[len(axes) - array.ndim :]
+    kept = [axis for axis, size in zip(own, array.shape, strict=True) if size != 1]
+    flat = tuple(index for axis in kept for index in axis)
+    return Const(array.reshape([index.size for index in flat]), flat)  # type: ignore[misc]
+
+
+def sizes(value: ir.Value) -> list[Size | None]:
+    """Gives a value's shape: numbers, names of open sizes, None where nothing is known."""
+    shape = value.shape
+    assert shape is not None, "asked for values of a known rank only"
+    return [size if isinstance(size, int) else size.value for size in shape]

@@ -1,0 +1,1 @@
+"""Recognisers: each raises the operators of one family to terms."""

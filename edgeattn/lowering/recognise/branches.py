@@ -1,0 +1,267 @@
+"""Split into g parts, the same computation on each, Concat: one computation over all parts.
+
+If part i of an index goes through f with the weights theta_i, and the results are joined in the
+same order, the whole is f over that index, with the weights stacked along it. Branches whose sums
+differ (shuffle attention: one half is gated by its mean, the other by its normalised values) are
+one sum, in which an addend that a branch lacks has the coefficient 0 there.
+
+Real-number exact; what a coefficient of 0 is multiplied by must be finite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeattn.graph.nodes import integer
+from edgeattn.lowering.indices import Index, leaves, resolve, unify
+from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser
+from edgeattn.lowering.terms import ONE, Const, Term, Terms, combine
+
+_UNKNOWN: Final = ""
+# More addends than this are no union of a few forms, but branches that differ.
+_MOST_ADDENDS: Final = 4
+
+
+def _joined(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
+    branches = [raising.raised(value) for value in node.inputs]
+    found = [branch for branch in branches if branch is not None]
+    if len(found) != len(branches) or len(found) == 1:
+        return _UNKNOWN
+    index = _common(found)
+    if index is None:
+        return _UNKNOWN
+    axis = integer(node, "axis", 0) % found[0].rank
+    for branch in found[1:]:
+        if branch.rank != found[0].rank:
+            return "its branches differ in rank"
+        pairs = zip(found[0].axes, branch.axes, strict=True)
+        if not all(unify(one, other) for one, other in pairs):
+            return "its branches differ in size"
+    axes = list(resolve(found[0].axes))
+    if index in axes[axis]:
+        return _UNKNOWN
+    term = _Lift(raising.terms, index).lift([branch.term for branch in found])
+    if term is None:
+        return "its branches do not compute the same"
+    axes[axis] = (index, *axes[axis])
+    return [Raised(term, tuple(axes))]
+
+
+def _common(branches: Sequence[Raised]) -> Index | None:
+    """Gives the index of which branch i reads place i only."""
+    found: set[Index] | None = None
+    for place, branch in enumerate(branches):
+        own: dict[Index, set[int]] = {}
+        for index, at in _places(branch.term):
+            own.setdefault(index, set()).add(at)
+        good = {i for i, at in own.items() if at == {place} and i.size == len(branches)}
+        found = good if found is None else found & good
+    return next(iter(found), None) if found else None
+
+
+def _places(root: Term) -> Iterator[tuple[Index, int]]:
+    pending, seen = [root], {root}
+    while pending:
+        term = pending.pop()
+        if term.op == "select":
+            index, place = term.attrs
+            yield index.leaves()[0], place
+        for arg in term.args:
+            if arg not in seen:
+                seen.add(arg)
+                pending.append(arg)
+
+
+class _Lift:
+    """Gives the term of which each branch is one place of an index."""
+
+    def __init__(self, terms: Terms, index: Index) -> None:
+        self._terms = terms
+        self._index = index
+        self._count = index.size
+        self._free: dict[tuple[Term, int], Term | None] = {}
+
+    def lift(self, branches: Sequence[Term]) -> Term | None:
+        first = branches[0]
+        if all(self._is_part(branch, place) for place, branch in enumerate(branches)):
+            whole = {branch.args[0] for branch in branches}
+            return first.args[0] if len(whole) == 1 else None
+        if any(branch.op == "select" and branch.attrs[0].leaves()[0] is self._index for branch in branches):
+            return None
+        if all(branch is first for branch in branches):
+            return first if self._without(first, 0) is first else None
+        if any(branch.op == "add" for branch in branches) or self._differ(branches):
+            return self._sum(branches)
+        if first.op == "const":
+            return self._terms.const(self._stacked([branch.attrs for branch in branches]))
+        if first.op == "mul":
+            return self._product(branches)
+        if any(branch.attrs != first.attrs for branch in branches) and first.op != "linear":
+            return None
+        args = [self.lift(same) for same in zip(*(b.args for b in branches), strict=True)]
+        if any(arg is None for arg in args):
+            return None
+        return self._rebuilt(first, [arg for arg in args if arg is not None], branches)
+
+    def _rebuilt(self, like: Term, args: list[Term], branches: Sequence[Term]) -> Term | None:
+        if like.op == "linear":
+            over, out = like.attrs
+            if any(leaves(branch.attrs[1]) != leaves(out) for branch in branches):
+                if any(len(b.attrs[1]) != len(out) for b in branches):
+                    return None
+                if not all(unify(out, b.attrs[1]) for b in branches[1:]):
+                    return None
+            if any(set(leaves(b.attrs[0])) != set(leaves(over)) for b in branches):
+                return None
+            return self._terms.linear(
+                args[0], args[1].attrs, args[2].attrs, frozenset(leaves(over)), leaves(out)
+            )
+        return rebuild(self._terms, like, args)
+
+    def _is_part(self, term: Term, place: int) -> bool:
+        return (
+            term.op == "select"
+            and term.attrs[0].leaves()[0] is self._index
+            and term.attrs[1] == place
+        )
+
+    def _differ(self, branches: Sequence[Term]) -> bool:
+        ops = {branch.op for branch in branches}
+        return len(ops) > 1
+
+    def _stacked(self, constants: Sequence[Const]) -> Const:
+        order: list[Index] = []
+        for constant in constants:
+            order += [index for index in leaves(constant.axes) if index not in order]
+        arrays = np.broadcast_arrays(*(constant.over(order) for constant in constants))
+        return Const(np.stack(arrays), (self._index, *order))
+
+    def _product(self, branches: Sequence[Term]) -> Term | None:
+        taken = [self._terms.parts(branch) for branch in branches]
+        factor = self._stacked([constant for constant, _ in taken])
+        if all(constant is ONE for constant, _ in taken):
+            factor = ONE
+        lists = [[] if base is None else _factors(base) for _, base in taken]
+        matched = _match(lists)
+        if matched is None:
+            return None
+        made = [self.lift(same) for same in matched]
+        if any(term is None for term in made):
+            return None
+        return self._terms.mul(
+            self._terms.const(factor), *(term for term in made if term is not None)
+        )
+
+    def _sum(self, branches: Sequence[Term]) -> Term | None:
+        """Adds up the addends of all branches, each with its coefficient at each place."""
+        zero = Const(np.array(0.0), ())
+        addends: list[tuple[Term | None, list[Const]]] = []
+        keys: dict[Any, int] = {}
+        for place, branch in enumerate(branches):
+            for part in branch.args if branch.op == "add" else (branch,):
+                factor, base = self._terms.parts(part)
+                whole = None if base is None else self._without(base, place)
+                if base is not None and whole is None:
+                    return self._aligned_sum(branches)
+                at = keys.setdefault(whole, len(addends))
+                if at == len(addends):
+                    addends.append((whole, [zero] * len(branches)))
+                coefficients = addends[at][1]
+                coefficients[place] = combine(np.add, coefficients[place], factor)
+        if sum(whole is not None for whole, _ in addends) > _MOST_ADDENDS:
+            return self._aligned_sum(branches)
+        made = []
+        for whole, coefficients in addends:
+            constant = self._terms.const(self._stacked(coefficients))
+            made.append(constant if whole is None else self._terms.mul(constant, whole))
+        return self._terms.add(*made)
+
+    def _aligned_sum(self, branches: Sequence[Term]) -> Term | None:
+        """Adds the addends that stand for each other, whose own constants differ by place."""
+        if len({branch.op for branch in branches}) > 1:
+            return None
+        matched = _match([list(branch.args) for branch in branches])
+        if matched is None:
+            return None
+        made = [self.lift(same) for same in matched]
+        if any(term is None for term in made):
+            return None
+        return self._terms.add(*(term for term in made if term is not None))
+
+    def _without(self, term: Term, place: int) -> Term | None:
+        """Gives the term over all places, where no constant of its own depends on the place."""
+        key = (term, place)
+        if key in self._free:
+            return self._free[key]
+        made: Term | None
+        if self._is_part(term, place):
+            made = term.args[0]
+        elif not term.args:
+            made = term if term.op == "leaf" or not term.own else None
+        else:
+            args = [self._without(arg, place) for arg in term.args]
+            known = [arg for arg in args if arg is not None]
+            made = None
+            if len(known) == len(args):
+                same = all(new is old for new, old in zip(known, term.args, strict=True))
+                made = term if same else rebuild(self._terms, term, known)
+        self._free[key] = made
+        return made
+
+
+def rebuild(terms: Terms, like: Term, args: Sequence[Term]) -> Term | None:
+    """Gives a term of the same kind over other arguments, in normal form."""
+    match like.op:
+        case "add":
+            return terms.add(*args)
+        case "mul":
+            return terms.mul(*args)
+        case "pow":
+            return terms.pow(args[0], like.attrs)
+        case "fn":
+            return terms.fn(like.attrs[0], args[0], *like.attrs[1:])
+        case "mean":
+            return terms.mean(args[0], like.attrs)
+        case "max":
+            return terms.max(args[0], like.attrs)
+        case "variance":
+            return terms.variance(args[0], like.attrs)
+        case "softmax":
+            return terms.softmax(args[0], like.attrs)
+        case "centred" | "window":
+            return terms.make(like.op, args, like.attrs, args[0].own)
+        case "select":
+            return terms.select(args[0], *like.attrs)
+    return None
+
+
+def _factors(term: Term) -> list[Term]:
+    return list(term.args) if term.op == "mul" else [term]
+
+
+def _match(lists: Sequence[list[Term]]) -> list[list[Term]] | None:
+    """Pairs the terms of lists by their shape, so that the order in which they stand is nothing."""
+    if len({len(one) for one in lists}) != 1:
+        return None
+    keyed = [sorted(one, key=_shape) for one in lists]
+    return [list(same) for same in zip(*keyed, strict=True)]
+
+
+def _shape(term: Term, depth: int = 4) -> str:
+    """Gives what a term looks like, down to a depth, without its constants and places."""
+    name = term.op
+    if term.op in {"fn", "pow"}:
+        name += str(term.attrs)
+    if depth == 0:
+        return name
+    inner = [_shape(arg, depth - 1) for arg in term.args if arg.op != "const"]
+    return f"{name}({','.join(sorted(inner))})"
+
+
+TABLE: Final[Mapping[str, Recogniser]] = {
+    "Concat": Recogniser(rule="grouped-branches", recognise=_joined)
+}

@@ -1,0 +1,68 @@
+"""Einsum: a product over letters, summed over those that the result lacks.
+
+    nchw,nc->nchw is a gate         nchw->nc is a sum over the map
+    nc,oc->no with constant weights is a layer: left, as it is rare
+
+Real-number exact. Letters are indices already; a letter that stands twice in one operand (a
+diagonal), and a sum over products of two maps (a matrix product), are left.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import onnx_ir as ir
+
+from edgeattn.graph.nodes import text
+from edgeattn.lowering.indices import Index, leaves, unify
+from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser, spread
+from edgeattn.lowering.terms import Term, scalar
+
+_UNKNOWN: Final = ""
+
+
+def _summed(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
+    equation = text(node, "equation", "").replace(" ", "")
+    left, arrow, right = equation.partition("->")
+    letters = left.split(",")
+    operands = [raising.operand(value) for value in node.inputs]
+    known = [operand for operand in operands if operand is not None]
+    if not arrow or "." in equation or len(known) != len(operands) or len(letters) != len(known):
+        return _UNKNOWN
+    if any(len(set(own)) != len(own) for own in (*letters, right)):
+        return "a letter stands twice"
+    axes: dict[str, tuple[Index, ...]] = {}
+    for own, operand in zip(letters, known, strict=True):
+        if isinstance(operand, Raised):
+            for place, letter in enumerate(own):
+                if not axes.get(letter):
+                    axes[letter] = operand.axis(place)
+                elif operand.axis(place) and not unify(axes[letter], operand.axis(place)):
+                    return "its operands arrange the same indices differently"
+    terms: list[Term] = []
+    for own, operand in zip(letters, known, strict=True):
+        if isinstance(operand, Raised):
+            terms.append(operand.term)
+            continue
+        if any(s != 1 and not axes.get(a) for a, s in zip(own, operand.shape, strict=True)):
+            return _UNKNOWN
+        made = tuple(leaves(axes.get(letter, ())) for letter in own)
+        terms.append(raising.terms.const(spread(operand, made)))
+    gone = frozenset(i for a, axis in axes.items() if a not in right for i in leaves(axis))
+    if sum(bool(gone & term.indices()) for term in terms) > 1:
+        return "it multiplies and sums, as a matrix product does"
+    if any(not isinstance(index.size, int) for index in gone):
+        return "it sums over an open size"
+    term = raising.terms.mul(*terms)
+    if gone - term.indices():
+        return _UNKNOWN
+    total = math.prod(index.size for index in gone if isinstance(index.size, int))
+    term = raising.terms.scaled(scalar(total), raising.terms.mean(term, gone))
+    return [Raised(term, tuple(leaves(axes.get(letter, ())) for letter in right))]
+
+
+TABLE: Final[Mapping[str, Recogniser]] = {
+    "Einsum": Recogniser(rule="linear", recognise=_summed)
+}

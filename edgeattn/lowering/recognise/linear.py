@@ -1,0 +1,161 @@
+"""Sums over channels with constant weights, on what has no positions or gives one channel.
+
+    Gemm, MatMul on (N, C), a 1x1 convolution on (N, C, 1, 1)   y_o = sum_c W_oc x_c + b_o
+    a 1x1 convolution to one channel                            y = sum_c w_c x_c + b
+    a convolution that slides over the channels of (N, 1, C)    a band: y_c = sum_j w_j x_{c+j-k/2}
+    a 1x1 depthwise convolution                                 an affine for each channel
+
+Any other convolution or matrix product is left to the runtime, and ends terms.
+
+Real-number exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeattn.graph.nodes import given, integer, number, static, text
+from edgeattn.lowering.indices import Index
+from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser
+from edgeattn.lowering.recognise.pointwise import per_channel
+from edgeattn.lowering.terms import Const
+
+_UNKNOWN: Final = ""
+_CHANNELS: Final = 1
+_MATRIX: Final = 2
+
+
+def _shape(value: ir.Value | None) -> list[int | None]:
+    if value is None or value.shape is None:
+        return []
+    return [size if isinstance(size, int) else None for size in value.shape]
+
+
+def _ints(node: ir.Node, name: str) -> list[int]:
+    attribute = node.attributes.get(name)
+    return [] if attribute is None else list(attribute.as_ints())
+
+
+def _is_plain(node: ir.Node) -> bool:
+    """Says whether a convolution steps by 1, without dilation."""
+    steps = (*_ints(node, "strides"), *_ints(node, "dilations"))
+    return text(node, "auto_pad", "NOTSET") in {"NOTSET", "VALID"} and set(steps) <= {1}
+
+
+def _is_small(node: ir.Node) -> bool:
+    """Says whether a convolution is one of those that this file raises."""
+    x, weight = _shape(given(node, 0)), _shape(given(node, 1))
+    if not _is_plain(node) or len(x) != len(weight) or None in weight:
+        return False
+    return _is_pointwise(x, weight, node) or _is_band(x, weight, node)
+
+
+def _is_pointwise(x: list[int | None], weight: list[int | None], node: ir.Node) -> bool:
+    if any(size != 1 for size in weight[2:]) or any(_ints(node, "pads")):
+        return False
+    group, out = integer(node, "group", 1), weight[0]
+    is_depthwise = weight[1] == 1 and group == out == x[1]
+    return is_depthwise or (group == 1 and (out == 1 or all(size == 1 for size in x[2:])))
+
+
+def _is_band(x: list[int | None], weight: list[int | None], node: ir.Node) -> bool:
+    if weight[:2] != [1, 1]:
+        return False
+    long = [position for position in range(2, len(x)) if x[position] != 1]
+    pads, rank = _ints(node, "pads"), len(x) - 2
+    pads = pads or [0] * (2 * rank)
+    if len(long) != 1:
+        return False
+    for position in range(2, len(x)):
+        kernel, place = weight[position], position - 2
+        if kernel is None or kernel % 2 == 0:
+            return False
+        if pads[place] != kernel // 2 or pads[place + rank] != kernel // 2:
+            return False
+    return True
+
+
+def _convolved(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
+    found = raising.raised(node.inputs[0])
+    weight = static(given(node, 1))
+    bias = None if given(node, 2) is None else static(given(node, 2))
+    if found is None or weight is None or (bias is None and given(node, 2) is not None):
+        return _UNKNOWN
+    weight = weight.astype(np.float64)
+    offset = np.zeros(weight.shape[0]) if bias is None else bias.astype(np.float64)
+    x, shape = _shape(node.inputs[0]), list[int | None](weight.shape)
+    if not _is_pointwise(x, shape, node):
+        return _banded(found, weight, float(offset[0]), raising)
+    if integer(node, "group", 1) == weight.shape[0] > 1:
+        return [per_channel(raising, found, weight.reshape(-1), offset)]
+    return _contracted(raising, found, _CHANNELS, weight.reshape(weight.shape[:2]), offset)
+
+
+def _banded(x: Raised, weight: np.ndarray, offset: float, raising: Raising) -> Sequence[Operand] | str:
+    (position,) = (p for p in range(2, x.rank) if x.axis(p))
+    axis = x.axis(position)
+    if any(index.home != _CHANNELS for index in axis) or not x.is_thin():
+        return "it slides over positions, not channels"
+    kernel = weight.shape[position]
+    middle = [size // 2 for size in weight.shape]
+    taps = weight[tuple(slice(None) if p == position else m for p, m in enumerate(middle))]
+    attrs = (axis, tuple(float(tap) for tap in taps.reshape(kernel)), offset)
+    if set(axis) - x.term.indices():
+        return "what it slides over is the same for all channels"
+    return [Raised(raising.terms.make("band", (x.term,), attrs, x.term.own), x.axes)]
+
+
+def _contracted(
+    raising: Raising, x: Raised, position: int, weight: np.ndarray, offset: np.ndarray
+) -> Sequence[Operand] | str:
+    """Gives sum_c weight[o, c] x[.., c, ..] + offset[o] over an axis."""
+    axis = x.axis(position)
+    if not axis or set(axis) - x.term.indices():
+        return "what it sums over is the same for all channels"
+    size = weight.shape[0]
+    out = () if size == 1 else (Index(size, _CHANNELS),)
+    shape = [index.size for index in axis]
+    weights = weight.reshape([*(size for _ in out), *shape])  # type: ignore[list-item]
+    term = raising.terms.linear(
+        x.term,
+        Const(weights, (*out, *axis)),
+        Const(offset.reshape([size for _ in out]), out),
+        frozenset(axis),
+        out,
+    )
+    axes = (*x.axes[:position], out, *x.axes[position + 1 :])
+    return [Raised(term, axes)]
+
+
+def _is_thin_product(node: ir.Node) -> bool:
+    return len(_shape(given(node, 0))) == _MATRIX and len(_shape(given(node, 1))) == _MATRIX
+
+
+def _multiplied(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
+    found, weight = raising.raised(node.inputs[0]), static(given(node, 1))
+    bias = None if given(node, 2) is None else static(given(node, 2))
+    if found is None or weight is None or (bias is None and given(node, 2) is not None):
+        return _UNKNOWN
+    if not found.is_thin() or integer(node, "transA", 0):
+        return _UNKNOWN
+    if not found.axis(1) or any(index.home != _CHANNELS for index in found.axis(1)):
+        return _UNKNOWN
+    weight = weight.astype(np.float64) * number(node, "alpha", 1.0)
+    weight = weight if integer(node, "transB", 0) else weight.T
+    offset = np.zeros(weight.shape[0])
+    if bias is not None:
+        if bias.size not in {1, weight.shape[0]}:
+            return "its bias differs by sample"
+        offset = offset + bias.astype(np.float64).reshape(-1) * number(node, "beta", 1.0)
+    return _contracted(raising, found, _CHANNELS, weight, offset)
+
+
+TABLE: Final[Mapping[str, Recogniser]] = {
+    "Conv": Recogniser(rule="linear", recognise=_convolved, accepts=_is_small),
+    "Gemm": Recogniser(rule="linear", recognise=_multiplied, accepts=_is_thin_product),
+    "MatMul": Recogniser(rule="linear", recognise=_multiplied, accepts=_is_thin_product),
+}

@@ -1,0 +1,215 @@
+"""Elementwise operators, and what is only a constant factor and a constant per channel.
+
+    a - b = a + (-1) b          a / b = a * b^-1         sqrt(a) = a^(1/2)
+    a * a = a^2                 Clip(a, 0, 6) and so on are functions of one term
+    BatchNormalization, a depthwise 1x1 convolution = a constant factor and a constant per channel
+
+A cast of a constant is a constant; Identity, and Dropout as inference runs it, are nothing.
+
+Real-number exact: sums and products may be regrouped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeattn.graph.nodes import given, number, static
+from edgeattn.lowering.raising import FLOATS, Operand, Raised, Raising, Recogniser
+from edgeattn.lowering.terms import Const, Term, Terms, scalar
+
+_UNKNOWN: Final = ""
+_INFINITY: Final = float("inf")
+
+
+def _binary(
+    terms: Callable[[Terms, Term, Term], Term], numbers: Callable[..., np.ndarray]
+) -> Callable[[ir.Node, Raising], Sequence[Operand] | str]:
+    def recognise(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
+        operands = [raising.operand(value) for value in node.inputs]
+        first, *rest = operands
+        if first is None or any(operand is None for operand in rest):
+            return _UNKNOWN
+        for second in rest:
+            assert second is not None
+            if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
+                first = numbers(first, second)
+                continue
+            aligned = raising.align([first, second])
+            if aligned is None:
+                return "its operands arrange the same indices differently"
+            (one, other), axes = aligned
+            first = Raised(terms(raising.terms, one, other), axes)
+        return [first]
+
+    return recognise
+
+
+def _minus(terms: Terms, one: Term, other: Term) -> Term:
+    return terms.add(one, terms.scaled(scalar(-1), other))
+
+
+def _over(terms: Terms, one: Term, other: Term) -> Term:
+    return terms.mul(one, terms.pow(other, -1))
+
+
+def _unary(
+    name: str, *parameters: tuple[str, float]
+) -> Callable[[ir.Node, Raising], Sequence[Operand] | str]:
+    def recognise(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
+        found = raising.raised(node.inputs[0])
+        if found is None:
+            return _UNKNOWN
+        numbers = [number(node, key, default) for key, default in parameters]
+        return [Raised(raising.terms.fn(name, found.term, *numbers), found.axes)]
+
+    return recognise
+
+
+def _power(exponent: float) -> Callable[[ir.Node, Raising], Sequence[Operand] | str]:
+    def recognise(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
+        found = raising.raised(node.inputs[0])
+        if found is None:
+            return _UNKNOWN
+        return [Raised(raising.terms.pow(found.term, exponent), found.axes)]
+
+    return recognise
+
+
+def _pow(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
+    found, exponent = raising.raised(node.inputs[0]), static(node.inputs[1])
+    if found is None or exponent is None or exponent.size != 1:
+        return _UNKNOWN
+    return [Raised(raising.terms.pow(found.term, float(exponent.reshape(()))), found.axes)]
+
+
+def _negative(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
+    found = raising.raised(node.inputs[0])
+    if found is None:
+        return _UNKNOWN
+    return [Raised(raising.terms.scaled(scalar(-1), found.term), found.axes)]
+
+
+def _clip(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
+    found = raising.raised(node.inputs[0])
+    bounds = []
+    for index, default in ((1, -_INFINITY), (2, _INFINITY)):
+        value = given(node, index)
+        array = np.array(default) if value is None else static(value)
+        if array is None or array.size != 1:
+            return _UNKNOWN
+        bounds.append(float(array.reshape(())))
+    if found is None:
+        return _UNKNOWN
+    if bounds == [0.0, _INFINITY]:
+        return [Raised(raising.terms.fn("relu", found.term), found.axes)]
+    return [Raised(raising.terms.fn("clip", found.term, *bounds), found.axes)]
+
+
+def _bounded(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
+    """Max(x, 0) is a Relu; Max or Min with a number is a Clip."""
+    found = [raising.operand(value) for value in node.inputs]
+    x = next((one for one in found if isinstance(one, Raised)), None)
+    numbers = [one for one in found if isinstance(one, np.ndarray) and one.size == 1]
+    if x is None or len(found) != 2 or len(numbers) != 1:  # noqa: PLR2004 - x, a bound
+        return _UNKNOWN
+    bound = float(numbers[0].reshape(()))
+    low, high = (bound, _INFINITY) if node.op_type == "Max" else (-_INFINITY, bound)
+    name = ("relu",) if (low, high) == (0.0, _INFINITY) else ("clip", low, high)
+    return [Raised(raising.terms.fn(*name[:1], x.term, *name[1:]), x.axes)]
+
+
+def _hard_swish(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
+    found = raising.raised(node.inputs[0])
+    if found is None:
+        return _UNKNOWN
+    terms = raising.terms
+    gate = hard_sigmoid(terms, found.term, 1 / 6, 0.5)
+    return [Raised(terms.mul(found.term, gate), found.axes)]
+
+
+def hard_sigmoid(terms: Terms, term: Term, alpha: float, beta: float) -> Term:
+    """Gives max(0, min(1, alpha * term + beta)), as a clipped term."""
+    inside = terms.add(terms.scaled(scalar(alpha), term), terms.const(scalar(beta)))
+    return terms.fn("clip", inside, 0.0, 1.0)
+
+
+def _hard_sigmoid(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
+    found = raising.raised(node.inputs[0])
+    if found is None:
+        return _UNKNOWN
+    numbers = number(node, "alpha", 0.2), number(node, "beta", 0.5)
+    return [Raised(hard_sigmoid(raising.terms, found.term, *numbers), found.axes)]
+
+
+def _same(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
+    found = raising.operand(node.inputs[0])
+    return _UNKNOWN if found is None else [found]
+
+
+def _cast(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
+    found = raising.operand(node.inputs[0])
+    if isinstance(found, np.ndarray) and node.outputs[0].dtype in FLOATS:
+        return [found]
+    source = node.inputs[0]
+    if isinstance(found, Raised) and source is not None and source.dtype == node.outputs[0].dtype:
+        return [found]
+    return _UNKNOWN
+
+
+def _batch_norm(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
+    found = raising.raised(node.inputs[0])
+    constants = [static(value) for value in node.inputs[1:5]]
+    if found is None or any(array is None for array in constants) or len(node.outputs) != 1:
+        return _UNKNOWN
+    scale, bias, mean, variance = (array.astype(np.float64) for array in constants if array is not None)
+    factor = scale / np.sqrt(variance + number(node, "epsilon", 1e-5))
+    return [per_channel(raising, found, factor, bias - mean * factor)]
+
+
+def per_channel(raising: Raising, x: Raised, factor: np.ndarray, offset: np.ndarray) -> Raised:
+    """Gives factor * x + offset, with a factor and an offset for each channel (axis 1)."""
+    axis, terms = x.axis(1), raising.terms
+
+    def constant(array: np.ndarray) -> Term:
+        return terms.const(Const(array.reshape([i.size for i in axis]), axis))  # type: ignore[misc]
+
+    return Raised(terms.add(terms.mul(constant(factor), x.term), constant(offset)), x.axes)
+
+
+TABLE: Final[Mapping[str, Recogniser]] = {
+    op_type: Recogniser(rule="gate", recognise=recognise)
+    for op_type, recognise in {
+        "Add": _binary(lambda terms, a, b: terms.add(a, b), np.add),
+        "Sum": _binary(lambda terms, a, b: terms.add(a, b), np.add),
+        "Sub": _binary(_minus, np.subtract),
+        "Mul": _binary(lambda terms, a, b: terms.mul(a, b), np.multiply),
+        "Div": _binary(_over, np.divide),
+        "Sqrt": _power(0.5),
+        "Reciprocal": _power(-1),
+        "Pow": _pow,
+        "Neg": _negative,
+        "Clip": _clip,
+        "Max": _bounded,
+        "Min": _bounded,
+        "HardSwish": _hard_swish,
+        "HardSigmoid": _hard_sigmoid,
+        "Relu": _unary("relu"),
+        "Sigmoid": _unary("sigmoid"),
+        "Tanh": _unary("tanh"),
+        "Exp": _unary("exp"),
+        "Log": _unary("log"),
+        "Abs": _unary("abs"),
+        "Erf": _unary("erf"),
+        "Softplus": _unary("softplus"),
+        "LeakyRelu": _unary("leakyrelu", ("alpha", 0.01)),
+        "Elu": _unary("elu", ("alpha", 1.0)),
+        "Identity": _same,
+        "Cast": _cast,
+        "CastLike": _cast,
+        "BatchNormalization": _batch_norm,
+    }.items()
+}

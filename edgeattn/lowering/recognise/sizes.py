@@ -1,0 +1,97 @@
+"""Shapes that a graph computes: Shape, Gather, Concat and the arithmetic between them.
+
+torch's TorchScript exporter writes `x.view(b, c, 1, 1)` with a b that it takes from Shape(x), and
+leaves the arithmetic in the graph where the batch is open. What comes out is a list of numbers and
+of names of open sizes.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import onnx_ir as ir
+
+from edgeattn.graph.nodes import given, integer, static
+from edgeattn.lowering.indices import Size
+
+_LONGEST: Final = 16
+_DEEPEST: Final = 32
+
+Sizes = list[Size | None]
+
+_ARITHMETIC: Final[dict[str, Callable[[int, int], int]]] = {
+    "Add": operator.add,
+    "Sub": operator.sub,
+    "Mul": operator.mul,
+    "Div": operator.floordiv,
+}
+
+
+def computed_sizes(value: ir.Value | None, depth: int = 0) -> Sizes | None:
+    """Gives the elements of a shape tensor, None for those that are not known.
+
+    Args:
+        value: A tensor of integers, of rank 0 or 1.
+        depth: How many nodes were followed to it.
+
+    Returns:
+        Its elements; None where nothing is known of it.
+    """
+    array = static(value)
+    if array is not None:
+        return [int(v) for v in array.reshape(-1)] if array.size <= _LONGEST else None
+    node = None if value is None else value.producer()
+    if node is None or depth > _DEEPEST:
+        return None
+    if node.op_type == "Shape":
+        return _sizes_of(node)
+    parts = [computed_sizes(v, depth + 1) for v in node.inputs]
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return None
+    return _computed(node, known)
+
+
+def _sizes_of(node: ir.Node) -> Sizes | None:
+    x = node.inputs[0]
+    if x is None or x.shape is None:
+        return None
+    shape: Sizes = [size if isinstance(size, int) else size.value for size in x.shape]
+    end = node.attributes.get("end")
+    return shape[integer(node, "start", 0) : None if end is None else end.as_int()]
+
+
+def _computed(node: ir.Node, parts: Sequence[Sizes]) -> Sizes | None:
+    match node.op_type:
+        case "Identity" | "Cast" | "Unsqueeze" | "Squeeze" | "Reshape" | "Floor":
+            return parts[0]
+        case "Concat":
+            return [size for part in parts for size in part]
+        case "Gather":
+            places = [p for p in parts[1] if isinstance(p, int)]
+            fits = len(places) == len(parts[1]) and all(
+                -len(parts[0]) <= p < len(parts[0]) for p in places
+            )
+            return [parts[0][p] for p in places] if fits else None
+        case "Slice":
+            return _sliced(node, parts)
+    function = _ARITHMETIC.get(node.op_type)
+    if function is None or len(parts[0]) != 1 or len(parts[1]) != 1:
+        return None
+    (one,), (other,) = parts
+    if isinstance(one, int) and isinstance(other, int) and (other or node.op_type != "Div"):
+        return [function(one, other)]
+    if other == 1 and node.op_type in {"Mul", "Div"}:
+        return [one]
+    return [other] if one == 1 and node.op_type == "Mul" else [None]
+
+
+def _sliced(node: ir.Node, parts: Sequence[Sizes]) -> Sizes | None:
+    bounds = [part[0] for part in parts[1:]]
+    if given(node, 1) is None or not all(isinstance(bound, int) for bound in bounds):
+        return None
+    start, end, *rest = (bound for bound in bounds if isinstance(bound, int))
+    step = rest[1] if len(rest) > 1 else 1
+    return parts[0][start:end:step]

@@ -1,0 +1,227 @@
+"""Operators that only arrange elements: reshapes, transposes, expansions, parts.
+
+    Reshape, Flatten, Squeeze, Unsqueeze   regroup the indices of the axes
+    Transpose                              reorders them
+    Expand                                 adds an index on which nothing depends
+    Split, Slice, Gather of one place      one place of an index that is split off an axis
+
+So a channel shuffle (reshape, transpose, reshape; in 4-D or 5-D; by chunk and stack; by Gather)
+ends as nothing but another order of the indices of the channel axis.
+
+Bit-exact. Requires that a new axis ends where an index ends or can be split evenly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeattn.graph.nodes import given, integer, static, static_ints
+from edgeattn.lowering.indices import Axes, Index, Size, leaves, regroup
+from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser, sizes
+from edgeattn.lowering.recognise.sizes import computed_sizes
+
+_UNKNOWN: Final = ""
+_RULE: Final = "channel-shuffle"
+
+
+def _shape(node: ir.Node) -> list[Size | None] | None:
+    """Gives the shape of what a node gives: as its target shape says, or as it was inferred."""
+    if node.op_type in {"Reshape", "Expand"}:
+        asked = computed_sizes(given(node, 1))
+        if asked is not None and all(size is not None for size in asked):
+            return _filled(node, asked)
+    return None if node.outputs[0].shape is None else sizes(node.outputs[0])
+
+
+def _filled(node: ir.Node, asked: list[Size | None]) -> list[Size | None]:
+    """Puts sizes for the 0 and the -1 of a Reshape, and for the 1 of an Expand."""
+    x = node.inputs[0]
+    before = [] if x is None or x.shape is None else sizes(x)
+    if node.op_type == "Expand":
+        before = [1] * (len(asked) - len(before)) + before
+        return [old if new == 1 else new for new, old in zip(asked, before, strict=True)]
+    copied = not integer(node, "allowzero", 0)
+    made: list[Size | None] = []
+    for place, size in enumerate(asked):
+        known = before[place] if place < len(before) else None
+        made.append(known if size == 0 and copied else None if size == -1 else size)
+    output = node.outputs[0]
+    if made.count(None) == 1 and output.shape is not None and len(output.shape) == len(made):
+        inferred = sizes(output)[made.index(None)]
+        made[made.index(None)] = inferred if isinstance(inferred, int) else None
+    return made
+
+
+def _regrouped(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
+    found, shape = raising.operand(node.inputs[0]), _shape(node)
+    if found is None or shape is None:
+        return _UNKNOWN
+    if isinstance(found, np.ndarray):
+        if any(not isinstance(size, int) for size in shape):
+            return _UNKNOWN
+        return [found.reshape([size for size in shape if isinstance(size, int)])]
+    known = {index.size for axis in found.axes for index in leaves(axis)}
+    axes = regroup(found.axes, [s if isinstance(s, int) or s in known else None for s in shape])
+    if axes is None:
+        return "a new axis ends inside an index that cannot be split there"
+    return [Raised(found.term, axes)]
+
+
+def _transposed(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
+    found = raising.operand(node.inputs[0])
+    attribute = node.attributes.get("perm")
+    if found is None:
+        return _UNKNOWN
+    if isinstance(found, np.ndarray):
+        return [found.transpose(None if attribute is None else attribute.as_ints())]
+    order = range(found.rank)[::-1] if attribute is None else attribute.as_ints()
+    return [Raised(found.term, tuple(found.axis(position) for position in order))]
+
+
+def _expanded(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
+    found, shape = raising.raised(node.inputs[0]), _shape(node)
+    if found is None or shape is None:
+        return _UNKNOWN
+    axes: list[tuple[Index, ...]] = [()] * (len(shape) - found.rank) + list(found.axes)
+    for position, size in enumerate(shape):
+        if size is None:
+            return "its size is not known"
+        if size != 1 and not axes[position]:
+            home = position if len(shape) == 4 else None  # noqa: PLR2004 - a feature map
+            axes[position] = (Index(size, home),)
+    return [Raised(found.term, tuple(axes))]
+
+
+def _split(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
+    found = raising.raised(node.inputs[0])
+    if found is None:
+        return _UNKNOWN
+    count, axis = len(node.outputs), integer(node, "axis", 0) % found.rank
+    parts = {_extent(output, axis) for output in node.outputs}
+    if len(parts) != 1 or None in parts:
+        return "its parts differ in size"
+    if count == 1:
+        return [found]
+    made = [_part(raising, found, axis, count, place) for place in range(count)]
+    if any(part is None for part in made):
+        return "the parts end inside an index that cannot be split there"
+    return [part for part in made if part is not None]
+
+
+def _extent(value: ir.Value, axis: int) -> int | None:
+    size = None if value.shape is None else value.shape[axis]
+    return size if isinstance(size, int) else None
+
+
+def _part(raising: Raising, x: Raised, axis: int, count: int, place: int) -> Raised | None:
+    """Gives one of `count` parts that follow each other along an axis."""
+    total = _product(x.axis(axis))
+    if total is None or total % count:
+        return None
+    halves = regroup((x.axis(axis),), (count, total // count))
+    if halves is None:
+        return None
+    outer, inner = halves
+    return _chosen(raising, x, axis, outer, place, inner)
+
+
+def _product(axis: Sequence[Index]) -> int | None:
+    total = 1
+    for index in axis:
+        if not isinstance(index.size, int):
+            return None
+        total *= index.size
+    return total
+
+
+def _chosen(
+    raising: Raising, x: Raised, axis: int, which: Sequence[Index], place: int, rest: tuple[Index, ...]
+) -> Raised | None:
+    """Gives `x` at one place of the indices `which` of an axis, `rest` being what is left of it."""
+    term = x.term
+    for index in reversed(leaves(which)):
+        assert isinstance(index.size, int)
+        term, place = raising.terms.select(term, index, place % index.size), place // index.size
+    return Raised(term, (*x.axes[:axis], rest, *x.axes[axis + 1 :]))
+
+
+def _slice(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
+    found = raising.raised(node.inputs[0])
+    bounds = [static_ints(given(node, place)) for place in (1, 2, 3)]
+    steps = static_ints(given(node, 4)) or [1]
+    if found is None or any(b is None or len(b) != 1 for b in bounds) or len(steps) != 1:
+        return _UNKNOWN
+    start, end, axis = (b[0] for b in bounds if b is not None)
+    axis, step = axis % found.rank, steps[0]
+    total = _product(found.axis(axis))
+    if total is None or step < 1:
+        return _UNKNOWN
+    start, end = (max(0, min(total, bound + total if bound < 0 else bound)) for bound in (start, end))
+    length = len(range(start, end, step))
+    if length == total:
+        return [found]
+    if length == 0 or total % length:
+        return "it takes no even part of an axis"
+    if step == 1 and start % length == 0:
+        made = _part(raising, found, axis, total // length, start // length)
+    elif step * length == total and start < step:
+        halves = regroup((found.axis(axis),), (length, step))
+        made = halves and _chosen(raising, found, axis, halves[1], start, halves[0])
+    else:
+        return "it takes no even part of an axis"
+    return "the part ends inside an index that cannot be split there" if made is None else [made]
+
+
+def _gather(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
+    found, places = raising.raised(node.inputs[0]), static(node.inputs[1])
+    if found is None or places is None:
+        return _UNKNOWN
+    axis = integer(node, "axis", 0) % found.rank
+    total = _product(found.axis(axis))
+    if total is None:
+        return _UNKNOWN
+    if places.size == 1:
+        place = int(places.reshape(())) % total
+        part = _chosen(raising, found, axis, found.axis(axis), place, ())
+        if part is None or places.ndim:
+            return _UNKNOWN if part is None else [part]
+        return [Raised(part.term, (*part.axes[:axis], *part.axes[axis + 1 :]))]
+    order = [int(place) % total for place in places.reshape(-1)]
+    if places.ndim != 1 or sorted(order) != list(range(total)):
+        return "it is no permutation"
+    return _gathered_shuffle(found, axis, total, order)
+
+
+def _gathered_shuffle(x: Raised, axis: int, total: int, order: list[int]) -> Sequence[Operand] | str:
+    """A Gather whose order is that of a channel shuffle in some number of groups."""
+    stride = order[1] - order[0]
+    if stride < 1 or total % stride:
+        return "its permutation is no shuffle"
+    groups = total // stride
+    if order != np.arange(total).reshape(groups, stride).T.reshape(-1).tolist():
+        return "its permutation is no shuffle"
+    halves = regroup((x.axis(axis),), (groups, stride))
+    if halves is None:
+        return "a group ends inside an index that cannot be split there"
+    axes: Axes = (*x.axes[:axis], (*halves[1], *halves[0]), *x.axes[axis + 1 :])
+    return [Raised(x.term, axes)]
+
+
+TABLE: Final[Mapping[str, Recogniser]] = {
+    op_type: Recogniser(rule=_RULE, recognise=recognise)
+    for op_type, recognise in {
+        "Reshape": _regrouped,
+        "Flatten": _regrouped,
+        "Squeeze": _regrouped,
+        "Unsqueeze": _regrouped,
+        "Transpose": _transposed,
+        "Expand": _expanded,
+        "Split": _split,
+        "Slice": _slice,
+        "Gather": _gather,
+    }.items()
+}

@@ -1,0 +1,52 @@
+"""What lowering did to a model: every rewrite, and every near miss with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rewrite:
+    """A part of the graph that was replaced.
+
+    Attributes:
+        rule: The rule that did it.
+        site: The module path of what was replaced, or the name of its last node.
+        nodes_before: The names of the nodes that are gone.
+        nodes_after: The names of the nodes that stand for them.
+    """
+
+    rule: str
+    site: str
+    nodes_before: tuple[str, ...]
+    nodes_after: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NearMiss:
+    """A part of the graph that a rule nearly took.
+
+    Attributes:
+        rule: The rule.
+        site: The module path of the part, or the name of its last node.
+        reason: Why it was left as it is.
+    """
+
+    rule: str
+    site: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lowered:
+    """What lowering did.
+
+    Attributes:
+        target: The runtime that the forms were chosen for.
+        rewrites: What was replaced, in order.
+        near_misses: What was nearly replaced.
+    """
+
+    target: str
+    rewrites: tuple[Rewrite, ...] = ()
+    near_misses: tuple[NearMiss, ...] = ()

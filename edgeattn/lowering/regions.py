@@ -1,0 +1,229 @@
+"""Which parts of the graph are written anew, and the exchange itself.
+
+A root is a value that something outside the terms reads. What it is computed from, back to the
+leaves, is its part of the graph; parts that share a node are one region, which is exchanged as a
+whole or left. Elementwise nodes at the end of a part (a residual sum, its activation) stay as they
+are: the root moves up to what they read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+import onnx_ir as ir
+
+from edgeattn.graph.nodes import is_used
+from edgeattn.graph.tags import module_of
+from edgeattn.lowering.build import Builder
+from edgeattn.lowering.indices import Axes
+from edgeattn.lowering.raising import Raised, Raising
+from edgeattn.lowering.record import NearMiss, Rewrite
+from edgeattn.lowering.targets.layout import UnwritableError
+from edgeattn.lowering.targets.plain import Writer
+from edgeattn.lowering.terms import Term
+
+# What makes a region worth writing anew, the telling ones first.
+TELLING: Final = (
+    "grouped-branches",
+    "spatial-softmax",
+    "moments",
+    "global-mean",
+    "channel-shuffle",
+)
+_ENDS: Final = frozenset({"Relu", "Clip", "LeakyRelu", "HardSwish", "Identity", "Cast"})
+
+
+@dataclass(slots=True)
+class Region:
+    """Roots whose parts of the graph share nodes.
+
+    Attributes:
+        roots: The values to write, in the order of the graph.
+        nodes: What they are computed by, in the order of the graph.
+    """
+
+    roots: list[ir.Value] = field(default_factory=list)
+    nodes: list[ir.Node] = field(default_factory=list)
+
+
+def regions(graph: ir.Graph, raising: Raising) -> list[Region]:
+    """Gives the regions of a graph that hold something worth lowering."""
+    telling = {node for node, rule in raising.rules.items() if rule in TELLING}
+    parts: list[tuple[ir.Value, list[ir.Node]]] = []
+    for value in raising.roots:
+        nodes = _nodes(value, raising)
+        if telling.isdisjoint(nodes):
+            continue
+        root = _peeled(value, raising, telling)
+        parts.append((root, nodes if root is value else _nodes(root, raising)))
+    place = {node: k for k, node in enumerate(graph)}
+    made: list[Region] = []
+    owner: dict[ir.Node, Region] = {}
+    for root, nodes in parts:
+        region = Region([root], list(nodes))
+        for node in nodes:
+            other = owner.get(node)
+            if other is not None and other is not region:
+                other.roots += [r for r in region.roots if r not in other.roots]
+                other.nodes += region.nodes
+                made = [r for r in made if r is not region]
+                region = other
+        for node in region.nodes:
+            owner[node] = region
+        if region not in made:
+            made.append(region)
+    for region in made:
+        region.nodes = sorted(set(region.nodes), key=place.__getitem__)
+        region.roots.sort(key=lambda value: place[_producer(value)])
+    return made
+
+
+def _producer(value: ir.Value) -> ir.Node:
+    node = value.producer()
+    assert node is not None, "a root is computed by a node"
+    return node
+
+
+def _is_leaf(value: ir.Value, raising: Raising) -> bool:
+    what = raising.values.get(value)
+    return not isinstance(what, Raised) or (what.term.op == "leaf" and what.term.attrs is value)
+
+
+def _nodes(root: ir.Value, raising: Raising) -> list[ir.Node]:
+    """Gives the nodes that a value is computed by, back to the leaves."""
+    first = _producer(root)
+    found, pending = {first: None}, [first]
+    while pending:
+        for value in pending.pop().inputs:
+            if value is None or _is_leaf(value, raising):
+                continue
+            node = value.producer()
+            if node is not None and node not in found:
+                found[node] = None
+                pending.append(node)
+    return list(found)
+
+
+def _peeled(root: ir.Value, raising: Raising, telling: set[ir.Node]) -> ir.Value:
+    """Moves a root up past the elementwise nodes that only end its part."""
+    while True:
+        node = _producer(root)
+        inner = [v for v in node.inputs if v is not None and not _is_leaf(v, raising)]
+        inner = [v for v in inner if v.producer() is not None and isinstance(raising.values[v], Raised)]
+        if len(inner) != 1 or not (_is_end(node) or _is_thin(root, raising)):
+            return root
+        if telling.isdisjoint(_nodes(inner[0], raising)):
+            return root
+        if len(node.inputs) == 2 and node.op_type == "Add":  # noqa: PLR2004
+            other = next(v for v in node.inputs if v is not inner[0])
+            if other is None or other in _leaf_values(raising.values[inner[0]]):
+                return root
+        root = inner[0]
+
+
+def _is_end(node: ir.Node) -> bool:
+    return node.op_type in _ENDS or node.op_type == "Add"
+
+
+def _is_thin(value: ir.Value, raising: Raising) -> bool:
+    """Says whether a root has no positions: what only reduces a map is no part of the attention."""
+    what = raising.roots.get(value) or raising.values[value]
+    return isinstance(what, Raised) and what.is_thin()
+
+
+def _leaf_values(what: object) -> set[object]:
+    assert isinstance(what, Raised)
+    return {term.attrs for term in _subterms(what.term) if term.op == "leaf"}
+
+
+def _subterms(root: Term) -> Iterator[Term]:
+    pending, seen = [root], {root}
+    while pending:
+        term = pending.pop()
+        yield term
+        for arg in term.args:
+            if arg not in seen:
+                seen.add(arg)
+                pending.append(arg)
+
+
+def exchange(
+    region: Region, raising: Raising, writer: Writer, build: Builder
+) -> Rewrite | NearMiss | None:
+    """Writes a region anew, if it is worth it and there are forms for all of it.
+
+    Returns:
+        What was done; or why it could not be; or None where there is nothing to gain.
+    """
+    rule, site = _rule(region, raising), _site(region, raising)
+    if not _is_worthwhile(region, raising):
+        return None
+    try:
+        written = [writer.write(*_root(root, raising)) for root in region.roots]
+    except UnwritableError as error:
+        return NearMiss(rule=rule, site=site, reason=str(error))
+    if all(new is old for new, old in zip(written, region.roots, strict=True)):
+        return None
+    before = {node: node.name or "" for node in region.nodes}
+    made: list[ir.Node] = []
+    for old, new in zip(region.roots, written, strict=True):
+        made += build.insert(new, _producer(old))
+        _replace(old, new)
+    gone = _sweep(region)
+    return Rewrite(
+        rule=rule,
+        site=site,
+        nodes_before=tuple(name for node, name in before.items() if node in gone),
+        nodes_after=tuple(node.name or "" for node in made),
+    )
+
+
+def _root(value: ir.Value, raising: Raising) -> tuple[Term, Axes]:
+    what = raising.roots.get(value) or raising.values[value]
+    assert isinstance(what, Raised)
+    return what.term, what.axes
+
+
+def _is_worthwhile(region: Region, raising: Raising) -> bool:
+    """Says whether a region does more than reduce a map, or arrange its elements in vain."""
+    terms = [_root(root, raising) for root in region.roots]
+    return any(index.home in {2, 3} for term, _ in terms for index in term.indices())
+
+
+def _rule(region: Region, raising: Raising) -> str:
+    own = {raising.rules[node] for node in region.nodes}
+    return next(rule for rule in TELLING if rule in own)
+
+
+def _site(region: Region, raising: Raising) -> str:
+    names = [node.name or "" for node in region.nodes if raising.rules[node] in TELLING]
+    paths = [module_of(name).split(".") for name in names]
+    common: list[str] = []
+    for same in zip(*paths, strict=False):
+        if len(set(same)) > 1:
+            break
+        common.append(same[0])
+    return ".".join(common) or names[-1]
+
+
+def _replace(old: ir.Value, new: ir.Value) -> None:
+    new.type = old.type if new.type is None else new.type
+    name = old.name
+    ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
+    producer = new.producer()
+    if producer is not None and not new.is_graph_input():
+        old.name = None
+        new.name = name
+
+
+def _sweep(region: Region) -> set[ir.Node]:
+    """Removes the nodes of a region that nothing reads any more."""
+    gone: set[ir.Node] = set()
+    for node in reversed(region.nodes):
+        if node.graph is not None and not any(is_used(value) for value in node.outputs):
+            node.graph.remove(node, safe=True)
+            gone.add(node)
+    return gone
+

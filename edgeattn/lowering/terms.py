@@ -1,0 +1,371 @@
+"""What a graph computes, as terms over named indices, in one normal form.
+
+Reshapes, transposes, expansions and splits leave no trace in a term; a difference, a quotient, a
+square or a mean has one form however it was spelled. So two spellings of one module become one
+term, and a recogniser has one thing to look for.
+
+The algebra is that of real numbers: sums and products are flattened and their constants folded (in
+float64), a mean of a sum of squares about the mean becomes a variance. Powers are only merged
+where that holds for every real number. A constant is never multiplied into a difference x - mu,
+whose terms would cancel badly apart.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from edgeattn.lowering.indices import Index, leaves
+
+_MOST_ADDENDS: Final = 8
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Term:
+    """A term; equal terms are one object.
+
+    Attributes:
+        op: What it is: leaf, const, add, mul, pow, fn, mean, max, centred, variance, linear, band,
+            window, softmax, select.
+        args: The terms that it is made of.
+        attrs: What else says what it is.
+        own: The indices that its value depends on, as they were when it was made.
+        origin: The node that it first came from.
+    """
+
+    op: str
+    args: tuple[Term, ...]
+    attrs: Any
+    own: tuple[Index, ...]
+    origin: str
+
+    def indices(self) -> frozenset[Index]:
+        """Gives the indices that its value depends on."""
+        return frozenset(leaves(self.own))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Const:
+    """A constant array; `axes` has an index for each dimension."""
+
+    array: np.ndarray
+    axes: tuple[Index, ...]
+
+    def over(self, order: Sequence[Index]) -> np.ndarray:
+        """Gives the array with one dimension for each index of an order, of size 1 where free."""
+        flat = leaves(self.axes)
+        array = self.array.reshape([_integer(index) for index in flat])
+        kept = [index for index in order if index in flat]
+        array = array.transpose([flat.index(index) for index in kept])
+        shape = [_integer(index) if index in flat else 1 for index in order]
+        return array.reshape(shape)
+
+
+def _integer(index: Index) -> int:
+    assert isinstance(index.size, int), "a constant has no open size"
+    return index.size
+
+
+ONE: Final = Const(np.array(1.0), ())
+ZERO: Final = Const(np.array(0.0), ())
+
+
+def scalar(value: float) -> Const:
+    """Gives a constant without indices."""
+    return Const(np.array(float(value)), ())
+
+
+def combine(function: Callable[..., np.ndarray], one: Const, other: Const) -> Const:
+    """Applies a binary function to two constants, over the indices of both."""
+    first = leaves(one.axes)
+    order = (*first, *(index for index in leaves(other.axes) if index not in first))
+    return Const(function(one.over(order), other.over(order)), order)
+
+
+@dataclass(slots=True)
+class Terms:
+    """Makes terms in normal form; equal ones are made once.
+
+    Attributes:
+        origin: The node on whose behalf terms are made.
+    """
+
+    origin: str = ""
+    _known: dict[Any, Term] = field(default_factory=dict)
+
+    def make(
+        self, op: str, args: Sequence[Term] = (), attrs: Any = None, own: Iterable[Index] = ()
+    ) -> Term:
+        """Gives the term with these parts, whatever its normal form."""
+        key = (op, tuple(map(id, args)), attrs)
+        found = self._known.get(key)
+        if found is None:
+            found = Term(op, tuple(args), attrs, tuple(dict.fromkeys(leaves(own))), self.origin)
+            self._known[key] = found
+        return found
+
+    # Constants and leaves.
+
+    def leaf(self, value: object, axes: Iterable[Index]) -> Term:
+        """Gives the term of a value that is computed elsewhere."""
+        return self.make("leaf", attrs=value, own=axes)
+
+    def const(self, constant: Const) -> Term:
+        """Gives the term of a constant."""
+        key = (constant.array.tobytes(), constant.array.shape, constant.axes)
+        found = self._known.get(("const", key))
+        if found is None:
+            found = Term("const", (), constant, constant.axes, self.origin)
+            self._known["const", key] = found
+        return found
+
+    def scaled(self, constant: Const, term: Term) -> Term:
+        """Gives constant * term."""
+        return self.mul(self.const(constant), term)
+
+    def parts(self, term: Term) -> tuple[Const, Term | None]:
+        """Takes a term apart: its constant factor, and the rest (None where there is none)."""
+        if term.op == "const":
+            return term.attrs, None
+        if term.op == "mul" and term.args[0].op == "const":
+            rest = term.args[1:]
+            base = rest[0] if len(rest) == 1 else self.make("mul", rest, own=_union(rest))
+            return term.args[0].attrs, base
+        return ONE, term
+
+    # Sums.
+
+    def add(self, *terms: Term) -> Term:
+        """Gives the sum."""
+        entries: dict[Term, Const] = {}
+        offset = ZERO
+        for term in self._addends(terms):
+            factor, base = self.parts(term)
+            if base is None:
+                offset = combine(np.add, offset, factor)
+            elif base in entries:
+                entries[base] = combine(np.add, entries[base], factor)
+            else:
+                entries[base] = factor
+        entries = {base: k for base, k in entries.items() if not is_scalar(k, 0)}
+        self._centre(entries)
+        self._gather_variance(entries)
+        self._gate(entries)
+        terms = tuple(self.scaled(k, base) for base, k in entries.items())
+        if not is_scalar(offset, 0) or not terms:
+            terms = (*terms, self.const(offset))
+        if len(terms) == 1:
+            return terms[0]
+        return self.make("add", terms, own=_union(terms))
+
+    def _addends(self, terms: Sequence[Term]) -> list[Term]:
+        flat = [part for t in terms for part in (t.args if t.op == "add" else (t,))]
+        # A long chain of sums stays a chain: its normal form would cost the square of its length.
+        return flat if len(flat) <= _MOST_ADDENDS else list(terms)
+
+    def _centre(self, entries: dict[Term, Const]) -> None:
+        """x - mean(x) is one term, so that no rule takes it apart."""
+        for mean in [t for t in entries if t.op == "mean"]:
+            base = mean.args[0]
+            if base in entries and _opposite(entries[base], entries[mean]):
+                factor = entries.pop(base)
+                del entries[mean]
+                centred = self.make("centred", (base,), mean.attrs, base.own)
+                known = entries.get(centred)
+                entries[centred] = factor if known is None else combine(np.add, known, factor)
+
+    def _gather_variance(self, entries: dict[Term, Const]) -> None:
+        """mean(x^2) - mean(x)^2 is the variance."""
+        for mean in [t for t in entries if t.op == "mean"]:
+            square = mean.args[0]
+            if square.op != "pow" or square.attrs != 2:
+                continue
+            other = self.pow(self.mean(square.args[0], mean.attrs), 2)
+            if other in entries and _opposite(entries[mean], entries[other]):
+                factor = entries.pop(mean)
+                del entries[other]
+                entries[self.variance(square.args[0], mean.attrs)] = factor
+
+    def _gate(self, entries: dict[Term, Const]) -> None:
+        """x + x * a is x * (1 + a): one pass instead of two."""
+        for product in [t for t in entries if t.op == "mul"]:
+            for base in product.args:
+                if base in entries and is_scalar(entries[base]):
+                    rest = [arg for arg in product.args if arg is not base]
+                    factor, one = entries.pop(product), entries.pop(base)
+                    gate = self.add(self.scaled(factor, self.mul(*rest)), self.const(one))
+                    entries[self.mul(base, gate)] = ONE
+                    return
+
+    # Products and powers.
+
+    def mul(self, *terms: Term) -> Term:
+        """Gives the product."""
+        factor, powers = ONE, dict[Term, float]()
+        for term in (part for t in terms for part in (t.args if t.op == "mul" else (t,))):
+            if term.op == "const":
+                factor = combine(np.multiply, factor, term.attrs)
+                continue
+            base, exponent = (term.args[0], term.attrs) if term.op == "pow" else (term, 1)
+            powers[base] = powers.get(base, 0) + exponent
+        bases = [self.pow(base, exponent) for base, exponent in powers.items() if exponent]
+        if is_scalar(factor, 0) or not bases:
+            return self.const(factor)
+        if len(bases) == 1 and bases[0].op == "add" and self._is_affine(bases[0]):
+            return self.add(*(self.mul(self.const(factor), part) for part in bases[0].args))
+        if len(bases) == 1 and bases[0].op == "fn" and is_scalar(factor):
+            name, *numbers = bases[0].attrs
+            # relu6(x + 3) / 6 is the hard sigmoid, which has an operator of its own.
+            if name == "clip" and numbers[0] == 0 and math.isclose(numbers[1] * factor.array, 1):
+                return self.fn("clip", self.scaled(factor, bases[0].args[0]), 0.0, 1.0)
+        if not is_scalar(factor, 1):
+            bases.insert(0, self.const(factor))
+        return bases[0] if len(bases) == 1 else self.make("mul", bases, own=_union(bases))
+
+    @staticmethod
+    def _is_affine(term: Term) -> bool:
+        return sum(part.op != "const" for part in term.args) == 1
+
+    def pow(self, term: Term, exponent: float) -> Term:
+        """Gives term ** exponent."""
+        if exponent == 0:
+            return self.const(ONE)
+        if exponent == 1:
+            return term
+        if term.op == "const":
+            return self.const(Const(term.attrs.array**exponent, term.attrs.axes))
+        if term.op == "pow":
+            inner = term.attrs
+            if exponent == int(exponent) or is_positive(term.args[0]):
+                return self.pow(term.args[0], inner * exponent)
+        if term.op == "mul" and term.args[0].op == "const":
+            constant, rest = term.args[0].attrs, self.mul(*term.args[1:])
+            if exponent == int(exponent) or bool((constant.array > 0).all()):
+                power = Const(constant.array**exponent, constant.axes)
+                return self.scaled(power, self.pow(rest, exponent))
+        if term.op == "mul" and exponent == int(exponent):
+            return self.mul(*(self.pow(arg, exponent) for arg in term.args))
+        return self.make("pow", (term,), float(exponent), term.own)
+
+    def fn(self, name: str, term: Term, *numbers: float) -> Term:
+        """Gives a function of one term, elementwise; `numbers` are its parameters."""
+        if name == "clip" and term.op == "fn":
+            # Max and Min, one after the other; relu and a bound.
+            low, high = numbers
+            if term.attrs[0] == "relu" and low <= 0:
+                return self.fn("clip", term.args[0], 0.0, high)
+            if term.attrs[0] == "clip" and term.attrs[1] <= high and low <= term.attrs[2]:
+                bounds = max(low, term.attrs[1]), min(high, term.attrs[2])
+                return self.fn("clip", term.args[0], *bounds)
+        return self.make("fn", (term,), (name, *numbers), term.own)
+
+    # Reductions.
+
+    def mean(self, term: Term, over: frozenset[Index]) -> Term:
+        """Gives the mean over some indices; over those that the term does not have, nothing."""
+        inside = term.indices()
+        over = frozenset(index for index in leaves(over) if index in inside)
+        if not over:
+            return term
+        factor, base = self.parts(term)
+        if base is not None and base is not term and not over & set(leaves(factor.axes)):
+            return self.scaled(factor, self.mean(base, over))
+        if term.op == "mean":
+            return self.mean(term.args[0], over | frozenset(leaves(term.attrs)))
+        if term.op == "centred" and frozenset(leaves(term.attrs)) == over:
+            return self.const(ZERO)
+        if term.op == "add" and self._is_affine(term):
+            return self.add(*(self.mean(arg, over) for arg in term.args))
+        if term.op == "const":
+            flat = leaves(term.attrs.axes)
+            array = term.attrs.over(flat).mean(axis=tuple(flat.index(i) for i in over))
+            return self.const(Const(array, tuple(i for i in flat if i not in over)))
+        if term.op == "pow" and term.attrs == 2:
+            centred = term.args[0]
+            if centred.op == "centred" and frozenset(leaves(centred.attrs)) == over:
+                return self.variance(centred.args[0], over)
+        return self.make("mean", (term,), over, inside - over)
+
+    def variance(self, term: Term, over: frozenset[Index]) -> Term:
+        """Gives the mean of the squares about the mean."""
+        return self.make("variance", (term,), over, term.indices() - over)
+
+    def max(self, term: Term, over: frozenset[Index]) -> Term:
+        """Gives the maximum over some indices."""
+        inside = term.indices()
+        over = frozenset(index for index in leaves(over) if index in inside)
+        if not over:
+            return term
+        if term.op == "max":
+            return self.max(term.args[0], over | frozenset(leaves(term.attrs)))
+        return self.make("max", (term,), over, inside - over)
+
+    def softmax(self, term: Term, over: frozenset[Index]) -> Term:
+        """Gives the softmax over some indices."""
+        return self.make("softmax", (term,), over, term.indices())
+
+    def linear(
+        self,
+        term: Term,
+        weight: Const,
+        bias: Const,
+        over: frozenset[Index],
+        out: tuple[Index, ...],
+    ) -> Term:
+        """Gives sum over `over` of weight * term, plus bias.
+
+        Args:
+            term: What is summed.
+            weight: Over `over`, `out`, and indices that both sides share.
+            bias: Over `out` and the shared ones.
+            over: The indices summed over.
+            out: The new indices.
+        """
+        weights = self.const(weight)
+        constants = (weights, self.const(bias))
+        own = (*(term.indices() - over), *out)
+        return self.make("linear", (term, *constants), (over, out), own)
+
+    def select(self, term: Term, index: Index, place: int) -> Term:
+        """Gives the part of a term at one place of an index."""
+        if index not in term.indices():
+            return term
+        if term.op == "const":
+            flat = leaves(term.attrs.axes)
+            array = term.attrs.over(flat).take(place, axis=flat.index(index))
+            return self.const(Const(array, tuple(i for i in flat if i is not index)))
+        return self.make("select", (term,), (index, place), term.indices() - {index})
+
+
+def _union(terms: Sequence[Term]) -> tuple[Index, ...]:
+    return tuple(index for term in terms for index in term.own)
+
+
+def is_scalar(constant: Const, value: float | None = None) -> bool:
+    """Says whether a constant has no indices, and (if one is given) this value."""
+    return constant.array.ndim == 0 and (value is None or float(constant.array) == value)
+
+
+def _opposite(one: Const, other: Const) -> bool:
+    total = combine(np.add, one, other).array
+    return bool((total == 0).all())
+
+
+_POSITIVE: Final = frozenset({"exp", "sigmoid", "relu", "abs"})
+
+
+def is_positive(term: Term) -> bool:
+    """Says whether a term is nowhere below zero, as far as its form tells."""
+    if term.op == "const":
+        return bool((term.attrs.array >= 0).all())
+    if term.op == "fn":
+        return term.attrs[0] in _POSITIVE
+    if term.op == "pow":
+        return term.attrs % 2 == 0 or is_positive(term.args[0])
+    if term.op in {"add", "mul", "mean", "max", "select"}:
+        return all(map(is_positive, term.args))
+    return term.op in {"variance", "softmax"}
