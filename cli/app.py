@@ -16,7 +16,7 @@ from edgeattn.files import explain
 from edgeattn.nearest import did_you_mean
 from edgeattn.versions import own_version
 
-from . import doctor, export, faults, parity
+from . import doctor, export, faults, optimize, parity
 from . import list as listing
 from .options import command_line
 from .screen import BROKEN_PIPE
@@ -40,6 +40,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(export.export)
+app.command()(optimize.optimize)
 app.command()(parity.parity)
 app.add_typer(listing.app)
 app.command()(doctor.doctor)

@@ -13,9 +13,9 @@ import typer
 from edgeattn.errors import InputError
 
 from .groups import grouped
-from .options import ModelChoice, command_line
+from .options import LoweringChoice, ModelChoice, command_line
 from .screen import Screen
-from .tables import columns, print_notes, print_parity, size, table
+from .tables import columns, lowering_in_a_line, print_notes, print_parity, size, table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,6 +34,7 @@ def export(
         ),
     ],
     choice: ModelChoice,
+    lowering: LoweringChoice,
     context: typer.Context,
     output: Annotated[
         Path | None,
@@ -60,6 +61,9 @@ def export(
         float,
         typer.Option("--simplify-timeout", metavar="S", min=1, help="Seconds that onnxsim gets."),
     ] = 300.0,
+    no_lower: Annotated[
+        bool, typer.Option("--no-lower", help="Write the operators that torch wrote.")
+    ] = False,
     screen: Screen,
 ) -> None:
     """Export a model with attention to ONNX, and prove the file equal to the model.
@@ -71,6 +75,8 @@ def export(
         from edgeattn.export import ExportOptions
         from edgeattn.export import export as export_model
 
+        if no_lower and lowering != LoweringChoice():
+            raise InputError("--target and --rules say how to lower, and --no-lower forbids it.")
         request = choice.request(model)
         path = destination(output, model, tuple(one.name for one in request.attentions))
         for source in (choice.weights, Path(model)):
@@ -85,6 +91,9 @@ def export(
                 output_names=tuple(output_name or ()),
                 simplify=not no_simplify,
                 simplify_timeout_s=simplify_timeout,
+                lower=not no_lower,
+                target=lowering.chosen_target(),
+                rules=lowering.chosen_rules(),
             ),
             path,
             command=command_line(context.obj),
@@ -135,6 +144,9 @@ def _report(console: Console, manifest: Manifest, path: Path) -> None:
         "MACs": f"{manifest.macs:,}, and {manifest.matmul_macs:,} in matrix products",
         "element ops": f"{manifest.element_ops:,}",
         "nodes": f"{manifest.nodes.exported} exported, {manifest.nodes.final} left",
+        "lowered": lowering_in_a_line(manifest.rewrites, manifest.near_misses)
+        if manifest.options["lower"]
+        else "no",
         "seconds": ", ".join(f"{name} {s:.1f}" for name, s in manifest.seconds.items()),
     }
     console.print(columns((name, fact) for name, fact in facts.items()))

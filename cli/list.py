@@ -1,4 +1,4 @@
-"""`edgeattn list`: the models and the attentions that have names."""
+"""`edgeattn list`: the models, attentions and rules of lowering that have names."""
 
 from __future__ import annotations
 
@@ -63,6 +63,26 @@ def models(
         dataclasses.asdict(found),
         lambda console: console.print("\n".join(lines), soft_wrap=True),
     )
+
+
+@app.command()
+@grouped
+def rules(*, screen: Screen) -> None:
+    """List the rules of lowering, in the order in which they run."""
+    with screen.working() as stage:
+        stage("reading the rules")
+        from edgeattn.lowering.pipeline import RULES
+
+        document = [{"name": name, "summary": summary} for name, summary in RULES.items()]
+    screen.show(document, lambda console: _print_rules(console, document))
+
+
+def _print_rules(console: Console, document: list[dict[str, str]]) -> None:
+    rows = table("name", "summary")
+    for rule in document:
+        rows.add_row(rule["name"], rule["summary"])
+    console.print(rows)
+    console.print("Choose among them with --rules +NAME,-NAME.")
 
 
 def _attention_names() -> list[str]:

@@ -102,6 +102,77 @@ class ModelChoice:
         )
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class LoweringChoice:
+    """How a model is lowered."""
+
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target",
+            metavar="NAME",
+            help="What to lower for: tensorrt or onnxruntime. [tensorrt]",
+        ),
+    ] = None
+    rules: Annotated[
+        str | None,
+        typer.Option(
+            "--rules",
+            metavar="+A,-B",
+            help="Rules to add to those that are used, or to leave out; without a sign, the only"
+            " ones. See: edgeattn list rules.",
+        ),
+    ] = None
+
+    def chosen_target(self) -> str:
+        """Gives the target, the default where none is asked."""
+        from edgeattn.lowering.pipeline import DEFAULT_TARGET
+
+        return DEFAULT_TARGET if self.target is None else self.target
+
+    def chosen_rules(self) -> tuple[str, ...] | None:
+        """Gives the rules that are asked, None where none are.
+
+        Raises:
+            InputError: They cannot be read, or name a rule that there is not.
+        """
+        if self.rules is None:
+            return None
+        from edgeattn.lowering.pipeline import RULES
+        from edgeattn.lowering_stage import check
+
+        chosen, named = parse_rules(self.rules, RULES)
+        check(self.chosen_target(), named)
+        return chosen
+
+
+def parse_rules(text: str, known: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Reads --rules: `+a,-b` changes the set of all rules, `a,b` is exactly those.
+
+    Args:
+        text: What was given.
+        known: All rules, in order.
+
+    Returns:
+        The rules to apply in the order of `known`, and all names that the text has.
+
+    Raises:
+        InputError: Some names have a sign and others have none, or a name is empty.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    signs = {part[:1] in ("+", "-") for part in parts}
+    names = tuple(part.lstrip("+-") for part in parts)
+    if len(signs) > 1 or not all(names):
+        raise InputError(
+            f"--rules {text!r} cannot be read.",
+            mend="Write +a,-b to add and leave out, or a,b for exactly those.",
+        )
+    if True in signs:
+        dropped = {part[1:] for part in parts if part.startswith("-")}
+        return tuple(rule for rule in known if rule not in dropped), names
+    return tuple(rule for rule in known if rule in names), names
+
+
 def command_line(arguments: Sequence[str]) -> str:
     """The command that reproduces a run, as a shell reads it."""
     return shlex.join(["edgeattn", *arguments])

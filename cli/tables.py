@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from edgeattn.manifest import NearMiss, Rewrite
     from edgeattn.parity import ParityReport
 
 
@@ -41,6 +42,45 @@ def print_notes(console: Console, notes: Iterable[str]) -> None:
     """Prints what a user should know of a result, below it."""
     for note in notes:
         console.print(f"note: {note}")
+
+
+def lowering_in_a_line(rewrites: Sequence[Rewrite], near_misses: Sequence[NearMiss]) -> str:
+    """Sums up what lowering did."""
+    sites = len({rewrite.site for rewrite in rewrites})
+    return f"{len(rewrites)} rewrites at {sites} sites, {len(near_misses)} near misses"
+
+
+def print_lowering(
+    console: Console, rewrites: Sequence[Rewrite], near_misses: Sequence[NearMiss]
+) -> None:
+    """Prints how often each rule of lowering rewrote something, and at how many sites."""
+    if rewrites:
+        rows = table("rule", "rewrites", "sites", "nodes")
+        for rule in dict.fromkeys(rewrite.rule for rewrite in rewrites):
+            of_rule = [rewrite for rewrite in rewrites if rewrite.rule == rule]
+            before = sum(len(rewrite.nodes_before) for rewrite in of_rule)
+            after = sum(len(rewrite.nodes_after) for rewrite in of_rule)
+            sites = {rewrite.site for rewrite in of_rule}
+            rows.add_row(rule, str(len(of_rule)), str(len(sites)), f"{before} → {after}")
+        console.print(rows)
+    console.print(lowering_in_a_line(rewrites, near_misses))
+
+
+def print_rewrites(console: Console, rewrites: Sequence[Rewrite]) -> None:
+    """Prints every rewrite of lowering: its rule, its site, its nodes before and after."""
+    rows = table("rule", "site", "nodes before", "nodes after")
+    for rewrite in rewrites:
+        before, after = "\n".join(rewrite.nodes_before), "\n".join(rewrite.nodes_after)
+        rows.add_row(rewrite.rule, rewrite.site, before, after)
+    console.print(rows if rewrites else "no rewrites")
+
+
+def print_near_misses(console: Console, near_misses: Sequence[NearMiss]) -> None:
+    """Prints what lowering nearly rewrote, and why it did not."""
+    rows = table("nearly", "site", "reason")
+    for miss in near_misses:
+        rows.add_row(miss.rule, miss.site, miss.reason)
+    console.print(rows if near_misses else "no near misses")
 
 
 def print_parity(console: Console, report: ParityReport) -> None:

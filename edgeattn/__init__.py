@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from edgeattn.export import export as export_model
     from edgeattn.manifest import Manifest
     from edgeattn.models.source import AttentionRequest, ModelRequest
+    from edgeattn.optimize import OptimizeOptions
+    from edgeattn.optimize import optimize as optimize_model
     from edgeattn.parity import ParityReport, check_file, compare_files
 
     __version__: str
@@ -27,15 +29,17 @@ __all__ = [
     "Manifest",
     "MissingError",
     "ModelRequest",
+    "OptimizeOptions",
     "ParityReport",
     "__version__",
     "check_file",
     "compare_files",
     "export_model",
+    "optimize_model",
 ]
 
-# `edgeattn.export` and `edgeattn.parity` are modules: a function of the same name would be
-# replaced by its module on the first import of that module, hence `export_model`.
+# `edgeattn.export` and its like are modules: a function of the same name would be replaced by its
+# module on the first import of that module, hence `export_model`.
 _HOMES: Final = {
     "AttentionRequest": ("edgeattn.models.source", "AttentionRequest"),
     "CheckError": ("edgeattn.errors", "CheckError"),
@@ -45,10 +49,12 @@ _HOMES: Final = {
     "Manifest": ("edgeattn.manifest", "Manifest"),
     "MissingError": ("edgeattn.errors", "MissingError"),
     "ModelRequest": ("edgeattn.models.source", "ModelRequest"),
+    "OptimizeOptions": ("edgeattn.optimize", "OptimizeOptions"),
     "ParityReport": ("edgeattn.parity", "ParityReport"),
     "check_file": ("edgeattn.parity", "check_file"),
     "compare_files": ("edgeattn.parity", "compare_files"),
     "export_model": ("edgeattn.export", "export"),
+    "optimize_model": ("edgeattn.optimize", "optimize"),
 }
 
 

@@ -1,6 +1,7 @@
 """Export: a model with attention becomes an ONNX file that is proven equal to it.
 
-The stages are those of the design: build the module, capture it, simplify, legalise, check parity.
+The stages are those of the design: build the module, capture it, simplify, lower, legalise, check
+parity.
 A second graph, the same but for parameters and statistics that are drawn at random, goes through
 the same stages beside the first: what a fresh initialisation hides is checked there.
 """
@@ -12,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeattn import files
+from edgeattn import files, lowering_stage
 from edgeattn.artifacts import workspace
 from edgeattn.clock import Clock
 from edgeattn.errors import InputError
@@ -37,6 +38,9 @@ class ExportOptions:
         output_names: Names of the outputs; empty for `output`.
         simplify: Run onnxsim.
         simplify_timeout_s: Seconds after which onnxsim is given up.
+        lower: Write what the model computes in the forms that the target runs best.
+        target: The runtime to choose forms for: `tensorrt` or `onnxruntime`.
+        rules: The rules of lowering to apply; None for all.
     """
 
     opset: int = 17
@@ -45,6 +49,9 @@ class ExportOptions:
     output_names: tuple[str, ...] = ()
     simplify: bool = True
     simplify_timeout_s: float = 300.0
+    lower: bool = True
+    target: str = "tensorrt"
+    rules: tuple[str, ...] | None = None
 
 
 def export(
@@ -71,7 +78,9 @@ def export(
         InputError: If the model cannot be had, traced, translated or written at this opset.
         CheckError: If a parity check fails; nothing is written then.
     """
-    destination = _checked(destination, options)
+    check_opset(options.opset)
+    lowering_stage.check(options.target, options.rules)
+    destination = check_destination(destination)
     clock = Clock(on_stage)
     with clock.stage("build"):
         from edgeattn.models.build import build
@@ -86,7 +95,7 @@ def export(
     ) as work:
         with clock.stage("export"):
             raw = _capture(built, options)
-        facts, report, notes = prove(built, raw, request, options.opset, work, clock)
+        facts, report, notes = prove(built, raw, request, options, work, clock)
         from edgeattn.manifest import Manifest, Nodes, Site
         from edgeattn.versions import versions
 
@@ -109,6 +118,8 @@ def export(
             sites=tuple(Site(**asdict(site)) for site in built.sites),
             nodes=Nodes(exported=work.exported_nodes, final=len(facts.nodes)),
             rewrites=facts.rewrites,
+            near_misses=facts.near_misses,
+            legalised=facts.legalised,
             parity=report,
             options=_plain(request, options),
             versions=versions(),
@@ -120,21 +131,34 @@ def export(
     return manifest
 
 
-def _checked(destination: Path, options: ExportOptions) -> Path:
+def check_opset(opset: int) -> None:
+    """Refuses an opset that cannot be written.
+
+    Raises:
+        InputError: Says which can.
+    """
     from onnx import defs
 
     from edgeattn.legalise import OLDEST_TARGET
 
-    if options.opset < OLDEST_TARGET:
+    if opset < OLDEST_TARGET:
         raise InputError(
-            f"Opset {options.opset} is not supported; the lowest is {OLDEST_TARGET}.",
+            f"Opset {opset} is not supported; the lowest is {OLDEST_TARGET}.",
             mend=f"Give --opset {OLDEST_TARGET} or higher.",
         )
     newest = defs.onnx_opset_version()
-    if options.opset > newest:
+    if opset > newest:
         raise InputError(
-            f"Opset {options.opset} is not known to the installed onnx; the highest is {newest}."
+            f"Opset {opset} is not known to the installed onnx; the highest is {newest}."
         )
+
+
+def check_destination(destination: Path) -> Path:
+    """Gives the absolute path of an ONNX file to write, and refuses one that cannot be.
+
+    Raises:
+        InputError: It, or the manifest beside it, cannot be written.
+    """
     destination = destination.resolve()
     if destination.suffix != ".onnx":
         raise InputError(f"The output {destination} must end in .onnx.")

@@ -31,13 +31,30 @@ class Nodes(_Frozen):
     final: int
 
 
-class Rewrite(_Frozen):
+class LegalisedNode(_Frozen):
     """A node that legalisation replaced: the opset whose change it met, and what it became."""
 
     node: str
     op_type: str
     opset: int
     into: tuple[str, ...]
+
+
+class Rewrite(_Frozen):
+    """A part of the graph that lowering replaced: by which rule, where, and what by what."""
+
+    rule: str
+    site: str
+    nodes_before: tuple[str, ...]
+    nodes_after: tuple[str, ...]
+
+
+class NearMiss(_Frozen):
+    """A part of the graph that a rule of lowering nearly took, and why it did not."""
+
+    rule: str
+    site: str
+    reason: str
 
 
 class Tensor(_Frozen):
@@ -128,6 +145,9 @@ class Manifest(_Frozen):
         matmul_macs: Those of products of two activations.
         element_ops: Operations that FLOP counters skip.
         uncounted: Nodes whose costs could not be counted, by name.
+        rewrites: What lowering replaced, in order.
+        near_misses: What lowering nearly replaced.
+        legalised: The nodes that the opset made us replace.
         seconds: Wall-clock time per stage.
         command: The command that makes the same file again.
     """
@@ -151,6 +171,55 @@ class Manifest(_Frozen):
     sites: tuple[Site, ...]
     nodes: Nodes
     rewrites: tuple[Rewrite, ...]
+    near_misses: tuple[NearMiss, ...]
+    legalised: tuple[LegalisedNode, ...]
+    parity: ParityReport
+    options: dict[str, object]
+    versions: dict[str, str]
+    seconds: dict[str, float]
+    notes: tuple[str, ...]
+    command: str
+
+
+class Change(_Frozen):
+    """A count in the file that was read, and in the one that was written."""
+
+    before: int
+    after: int
+
+
+class Optimised(_Frozen):
+    """What `edgeattn optimize` says of a model.
+
+    Attributes:
+        onnx: The file, relative to the manifest.
+        sha256: The hash of each file that belongs to it.
+        sources: The hash of each file that it was made from: the model, and its weights' files.
+        target: The runtime that it was lowered for.
+        opset: The opset of the standard domain, in the file that was read and in this one.
+        nodes: How many nodes there are, those of branches and loop bodies too.
+        rewrites: What lowering replaced, in order.
+        near_misses: What lowering nearly replaced.
+        legalised: The nodes that the opset made us replace.
+        parity: The check of this file against the one that was read.
+        seconds: Wall-clock time per stage.
+        command: The command that makes the same file again.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    onnx: str
+    sha256: dict[str, str]
+    sources: dict[str, str]
+    size_bytes: int
+    target: str
+    opset: Change
+    ir_version: int
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    nodes: Change
+    rewrites: tuple[Rewrite, ...]
+    near_misses: tuple[NearMiss, ...]
+    legalised: tuple[LegalisedNode, ...]
     parity: ParityReport
     options: dict[str, object]
     versions: dict[str, str]

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edgeattn import lowering_stage
 from edgeattn.artifacts import describe
 from edgeattn.errors import CheckError, InputError
 
@@ -20,11 +21,20 @@ if TYPE_CHECKING:
     import onnx_ir as ir
     import torch
 
-    from edgeattn import legalise
     from edgeattn.artifacts import Weights, Workspace
     from edgeattn.clock import Clock
+    from edgeattn.export import ExportOptions
     from edgeattn.graph.costs import Costs
-    from edgeattn.manifest import ParityCase, ParityReport, Rewrite, Tensor
+    from edgeattn.legalise import Legalised
+    from edgeattn.lowering.record import Lowered
+    from edgeattn.manifest import (
+        LegalisedNode,
+        NearMiss,
+        ParityCase,
+        ParityReport,
+        Rewrite,
+        Tensor,
+    )
     from edgeattn.models.build import BuiltModel
     from edgeattn.models.source import ModelRequest
     from edgeattn.parity.runtime import Array
@@ -40,11 +50,11 @@ def prove(
     built: BuiltModel,
     raw: ir.Model,
     request: ModelRequest,
-    opset: int,
+    options: ExportOptions,
     work: Workspace,
     clock: Clock,
 ) -> tuple[Facts, ParityReport, list[str]]:
-    """Takes both graphs through simplification, legalisation and parity.
+    """Takes both graphs through simplification, lowering, legalisation and parity.
 
     Returns:
         What was written, the report, and notes for the user.
@@ -81,12 +91,14 @@ def prove(
     cases: list[ParityCase] = []
     facts: dict[Weights, Facts] = {}
     for weights, expected in references.items():
-        with clock.stage("legalise"):
+        with clock.stage("lower"):
             model = work.simplified(weights)
-            rewrites = legalise(model, opset).rewrites
+            lowered = _lowered(model, options)
+        with clock.stage("legalise"):
+            legalised = legalise(model, options.opset)
             path = work.finish(weights, model)
         with clock.stage("count"):
-            facts[weights] = _facts(model, rewrites, batch=next(iter(batches)))
+            facts[weights] = _facts(model, lowered, legalised, batch=next(iter(batches)))
         del model  # its weights, before the sessions hold them too
         with clock.stage("parity"):
             found = run_cases(path, arrays, expected, weights=weights, tolerance=tolerance)
@@ -98,8 +110,8 @@ def prove(
     counts = [len(fact.nodes) for fact in facts.values()]
     if len({fact.nodes for fact in facts.values()}) > 1:
         notes.append(
-            "onnxsim removed what is neutral with these weights (a bias of 0, a scale of 1): the"
-            f" file has {counts[0]} nodes, the graph with random weights {counts[1]}."
+            "What is neutral with these weights (a bias of 0, a scale of 1) was removed: the file"
+            f" has {counts[0]} nodes, the graph with random weights {counts[1]}."
         )
     return facts["model"], summarise(cases, tolerance), notes
 
@@ -133,23 +145,30 @@ class Facts:
     outputs: tuple[Tensor, ...]
     nodes: tuple[tuple[str, str], ...]
     rewrites: tuple[Rewrite, ...]
+    near_misses: tuple[NearMiss, ...]
+    legalised: tuple[LegalisedNode, ...]
     costs: Costs
 
 
-def _facts(model: ir.Model, rewrites: Sequence[legalise.Rewrite], *, batch: int) -> Facts:
+def _lowered(model: ir.Model, options: ExportOptions) -> Lowered:
+    from edgeattn.lowering.record import Lowered
+
+    if not options.lower:
+        return Lowered(target=options.target)
+    return lowering_stage.run(model, target=options.target, rules=options.rules)
+
+
+def _facts(model: ir.Model, lowered: Lowered, legalised: Legalised, *, batch: int) -> Facts:
     from edgeattn.graph.costs import count
-    from edgeattn.manifest import Rewrite
 
     return Facts(
-        opset=model.opset_imports[""],
+        opset=legalised.opset,
         ir_version=int(model.ir_version),
         inputs=describe(model.graph.inputs),
         outputs=describe(model.graph.outputs),
         nodes=tuple((str(node.name), node.op_type) for node in model.graph),
-        rewrites=tuple(
-            Rewrite(node=one.node, op_type=one.op_type, opset=one.opset, into=one.into)
-            for one in rewrites
-        ),
+        **lowering_stage.record(lowered),
+        legalised=lowering_stage.record_legalised(legalised.rewrites),
         costs=count(model, batch=batch),
     )
 

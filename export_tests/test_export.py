@@ -19,9 +19,11 @@ import pytest
 
 import edgeattn.artifacts
 import edgeattn.legalise
+import edgeattn.lowering.pipeline
 from edgeattn.attention.registry import ATTENTIONS
 from edgeattn.errors import CheckError, InputError
 from edgeattn.export import ExportOptions, _sources, export
+from edgeattn.lowering.record import Lowered, NearMiss, Rewrite
 from edgeattn.manifest import Manifest
 from edgeattn.models.source import AttentionRequest, ModelRequest
 
@@ -465,6 +467,66 @@ def test_the_manifest_names_the_command(net, tmp_path):
     assert written["seconds"]["total"] <= time.time() - began
     assert Path(written["onnx"]).name == "net.onnx"
 
+
+def test_both_graphs_are_lowered_and_the_record_is_kept(net, tmp_path, monkeypatch):
+    seen = []
+    one = Rewrite(rule="gate", site="s", nodes_before=("a", "b"), nodes_after=("c",))
+    miss = NearMiss(rule="gate", site="t", reason="because")
+
+    def watch(model, *, target, rules):
+        seen.append((model.opset_imports[""] >= 13, target, rules))
+        return Lowered(target=target, rewrites=(one,), near_misses=(miss,))
+
+    monkeypatch.setattr(edgeattn.lowering.pipeline, "lower", watch)
+    options = ExportOptions(simplify=False, target="onnxruntime", rules=())
+    manifest = export(request(net), options, tmp_path / "net.onnx")
+    assert seen == [(True, "onnxruntime", frozenset())] * 2
+    written = json.loads((tmp_path / "net.json").read_text())
+    assert written["rewrites"] == [
+        {"rule": "gate", "site": "s", "nodes_before": ["a", "b"], "nodes_after": ["c"]}
+    ]
+    assert written["near_misses"] == [{"rule": "gate", "site": "t", "reason": "because"}]
+    assert manifest.options["target"] == "onnxruntime"
+
+
+def test_lowering_may_be_left_out(net, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        pytest.fail("lowered")
+
+    monkeypatch.setattr(edgeattn.lowering.pipeline, "lower", fail)
+    options = ExportOptions(simplify=False, lower=False)
+    manifest = export(request(net), options, tmp_path / "net.onnx")
+    assert (manifest.rewrites, manifest.near_misses) == ((), ())
+    assert manifest.options["lower"] is False
+
+
+def test_what_the_opset_made_us_replace_is_recorded(net, tmp_path):
+    net.write_text(NET + NORM)
+    options = ExportOptions(simplify=False, lower=False, opset=13)
+    manifest = export(request(net, "Norm", attention=None), options, tmp_path / "net.onnx")
+    (one,) = manifest.legalised
+    assert (one.op_type, one.opset) == ("LayerNormalization", 17)
+    assert one.into
+
+
+@pytest.mark.parametrize("wrong", [{"target": "tensort"}, {"rules": ("nonsense",)}])
+def test_a_target_or_rule_that_there_is_not_is_refused_at_once(net, tmp_path, wrong):
+    stages = []
+    with pytest.raises(InputError, match="There is no"):
+        export(request(net), ExportOptions(**wrong), tmp_path / "net.onnx", on_stage=stages.append)
+    assert stages == []
+
+
+NORM = """
+
+class Norm(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.LayerNorm(16)
+
+    def forward(self, x):
+        return self.norm(x)
+"""
 
 CHAOS = '''
 

@@ -83,7 +83,16 @@ def test_no_top_level_package_but_ours_is_installed():
         ["--version"],
         *(
             [*command.split(), "--help"]
-            for command in ("export", "parity", "doctor", "list", "list models", "list attentions")
+            for command in (
+                "export",
+                "optimize",
+                "parity",
+                "doctor",
+                "list",
+                "list models",
+                "list attentions",
+                "list rules",
+            )
         ),
     ],
 )

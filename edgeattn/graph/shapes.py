@@ -8,6 +8,7 @@ from onnx import shape_inference
 
 # Larger initializers are weights: no shape hangs on what they hold.
 _LARGEST_CONSTANT_BYTES = 1024
+_UNLIKELY_SIZE = 65521
 
 
 def is_incomplete(model: ir.Model) -> bool:
@@ -80,6 +81,39 @@ def resolve(model: ir.Model) -> None:
             other = made.get(value.name)
             if other is not None and other.shape is not None and other.shape.is_static():
                 value.shape = other.shape
+
+
+def resolve_open(model: ir.Model) -> None:
+    """Fills in the shapes of a model whose only open size is the first of its inputs, in place.
+
+    The open size is bound to a prime that is no size of a real model's, on a copy; a size that
+    comes out as that prime is the open one. What is a multiple of it stays unknown.
+
+    Args:
+        model: The model; one with other open sizes is left as it is.
+    """
+    opened = [value.shape for value in model.graph.inputs if value.shape is not None]
+    names = {size.value for shape in opened for size in shape if isinstance(size, ir.SymbolicDim)}
+    if len(names) != 1 or any(ir.Shape(list(shape)[1:]).is_dynamic() for shape in opened):
+        return
+    (name,) = names
+    bound = ir.from_proto(_without_weights(model))
+    bind_batch(bound, _UNLIKELY_SIZE)
+    infer(bound)
+    resolve(bound)
+    found = {value.name: value for node in bound.graph.all_nodes() for value in node.outputs}
+    for node in model.graph.all_nodes():
+        for value in node.outputs:
+            other = found.get(value.name)
+            if other is not None and other.shape is not None and other.shape.is_static():
+                value.dtype = other.dtype if value.dtype is None else value.dtype
+                value.shape = ir.Shape([_opened(size, name) for size in other.shape])
+
+
+def _opened(size: int | ir.SymbolicDim, name: str | None) -> int | str | None:
+    if not isinstance(size, int) or size % _UNLIKELY_SIZE:
+        return size if isinstance(size, int) else None
+    return name if size == _UNLIKELY_SIZE else None
 
 
 def is_static(model: ir.Model) -> bool:

@@ -110,14 +110,31 @@ class Builder:
         """Gives an initializer i64[len(values)]."""
         return self.constant(np.array(values, dtype=np.int64))
 
+    def is_simpler(self, roots: Sequence[ir.Value], nodes: Sequence[ir.Node]) -> bool:
+        """Says whether what values need is less than some nodes, or only an order of channels."""
+        made = _loose(roots)
+        return len(made) < len(nodes) or all(node.domain == DOMAIN for node in made)
+
     def insert(self, root: ir.Value, before: ir.Node) -> list[ir.Node]:
         """Puts what a value needs, and is in no graph yet, in front of a node.
 
         Returns:
             The nodes that were put in, in order.
         """
-        order: list[ir.Node] = []
-        seen: set[ir.Node] = set()
+        order = _loose([root])
+        for node in order:
+            for value in node.inputs:
+                if value is not None and value.const_value is not None and value.graph is None:
+                    self._graph.register_initializer(value)
+        self._graph.insert_before(before, order)
+        return order
+
+
+def _loose(roots: Sequence[ir.Value]) -> list[ir.Node]:
+    """Gives the nodes that values need and that are in no graph, in an order that runs."""
+    order: list[ir.Node] = []
+    seen: set[ir.Node] = set()
+    for root in roots:
         pending: list[tuple[ir.Node | None, bool]] = [(root.producer(), False)]
         while pending:
             node, is_done = pending.pop()
@@ -129,9 +146,4 @@ class Builder:
             seen.add(node)
             pending.append((node, True))
             pending += [(v.producer(), False) for v in node.inputs if v is not None]
-        for node in order:
-            for value in node.inputs:
-                if value is not None and value.const_value is not None and value.graph is None:
-                    self._graph.register_initializer(value)
-        self._graph.insert_before(before, order)
-        return order
+    return order

@@ -163,7 +163,9 @@ def regroup(axes: Axes, shape: Sequence[Size | None]) -> Axes | None:
     return None
 
 
-def _take(rest: list[Index], sizes: Iterable[Size | None], *, from_end: bool) -> list[tuple[Index, ...]]:
+def _take(
+    rest: list[Index], sizes: Iterable[Size | None], *, from_end: bool
+) -> list[tuple[Index, ...]]:
     """Takes indices for as many axes as go, from one end of what is left."""
     made: list[tuple[Index, ...]] = []
     for size in sizes:

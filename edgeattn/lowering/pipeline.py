@@ -9,9 +9,10 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
 from edgeattn.graph import shapes
-from edgeattn.lowering.build import Builder
-from edgeattn.lowering.indices import Axes
-from edgeattn.lowering.raising import Raised, Raising, Recogniser
+from edgeattn.lowering import statics
+from edgeattn.lowering.build import DOMAIN, Builder
+from edgeattn.lowering.permute import fold_permutations
+from edgeattn.lowering.raising import Raising, Recogniser
 from edgeattn.lowering.recognise import (
     branches,
     einsum,
@@ -33,6 +34,7 @@ Target = Literal["tensorrt", "onnxruntime"]
 TARGETS: Final = get_args(Target)
 DEFAULT_TARGET: Final[Target] = "tensorrt"
 RULES: Final[Mapping[str, str]] = {
+    "static-shapes": "target shapes that the graph computes, as constants",
     "global-mean": "means and maxima over the map or the channels, however they are written",
     "moments": "normalisations of one channel, as means and variances",
     "spatial-softmax": "softmax over the map, with the reshapes around it",
@@ -40,6 +42,7 @@ RULES: Final[Mapping[str, str]] = {
     "channel-shuffle": "reshapes, transposes and parts, as the order of indices",
     "linear": "layers on what has no positions, as 1x1 convolutions",
     "spatial-pool": "pools that keep the map's size, between the others",
+    "channel-permutation": "orders of channels, folded into weights or written as one Gather",
     "gate": "elementwise operators, between the others",
 }
 _WRITERS: Final[Mapping[Target, type[Writer]]] = {
@@ -84,26 +87,29 @@ def lower(
     """
     if shapes.is_incomplete(model):
         shapes.infer(model)
+    if not shapes.is_static(model):
+        shapes.resolve_open(model)
     taken = set(RULES) if rules is None else rules
+    build = Builder(model)
+    record: list[Rewrite | NearMiss] = []
+    if statics.RULE in taken:
+        record += statics.fix_shapes(model.graph, build)
     raising = Raising(_recognisers(taken))
     raising.walk(model.graph)
-    build = Builder(model)
-    record: list[Rewrite | NearMiss] = list(raising.near_misses)
-
-    def leaf_axes(value: ir.Value) -> Axes:
-        what = raising.values[value]
-        assert isinstance(what, Raised)
-        return what.axes
+    record += raising.near_misses
 
     writers: dict[ir.DataType, Writer] = {}
     for region in regions(model.graph, raising):
         dtype = region.roots[0].dtype or ir.DataType.FLOAT
         if dtype not in writers:
-            writers[dtype] = _WRITERS[target](build, raising.terms, leaf_axes, dtype)
+            writers[dtype] = _WRITERS[target](build, raising, dtype)
         done = exchange(region, raising, writers[dtype], build)
         if done is not None:
             record.append(done)
     passes.RemoveUnusedNodesPass()(model)
+    rewrites, near_misses = fold_permutations(model, target=target)
+    record += [*rewrites, *near_misses]
+    model.opset_imports.pop(DOMAIN, None)
     return Lowered(
         target=target,
         rewrites=tuple(one for one in record if isinstance(one, Rewrite)),

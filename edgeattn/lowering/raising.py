@@ -21,6 +21,7 @@ from edgeattn.lowering.record import NearMiss
 from edgeattn.lowering.terms import Const, Term, Terms
 
 FLOATS: Final = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE)
+_READ_NO_ELEMENTS: Final = frozenset({"Shape", "Size"})
 _HOMES: Final[Mapping[int, tuple[int | None, ...]]] = {
     2: (0, 1),
     3: (0, None, None),
@@ -77,6 +78,8 @@ class Raising:
         roots: The raised values that have to be written, and what they are.
         rules: The rule that raised each node.
         near_misses: The nodes that a recogniser left, and why.
+        exchanged: What stands for values that are gone from the graph.
+        sources: A value that holds each term, as the graph has it.
     """
 
     def __init__(self, recognisers: Mapping[str, Sequence[Recogniser]]) -> None:
@@ -85,6 +88,8 @@ class Raising:
         self.roots: dict[ir.Value, Raised] = {}
         self.rules: dict[ir.Node, str] = {}
         self.near_misses: list[NearMiss] = []
+        self.exchanged: dict[ir.Value, ir.Value] = {}
+        self.sources: dict[Term, tuple[ir.Value, Axes]] = {}
         self._recognisers = recognisers
 
     def walk(self, graph: ir.Graph) -> None:
@@ -109,6 +114,8 @@ class Raising:
         self.rules[node] = recogniser.rule
         for value, what in zip(node.outputs, found, strict=False):
             self.values[value] = what
+            if isinstance(what, Raised):
+                self.sources.setdefault(what.term, (value, what.axes))
             if isinstance(what, Raised) and what.term.op != "leaf" and self._is_needed(value):
                 self.roots[value] = what
                 self.values[value] = Raised(self._leaf(value, what.axes), what.axes)
@@ -120,11 +127,13 @@ class Raising:
         return next((one for one in candidates if one.accepts(node)), None)
 
     def _is_needed(self, value: ir.Value) -> bool:
-        users = value.consumers()
+        users = [user for user in value.consumers() if user.op_type not in _READ_NO_ELEMENTS]
         return value.is_graph_output() or any(self._recogniser(user) is None for user in users)
 
     def _end(self, node: ir.Node) -> None:
         """Makes roots of what a node reads that was not raised."""
+        if node.op_type in _READ_NO_ELEMENTS:
+            return
         for value in node.inputs:
             what = None if value is None else self.values.get(value)
             if value is not None and isinstance(what, Raised) and what.term.op != "leaf":
@@ -195,8 +204,7 @@ class Raising:
         if not covered and not tie(made):
             return None
         terms = [
-            o.term if isinstance(o, Raised) else self.terms.const(spread(o, made))
-            for o in operands
+            o.term if isinstance(o, Raised) else self.terms.const(spread(o, made)) for o in operands
         ]
         return terms, made
 

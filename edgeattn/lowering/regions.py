@@ -111,7 +111,9 @@ def _peeled(root: ir.Value, raising: Raising, telling: set[ir.Node]) -> ir.Value
     while True:
         node = _producer(root)
         inner = [v for v in node.inputs if v is not None and not _is_leaf(v, raising)]
-        inner = [v for v in inner if v.producer() is not None and isinstance(raising.values[v], Raised)]
+        inner = [
+            v for v in inner if v.producer() is not None and isinstance(raising.values[v], Raised)
+        ]
         if len(inner) != 1 or not (_is_end(node) or _is_thin(root, raising)):
             return root
         if telling.isdisjoint(_nodes(inner[0], raising)):
@@ -158,6 +160,7 @@ def exchange(
         What was done; or why it could not be; or None where there is nothing to gain.
     """
     rule, site = _rule(region, raising), _site(region, raising)
+    raising.terms.origin = _telling(region, raising)[-1].name or ""
     if not _is_worthwhile(region, raising):
         return None
     try:
@@ -166,11 +169,15 @@ def exchange(
         return NearMiss(rule=rule, site=site, reason=str(error))
     if all(new is old for new, old in zip(written, region.roots, strict=True)):
         return None
+    if rule == "channel-shuffle" and not build.is_simpler(written, region.nodes):
+        return None
     before = {node: node.name or "" for node in region.nodes}
     made: list[ir.Node] = []
     for old, new in zip(region.roots, written, strict=True):
-        made += build.insert(new, _producer(old))
-        _replace(old, new)
+        inserted = build.insert(new, _producer(old))
+        made += inserted
+        _replace(old, new, is_made=bool(inserted))
+        raising.exchanged[old] = new
     gone = _sweep(region)
     return Rewrite(
         rule=rule,
@@ -197,8 +204,12 @@ def _rule(region: Region, raising: Raising) -> str:
     return next(rule for rule in TELLING if rule in own)
 
 
+def _telling(region: Region, raising: Raising) -> list[ir.Node]:
+    return [node for node in region.nodes if raising.rules[node] in TELLING]
+
+
 def _site(region: Region, raising: Raising) -> str:
-    names = [node.name or "" for node in region.nodes if raising.rules[node] in TELLING]
+    names = [node.name or "" for node in _telling(region, raising)]
     paths = [module_of(name).split(".") for name in names]
     common: list[str] = []
     for same in zip(*paths, strict=False):
@@ -208,13 +219,12 @@ def _site(region: Region, raising: Raising) -> str:
     return ".".join(common) or names[-1]
 
 
-def _replace(old: ir.Value, new: ir.Value) -> None:
-    new.type = old.type if new.type is None else new.type
-    name = old.name
+def _replace(old: ir.Value, new: ir.Value, *, is_made: bool) -> None:
+    """Puts a value in the place of another; a new one, or an output's, under its name."""
+    is_output = old.is_graph_output()
     ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
-    producer = new.producer()
-    if producer is not None and not new.is_graph_input():
-        old.name = None
+    if is_made or is_output:
+        name, old.name = old.name, None
         new.name = name
 
 
@@ -226,4 +236,3 @@ def _sweep(region: Region) -> set[ir.Node]:
             node.graph.remove(node, safe=True)
             gone.add(node)
     return gone
-

@@ -22,6 +22,7 @@ import numpy as np
 from edgeattn.lowering.indices import Index, leaves
 
 _MOST_ADDENDS: Final = 8
+_SMALLEST: Final = 1e-6
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -155,12 +156,28 @@ class Terms:
         self._centre(entries)
         self._gather_variance(entries)
         self._gate(entries)
+        clipped = self._clipped(entries, offset)
+        if clipped is not None:
+            return clipped
         terms = tuple(self.scaled(k, base) for base, k in entries.items())
         if not is_scalar(offset, 0) or not terms:
             terms = (*terms, self.const(offset))
         if len(terms) == 1:
             return terms[0]
         return self.make("add", terms, own=_union(terms))
+
+    def _clipped(self, entries: Mapping[Term, Const], offset: Const) -> Term | None:
+        """k clip(x, -1/2k, 1/2k) + 1/2 is a hard sigmoid, as relu6(x + 3) / 6 is."""
+        if len(entries) != 1 or not is_scalar(offset):
+            return None
+        ((base, factor),) = entries.items()
+        if base.op != "fn" or base.attrs[0] != "clip" or not is_scalar(factor):
+            return None
+        ends = [float(factor.array * bound + offset.array) for bound in base.attrs[1:]]
+        if not (math.isclose(ends[1], 1) and abs(ends[0]) < _SMALLEST):
+            return None
+        inside = self.add(self.scaled(factor, base.args[0]), self.const(offset))
+        return self.fn("clip", inside, 0.0, 1.0)
 
     def _addends(self, terms: Sequence[Term]) -> list[Term]:
         flat = [part for t in terms for part in (t.args if t.op == "add" else (t,))]
@@ -220,7 +237,11 @@ class Terms:
         if len(bases) == 1 and bases[0].op == "fn" and is_scalar(factor):
             name, *numbers = bases[0].attrs
             # relu6(x + 3) / 6 is the hard sigmoid, which has an operator of its own.
-            if name == "clip" and numbers[0] == 0 and math.isclose(numbers[1] * factor.array, 1):
+            if (
+                name == "clip"
+                and numbers[0] == 0
+                and math.isclose(numbers[1] * float(factor.array), 1)
+            ):
                 return self.fn("clip", self.scaled(factor, bases[0].args[0]), 0.0, 1.0)
         if not is_scalar(factor, 1):
             bases.insert(0, self.const(factor))
@@ -274,6 +295,10 @@ class Terms:
         factor, base = self.parts(term)
         if base is not None and base is not term and not over & set(leaves(factor.axes)):
             return self.scaled(factor, self.mean(base, over))
+        outside = [arg for arg in _factors(term) if not over & arg.indices()]
+        if outside:
+            inner = [arg for arg in _factors(term) if over & arg.indices()]
+            return self.mul(*outside, self.mean(self.mul(*inner), over))
         if term.op == "mean":
             return self.mean(term.args[0], over | frozenset(leaves(term.attrs)))
         if term.op == "centred" and frozenset(leaves(term.attrs)) == over:
@@ -339,6 +364,10 @@ class Terms:
             array = term.attrs.over(flat).take(place, axis=flat.index(index))
             return self.const(Const(array, tuple(i for i in flat if i is not index)))
         return self.make("select", (term,), (index, place), term.indices() - {index})
+
+
+def _factors(term: Term) -> tuple[Term, ...]:
+    return term.args if term.op == "mul" else ()
 
 
 def _union(terms: Sequence[Term]) -> tuple[Index, ...]:

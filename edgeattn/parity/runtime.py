@@ -107,21 +107,26 @@ def load(path: Path) -> ir.Model:
         raise InputError(f"{path} is no ONNX model: {first_line(error)}") from error
 
 
-def random_inputs(session: Session, *, batch: int | None, seed: int) -> list[Array]:
+def random_inputs(
+    session: Session, *, batch: int | None, seed: int, shapes: Sequence[Sequence[int | str]] = ()
+) -> list[Array]:
     """Draws inputs that a session takes, normal for floats.
 
     Args:
         session: The session.
         batch: The size of an open first dimension; other open dimensions are refused.
         seed: Seed of the draw.
+        shapes: One per input, in the place of its own.
 
     Raises:
         InputError: If a dimension other than the first is open.
     """
     generator = np.random.default_rng(seed)
     arrays: list[Array] = []
-    for value in session.inputs:
-        shape = list(value.shape)
+    for value, wanted in zip(
+        session.inputs, shapes or [value.shape for value in session.inputs], strict=True
+    ):
+        shape = list(wanted)
         if shape and not isinstance(shape[0], int):
             shape[0] = batch or 1
         if not all(isinstance(size, int) for size in shape):

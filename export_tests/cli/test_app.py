@@ -20,11 +20,13 @@ from edgeattn.errors import CheckError, EdgeattnError, InputError, MissingError
 
 COMMANDS = (
     ["export"],
+    ["optimize"],
     ["parity"],
     ["doctor"],
     ["list"],
     ["list", "models"],
     ["list", "attentions"],
+    ["list", "rules"],
 )
 
 
@@ -120,6 +122,9 @@ def test_a_fault_is_told_where_nothing_can_be_kept(ends_with, capsys, tmp_path, 
         (["export", "resnet50", "--num-classes", "0"], "--num-classes"),
         (["export", "resnet50", "extra"], "extra"),
         (["export", "resnet50", "--opset"], "--opset"),
+        (["export", "resnet50", "--no-lower", "--target", "onnxruntime"], "--no-lower"),
+        (["optimize"], "IN.onnx"),
+        (["optimize", "a.onnx"], "--output"),
         (["parity"], "A.onnx"),
         (["parity", "a.onnx"], "--reference"),
         (["parity", "a.onnx", "b.onnx", "--reference", "resnet50"], "--reference"),

@@ -52,7 +52,8 @@ def options(small):
 def exported(small, tmp_path_factory):
     """A file with SE after the norm, exported once."""
     path = tmp_path_factory.mktemp("exported") / "small.onnx"
-    assert app.run(["export", *options(small), "-o", str(path), "-q", "--no-simplify"]) == 0
+    as_written = ["-q", "--no-simplify", "--no-lower"]  # its weights keep their names
+    assert app.run(["export", *options(small), "-o", str(path), *as_written]) == 0
     return path
 
 
@@ -127,6 +128,14 @@ def test_export_as_json(edgeattn, small, tmp_path):
     assert [opset.version for opset in model.opset_import if not opset.domain] == [17]
     manifest = json.loads(path.with_suffix(".json").read_text())
     assert manifest == {**document, "onnx": path.name}  # from where the manifest lies
+
+
+def test_lowering_may_be_left_out(edgeattn, small):
+    ask = ["export", *options(small), "--no-simplify"]
+    run = edgeattn(*ask, "--no-lower")
+    assert re.search(r"^lowered +no *$", run.stdout, flags=re.MULTILINE), run.stderr
+    run = edgeattn(*ask, "--target", "onnxruntime")
+    assert re.search(r"^lowered +\d+ rewrites at \d+ sites", run.stdout, flags=re.MULTILINE)
 
 
 def test_a_site_with_a_note_has_it_in_its_row(edgeattn, small):

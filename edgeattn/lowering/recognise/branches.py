@@ -90,7 +90,10 @@ class _Lift:
         if all(self._is_part(branch, place) for place, branch in enumerate(branches)):
             whole = {branch.args[0] for branch in branches}
             return first.args[0] if len(whole) == 1 else None
-        if any(branch.op == "select" and branch.attrs[0].leaves()[0] is self._index for branch in branches):
+        if any(
+            branch.op == "select" and branch.attrs[0].leaves()[0] is self._index
+            for branch in branches
+        ):
             return None
         if all(branch is first for branch in branches):
             return first if self._without(first, 0) is first else None
@@ -232,7 +235,9 @@ def rebuild(terms: Terms, like: Term, args: Sequence[Term]) -> Term | None:
             return terms.variance(args[0], like.attrs)
         case "softmax":
             return terms.softmax(args[0], like.attrs)
-        case "centred" | "window":
+        case "linear":
+            return terms.linear(args[0], args[1].attrs, args[2].attrs, *like.attrs)
+        case "centred" | "window" | "band":
             return terms.make(like.op, args, like.attrs, args[0].own)
         case "select":
             return terms.select(args[0], *like.attrs)

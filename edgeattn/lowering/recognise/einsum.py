@@ -64,5 +64,5 @@ def _summed(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
 
 
 TABLE: Final[Mapping[str, Recogniser]] = {
-    "Einsum": Recogniser(rule="linear", recognise=_summed)
+    "Einsum": Recogniser(rule="global-mean", recognise=_summed)
 }

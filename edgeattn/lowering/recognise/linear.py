@@ -95,7 +95,9 @@ def _convolved(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
     return _contracted(raising, found, _CHANNELS, weight.reshape(weight.shape[:2]), offset)
 
 
-def _banded(x: Raised, weight: np.ndarray, offset: float, raising: Raising) -> Sequence[Operand] | str:
+def _banded(
+    x: Raised, weight: np.ndarray, offset: float, raising: Raising
+) -> Sequence[Operand] | str:
     (position,) = (p for p in range(2, x.rank) if x.axis(p))
     axis = x.axis(position)
     if any(index.home != _CHANNELS for index in axis) or not x.is_thin():
@@ -114,10 +116,12 @@ def _contracted(
 ) -> Sequence[Operand] | str:
     """Gives sum_c weight[o, c] x[.., c, ..] + offset[o] over an axis."""
     axis = x.axis(position)
-    if not axis or set(axis) - x.term.indices():
-        return "what it sums over is the same for all channels"
     size = weight.shape[0]
     out = () if size == 1 else (Index(size, _CHANNELS),)
+    if not axis:
+        return [_scaled(raising, x, position, weight, offset, out)]
+    if set(axis) - x.term.indices():
+        return "what it sums over is the same for all channels"
     shape = [index.size for index in axis]
     weights = weight.reshape([*(size for _ in out), *shape])  # type: ignore[list-item]
     term = raising.terms.linear(
@@ -129,6 +133,21 @@ def _contracted(
     )
     axes = (*x.axes[:position], out, *x.axes[position + 1 :])
     return [Raised(term, axes)]
+
+
+def _scaled(
+    raising: Raising,
+    x: Raised,
+    position: int,
+    weight: np.ndarray,
+    offset: np.ndarray,
+    out: tuple[Index, ...],
+) -> Raised:
+    """Gives weight[o] x + offset[o], where there is one channel to sum over."""
+    terms, sizes = raising.terms, weight.shape[: len(out)]
+    factor = terms.const(Const(weight.reshape(sizes), out))
+    term = terms.add(terms.mul(factor, x.term), terms.const(Const(offset.reshape(sizes), out)))
+    return Raised(term, (*x.axes[:position], out, *x.axes[position + 1 :]))
 
 
 def _is_thin_product(node: ir.Node) -> bool:

@@ -165,7 +165,9 @@ def _batch_norm(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
     constants = [static(value) for value in node.inputs[1:5]]
     if found is None or any(array is None for array in constants) or len(node.outputs) != 1:
         return _UNKNOWN
-    scale, bias, mean, variance = (array.astype(np.float64) for array in constants if array is not None)
+    scale, bias, mean, variance = (
+        array.astype(np.float64) for array in constants if array is not None
+    )
     factor = scale / np.sqrt(variance + number(node, "epsilon", 1e-5))
     return [per_channel(raising, found, factor, bias - mean * factor)]
 

@@ -54,6 +54,14 @@ def computed_sizes(value: ir.Value | None, depth: int = 0) -> Sizes | None:
     return _computed(node, known)
 
 
+def computed_ints(value: ir.Value | None) -> list[int] | None:
+    """Gives the elements of a shape tensor, where all of them are numbers."""
+    found = computed_sizes(value)
+    if found is None or any(not isinstance(size, int) for size in found):
+        return None
+    return [size for size in found if isinstance(size, int)]
+
+
 def _sizes_of(node: ir.Node) -> Sizes | None:
     x = node.inputs[0]
     if x is None or x.shape is None:
@@ -77,19 +85,47 @@ def _computed(node: ir.Node, parts: Sequence[Sizes]) -> Sizes | None:
             return [parts[0][p] for p in places] if fits else None
         case "Slice":
             return _sliced(node, parts)
-    function = _ARITHMETIC.get(node.op_type)
-    if function is None or len(parts[0]) != 1 or len(parts[1]) != 1:
+        case "Where":
+            chosen = zip(*map(_repeated(parts), parts), strict=True)
+            return [None if pick is None else one if pick else other for pick, one, other in chosen]
+        case "ConstantOfShape":
+            return _filled(node, parts[0])
+    if node.op_type not in _ARITHMETIC and node.op_type != "Equal":
         return None
-    (one,), (other,) = parts
-    if isinstance(one, int) and isinstance(other, int) and (other or node.op_type != "Div"):
-        return [function(one, other)]
-    if other == 1 and node.op_type in {"Mul", "Div"}:
-        return [one]
-    return [other] if one == 1 and node.op_type == "Mul" else [None]
+    pairs = zip(*map(_repeated(parts), parts), strict=True)
+    return [_calculated(node.op_type, one, other) for one, other in pairs]
+
+
+def _repeated(parts: Sequence[Sizes]) -> Callable[[Sizes], Sizes]:
+    """Gives what repeats a list of one element to the length of the longest."""
+    longest = max(len(part) for part in parts)
+    return lambda part: part * longest if len(part) == 1 else part
+
+
+def _filled(node: ir.Node, shape: Sizes) -> Sizes | None:
+    attribute = node.attributes.get("value")
+    value = 0 if attribute is None else int(attribute.as_tensor().numpy().reshape(-1)[0])
+    count = shape[0] if len(shape) == 1 else None
+    return [value] * count if isinstance(count, int) and count <= _LONGEST else None
+
+
+def _calculated(op_type: str, one: Size | None, other: Size | None) -> Size | None:
+    if one is None or other is None:
+        return None
+    if op_type == "Equal":
+        # An open size is no negative number; of any other it may be either.
+        if isinstance(one, int) and isinstance(other, int):
+            return int(one == other)
+        return 0 if any(isinstance(size, int) and size < 0 for size in (one, other)) else None
+    if isinstance(one, int) and isinstance(other, int):
+        return _ARITHMETIC[op_type](one, other) if other or op_type != "Div" else None
+    if other == 1 and op_type in {"Mul", "Div"}:
+        return one
+    return other if one == 1 and op_type == "Mul" else None
 
 
 def _sliced(node: ir.Node, parts: Sequence[Sizes]) -> Sizes | None:
-    bounds = [part[0] for part in parts[1:]]
+    bounds = [part[0] for part in parts[1:] if part]
     if given(node, 1) is None or not all(isinstance(bound, int) for bound in bounds):
         return None
     start, end, *rest = (bound for bound in bounds if isinstance(bound, int))

@@ -19,10 +19,10 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.graph.nodes import given, integer, static, static_ints
+from edgeattn.graph.nodes import given, integer, static
 from edgeattn.lowering.indices import Axes, Index, Size, leaves, regroup
 from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser, sizes
-from edgeattn.lowering.recognise.sizes import computed_sizes
+from edgeattn.lowering.recognise.sizes import computed_ints, computed_sizes
 
 _UNKNOWN: Final = ""
 _RULE: Final = "channel-shuffle"
@@ -50,10 +50,10 @@ def _filled(node: ir.Node, asked: list[Size | None]) -> list[Size | None]:
         known = before[place] if place < len(before) else None
         made.append(known if size == 0 and copied else None if size == -1 else size)
     output = node.outputs[0]
-    if made.count(None) == 1 and output.shape is not None and len(output.shape) == len(made):
-        inferred = sizes(output)[made.index(None)]
-        made[made.index(None)] = inferred if isinstance(inferred, int) else None
-    return made
+    if output.shape is None or len(output.shape) != len(made):
+        return made
+    known = [size if isinstance(size, int) else None for size in sizes(output)]
+    return [new if size is None else size for size, new in zip(made, known, strict=True)]
 
 
 def _regrouped(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
@@ -139,7 +139,12 @@ def _product(axis: Sequence[Index]) -> int | None:
 
 
 def _chosen(
-    raising: Raising, x: Raised, axis: int, which: Sequence[Index], place: int, rest: tuple[Index, ...]
+    raising: Raising,
+    x: Raised,
+    axis: int,
+    which: Sequence[Index],
+    place: int,
+    rest: tuple[Index, ...],
 ) -> Raised | None:
     """Gives `x` at one place of the indices `which` of an axis, `rest` being what is left of it."""
     term = x.term
@@ -151,8 +156,8 @@ def _chosen(
 
 def _slice(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
     found = raising.raised(node.inputs[0])
-    bounds = [static_ints(given(node, place)) for place in (1, 2, 3)]
-    steps = static_ints(given(node, 4)) or [1]
+    bounds = [computed_ints(given(node, place)) for place in (1, 2, 3)]
+    steps = computed_ints(given(node, 4)) or [1]
     if found is None or any(b is None or len(b) != 1 for b in bounds) or len(steps) != 1:
         return _UNKNOWN
     start, end, axis = (b[0] for b in bounds if b is not None)
@@ -160,7 +165,9 @@ def _slice(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
     total = _product(found.axis(axis))
     if total is None or step < 1:
         return _UNKNOWN
-    start, end = (max(0, min(total, bound + total if bound < 0 else bound)) for bound in (start, end))
+    start, end = (
+        max(0, min(total, bound + total if bound < 0 else bound)) for bound in (start, end)
+    )
     length = len(range(start, end, step))
     if length == total:
         return [found]
@@ -196,7 +203,9 @@ def _gather(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
     return _gathered_shuffle(found, axis, total, order)
 
 
-def _gathered_shuffle(x: Raised, axis: int, total: int, order: list[int]) -> Sequence[Operand] | str:
+def _gathered_shuffle(
+    x: Raised, axis: int, total: int, order: list[int]
+) -> Sequence[Operand] | str:
     """A Gather whose order is that of a channel shuffle in some number of groups."""
     stride = order[1] - order[0]
     if stride < 1 or total % stride:

@@ -5,7 +5,7 @@ A target derives from this and overrides what it writes in another way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,7 +29,8 @@ from edgeattn.lowering.targets.layout import (
     reshape,
     shape_of,
 )
-from edgeattn.lowering.terms import Const, Term, Terms, is_scalar, scalar
+from edgeattn.lowering.raising import Raised, Raising
+from edgeattn.lowering.terms import Const, Term, is_scalar, scalar
 
 _FUNCTIONS: Final = {
     "relu": ("Relu", ()),
@@ -64,38 +65,60 @@ class Writer:
 
     Args:
         build: Makes the nodes.
-        terms: Makes the terms that a form wants besides.
-        leaf_axes: The axes of the values that are leaves.
+        raising: What is known of the values that are leaves.
         dtype: The element type.
     """
+
+    # Few groups are one dense convolution with zeros: runtimes have no good grouped one of few rows.
+    most_dense_groups = 8
 
     def __init__(
         self,
         build: Builder,
-        terms: Terms,
-        leaf_axes: Callable[[ir.Value], Axes],
+        raising: Raising,
         dtype: ir.DataType,
     ) -> None:
         self.build = build
-        self.terms = terms
+        self.terms = raising.terms
         self.dtype = dtype
-        self._leaf_axes = leaf_axes
+        self._raising = raising
         self._written: dict[tuple[Term, View], Written] = {}
 
     def write(self, term: Term, axes: Axes) -> ir.Value:
         """Writes a term on the axes asked."""
-        made = self.on(term, FIRST)
+        made = self.on(self.prepared(term), FIRST)
         self.build.origin = term.origin
         wanted = resolve(axes)
         return relayout(self.build, made.value, made.axes, wanted)
+
+    def prepared(self, term: Term) -> Term:
+        """Gives an equal term that the target writes better."""
+        return term
 
     def on(self, term: Term, view: View) -> Written:
         """Writes a term as a feature map."""
         known = self._written.get((term, view))
         if known is None:
-            known = self._form(term, view)
+            try:
+                known = self._form(term, view)
+            except UnwritableError:
+                known = self._kept(term, view)
+                if known is None:
+                    raise
             self._written[term, view] = known
         return known
+
+    def _kept(self, term: Term, view: View) -> Written | None:
+        """Gives a small term as the graph already has it."""
+        value, axes = self._raising.sources.get(term, (None, ()))
+        if value is None or any(index.home not in {0, 1} for index in term.indices()):
+            return None
+        axes, wanted = resolve(axes), axes_of(term.indices(), view)
+        if {i for axis in axes for i in axis} != term.indices():
+            return None
+        self.build.origin = term.origin
+        value = self._raising.exchanged.get(value, value)
+        return Written(relayout(self.build, value, axes, wanted), wanted)
 
     def _form(self, term: Term, view: View) -> Written:
         form = getattr(self, f"write_{term.op}", None)
@@ -112,7 +135,11 @@ class Writer:
         return axes_of(indices, view)
 
     def node(
-        self, op_type: str, inputs: Sequence[ir.Value], axes: Axes, **attributes: int | float | Sequence[int]
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value],
+        axes: Axes,
+        **attributes: int | float | Sequence[int],
     ) -> Written:
         """Makes a node whose output has these axes."""
         return Written(self.build.node(op_type, inputs, shape_of(axes), attributes), axes)
@@ -146,10 +173,13 @@ class Writer:
             if all(not axis for axis in (axes[1], axes[2])):
                 return Written(relayout(self.build, first.value, first.axes, axes), axes)
             return self.node("Transpose", [first.value], axes, perm=ORDER[LAST])
-        own = resolve(self._leaf_axes(value))
+        what = self._raising.values[value]
+        assert isinstance(what, Raised), "a leaf is no constant"
+        own = resolve(what.axes)
         extra = {i for axis in own for i in axis} - term.indices()
         if extra:
             raise UnwritableError("it is expanded without need")
+        value = self._raising.exchanged.get(value, value)
         return Written(relayout(self.build, value, own, axes), axes)
 
     def write_const(self, term: Term, view: View) -> Written:
@@ -175,18 +205,12 @@ class Writer:
     def expanded(self, one: Written, channels: tuple[Index, ...], view: View) -> Written:
         """Repeats a value that has some channel indices along the others."""
         position = ORDER[view].index(CHANNELS)
-        own = one.axes[position]
-        flat = [*one.axes[:position], *((index,) for index in channels), *one.axes[position + 1 :]]
-        inner = [(index,) if index in own else () for index in channels]
-        split = tuple([*one.axes[:position], *inner, *one.axes[position + 1 :]])
-        value = reshape(self.build, one.value, shape_of(split))
-        sizes = [1] * len(split)
-        for place, index in enumerate(channels):
-            sizes[position + place] = int(index.size)
-        full = tuple(flat)
-        value = self.build.node("Expand", [value, self.build.integers(sizes)], shape_of(full))
+        sizes = [int(index.size) for index in channels]
+        own = [int(index.size) if index in one.axes[position] else 1 for index in channels]
+        places = np.broadcast_to(np.arange(np.prod(own)).reshape(own), sizes).reshape(-1)
         axes = tuple([*one.axes[:position], channels, *one.axes[position + 1 :]])
-        return Written(reshape(self.build, value, shape_of(axes)), axes)
+        indices = self.build.integers(places.tolist())
+        return self.node("Gather", [one.value, indices], axes, axis=position)
 
     def join(self, op_type: str, one: Written, other: Written, view: View) -> Written:
         """Applies a binary operator to two values that broadcast."""
@@ -318,9 +342,23 @@ class Writer:
         return Written(self.build.reduce(op_type, x.value, positions, shape_of(axes)), axes)
 
     def write_mean(self, term: Term, view: View) -> Written:
+        grouped = self._grouped_mean(term)
+        if grouped is not None:
+            return self.on(grouped, view)
         x = self.on(term.args[0], view)
         self.build.origin = term.origin
         return self.reduced("ReduceMean", x, leaves(term.attrs), view)
+
+    def _grouped_mean(self, term: Term) -> Term | None:
+        """Gives a mean over a part of the channels as a layer of equal weights."""
+        over, channels = frozenset(leaves(term.attrs)), channels_of(term.args[0].indices())
+        order = tuple(index for index in channels if index in over)
+        if order in {(), channels}:
+            return None
+        sizes = [int(index.size) for index in order]
+        weight = Const(np.full(sizes, 1 / np.prod(sizes)), order)
+        inner = self.terms.mean(term.args[0], over - set(order))
+        return self.terms.linear(inner, weight, scalar(0), frozenset(order), ())
 
     def write_max(self, term: Term, view: View) -> Written:
         x = self.on(term.args[0], view)
@@ -375,11 +413,13 @@ class Writer:
         if channels != (*shared, *(i for i in channels if i in over)):
             raise UnwritableError("its groups are not next to each other")
         inner = tuple(i for i in channels if i in over)
-        groups = int(extent(shared)) if shared else 1
         rows = int(extent((*shared, *out))) if (shared or out) else 1
         array = np.broadcast_to(
             weight.over((*shared, *out, *inner)), [int(i.size) for i in (*shared, *out, *inner)]
-        ).reshape(rows, -1, 1, 1)
+        ).reshape(rows, -1)
+        groups = int(extent(shared)) if shared else 1
+        if 1 < groups <= self.most_dense_groups:
+            array, groups = _block_diagonal(array, groups), 1
         offset = np.broadcast_to(
             bias.over((*shared, *out)), [int(i.size) for i in (*shared, *out)]
         ).reshape(rows)
@@ -388,7 +428,7 @@ class Writer:
         axes = (x.axes[0], (*shared, *out), x.axes[2], x.axes[3])
         inputs = [
             x.value,
-            self.build.constant(array.astype(self.dtype.numpy())),
+            self.build.constant(array.reshape(rows, -1, 1, 1).astype(self.dtype.numpy())),
             self.build.constant(offset.astype(self.dtype.numpy())),
         ]
         made = self.node("Conv", inputs, axes, kernel_shape=[1, 1], group=groups)
@@ -436,6 +476,15 @@ class Writer:
         made = {name: ir.Attr(name, kind, value) for name, kind, value in attributes}
         value = self.build.node(op_type, [x.value], shape_of(x.axes), made)
         return self._seen(Written(value, x.axes), view)
+
+
+def _block_diagonal(rows: np.ndarray, groups: int) -> np.ndarray:
+    """Gives the dense weights f[rows, groups * width] of a grouped convolution's f[rows, width]."""
+    count, width = rows.shape
+    dense = np.zeros((groups, count // groups, groups, width))
+    for group, part in enumerate(rows.reshape(groups, count // groups, width)):
+        dense[group, :, group] = part
+    return dense.reshape(count, groups * width)
 
 
 def _size(written: Written) -> tuple[int, int]:

@@ -4,18 +4,126 @@ TensorRT's convolutions write channels last. A reduction over axes 2 and 3 makes
 transposed copy of the whole map first; written on Transpose(0, 2, 3, 1) of the map, the transpose
 fuses into the reduction. Only the statistics cross back, [N, C, 1, 1]: where the gate reads the
 transposed view, or a difference that the statistics were made from, that map is written out.
+
+Where a gate reads a map at two places, x * sigmoid(f(x)), the plan binds its buffer twice. Through
+y = -x, which is exact in floating point, it binds it once: y * -sigmoid(f(-y)).
 """
 
 from __future__ import annotations
 
-from edgeattn.lowering.indices import leaves
-from edgeattn.lowering.targets.layout import FIRST, LAST, View, axes_of, is_space, relayout
+from collections.abc import Sequence
+
+from edgeattn.lowering.indices import Axes, Index, leaves
+from edgeattn.lowering.recognise.branches import rebuild
+from edgeattn.lowering.targets.layout import (
+    CHANNELS,
+    FIRST,
+    LAST,
+    ORDER,
+    SPACE,
+    View,
+    axes_of,
+    extent,
+    is_space,
+    reshape,
+    shape_of,
+)
 from edgeattn.lowering.targets.plain import Writer, Written
-from edgeattn.lowering.terms import Term
+from edgeattn.lowering.targets.squeeze import through_producer
+from edgeattn.lowering.terms import Term, scalar
+
+_POINTWISE = frozenset({"add", "mul", "pow", "fn", "centred"})
 
 
 class TensorRTWriter(Writer):
     """Writes terms for TensorRT."""
+
+    def prepared(self, term: Term) -> Term:
+        term = through_producer(term, self._raising)
+        for leaf in _read_twice(term):
+            term = self._negated(term, leaf, {})
+        return term
+
+    def _negated(self, term: Term, leaf: Term, known: dict[Term, Term]) -> Term:
+        """Writes a leaf as -(-leaf), wherever it is not first made into statistics."""
+        made = known.get(term)
+        if made is not None:
+            return made
+        terms = self.terms
+        if term is leaf:
+            made = terms.scaled(scalar(-1), terms.make("negated", (leaf,), own=leaf.own))
+        elif term.op == "centred" and term.args[0] is leaf:
+            mean = terms.mean(leaf, frozenset(leaves(term.attrs)))
+            total = terms.add(terms.make("negated", (leaf,), own=leaf.own), mean)
+            made = terms.scaled(scalar(-1), total)
+        elif term.op in _POINTWISE:
+            args = [self._negated(arg, leaf, known) for arg in term.args]
+            same = all(new is old for new, old in zip(args, term.args, strict=True))
+            made = term if same else rebuild(terms, term, args) or term
+        else:
+            made = term
+        known[term] = made
+        return made
+
+    def expanded(self, one: Written, channels: tuple[Index, ...], view: View) -> Written:
+        del channels, view
+        return one  # `join` gives its channels axes of their own instead
+
+    def join(self, op_type: str, one: Written, other: Written, view: View) -> Written:
+        """Applies a binary operator; a value of some channel indices goes by an axis for each."""
+        position = ORDER[view].index(CHANNELS)
+        channels = {one.axes[position], other.axes[position]} - {()}
+        if len(channels) < 2:  # noqa: PLR2004 - two that differ
+            return super().join(op_type, one, other, view)
+        if op_type in {"Add", "Mul"} and len(one.indices) < len(other.indices):
+            # The map first: in the other order TensorRT writes a copy of it in another layout.
+            one, other = other, one
+        whole = self._axes(one.indices | other.indices, view)
+        split = [self._split(value, whole[position], position) for value in (one, other)]
+        axes = tuple(b if b else a for a, b in zip(*(value.axes for value in split), strict=True))
+        made = self.node(op_type, [value.value for value in split], axes)
+        return Written(reshape(self.build, made.value, shape_of(whole)), whole)
+
+    def _split(self, one: Written, channels: Sequence[Index], position: int) -> Written:
+        """Gives each channel index an axis, of size 1 where a value lacks it."""
+        own = one.axes[position]
+        if not own:
+            inner: Axes = ((),) * len(channels)
+        else:
+            inner = tuple((index,) if index in own else () for index in channels)
+        axes = (*one.axes[:position], *inner, *one.axes[position + 1 :])
+        return Written(reshape(self.build, one.value, shape_of(axes)), axes)
+
+    def write_band(self, term: Term, view: View) -> Written:
+        """Writes the taps as shifted products, which fuse with the mean before and the gate."""
+        axis, taps, offset = term.attrs
+        x = self.on(term.args[0], FIRST)
+        self.build.origin = term.origin
+        if x.axes[CHANNELS] != leaves(axis) or x.axes[2] or x.axes[3]:
+            return super().write_band(term, view)
+        count, half = int(extent(leaves(axis))), len(taps) // 2
+        flat: Axes = (x.axes[0], (), x.axes[CHANNELS])
+        value = reshape(self.build, x.value, shape_of(flat))
+        padded_shape = [*shape_of(flat)[:2], count + 2 * half]
+        pads = self.build.integers([0, 0, half, 0, 0, half])
+        padded = self.build.node("Pad", [value, pads], padded_shape)
+        total = None
+        for place, tap in enumerate(taps):
+            bounds = [self.build.integers([bound]) for bound in (place, place + count, 2)]
+            part = self.node("Slice", [padded, *bounds], flat)
+            part = self.node("Mul", [part.value, self.number(tap)], flat)
+            total = part if total is None else self.node("Add", [total.value, part.value], flat)
+        assert total is not None, "a kernel has a tap"
+        if offset:
+            total = self.node("Add", [total.value, self.number(offset)], flat)
+        made = Written(reshape(self.build, total.value, shape_of(x.axes)), x.axes)
+        return self._seen(made, view)
+
+    def write_negated(self, term: Term, view: View) -> Written:
+        """Writes -x."""
+        x = self.on(term.args[0], view)
+        self.build.origin = term.origin
+        return self.node("Neg", [x.value], x.axes)
 
     def write_mean(self, term: Term, view: View) -> Written:
         return self._crossed(term, view) or super().write_mean(term, view)
@@ -33,4 +141,19 @@ class TensorRTWriter(Writer):
         last = self.on(term, LAST)
         axes = axes_of(last.indices, FIRST)
         self.build.origin = term.origin
-        return Written(relayout(self.build, last.value, last.axes, axes), axes)
+        return self.node("Transpose", [last.value], axes, perm=[0, 3, 1, 2])
+
+
+def _read_twice(root: Term) -> list[Term]:
+    """Gives the maps that the elementwise part of a term reads at two places."""
+    counts: dict[Term, int] = {}
+    pending, seen = [root], {root}
+    while pending:
+        term = pending.pop()
+        for arg in term.args:
+            if arg.op == "leaf" and any(index.home in SPACE for index in arg.indices()):
+                counts[arg] = counts.get(arg, 0) + 1
+            elif arg.op in _POINTWISE and arg not in seen:
+                seen.add(arg)
+                pending.append(arg)
+    return [leaf for leaf, count in counts.items() if count > 1]

@@ -1,0 +1,97 @@
+"""Operators that mix channels: the order goes into the columns and the rows of their weights."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from edgeattn.graph.nodes import given, integer, rank
+from edgeattn.lowering.permute.tracks import (
+    PINNED,
+    Flow,
+    Track,
+    Tracks,
+    Weight,
+    is_static,
+    size,
+    track_of,
+)
+
+
+def convolution(node: ir.Node, tracks: Tracks) -> Flow:  # noqa: PLR0911 -- one per kind
+    """Free on both sides without groups; depthwise, the outputs follow; else by groups."""
+    weight = given(node, 1)
+    if not is_static(weight) or (given(node, 2) is not None and not is_static(node.inputs[2])):
+        return PINNED
+    transposed = node.op_type == "ConvTranspose"
+    groups = integer(node, "group", 1)
+    first, second = size(weight, 0), size(weight, 1)
+    if first is None or second is None:
+        return PINNED
+    bias = (Weight(index=2, axis=0),) if given(node, 2) is not None else ()
+    track = track_of(node, 0, tracks)
+    if track is not None and (track.axis != 1 or track.repeat != 1):
+        return PINNED
+    if groups == 1:
+        rows, columns = (1, 0) if transposed else (0, 1)
+        return Flow(
+            out=Track(axis=1, channels=second if transposed else first),
+            rows=(Weight(index=1, axis=rows), *bias),
+            columns={0: (Weight(index=1, axis=columns),)} if track is not None else {},
+        )
+    if track is not None and groups != track.channels and not transposed:
+        out = Track(axis=1, channels=first)
+        return Flow(out=out, rows=(Weight(index=1, axis=0), *bias), groups=groups)
+    if track is None or groups != track.channels:
+        return PINNED
+    if transposed:
+        if second != 1:
+            return PINNED
+        return Flow(out=track, tied={0: track}, rows=(Weight(index=1, axis=0), *bias))
+    repeat = first // groups
+    out = Track(axis=1, channels=groups, repeat=repeat)
+    weights = (
+        Weight(index=1, axis=0, repeat=repeat),
+        *(() if not bias else (Weight(index=2, axis=0, repeat=repeat),)),
+    )
+    return Flow(out=out, tied={0: track}, rows=weights)
+
+
+def gemm(node: ir.Node, tracks: Tracks) -> Flow:
+    """Free on both sides, where the weight is a constant."""
+    weight, bias, track = given(node, 1), given(node, 2), track_of(node, 0, tracks)
+    if weight is None or not is_static(weight) or rank(weight) != 2 or integer(node, "transA", 0):
+        return PINNED
+    if bias is not None and (not is_static(bias) or bias.shape is None):
+        return PINNED
+    columns, rows = (1, 0) if integer(node, "transB", 0) else (0, 1)
+    given_rows = [Weight(index=1, axis=rows)]
+    channels = size(weight, rows)
+    if channels is None:
+        return PINNED
+    if bias is not None and bias.shape and size(bias, -1) == channels:
+        given_rows.append(Weight(index=2, axis=len(bias.shape) - 1))
+    elif bias is not None and bias.shape and size(bias, -1) != 1:
+        return PINNED
+    taken = {}
+    if track is not None and track.axis == 1:
+        taken = {0: (Weight(index=1, axis=columns, repeat=track.repeat),)}
+    return Flow(out=Track(axis=1, channels=channels), rows=tuple(given_rows), columns=taken)
+
+
+def matmul(node: ir.Node, tracks: Tracks) -> Flow:
+    """A linear layer on the last axis; along the others, the output follows the input."""
+    left, right, track = given(node, 0), given(node, 1), track_of(node, 0, tracks)
+    if left is None or left.shape is None or not is_static(right) or size(right, 1) is None:
+        return PINNED
+    last = len(left.shape) - 1
+    if last < 1 or right is None or rank(right) != 2:
+        return PINNED
+    if track is not None and track.axis != last:
+        return Flow(out=track, tied={0: track})
+    channels = size(right, 1)
+    assert channels is not None, "a constant has a static shape"
+    taken = {}
+    if track is not None:
+        taken = {0: (Weight(index=1, axis=0, repeat=track.repeat),)}
+    out = Track(axis=last, channels=channels)
+    return Flow(out=out, rows=(Weight(index=1, axis=1),), columns=taken)

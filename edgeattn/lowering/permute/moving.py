@@ -1,0 +1,140 @@
+"""Operators that move or reduce along axes: where the channels stand after them."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from edgeattn.graph.nodes import given, integer, rank, static_ints, text
+from edgeattn.lowering.permute.tracks import PINNED, Flow, Track, Tracks, size, track_of
+
+
+def transpose(node: ir.Node, tracks: Tracks) -> Flow:
+    """Follows, on another axis."""
+    track, dimensions = track_of(node, 0, tracks), rank(node.inputs[0] or node.outputs[0])
+    if track is None or dimensions is None:
+        return PINNED
+    attribute = node.attributes.get("perm")
+    order = list(attribute.as_ints()) if attribute else list(reversed(range(dimensions)))
+    out = Track(axis=order.index(track.axis), channels=track.channels, repeat=track.repeat)
+    return Flow(out=out, tied={0: track})
+
+
+def reshape(node: ir.Node, tracks: Tracks) -> Flow:
+    """A view whose dimensions before the channels stay, and whose channels stay whole."""
+    track, before, after = track_of(node, 0, tracks), node.inputs[0], node.outputs[0]
+    if track is None or before is None or before.shape is None or after.shape is None:
+        return PINNED
+    want = [d for d in before.shape[: track.axis] if d != 1]
+    if any(not isinstance(d, int) and d.value is None for d in want):
+        return PINNED
+    for axis in range(len(after.shape)):
+        if [d for d in after.shape[:axis] if d != 1] != want or after.shape[axis] == 1:
+            continue
+        length, old = size(after, axis), size(before, track.axis)
+        inner = before.shape[track.axis + 1 :]
+        if length is None or old is None or length % track.channels:
+            return PINNED
+        repeat = length // track.channels
+        # Past the channels themselves only whole, known dimensions may be taken in.
+        room = old // track.channels
+        for dimension in inner:
+            if room >= repeat or not isinstance(dimension, int):
+                break
+            room *= dimension
+        if room % repeat:
+            return PINNED
+        out = Track(axis=axis, channels=track.channels, repeat=repeat)
+        return Flow(out=out, tied={0: track})
+    return PINNED
+
+
+def expand(node: ir.Node, tracks: Tracks) -> Flow:
+    """Follows where the channels are not what is repeated."""
+    track, value, out = track_of(node, 0, tracks), node.inputs[0], node.outputs[0]
+    if track is None or value is None or value.shape is None or out.shape is None:
+        return PINNED
+    axis = track.axis + len(out.shape) - len(value.shape)
+    length = track.channels * track.repeat
+    if size(value, track.axis) != length or size(out, axis) != length:
+        return PINNED
+    shifted = Track(axis=axis, channels=track.channels, repeat=track.repeat)
+    return Flow(out=shifted, tied={0: track})
+
+
+def same_axis(node: ir.Node, tracks: Tracks) -> Flow:
+    """An operator that leaves the axis alone, if it gives as many channels as it reads."""
+    track = track_of(node, 0, tracks)
+    if text(node, "coordinate_transformation_mode", "") == "tf_crop_and_resize":
+        return PINNED
+    if track is None or any(
+        size(value, track.axis) != track.channels * track.repeat
+        for value in (node.inputs[0], *node.outputs)
+    ):
+        return PINNED
+    return Flow(out=track, tied={0: track})
+
+
+def cut(node: ir.Node, tracks: Tracks) -> Flow:
+    """A cut along other axes; along the channels, wiring takes it apart."""
+    track, axes = track_of(node, 0, tracks), slice_axes(node)
+    if track is None or axes is None or track.axis in axes:
+        return PINNED
+    return Flow(out=track, tied={0: track})
+
+
+def slice_axes(node: ir.Node) -> list[int] | None:
+    """Gives the axes that a Slice cuts, from the front; None where they are not known."""
+    dimensions, starts = rank(node.inputs[0] or node.outputs[0]), static_ints(given(node, 1))
+    if dimensions is None or starts is None:
+        return None
+    axes = list(range(len(starts))) if given(node, 3) is None else static_ints(node.inputs[3])
+    return None if axes is None else [axis % dimensions for axis in axes]
+
+
+def pad(node: ir.Node, tracks: Tracks) -> Flow:
+    """Follows where the channels are not padded."""
+    track, dimensions = track_of(node, 0, tracks), rank(node.inputs[0] or node.outputs[0])
+    if track is None or dimensions is None:
+        return PINNED
+    attribute = node.attributes.get("pads")
+    pads = list(attribute.as_ints()) if attribute is not None else static_ints(given(node, 1))
+    axes = list(range(dimensions))
+    if given(node, 3) is not None:
+        found = static_ints(node.inputs[3])
+        if found is None:
+            return PINNED
+        axes = [axis % dimensions for axis in found]
+    if pads is None:
+        return PINNED
+    if track.axis in axes:
+        place = axes.index(track.axis)
+        if pads[place] or pads[place + len(axes)]:
+            return PINNED
+    return Flow(out=track, tied={0: track})
+
+
+def reduction(node: ir.Node, tracks: Tracks) -> Flow:
+    """Forgets the order where it reduces over the channels; else follows."""
+    track, dimensions = track_of(node, 0, tracks), rank(node.inputs[0] or node.outputs[0])
+    if track is None or dimensions is None:
+        return PINNED
+    attribute = node.attributes.get("axes")
+    if attribute is not None:
+        axes = list(attribute.as_ints())
+    elif given(node, 1) is not None:
+        found = static_ints(node.inputs[1])
+        if found is None:
+            return PINNED
+        axes = found
+    else:
+        axes = []
+    if not axes:
+        if integer(node, "noop_with_empty_axes", 0):
+            return PINNED
+        axes = list(range(dimensions))
+    axes = [axis % dimensions for axis in axes]
+    if track.axis in axes:
+        return Flow(columns={0: ()})
+    gone = 0 if integer(node, "keepdims", 1) else sum(axis < track.axis for axis in axes)
+    out = Track(axis=track.axis - gone, channels=track.channels, repeat=track.repeat)
+    return Flow(out=out, tied={0: track})

@@ -1,0 +1,91 @@
+"""What an operator does with the order of its channels, and where channels stand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+import onnx_ir as ir
+
+from edgeattn.graph.nodes import given
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Track:
+    """Where the channels of a value stand.
+
+    Attributes:
+        axis: Their axis.
+        channels: How many there are.
+        repeat: How many consecutive elements of the axis belong to each of them.
+    """
+
+    axis: int
+    channels: int
+    repeat: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weight:
+    """A constant that is stored in the order of some channels.
+
+    Attributes:
+        index: Which input of the node it is.
+        axis: The axis of the constant.
+        repeat: How many consecutive elements of the axis belong to each channel.
+    """
+
+    index: int
+    axis: int
+    repeat: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flow:
+    """What a node does with the order of its channels.
+
+    Attributes:
+        out: Where the channels of its outputs stand; None where their order is what the model
+            means.
+        tied: The inputs, and where their channels stand, that share the order of the outputs. With
+            none, the outputs may have any order.
+        rows: The constants in the order of the outputs.
+        columns: Per input that may have any order, the constants in its order.
+        groups: How many groups a convolution with several channels in each has, else 0: whole
+            groups may change places, and channels inside a group of inputs.
+    """
+
+    out: Track | None = None
+    tied: Mapping[int, Track] = field(default_factory=dict)
+    rows: tuple[Weight, ...] = ()
+    columns: Mapping[int, tuple[Weight, ...]] = field(default_factory=dict)
+    groups: int = 0
+
+
+Tracks: TypeAlias = Mapping[ir.Value, Track]
+"""Where the channels of the values that are followed stand."""
+
+PINNED: Final = Flow()
+"""What is read and given keeps the order that the model means."""
+
+
+def size(value: ir.Value | None, axis: int) -> int | None:
+    """Gives a static dimension of a value, or None."""
+    if value is None or value.shape is None or not -len(value.shape) <= axis < len(value.shape):
+        return None
+    dimension = value.shape[axis]
+    return dimension if isinstance(dimension, int) else None
+
+
+def track_of(node: ir.Node, index: int, tracks: Tracks) -> Track | None:
+    """Says where the channels of an input stand, if they are followed."""
+    value = given(node, index)
+    return None if value is None else tracks.get(value)
+
+
+def is_static(value: ir.Value | None) -> bool:
+    """Says whether a value is a constant that no caller can override."""
+    if value is None or value.is_graph_input():
+        return False
+    return ir.convenience.get_const_tensor(value) is not None

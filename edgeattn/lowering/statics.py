@@ -1,0 +1,58 @@
+"""Target shapes that a graph computes, written as constants.
+
+torch's TorchScript exporter takes the batch of a reshape from Shape(x), which keeps x, and a dozen
+small nodes, in the graph. A target of which one size at most is open is a constant with a -1.
+
+Bit-exact.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeattn.graph.nodes import static
+from edgeattn.lowering.build import Builder
+from edgeattn.lowering.recognise.sizes import computed_sizes
+from edgeattn.lowering.record import Rewrite
+
+RULE = "static-shapes"
+
+
+def fix_shapes(graph: ir.Graph, build: Builder) -> list[Rewrite]:
+    """Gives every Reshape a constant target where that can be, and drops what computed it."""
+    done = []
+    for node in graph:
+        if node.op_type != "Reshape" or node.domain or static(node.inputs[1]) is not None:
+            continue
+        sizes = computed_sizes(node.inputs[1])
+        if sizes is None or 0 in sizes or sum(not isinstance(size, int) for size in sizes) > 1:
+            continue
+        if -1 in sizes and any(not isinstance(size, int) for size in sizes):
+            continue
+        build.origin = node.name or ""
+        target = [size if isinstance(size, int) else -1 for size in sizes]
+        constant = build.constant(np.array(target, dtype=np.int64))
+        if constant.graph is None:
+            graph.register_initializer(constant)
+        gone = _swept(node, constant)
+        done.append(Rewrite(rule=RULE, site=node.name or "", nodes_before=gone, nodes_after=()))
+    return done
+
+
+def _swept(node: ir.Node, target: ir.Value) -> tuple[str, ...]:
+    """Exchanges a target, and removes what nothing reads any more; gives the names."""
+    old = node.inputs[1]
+    node.replace_input_with(1, target)
+    pending, gone = [old], []
+    while pending:
+        value = pending.pop()
+        producer = None if value is None else value.producer()
+        if producer is None or producer.graph is None:
+            continue
+        if any(v.uses() or v.is_graph_output() for v in producer.outputs):
+            continue
+        pending += producer.inputs
+        gone.append(producer.name or "")
+        producer.graph.remove(producer, safe=True)
+    return tuple(gone)

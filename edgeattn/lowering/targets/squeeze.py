@@ -1,0 +1,198 @@
+"""The squeeze taken through the 1x1 convolution that made the map.
+
+    mean(W y + b) = W mean(y) + b
+
+so the statistics need not wait for the map: they are made from what the convolution reads, and the
+gate can be part of the convolution's own kernel. The first layer after the squeeze takes W in,
+W1 (W m + b) + b1 = (W1 W) m + (W1 b + b1), as does a band over the channels.
+
+Real-number exact. Requires a 1x1 convolution without stride, padding or groups, whose output
+nothing else reads and of which nothing but means over the whole map is asked. It is done where it
+moves less, counted in elements: reading y and the weights that come in, against writing the map,
+reading it for the mean and again for the gate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeattn.graph.nodes import given, integer, static, text
+from edgeattn.lowering.indices import Index, leaves
+from edgeattn.lowering.raising import Raised, Raising
+from edgeattn.lowering.recognise.branches import rebuild
+from edgeattn.lowering.targets.layout import CHANNELS, channels_of, homed, is_space
+from edgeattn.lowering.terms import Const, Term, combine
+
+_STATISTICS: Final = frozenset({"mean", "max", "variance", "centred", "softmax", "window"})
+# A map that is kept in cache is written once and read twice for a gate.
+_PASSES: Final = 3
+
+
+def through_producer(root: Term, raising: Raising) -> Term:
+    """Gives an equal term, in which means are taken before the convolution where that is less."""
+    for mean in [term for term in _subterms(root) if term.op == "mean"]:
+        leaf = mean.args[0]
+        if leaf.op != "leaf" or not _is_squeezed(root, mean, leaf):
+            continue
+        made = _layer(mean, raising)
+        if made is not None:
+            users = [term for term in _subterms(root) if mean in term.args]
+            made = _better(mean, leaf, made, users, raising)
+        if made is not None:
+            root = _exchanged(root, *made, raising, {})
+    return root
+
+
+def _subterms(root: Term) -> Iterator[Term]:
+    pending, seen = [root], {root}
+    while pending:
+        term = pending.pop()
+        yield term
+        for arg in term.args:
+            if arg not in seen:
+                seen.add(arg)
+                pending.append(arg)
+
+
+def _is_squeezed(root: Term, mean: Term, leaf: Term) -> bool:
+    """Says whether a mean over the whole map is all that is asked of a leaf, but for the gate."""
+    over = frozenset(leaves(mean.attrs))
+    asked = [t for t in _subterms(root) if leaf in t.args and t.op in _STATISTICS]
+    space = {index for index in leaf.indices() if index.home in {2, 3}}
+    return asked == [mean] and over == space and is_space(over)
+
+
+def _layer(mean: Term, raising: Raising) -> Term | None:
+    """Gives the mean as the convolution of the mean of what it reads."""
+    leaf = mean.args[0]
+    node = leaf.attrs.producer()
+    if (
+        node is None
+        or not _is_layer(node)
+        or len(leaf.attrs.consumers())
+        != len({user for user in leaf.attrs.consumers() if user in raising.rules})
+    ):
+        return None
+    y, weight = raising.raised(node.inputs[0]), static(given(node, 1))
+    bias = None if given(node, 2) is None else static(given(node, 2))
+    if y is None or weight is None or (bias is None and given(node, 2) is not None):
+        return None
+    out, over = channels_of(leaf.indices()), y.axis(CHANNELS)
+    if not over or not _is_map(y) or homed(leaf.indices(), 0) != homed(y.term.indices(), 0):
+        return None
+    sizes = [int(index.size) for index in (*out, *over)]
+    offset = np.zeros(weight.shape[0]) if bias is None else bias.astype(np.float64)
+    space = frozenset(index for axis in y.axes[2:] for index in leaves(axis))
+    return raising.terms.linear(
+        raising.terms.mean(y.term, space),
+        Const(weight.astype(np.float64).reshape(sizes), (*out, *over)),
+        Const(offset.reshape(sizes[: len(out)]), out),
+        frozenset(over),
+        out,
+    )
+
+
+def _is_map(y: Raised) -> bool:
+    return y.term.op == "leaf" and y.rank == 4 and bool(y.axis(2) or y.axis(3))  # noqa: PLR2004
+
+
+def _is_layer(node: ir.Node) -> bool:
+    if node.op_type != "Conv" or node.domain or integer(node, "group", 1) != 1:
+        return False
+    weight = static(given(node, 1))
+    lists = {key: node.attributes.get(key) for key in ("pads", "strides", "dilations")}
+    ints = {key: () if one is None else one.as_ints() for key, one in lists.items()}
+    return (
+        weight is not None
+        and weight.ndim == 4  # noqa: PLR2004 - a map
+        and set(weight.shape[2:]) == {1}
+        and not any(ints["pads"])
+        and set(ints["strides"]) <= {1}
+        and text(node, "auto_pad", "NOTSET") in {"NOTSET", "VALID"}
+    )
+
+
+def _better(
+    mean: Term, leaf: Term, layer: Term, users: list[Term], raising: Raising
+) -> tuple[Term, Term] | None:
+    """Gives what to exchange for what, if that moves less."""
+    old, new, extra = mean, layer, _count(layer.args[1])
+    if len(users) == 1 and users[0].op in {"linear", "band"}:
+        (old,) = users
+        composed = (
+            _composed(old, layer, raising) if old.op == "linear" else _banded(old, layer, raising)
+        )
+        if composed is None:
+            return None
+        new = composed
+        extra = _count(new.args[1]) - (_count(old.args[1]) if old.op == "linear" else 0)
+    read = _count_indices(layer.args[0].args[0].indices()) + extra
+    return (old, new) if read < _PASSES * _count_indices(leaf.indices()) else None
+
+
+def _count(term: Term) -> int:
+    return int(term.attrs.array.size)
+
+
+def _count_indices(indices: frozenset[Index]) -> int:
+    return math.prod(index.size for index in indices if isinstance(index.size, int))
+
+
+def _composed(outer: Term, inner: Term, raising: Raising) -> Term | None:
+    """Gives one layer for two."""
+    over, out = (leaves(part) for part in outer.attrs)
+    below, between = (leaves(part) for part in inner.attrs)
+    if set(over) != set(between):
+        return None
+    first, second = (
+        inner.args[1].attrs.over((*between, *below)),
+        outer.args[1].attrs.over((*out, *between)),
+    )
+    axes = (len(between), math.prod(int(i.size) for i in between))
+    left = second.reshape(-1, axes[1])
+    weight = left @ first.reshape(axes[1], -1)
+    offset = left @ np.broadcast_to(
+        inner.args[2].attrs.over(between), [int(i.size) for i in between]
+    ).reshape(-1)
+    sizes = [int(i.size) for i in (*out, *below)]
+    bias = combine(np.add, outer.args[2].attrs, Const(offset.reshape(sizes[: len(out)]), out))
+    constant = Const(weight.reshape(sizes), (*out, *below))
+    return raising.terms.linear(inner.args[0], constant, bias, frozenset(below), out)
+
+
+def _banded(band: Term, inner: Term, raising: Raising) -> Term | None:
+    """Gives one layer for a layer and a band over its outputs."""
+    axis, taps, offset = band.attrs
+    below, out = (leaves(part) for part in inner.attrs)
+    if leaves(axis) != out:
+        return None
+    sizes = [int(i.size) for i in (*out, *below)]
+    rows = math.prod(sizes[: len(out)])
+    matrix = sum(tap * np.eye(rows, k=place - len(taps) // 2) for place, tap in enumerate(taps))
+    weight = matrix @ inner.args[1].attrs.over((*out, *below)).reshape(rows, -1)
+    bias = inner.args[2].attrs.over(out)
+    bias = matrix @ np.broadcast_to(bias, sizes[: len(out)]).reshape(-1) + offset
+    return raising.terms.linear(
+        inner.args[0],
+        Const(weight.reshape(sizes), (*out, *below)),
+        Const(bias.reshape(sizes[: len(out)]), out),
+        frozenset(below),
+        out,
+    )
+
+
+def _exchanged(root: Term, old: Term, new: Term, raising: Raising, known: dict[Term, Term]) -> Term:
+    if root is old:
+        return new
+    made = known.get(root)
+    if made is None:
+        args = [_exchanged(arg, old, new, raising, known) for arg in root.args]
+        same = all(one is other for one, other in zip(args, root.args, strict=True))
+        made = root if same else rebuild(raising.terms, root, args) or root
+        known[root] = made
+    return made

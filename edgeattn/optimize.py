@@ -1,0 +1,209 @@
+"""Optimize: an ONNX file from anywhere is lowered for a target, and proven equal to what it was.
+
+The stages are the export's, without torch: read, simplify, lower, legalise, check parity. What is
+written is compared with the file that was read, both in ONNX Runtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeattn import files
+from edgeattn.clock import Clock
+from edgeattn.errors import InputError
+from edgeattn.export import check_destination, check_opset
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from edgeattn.legalise import Rewrite
+    from edgeattn.lowering.record import Lowered
+    from edgeattn.manifest import Optimised
+    from edgeattn.reading import Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizeOptions:
+    """How to optimize.
+
+    Attributes:
+        target: The runtime to choose forms for: `tensorrt` or `onnxruntime`.
+        rules: The rules of lowering to apply; None for all.
+        opset: The ONNX opset that is written, exactly; None for the file's own, or 13 where that
+            is lower.
+        simplify: Run onnxsim.
+        simplify_timeout_s: Seconds after which onnxsim is given up.
+        shapes: Shapes to check the file with, one per input; needed only where dimensions other
+            than the batch are open.
+        seed: Seed of the inputs that it is checked with.
+    """
+
+    target: str = "tensorrt"
+    rules: tuple[str, ...] | None = None
+    opset: int | None = None
+    simplify: bool = True
+    simplify_timeout_s: float = 300.0
+    shapes: tuple[tuple[int, ...], ...] = ()
+    seed: int = 0
+
+
+def optimize(
+    source: Path,
+    options: OptimizeOptions,
+    destination: Path,
+    *,
+    command: str = "",
+    on_stage: Callable[[str], None] = lambda _: None,
+) -> Optimised:
+    """Lowers an ONNX file to `destination` and writes the manifest beside it.
+
+    Args:
+        source: The ONNX file to read.
+        options: How to optimize.
+        destination: The ONNX file to write; the manifest has the same name and ends in `.json`.
+        command: The command line to record in the manifest.
+        on_stage: Called with the name of each stage as it begins.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        InputError: If the file cannot be read, run, or written at this opset.
+        CheckError: If what would be written differs from what was read; nothing is written then.
+    """
+    from edgeattn import lowering_stage
+
+    lowering_stage.check(options.target, options.rules)
+    if options.opset is not None:
+        check_opset(options.opset)
+    clock = Clock(on_stage)
+    with clock.stage("read"):
+        from edgeattn.reading import read
+
+        found = read(source)
+    destination = check_destination(destination)
+    _check_apart(destination, found)
+    before = _count(found.model)
+    with files.staged(destination.parent) as staging:
+        # Beside what is to land, and on the same disk: gone with it, whatever happens.
+        scratch = staging.parent / "scratch"
+        scratch.mkdir()
+        with clock.stage("simplify"):
+            model, notes = _simplified(found, options, scratch)
+        lowered, legalised = _transformed(model, options, clock)
+        path = staging / destination.name
+        with clock.stage("write"):
+            from edgeattn.artifacts import describe, save
+
+            _restore_header(model, found.model)
+            save(model, path)
+        with clock.stage("parity"):
+            from edgeattn.parity.gate import must_agree
+
+            report, remarks = must_agree(path, source, shapes=options.shapes, seed=options.seed)
+        from edgeattn.manifest import Change, Optimised
+        from edgeattn.versions import versions
+
+        manifest = Optimised(
+            onnx=destination.name,
+            sha256={file.name: files.sha256(file) for file in sorted(staging.iterdir())},
+            sources={str(file): files.sha256(file) for file in (source, *found.data)},
+            size_bytes=sum(file.stat().st_size for file in staging.iterdir()),
+            target=options.target,
+            opset=Change(before=found.opset, after=model.opset_imports[""]),
+            ir_version=int(model.ir_version),
+            inputs=describe(model.graph.inputs),
+            outputs=describe(model.graph.outputs),
+            nodes=Change(before=before, after=_count(model)),
+            **lowering_stage.record(lowered),
+            legalised=lowering_stage.record_legalised(legalised),
+            parity=report,
+            options=asdict(options),
+            versions=versions(),
+            seconds=clock.seconds,
+            notes=(*notes, *remarks),
+            command=command,
+        )
+        text = manifest.model_dump_json(indent=2) + "\n"
+        (staging / destination.with_suffix(".json").name).write_text(text, encoding="utf-8")
+    return manifest
+
+
+def _check_apart(destination: Path, found: Source) -> None:
+    """Refuses to write over what is read."""
+    written = (destination, Path(f"{destination}.data"), destination.with_suffix(".json"))
+    for file in written:
+        for read in (found.path, *found.data):
+            if file.exists() and file.samefile(read):
+                raise InputError(
+                    f"{file} is what the model is read from; it would be replaced.",
+                    mend="Name another file with -o.",
+                )
+
+
+def _count(model: ir.Model) -> int:
+    return sum(1 for _ in model.graph.all_nodes())
+
+
+def _simplified(
+    found: Source, options: OptimizeOptions, scratch: Path
+) -> tuple[ir.Model, list[str]]:
+    """Gives the model as onnxsim left it, or as it was, and then why."""
+    if not options.simplify:
+        return found.model, []
+    import onnx_ir
+
+    from edgeattn import simplify
+    from edgeattn.artifacts import save
+    from edgeattn.graph.tags import restore_value_names
+    from edgeattn.reading import name_nodes
+
+    source = scratch / "read.onnx"
+    save(found.model, source, external=True)
+    run = simplify.start(source, scratch / "simplified.onnx", timeout_s=options.simplify_timeout_s)
+    try:
+        reason = run.wait()
+    finally:
+        run.stop()
+    if reason:
+        return found.model, [f"The model is not simplified: {reason}."]
+    model = onnx_ir.load(run.target)
+    if _interface(model) != _interface(found.model):
+        return found.model, ["The model is not simplified: onnxsim changed its inputs or outputs."]
+    name_nodes(model)
+    restore_value_names(found.model.graph, model)
+    return model, []
+
+
+def _interface(model: ir.Model) -> tuple[list[str | None], list[str | None]]:
+    return [v.name for v in model.graph.inputs], [v.name for v in model.graph.outputs]
+
+
+def _transformed(
+    model: ir.Model, options: OptimizeOptions, clock: Clock
+) -> tuple[Lowered, list[Rewrite]]:
+    """Lowers and legalises a model in place."""
+    from edgeattn import lowering_stage
+    from edgeattn.legalise import OLDEST_TARGET, legalise
+    from edgeattn.reading import opset_of
+
+    with clock.stage("legalise"):
+        # Lowering knows the operators from this opset on.
+        first = legalise(model, max(opset_of(model), OLDEST_TARGET))
+    with clock.stage("lower"):
+        lowered = lowering_stage.run(model, target=options.target, rules=options.rules)
+    with clock.stage("legalise"):
+        last = legalise(model, options.opset or first.opset)
+    return lowered, [*first.rewrites, *last.rewrites]
+
+
+def _restore_header(model: ir.Model, original: ir.Model) -> None:
+    """Gives a model back what its file said of itself: runtimes read class names from there."""
+    model.metadata_props.clear()
+    model.metadata_props.update(original.metadata_props)
+    for name in ("producer_name", "producer_version", "domain", "model_version", "doc_string"):
+        setattr(model, name, getattr(original, name))
+    model.graph.name = original.graph.name

@@ -1,0 +1,192 @@
+"""`edgeattn optimize`, from the command line to the files."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import onnx
+import pytest
+
+import edgeattn.lowering.pipeline
+from edgeattn.cli import app
+from edgeattn.cli.options import parse_rules
+from edgeattn.errors import InputError
+from edgeattn.lowering.pipeline import RULES
+from edgeattn.lowering.record import Lowered, NearMiss, Rewrite
+from export_tests.foreign import net
+
+RECORD = Lowered(
+    target="tensorrt",
+    rewrites=tuple(
+        Rewrite(
+            rule="moments",
+            site=f"layer1.{k}.attention",
+            nodes_before=(f"layer1.{k}.attention/Sub", f"layer1.{k}.attention/Pow"),
+            nodes_after=(f"layer1.{k}.attention/Mul[x]",),
+        )
+        for k in range(3)
+    ),
+    near_misses=(NearMiss(rule="gate", site="layer2.0.attention", reason="its groups differ"),),
+)
+
+
+@pytest.fixture
+def recorded(monkeypatch):
+    """Lowering that does nothing, and says that it did."""
+    monkeypatch.setattr(edgeattn.lowering.pipeline, "lower", lambda *_, **__: RECORD)
+
+
+def test_for_people(edgeattn, tmp_path):
+    net(tmp_path / "in.onnx", opset=12)
+    run = edgeattn("optimize", "in.onnx", "-o", "out.onnx")
+    assert run.returncode == 0, run.stderr
+    assert run.stderr == ""
+    for said in ("out.onnx", "13 (IR version 7), read at 12", "tensorrt", "8 read", "near misses",
+                 "parity passed"):  # fmt: skip
+        assert said in run.stdout
+    assert {path.name for path in tmp_path.iterdir()} == {"in.onnx", "out.onnx", "out.json"}
+
+
+def test_as_json(edgeattn, tmp_path):
+    net(tmp_path / "in.onnx")
+    (tmp_path / "there").mkdir()
+    ask = ["optimize", "in.onnx", "-o", "there", "--json", "--target", "onnxruntime",
+           "--opset", "18", "--no-simplify"]  # fmt: skip
+    run = edgeattn(*ask)
+    assert run.returncode == 0, run.stderr
+    document = json.loads(run.stdout)
+    assert document["onnx"] == "there/in.onnx"
+    assert document["opset"] == {"before": 17, "after": 18}
+    assert document["target"] == "onnxruntime"
+    assert document["command"] == f"edgeattn {' '.join(ask)}"
+    assert document["parity"]["passed"] is True
+    assert set(document["nodes"]) == {"before", "after"}
+    for rewrite in document["rewrites"]:
+        assert set(rewrite) == {"rule", "site", "nodes_before", "nodes_after"}
+    for miss in document["near_misses"]:
+        assert set(miss) == {"rule", "site", "reason"}
+    beside = json.loads((tmp_path / "there" / "in.json").read_text())
+    assert beside["onnx"] == "in.onnx"
+    assert beside["rewrites"] == document["rewrites"]
+
+
+def test_the_record_as_json(recorded, tmp_path, capsys):
+    path = net(tmp_path / "in.onnx")
+    out = tmp_path / "out.onnx"
+    assert app.run(["optimize", str(path), "-o", str(out), "--no-simplify", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["rewrites"][0] == {
+        "rule": "moments",
+        "site": "layer1.0.attention",
+        "nodes_before": ["layer1.0.attention/Sub", "layer1.0.attention/Pow"],
+        "nodes_after": ["layer1.0.attention/Mul[x]"],
+    }
+    assert document["near_misses"] == [
+        {"rule": "gate", "site": "layer2.0.attention", "reason": "its groups differ"}
+    ]
+
+
+def test_the_screen_sums_up(recorded, tmp_path, capsys):
+    path = net(tmp_path / "in.onnx")
+    out = tmp_path / "out.onnx"
+    assert app.run(["optimize", str(path), "-o", str(out), "--no-simplify"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"moments +3 +3 +6 → 3", said)
+    assert "3 rewrites at 3 sites, 1 near misses" in said
+    assert "its groups differ" not in said
+
+
+def test_explain_tells_every_rewrite_and_near_miss(recorded, tmp_path, capsys):
+    path = net(tmp_path / "in.onnx")
+    out = tmp_path / "out.onnx"
+    assert app.run(["optimize", str(path), "-o", str(out), "--no-simplify", "--explain"]) == 0
+    said = capsys.readouterr().out
+    for rewrite in RECORD.rewrites:
+        for word in (rewrite.site, *rewrite.nodes_before, *rewrite.nodes_after):
+            assert word in said
+    assert re.search(r"gate +layer2\.0\.attention +its groups differ", said)
+
+
+def test_quiet_says_nothing(tmp_path, capsys):
+    path = net(tmp_path / "in.onnx")
+    out = tmp_path / "out.onnx"
+    assert app.run(["optimize", str(path), "-o", str(out), "--no-simplify", "-q"]) == 0
+    assert capsys.readouterr().out == ""
+    assert onnx.load(out).graph.node
+
+
+def test_open_sizes(tmp_path, capsys):
+    path = net(tmp_path / "in.onnx", shape=("n", 3, "h", "w"))
+    ask = ["optimize", str(path), "-o", str(tmp_path / "out.onnx"), "--no-simplify", "-q"]
+    assert app.run(ask) == 2
+    assert "--shape" in capsys.readouterr().err
+    assert app.run([*ask, "--shape", "1x3x10x9"]) == 0
+    assert app.run([*ask, "--shape", "10"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["missing.onnx", "-o", "out.onnx"], "There is no file missing.onnx"),
+        ([".", "-o", "out.onnx"], "is a folder"),
+        (["in.onnx"], "--output"),
+        (["in.onnx", "-o", "in.onnx"], "would be replaced"),
+        (["in.onnx", "-o", "."], "would be replaced"),
+        (["in.onnx", "-o", "nowhere/out.onnx"], "does not exist"),
+        (["in.onnx", "-o", "out"], "-o out.onnx"),
+        (["in.onnx", "-o", "out.onnx", "--opset", "12"], "13"),
+        (["in.onnx", "-o", "out.onnx", "--target", "tensorflow"], "tensorrt"),
+        (["in.onnx", "-o", "out.onnx", "--rules", "nonsense"], "no rule 'nonsense'"),
+        (["in.onnx", "-o", "out.onnx", "--rules", ""], "--rules"),
+        (["in.onnx", "-o", "out.onnx", "--rulez", "a"], "--rules"),
+        (["bad.onnx", "-o", "out.onnx"], "no ONNX model"),
+    ],
+)
+def test_input_errors(tmp_path, monkeypatch, capsys, arguments, said):
+    net(tmp_path / "in.onnx")
+    (tmp_path / "bad.onnx").write_text("this is no model")
+    monkeypatch.chdir(tmp_path)
+    assert app.run(["optimize", *arguments]) == 2
+    seen = capsys.readouterr()
+    assert said in seen.err
+    assert seen.out == ""
+    assert {path.name for path in tmp_path.iterdir()} == {"in.onnx", "bad.onnx"}
+
+
+def test_parse_rules():
+    known = ("a", "b", "c")
+    assert parse_rules("+a,-b", known) == (("a", "c"), ("a", "b"))
+    assert parse_rules("-b", known) == (("a", "c"), ("b",))
+    assert parse_rules("+a", known) == (("a", "b", "c"), ("a",))
+    assert parse_rules("c, a", known) == (("a", "c"), ("c", "a"))
+    for text in ("", "+", "a,", "a,+b", "-a,b"):
+        with pytest.raises(InputError, match="cannot be read"):
+            parse_rules(text, known)
+
+
+@pytest.mark.parametrize("form", [["--rules", "-{}"], ["--rules=-{}"], ["--rules", "{}"]])
+def test_rules_reach_the_pass(tmp_path, monkeypatch, form):
+    seen = []
+
+    def watch(_model, *, target, rules):
+        seen.append(rules)
+        return Lowered(target=target)
+
+    monkeypatch.setattr(edgeattn.lowering.pipeline, "lower", watch)
+    monkeypatch.setattr(edgeattn.lowering.pipeline, "RULES", {"one": "", "two": "", "three": ""})
+    path = net(tmp_path / "in.onnx")
+    words = [word.format("two") for word in form]
+    ask = ["optimize", str(path), "-o", str(tmp_path / "out.onnx"), "--no-simplify", "-q"]
+    assert app.run([*ask, *words]) == 0
+    assert seen == [{"two"} if words[-1] == "two" else {"one", "three"}]
+
+
+def test_list_rules(edgeattn):
+    run = edgeattn("list", "rules", "--json")
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout) == [{"name": k, "summary": v} for k, v in RULES.items()]
+    run = edgeattn("list", "rules")
+    assert run.returncode == 0, run.stderr
+    for name in RULES:
+        assert name in run.stdout

@@ -1,0 +1,22 @@
+"""Every spelling by its name, attention by attention."""
+
+from __future__ import annotations
+
+from export_tests.lowering.spellings import (
+    bam,
+    cbam,
+    eca,
+    gc,
+    sa,
+    se,
+    sge,
+    shuffle,
+    simam,
+    ulsam,
+)
+
+SPELLINGS = {
+    name: spelling
+    for room in (se, eca, simam, sa, cbam, ulsam, sge, gc, bam, shuffle)
+    for name, spelling in room.SPELLINGS.items()
+}

@@ -1,0 +1,141 @@
+"""Other people's code for our modules, through both of torch's exporters, lowered.
+
+`test_exact` is what must always hold. `test_lowered` is how far the recognisers reach: `GONE` says
+what must not be left of a spelling.
+"""
+
+import math
+import re
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime as ort
+import pytest
+from onnx import checker
+
+from edgeattn.graph import shapes
+from edgeattn.legalise import legalise
+from edgeattn.lowering.pipeline import TARGETS, lower
+from export_tests.lowering.kit import as_double, assert_equal64, evaluate64, export, tiny_net
+from export_tests.lowering.spellings.table import SPELLINGS
+
+CHANNELS = 24
+MAP = CHANNELS * 7 * 5  # values at the site, per image
+LOWEST = 13  # lowering's own; older graphs are raised first, as `edgeattn optimize` does
+
+# What torch's TorchScript exporter cannot write: from which opset on it can.
+WRITABLE_FROM = {
+    "se-einsum": 12,
+    "sge-five-dimensions": 12,
+    "gc-einsum": 12,
+    "shuffle-flattened": 13,
+    "shuffle-operator": 99,
+}
+
+# By the start of a spelling's name, and for a target where they differ: the traits that no lowered
+# net may have. See `traits`.
+MOVES = frozenset({"Reshape", "Split", "Slice", "Concat", "Gather", "GatherND"})
+GONE = (
+    ("", None, {"Shape"}),
+    ("se-", None, {"Expand", "Einsum"}),
+    ("se-hard-", None, {"Clip", "Div"}),
+    ("eca-", None, {"Expand", "Pad"}),
+    ("simam-", None, {"Expand", "Reshape of maps"}),
+    ("sa-", None, {*(f"{move} of maps" for move in MOVES), "Transpose of groups"}),
+    ("sa-", "tensorrt", {"InstanceNormalization"}),
+    ("cbam-", None, {"Expand", "Flatten"}),
+    ("ulsam-", None, {"Split", "Slice", "Concat of maps"}),
+    ("sge-", None, {"Einsum", "Tile"}),
+    ("gc-", None, {"Einsum", "Expand"}),
+    ("bam-", None, {"Expand"}),
+    ("shuffle-", None, {*(f"{move} of maps" for move in MOVES), "Transpose of groups"}),
+)
+
+
+def traits(model):
+    """Gives the operators of a model, and what their operands say of them.
+
+    "Reshape of maps" moves all that stands at the site, and not only statistics or a gate.
+    """
+    bound = model.clone()
+    shapes.bind_batch(bound, 1)
+    shapes.infer(bound)
+    found = set()
+    for node in bound.graph.all_nodes():
+        found.add(node.op_type)
+        values = [v for v in (*node.inputs[:1], *node.outputs[:1]) if v.shape is not None]
+        assert all(v.shape.is_static() for v in values), f"{node.name}: open at batch 1"
+        if max((math.prod(v.shape.numpy()) for v in values), default=0) >= MAP:
+            found.add(f"{node.op_type} of maps")
+        if node.op_type == "Transpose":
+            order = list(node.attributes["perm"].as_ints())
+            if order not in ([0, 2, 3, 1], [0, 3, 1, 2]):
+                found.add("Transpose of groups")
+    return found
+
+
+def cases():
+    """Gives each spelling from dynamo, and twice from TorchScript, at opsets that take turns."""
+    for index, name in enumerate(SPELLINGS):
+        yield name, "dynamo", 18 if index % 2 else (20, 21)[index // 2 % 2], index % 2 == 1
+        for opset, is_open in ((17, True), ((11, 12, 13, 14, 16, 20)[index % 6], False)):
+            if opset >= WRITABLE_FROM.get(name, 0):
+                yield name, "torchscript", opset, is_open
+
+
+def _id(case):
+    name, exporter, opset, is_open = case
+    return f"{name}-{exporter}-{opset}{'-open' if is_open else ''}"
+
+
+@pytest.fixture(scope="module", params=cases(), ids=_id)
+def case(request):
+    """The name of a spelling, and a net with it as it came from the exporter and onnxsim."""
+    name, exporter, opset, is_open = request.param
+    net = tiny_net(SPELLINGS[name], CHANNELS)
+    shape = (2 if is_open else 1, 3, 13, 9)
+    model = export(net, shape, exporter=exporter, opset=opset, dynamic_batch=is_open)
+    if opset < LOWEST:
+        legalise(model, LOWEST)
+    return name, model
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_exact(case, target):
+    _, model = case
+    double = as_double(model)
+    lowered = double.clone()
+    lower(lowered, target=target)
+    assert_equal64(double, lowered)
+
+    single = model.clone()
+    lower(single, target=target)
+    proto = ir.to_proto(single)
+    checker.check_model(proto, full_check=True)
+    assert single.opset_imports == model.opset_imports
+    assert {node.domain for node in single.graph.all_nodes()} == {""}
+    batch = single.graph.inputs[0].shape[0]
+    x = np.random.default_rng(3).normal(0.5, 2.0, (batch if batch == 1 else 3, 3, 13, 9))
+    (want,) = evaluate64(model, [x])
+    (got,) = _run(proto, x.astype(np.float32))
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * np.abs(want).max())
+
+
+def _run(proto, x):
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    session = ort.InferenceSession(proto.SerializeToString(), options)
+    return session.run(None, {"x": x})
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_lowered(case, target):
+    name, model = case
+    lowered = model.clone()
+    record = lower(lowered, target=target)
+    assert record.rewrites
+    for start, only, gone in GONE:
+        if re.match(start, name) and only in {None, target}:
+            left = sorted(gone & traits(lowered))
+            assert not left, f"{', '.join(left)} left; near misses: {record.near_misses}"
