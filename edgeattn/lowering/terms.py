@@ -30,8 +30,8 @@ class Term:
     """A term; equal terms are one object.
 
     Attributes:
-        op: What it is: leaf, const, add, mul, pow, fn, mean, max, centred, variance, linear, band,
-            window, softmax, select.
+        op: What it is: leaf, const, add, mul, pow, fn, mean, max, centred, variance, normalised,
+            linear, band, window, softmax, select.
         args: The terms that it is made of.
         attrs: What else says what it is.
         own: The indices that its value depends on, as they were when it was made.
@@ -229,6 +229,7 @@ class Terms:
                 continue
             base, exponent = (term.args[0], term.attrs) if term.op == "pow" else (term, 1)
             powers[base] = powers.get(base, 0) + exponent
+        factor = self._normalise(powers, factor)
         bases = [self.pow(base, exponent) for base, exponent in powers.items() if exponent]
         if is_scalar(factor, 0) or not bases:
             return self.const(factor)
@@ -246,6 +247,41 @@ class Terms:
         if not is_scalar(factor, 1):
             bases.insert(0, self.const(factor))
         return bases[0] if len(bases) == 1 else self.make("mul", bases, own=_union(bases))
+
+    def _normalise(self, powers: dict[Term, float], factor: Const) -> Const:
+        """(x - mean)^p (k variance + e)^-p/2 is k^-p/2 times the normalised x, to the power p."""
+        for centred in [base for base in powers if base.op == "centred"]:
+            x, over = centred.args[0], frozenset(leaves(centred.attrs))
+            for spread, exponent in list(powers.items()):
+                found = self._spread(spread, self.variance(x, over))
+                if found is None or exponent != -powers[centred] / 2:
+                    continue
+                k, epsilon = found
+                power = powers.pop(centred)
+                del powers[spread]
+                normalised = self.normalised(x, over, epsilon / k)
+                powers[normalised] = powers.get(normalised, 0) + power
+                factor = combine(np.multiply, factor, scalar(k**exponent))
+                break
+        return factor
+
+    def _spread(self, term: Term, variance: Term) -> tuple[float, float] | None:
+        """Takes k variance + e apart, with k and e numbers and both positive."""
+        k, e = ONE, ZERO
+        for part in term.args if term.op == "add" else (term,):
+            factor, base = self.parts(part)
+            if base is None:
+                e = factor
+            elif base is variance:
+                k = factor
+            else:
+                return None
+        if not (is_scalar(k) and is_scalar(e) and k.array > 0 and e.array >= 0):
+            return None
+        return (float(k.array), float(e.array)) if variance in self._bases(term) else None
+
+    def _bases(self, term: Term) -> list[Term | None]:
+        return [self.parts(part)[1] for part in (term.args if term.op == "add" else (term,))]
 
     @staticmethod
     def _is_affine(term: Term) -> bool:
@@ -318,6 +354,10 @@ class Terms:
     def variance(self, term: Term, over: frozenset[Index]) -> Term:
         """Gives the mean of the squares about the mean."""
         return self.make("variance", (term,), over, term.indices() - over)
+
+    def normalised(self, term: Term, over: frozenset[Index], epsilon: float) -> Term:
+        """Gives (term - mean) / sqrt(variance + epsilon)."""
+        return self.make("normalised", (term,), (over, epsilon), term.indices())
 
     def max(self, term: Term, over: frozenset[Index]) -> Term:
         """Gives the maximum over some indices."""

@@ -25,7 +25,7 @@ from edgeattn.lowering.permute.wiring import permutations_of
 from edgeattn.lowering.permute.writing import Writing
 from edgeattn.lowering.record import NearMiss, Rewrite
 
-_SIDES: Final = {"tensorrt": False, "onnxruntime": True}
+_DISSOLVES: Final = {"tensorrt": False, "onnxruntime": True}
 
 
 def fold_permutations(
@@ -53,5 +53,5 @@ def fold_permutations(
         if node.outputs[0].shape is None:
             node.outputs[0].shape = needed(node, 0).shape
             node.outputs[0].type = needed(node, 0).type
-    writing = Writing(model, analyse(graph, dissolve=_SIDES[target]))
+    writing = Writing(model, analyse(graph, dissolve=_DISSOLVES[target]))
     return writing.run()

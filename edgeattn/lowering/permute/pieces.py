@@ -10,8 +10,8 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeattn.lowering.permutation import Permutation, runs
-from edgeattn.lowering.permute.analysis import Analysis, positions
 from edgeattn.lowering.permute.nodes import NewNodes
+from edgeattn.lowering.permute.state import Analysis, positions
 from edgeattn.lowering.permute.wiring import Channels
 
 # What lies in more pieces than this is read by one Gather.

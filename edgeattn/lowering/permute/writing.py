@@ -10,10 +10,10 @@ import onnx_ir as ir
 
 from edgeattn.graph.tags import module_of
 from edgeattn.lowering.permutation import Permutation, expand, identity, inverse
-from edgeattn.lowering.permute.analysis import Analysis, positions, reads
 from edgeattn.lowering.permute.constants import Constants
 from edgeattn.lowering.permute.nodes import NewNodes
 from edgeattn.lowering.permute.pieces import Pieces
+from edgeattn.lowering.permute.state import Analysis, positions, reads
 from edgeattn.lowering.permute.tracks import size
 from edgeattn.lowering.permute.wiring import is_permutation, permutation_of, permutations_of
 from edgeattn.lowering.record import NearMiss, Rewrite

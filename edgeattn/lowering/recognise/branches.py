@@ -233,6 +233,8 @@ def rebuild(terms: Terms, like: Term, args: Sequence[Term]) -> Term | None:
             return terms.max(args[0], like.attrs)
         case "variance":
             return terms.variance(args[0], like.attrs)
+        case "normalised":
+            return terms.normalised(args[0], *like.attrs)
         case "softmax":
             return terms.softmax(args[0], like.attrs)
         case "linear":

@@ -379,6 +379,19 @@ class Writer:
         self.build.origin = term.origin
         return self.reduced("ReduceMean", square, over, view)
 
+    def write_normalised(self, term: Term, view: View) -> Written:
+        x, (over, epsilon) = term.args[0], term.attrs
+        over = frozenset(leaves(over))
+        centred = self.on(self.terms.make("centred", (x,), over, x.own), view)
+        spread = self.on(self.spread(x, over, epsilon), view)
+        self.build.origin = term.origin
+        return self.join("Mul", centred, spread, view)
+
+    def spread(self, x: Term, over: frozenset[Index], epsilon: float) -> Term:
+        """Gives 1 / sqrt(variance + epsilon)."""
+        total = self.terms.add(self.terms.variance(x, over), self.terms.const(scalar(epsilon)))
+        return self.terms.pow(total, -0.5)
+
     def write_softmax(self, term: Term, view: View) -> Written:
         over = leaves(term.attrs)
         x = self.on(term.args[0], FIRST)

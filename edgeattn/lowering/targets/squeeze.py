@@ -28,7 +28,9 @@ from edgeattn.lowering.recognise.branches import rebuild
 from edgeattn.lowering.targets.layout import CHANNELS, channels_of, homed, is_space
 from edgeattn.lowering.terms import Const, Term, combine
 
-_STATISTICS: Final = frozenset({"mean", "max", "variance", "centred", "softmax", "window"})
+_STATISTICS: Final = frozenset(
+    {"mean", "max", "variance", "centred", "normalised", "softmax", "window"}
+)
 # A map that is kept in cache is written once and read twice for a gate.
 _PASSES: Final = 3
 

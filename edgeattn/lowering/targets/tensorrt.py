@@ -32,7 +32,7 @@ from edgeattn.lowering.targets.plain import Writer, Written
 from edgeattn.lowering.targets.squeeze import through_producer
 from edgeattn.lowering.terms import Term, scalar
 
-_POINTWISE = frozenset({"add", "mul", "pow", "fn", "centred"})
+_POINTWISE = frozenset({"add", "mul", "pow", "fn", "centred", "normalised"})
 
 
 class TensorRTWriter(Writer):
@@ -56,6 +56,12 @@ class TensorRTWriter(Writer):
             mean = terms.mean(leaf, frozenset(leaves(term.attrs)))
             total = terms.add(terms.make("negated", (leaf,), own=leaf.own), mean)
             made = terms.scaled(scalar(-1), total)
+        elif term.op == "normalised" and term.args[0] is leaf:
+            over, epsilon = term.attrs
+            mean = terms.mean(leaf, frozenset(leaves(over)))
+            total = terms.add(terms.make("negated", (leaf,), own=leaf.own), mean)
+            spread = self.spread(leaf, frozenset(leaves(over)), epsilon)
+            made = terms.mul(terms.const(scalar(-1)), total, spread)
         elif term.op in _POINTWISE:
             args = [self._negated(arg, leaf, known) for arg in term.args]
             same = all(new is old for new, old in zip(args, term.args, strict=True))
