@@ -45,7 +45,7 @@ RULES: Final[Mapping[str, str]] = {
     "channel-permutation": "orders of channels, folded into weights or written as one Gather",
     "gate": "elementwise operators, between the others",
 }
-_WRITERS: Final[Mapping[Target, type[Writer]]] = {
+WRITERS: Final[Mapping[Target, type[Writer]]] = {
     "tensorrt": TensorRTWriter,
     "onnxruntime": ONNXRuntimeWriter,
 }
@@ -72,7 +72,11 @@ def _recognisers(rules: Set[str]) -> dict[str, list[Recogniser]]:
 
 
 def lower(
-    model: ir.Model, *, target: Target = DEFAULT_TARGET, rules: Set[str] | None = None
+    model: ir.Model,
+    *,
+    target: Target = DEFAULT_TARGET,
+    rules: Set[str] | None = None,
+    forms: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Lowered:
     """Rewrites a model, by exact algebra, into the forms that a target runs best.
 
@@ -81,6 +85,7 @@ def lower(
             operators of the standard domain only, if it did before.
         target: The runtime to choose forms for.
         rules: The rules to apply; all by default.
+        forms: The form to take, by kind of region and family, where it is not the default.
 
     Returns:
         What was done, and what was nearly done.
@@ -98,12 +103,17 @@ def lower(
     raising.walk(model.graph)
     record += raising.near_misses
 
-    writers: dict[ir.DataType, Writer] = {}
+    writers: dict[tuple[ir.DataType, str], Writer] = {}
     for region in regions(model.graph, raising):
         dtype = region.roots[0].dtype or ir.DataType.FLOAT
-        if dtype not in writers:
-            writers[dtype] = _WRITERS[target](build, raising, dtype)
-        done = exchange(region, raising, writers[dtype], build)
+
+        def write(kind: str, dtype: ir.DataType = dtype) -> Writer:
+            if (dtype, kind) not in writers:
+                writer = WRITERS[target](build, raising, dtype, (forms or {}).get(kind))
+                writers[dtype, kind] = writer
+            return writers[dtype, kind]
+
+        done = exchange(region, raising, write, build)
         if done is not None:
             record.append(done)
     passes.RemoveUnusedNodesPass()(model)

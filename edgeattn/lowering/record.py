@@ -14,12 +14,16 @@ class Rewrite:
         site: The module path of what was replaced, or the name of its last node.
         nodes_before: The names of the nodes that are gone.
         nodes_after: The names of the nodes that stand for them.
+        kind: What the tournament tells apart: the rule and the map's channels, rows and columns.
+        forms: The form that was taken, by family.
     """
 
     rule: str
     site: str
     nodes_before: tuple[str, ...]
     nodes_after: tuple[str, ...]
+    kind: str = ""
+    forms: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,8 @@ are: the root moves up to what they read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -152,9 +153,15 @@ def _subterms(root: Term) -> Iterator[Term]:
 
 
 def exchange(
-    region: Region, raising: Raising, writer: Writer, build: Builder
+    region: Region, raising: Raising, write: Callable[[str], Writer], build: Builder
 ) -> Rewrite | NearMiss | None:
     """Writes a region anew, if it is worth it and there are forms for all of it.
+
+    Args:
+        region: The region.
+        raising: What is known of it.
+        write: Gives the writer for a kind of region.
+        build: Makes the nodes.
 
     Returns:
         What was done; or why it could not be; or None where there is nothing to gain.
@@ -163,6 +170,9 @@ def exchange(
     raising.terms.origin = _telling(region, raising)[-1].name or ""
     if not _is_worthwhile(region, raising):
         return None
+    kind = f"{rule} {_largest(region, raising)}"
+    writer = write(kind)
+    writer.taken = {}
     try:
         written = [writer.write(*_root(root, raising)) for root in region.roots]
     except UnwritableError as error:
@@ -184,7 +194,17 @@ def exchange(
         site=site,
         nodes_before=tuple(name for node, name in before.items() if node in gone),
         nodes_after=tuple(node.name or "" for node in made),
+        kind=kind,
+        forms=tuple(sorted(writer.taken.items())),
     )
+
+
+def _largest(region: Region, raising: Raising) -> str:
+    """Gives the channels, rows and columns of the largest map that a region reads."""
+    terms = [_root(root, raising)[0] for root in region.roots]
+    maps = [t.attrs.shape for term in terms for t in _subterms(term) if t.op == "leaf"]
+    shapes = [[s for s in list(m)[1:] if isinstance(s, int)] for m in maps if m is not None]
+    return "x".join(map(str, max(shapes, key=math.prod, default=[])))
 
 
 def _root(value: ir.Value, raising: Raising) -> tuple[Term, Axes]:

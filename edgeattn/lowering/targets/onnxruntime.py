@@ -11,8 +11,8 @@ affine inside. Statistics over channels are taken from rows of positions, [N, H 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Final
 
 import numpy as np
 import onnx_ir as ir
@@ -30,6 +30,7 @@ from edgeattn.lowering.targets.layout import (
     shape_of,
 )
 from edgeattn.lowering.targets.plain import Writer, Written
+from edgeattn.lowering.targets.squeeze import through_producer
 from edgeattn.lowering.terms import ONE, ZERO, Const, Term, combine, is_scalar
 
 _BLOCKED: Final = frozenset({"Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"})
@@ -41,6 +42,20 @@ _LAYER_NORM_SINCE: Final = 17
 
 class ONNXRuntimeWriter(Writer):
     """Writes terms for ONNX Runtime's CPU kernels."""
+
+    forms: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "squeeze": ("map", "cheaper"),
+        "gate": ("resized", "broadcast"),
+        "moments": ("instance-norm", "layer-norm", "parts"),
+        "affine": ("depthwise", "elementwise"),
+        "channel-statistics": ("rows", "axis"),
+        "groups": ("dense", "grouped"),
+        "repeat": ("convolution", "gather"),
+    }
+
+    def prepared(self, term: Term) -> Term:
+        squeezed = through_producer(term, self._raising)
+        return squeezed if squeezed is not term and self.takes("squeeze", "cheaper") else term
 
     def is_blocked(self, value: ir.Value, depth: int = 4) -> bool:
         """Says whether a value lies in the blocked layout, as far as its producers tell."""
@@ -67,7 +82,7 @@ class ONNXRuntimeWriter(Writer):
         over, x = set(leaves(term.attrs)), term.args[0]
         space = {index for index in x.indices() if index.home in SPACE}
         channels = {index for index in x.indices() if index.home == CHANNELS}
-        if over == channels and space:
+        if over == channels and space and self.takes("channel-statistics", "rows"):
             return self._by_rows(op_type, self.on(x, FIRST), term, view)
         if over != space:
             return None
@@ -119,9 +134,27 @@ class ONNXRuntimeWriter(Writer):
         whole = {index for axis in x.axes[2:] for index in axis}
         if set(leaves(over)) != whole or not set(constants) <= set(channels):
             return None
+        if self.takes("moments", "parts"):
+            return None
+        if self.takes("moments", "layer-norm") and self._has_layer_norm(x):
+            return self._by_layer_norm(x, factor, offset, epsilon, view)
         scale, bias = (self._per_channel(one, channels) for one in (factor, offset))
         inputs = [x.value, scale, bias]
         made = self.node("InstanceNormalization", inputs, x.axes, epsilon=epsilon)
+        return self._seen(made, view)
+
+    def _has_layer_norm(self, x: Written) -> bool:
+        sizes = shape_of(x.axes)[2:]
+        return self.build.opset >= _LAYER_NORM_SINCE and not any(isinstance(s, str) for s in sizes)
+
+    def _by_layer_norm(
+        self, x: Written, factor: Const, offset: Const, epsilon: float, view: View
+    ) -> Written:
+        sizes = [int(extent(axis)) for axis in x.axes[2:]]
+        scale = self.build.constant(np.ones(sizes, dtype=self.dtype.numpy()))
+        made = self.node("LayerNormalization", [x.value, scale], x.axes, axis=2, epsilon=epsilon)
+        if not (is_scalar(factor, 1) and is_scalar(offset, 0)):
+            made = self._convolved(made, factor, offset)
         return self._seen(made, view)
 
     def _per_channel(self, constant: Const, channels: Sequence[Index]) -> ir.Value:
@@ -165,6 +198,8 @@ class ONNXRuntimeWriter(Writer):
             *leaves(offset.axes),
         } <= set(channels):
             return None
+        if self.takes("affine", "elementwise"):
+            return None
         self.build.origin = base.origin
         return self._seen(self._convolved(x, factor, offset), view)
 
@@ -196,7 +231,12 @@ class ONNXRuntimeWriter(Writer):
         """Applies a binary operator; a gate is first brought to the shape of a blocked map."""
         if op_type == "Mul" and view == FIRST:
             small, large = sorted((one, other), key=lambda value: len(value.indices))
-            if self._is_map(large) and small.indices < large.indices and self.is_blocked(large.value):
+            if (
+                self._is_map(large)
+                and small.indices < large.indices
+                and self.is_blocked(large.value)
+                and self.takes("gate", "resized")
+            ):
                 small = self._resized(small, large)
                 one, other = small, large
         return super().join(op_type, one, other, view)
@@ -235,6 +275,8 @@ class ONNXRuntimeWriter(Writer):
         if view != FIRST or channels[: len(own)] != own or not is_space(
             [i for axis in one.axes[2:] for i in axis]
         ):
+            return super().expanded(one, channels, view)
+        if self.takes("repeat", "gather"):
             return super().expanded(one, channels, view)
         return self._spread(one, channels)
 

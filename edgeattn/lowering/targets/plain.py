@@ -5,9 +5,9 @@ A target derives from this and overrides what it writes in another way.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 import numpy as np
 import onnx_ir as ir
@@ -45,6 +45,8 @@ _FUNCTIONS: Final = {
     "elu": ("Elu", ("alpha",)),
 }
 _HARD_SWISH_SINCE: Final = 14
+# Few groups are one dense convolution with zeros; of many, the zeros would cost more.
+_MOST_DENSE_GROUPS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,22 +69,35 @@ class Writer:
         build: Makes the nodes.
         raising: What is known of the values that are leaves.
         dtype: The element type.
+        chosen: The form to take, by family, where it is not the first.
+
+    Attributes:
+        taken: The form that was taken, by family, since this was last emptied.
     """
 
-    # Few groups are one dense convolution with zeros: runtimes have no good grouped one of few rows.
-    most_dense_groups = 8
+    # By family, the forms that a target has for it; the first is what is taken unless told.
+    forms: ClassVar[Mapping[str, tuple[str, ...]]] = {"groups": ("dense", "grouped")}
 
     def __init__(
         self,
         build: Builder,
         raising: Raising,
         dtype: ir.DataType,
+        chosen: Mapping[str, str] | None = None,
     ) -> None:
         self.build = build
         self.terms = raising.terms
         self.dtype = dtype
+        self.taken: dict[str, str] = {}
+        self._chosen = chosen or {}
         self._raising = raising
         self._written: dict[tuple[Term, View], Written] = {}
+
+    def takes(self, family: str, form: str) -> bool:
+        """Says whether a form is the one to take, and notes that it was asked."""
+        taken = self._chosen.get(family, self.forms[family][0])
+        self.taken[family] = taken
+        return taken == form
 
     def write(self, term: Term, axes: Axes) -> ir.Value:
         """Writes a term on the axes asked."""
@@ -431,7 +446,7 @@ class Writer:
             weight.over((*shared, *out, *inner)), [int(i.size) for i in (*shared, *out, *inner)]
         ).reshape(rows, -1)
         groups = int(extent(shared)) if shared else 1
-        if 1 < groups <= self.most_dense_groups:
+        if 1 < groups <= _MOST_DENSE_GROUPS and self.takes("groups", "dense"):
             array, groups = _block_diagonal(array, groups), 1
         offset = np.broadcast_to(
             bias.over((*shared, *out)), [int(i.size) for i in (*shared, *out)]

@@ -15,7 +15,7 @@ reading it for the mean and again for the gate.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -123,25 +123,26 @@ def _better(
     mean: Term, leaf: Term, layer: Term, users: list[Term], raising: Raising
 ) -> tuple[Term, Term] | None:
     """Gives what to exchange for what, if that moves less."""
-    old, new, extra = mean, layer, _count(layer.args[1])
-    if len(users) == 1 and users[0].op in {"linear", "band"}:
-        (old,) = users
-        composed = (
-            _composed(old, layer, raising) if old.op == "linear" else _banded(old, layer, raising)
-        )
-        if composed is None:
-            return None
-        new = composed
-        extra = _count(new.args[1]) - (_count(old.args[1]) if old.op == "linear" else 0)
-    read = _count_indices(layer.args[0].args[0].indices()) + extra
-    return (old, new) if read < _PASSES * _count_indices(leaf.indices()) else None
+    y = layer.args[0].args[0].indices()
+    width = _size(leaves(layer.attrs[0]))
+    user = users[0] if len(users) == 1 and users[0].op in {"linear", "band"} else None
+    if user is not None and user.op == "linear":
+        extra = (width - _size(leaves(user.attrs[0]))) * _size(leaves(user.attrs[1]))
+    else:
+        extra = _count(layer.args[1])
+    if _size(y) + extra >= _PASSES * _size(leaf.indices()):
+        return None
+    if user is None:
+        return mean, layer
+    merged = _composed(user, layer, raising) if user.op == "linear" else _banded(user, layer, raising)
+    return None if merged is None else (user, merged)
 
 
 def _count(term: Term) -> int:
     return int(term.attrs.array.size)
 
 
-def _count_indices(indices: frozenset[Index]) -> int:
+def _size(indices: Iterable[Index]) -> int:
     return math.prod(index.size for index in indices if isinstance(index.size, int))
 
 
@@ -155,9 +156,8 @@ def _composed(outer: Term, inner: Term, raising: Raising) -> Term | None:
         inner.args[1].attrs.over((*between, *below)),
         outer.args[1].attrs.over((*out, *between)),
     )
-    axes = (len(between), math.prod(int(i.size) for i in between))
-    left = second.reshape(-1, axes[1])
-    weight = left @ first.reshape(axes[1], -1)
+    left = second.reshape(-1, _size(between))
+    weight = left @ first.reshape(_size(between), -1)
     offset = left @ np.broadcast_to(
         inner.args[2].attrs.over(between), [int(i.size) for i in between]
     ).reshape(-1)
@@ -175,10 +175,9 @@ def _banded(band: Term, inner: Term, raising: Raising) -> Term | None:
         return None
     sizes = [int(i.size) for i in (*out, *below)]
     rows = math.prod(sizes[: len(out)])
-    matrix = sum(tap * np.eye(rows, k=place - len(taps) // 2) for place, tap in enumerate(taps))
-    weight = matrix @ inner.args[1].attrs.over((*out, *below)).reshape(rows, -1)
-    bias = inner.args[2].attrs.over(out)
-    bias = matrix @ np.broadcast_to(bias, sizes[: len(out)]).reshape(-1) + offset
+    weight = _slid(inner.args[1].attrs.over((*out, *below)).reshape(rows, -1), taps)
+    bias = np.broadcast_to(inner.args[2].attrs.over(out), sizes[: len(out)])
+    bias = _slid(bias.reshape(rows, 1), taps).reshape(-1) + offset
     return raising.terms.linear(
         inner.args[0],
         Const(weight.reshape(sizes), (*out, *below)),
@@ -186,6 +185,16 @@ def _banded(band: Term, inner: Term, raising: Raising) -> Term | None:
         frozenset(below),
         out,
     )
+
+
+def _slid(rows: np.ndarray, taps: Sequence[float]) -> np.ndarray:
+    """Slides taps over rows, with zeros outside: row i is the sum of taps[j] rows[i + j - half]."""
+    half = len(taps) // 2
+    padded = np.pad(rows, ((half, half), (0, 0)))
+    total = np.zeros_like(rows)
+    for place, tap in enumerate(taps):
+        total += tap * padded[place : place + len(rows)]
+    return total
 
 
 def _exchanged(root: Term, old: Term, new: Term, raising: Raising, known: dict[Term, Term]) -> Term:

@@ -11,7 +11,8 @@ y = -x, which is exact in floating point, it binds it once: y * -sigmoid(f(-y)).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from edgeattn.lowering.indices import Axes, Index, leaves
 from edgeattn.lowering.recognise.branches import rebuild
@@ -38,10 +39,22 @@ _POINTWISE = frozenset({"add", "mul", "pow", "fn", "centred", "normalised"})
 class TensorRTWriter(Writer):
     """Writes terms for TensorRT."""
 
+    forms: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "squeeze": ("cheaper", "map"),
+        "statistics": ("channels-last", "channels-first"),
+        "gate": ("negated", "plain"),
+        "band": ("slices", "convolution"),
+        "groups": ("dense", "grouped"),
+        "repeat": ("axes", "gather"),
+    }
+
     def prepared(self, term: Term) -> Term:
-        term = through_producer(term, self._raising)
+        squeezed = through_producer(term, self._raising)
+        if squeezed is not term and self.takes("squeeze", "cheaper"):
+            term = squeezed
         for leaf in _read_twice(term):
-            term = self._negated(term, leaf, {})
+            if self.takes("gate", "negated"):
+                term = self._negated(term, leaf, {})
         return term
 
     def _negated(self, term: Term, leaf: Term, known: dict[Term, Term]) -> Term:
@@ -72,7 +85,8 @@ class TensorRTWriter(Writer):
         return made
 
     def expanded(self, one: Written, channels: tuple[Index, ...], view: View) -> Written:
-        del channels, view
+        if self.takes("repeat", "gather"):
+            return super().expanded(one, channels, view)
         return one  # `join` gives its channels axes of their own instead
 
     def join(self, op_type: str, one: Written, other: Written, view: View) -> Written:
@@ -105,7 +119,8 @@ class TensorRTWriter(Writer):
         axis, taps, offset = term.attrs
         x = self.on(term.args[0], FIRST)
         self.build.origin = term.origin
-        if x.axes[CHANNELS] != leaves(axis) or x.axes[2] or x.axes[3]:
+        is_plain = x.axes[CHANNELS] == leaves(axis) and not x.axes[2] and not x.axes[3]
+        if not is_plain or self.takes("band", "convolution"):
             return super().write_band(term, view)
         count, half = int(extent(leaves(axis))), len(taps) // 2
         flat: Axes = (x.axes[0], (), x.axes[CHANNELS])
@@ -143,6 +158,8 @@ class TensorRTWriter(Writer):
     def _crossed(self, term: Term, view: View) -> Written | None:
         """Gives a statistic over the map from the channels-last view."""
         if view == LAST or not is_space(leaves(term.attrs)):
+            return None
+        if self.takes("statistics", "channels-first"):
             return None
         last = self.on(term, LAST)
         axes = axes_of(last.indices, FIRST)
