@@ -37,8 +37,9 @@ _REST: Final = re.compile(
     r", Metadata: (?P<metadata>.*)\Z",
     re.DOTALL,
 )
-_NODES: Final = re.compile(r"\[ONNX Layer: (?P<names>.*)\]", re.DOTALL)
-_BETWEEN_NODES: Final = re.compile(r"\][\x1e\x1f]\[ONNX Layer: ")
+# A node that TensorRT turned into another says so behind it: `[ONNX Layer: a]__gemm_from_conv1x1`.
+_NODES: Final = re.compile(r"\[ONNX Layer: (?P<names>.*)\](?:__\w+)?", re.DOTALL)
+_BETWEEN_NODES: Final = re.compile(r"\](?:__\w+)?[\x1e\x1f]\[ONNX Layer: ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
