@@ -20,6 +20,7 @@ from .tables import (
     print_notes,
     print_parity,
     print_rewrites,
+    print_trials,
     size,
 )
 
@@ -52,6 +53,13 @@ def optimize(
     explain: Annotated[
         bool,
         typer.Option("--explain", help="Print every rewrite, and every near miss with its reason."),
+    ] = False,
+    tune: Annotated[
+        bool,
+        typer.Option(
+            "--tune",
+            help="Let forms compete on this model, measured; takes a minute or more, once.",
+        ),
     ] = False,
     shape: Annotated[
         Texts,
@@ -92,6 +100,7 @@ def optimize(
                 target=choice.chosen_target(),
                 rules=choice.chosen_rules(),
                 opset=opset,
+                tune=tune,
                 simplify=not no_simplify,
                 simplify_timeout_s=simplify_timeout,
                 shapes=tuple(parse_shape(text) for text in shape or ()),
@@ -122,8 +131,14 @@ def _report(console: Console, manifest: Optimised, path: Path, *, explain: bool)
         print_rewrites(console, manifest.rewrites)
         console.print()
         print_near_misses(console, manifest.near_misses)
+        if manifest.trials:
+            console.print()
+            print_trials(console, manifest.trials)
     else:
         print_lowering(console, manifest.rewrites, manifest.near_misses)
+    if manifest.trials:
+        taken = sum(trial.is_taken for trial in manifest.trials)
+        console.print(f"tournament: {len(manifest.trials)} forms tried, {taken} taken")
     console.print()
     print_parity(console, manifest.parity)
     print_notes(console, manifest.notes)

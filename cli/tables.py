@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from edgeattn.manifest import NearMiss, Rewrite
+    from edgeattn.manifest import NearMiss, Rewrite, Trial
     from edgeattn.parity import ParityReport
 
 
@@ -81,6 +81,16 @@ def print_near_misses(console: Console, near_misses: Sequence[NearMiss]) -> None
     for miss in near_misses:
         rows.add_row(miss.rule, miss.site, miss.reason)
     console.print(rows if near_misses else "no near misses")
+
+
+def print_trials(console: Console, trials: Sequence[Trial]) -> None:
+    """Prints what the tournament tried, with its figures."""
+    rows = table("kind", "family", "tried", "instead of", "figures", "")
+    for trial in trials:
+        figures = ", ".join(f"{name} {value:,.10g}" for name, value in trial.figures.items())
+        verdict = "taken" if trial.is_taken else ""
+        rows.add_row(trial.kind, trial.family, trial.form, trial.instead_of, figures, verdict)
+    console.print(rows)
 
 
 def print_parity(console: Console, report: ParityReport) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edgeattn.legalise import Rewrite
     from edgeattn.lowering.pipeline import Target
     from edgeattn.lowering.record import Lowered
-    from edgeattn.manifest import LegalisedNode
+    from edgeattn.manifest import LegalisedNode, Trial
 
 
 def check(target: str, rules: Iterable[str] | None) -> None:
@@ -57,6 +57,33 @@ def run(model: ir.Model, *, target: str, rules: Iterable[str] | None) -> Lowered
     return lower(model, target=cast("Target", target), rules=chosen)
 
 
+def run_tuned(
+    model: ir.Model,
+    *,
+    target: str,
+    rules: Iterable[str] | None,
+    on_trial: Callable[[int, int], None],
+) -> Lowered:
+    """Lowers a model in place, in the forms that win on it.
+
+    Args:
+        model: The model, at opset 13 or above.
+        target: The runtime to choose forms for.
+        rules: The rules to apply; None for all.
+        on_trial: Called before each trial with its number and how many there are.
+
+    Returns:
+        What was done, and what was tried.
+    """
+    from edgeattn.lowering.tournament import lower_tuned
+    from edgeattn.tuning import tuned
+
+    chosen = None if rules is None else frozenset(rules)
+    runtime = cast("Target", target)
+    forms, trials = tuned(model, target=runtime, rules=chosen, on_trial=on_trial)
+    return lower_tuned(model, target=runtime, rules=chosen, forms=forms, trials=trials)
+
+
 def record(lowered: Lowered) -> dict[str, Any]:
     """Gives the manifest's fields on what lowering did."""
     from edgeattn.manifest import NearMiss, Rewrite
@@ -65,6 +92,13 @@ def record(lowered: Lowered) -> dict[str, Any]:
         "rewrites": tuple(Rewrite(**asdict(one)) for one in lowered.rewrites),
         "near_misses": tuple(NearMiss(**asdict(one)) for one in lowered.near_misses),
     }
+
+
+def record_trials(lowered: Lowered) -> tuple[Trial, ...]:
+    """Gives the manifest's record of what the tournament tried."""
+    from edgeattn.manifest import Trial
+
+    return tuple(Trial(**{**asdict(one), "figures": dict(one.figures)}) for one in lowered.trials)
 
 
 def record_legalised(rewrites: Iterable[Rewrite]) -> tuple[LegalisedNode, ...]:

@@ -41,12 +41,17 @@ class LegalisedNode(_Frozen):
 
 
 class Rewrite(_Frozen):
-    """A part of the graph that lowering replaced: by which rule, where, and what by what."""
+    """A part of the graph that lowering replaced: by which rule, where, and what by what.
+
+    `kind` is what the tournament tells apart, `forms` the form that was taken of each family.
+    """
 
     rule: str
     site: str
     nodes_before: tuple[str, ...]
     nodes_after: tuple[str, ...]
+    kind: str
+    forms: tuple[tuple[str, str], ...]
 
 
 class NearMiss(_Frozen):
@@ -55,6 +60,17 @@ class NearMiss(_Frozen):
     rule: str
     site: str
     reason: str
+
+
+class Trial(_Frozen):
+    """A form that the tournament tried, its figures beside those of the one that stood."""
+
+    kind: str
+    family: str
+    form: str
+    instead_of: str
+    figures: dict[str, float]
+    is_taken: bool
 
 
 class Tensor(_Frozen):
@@ -200,6 +216,7 @@ class Optimised(_Frozen):
         nodes: How many nodes there are, those of branches and loop bodies too.
         rewrites: What lowering replaced, in order.
         near_misses: What lowering nearly replaced.
+        trials: What the tournament tried; empty without one.
         legalised: The nodes that the opset made us replace.
         parity: The check of this file against the one that was read.
         seconds: Wall-clock time per stage.
@@ -219,6 +236,7 @@ class Optimised(_Frozen):
     nodes: Change
     rewrites: tuple[Rewrite, ...]
     near_misses: tuple[NearMiss, ...]
+    trials: tuple[Trial, ...]
     legalised: tuple[LegalisedNode, ...]
     parity: ParityReport
     options: dict[str, object]

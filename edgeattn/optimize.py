@@ -34,6 +34,7 @@ class OptimizeOptions:
         rules: The rules of lowering to apply; None for all.
         opset: The ONNX opset that is written, exactly; None for the file's own, or 13 where that
             is lower.
+        tune: Let forms compete for this model: on the plan of a TensorRT engine, or on latency here.
         simplify: Run onnxsim.
         simplify_timeout_s: Seconds after which onnxsim is given up.
         shapes: Shapes to check the file with, one per input; needed only where dimensions other
@@ -44,6 +45,7 @@ class OptimizeOptions:
     target: str = "tensorrt"
     rules: tuple[str, ...] | None = None
     opset: int | None = None
+    tune: bool = False
     simplify: bool = True
     simplify_timeout_s: float = 300.0
     shapes: tuple[tuple[int, ...], ...] = ()
@@ -93,7 +95,12 @@ def optimize(
         scratch.mkdir()
         with clock.stage("simplify"):
             model, notes = _simplified(found, options, scratch)
-        lowered, legalised = _transformed(model, options, clock)
+        lowered, legalised = _transformed(
+            model,
+            options,
+            clock,
+            on_trial=lambda number, count: on_stage(f"tune {number + 1}/{count}"),
+        )
         path = staging / destination.name
         with clock.stage("write"):
             from edgeattn.artifacts import describe, save
@@ -119,6 +126,7 @@ def optimize(
             outputs=describe(model.graph.outputs),
             nodes=Change(before=before, after=_count(model)),
             **lowering_stage.record(lowered),
+            trials=lowering_stage.record_trials(lowered),
             legalised=lowering_stage.record_legalised(legalised),
             parity=report,
             options=asdict(options),
@@ -183,7 +191,10 @@ def _interface(model: ir.Model) -> tuple[list[str | None], list[str | None]]:
 
 
 def _transformed(
-    model: ir.Model, options: OptimizeOptions, clock: Clock
+    model: ir.Model,
+    options: OptimizeOptions,
+    clock: Clock,
+    on_trial: Callable[[int, int], None],
 ) -> tuple[Lowered, list[Rewrite]]:
     """Lowers and legalises a model in place."""
     from edgeattn import lowering_stage
@@ -193,8 +204,14 @@ def _transformed(
     with clock.stage("legalise"):
         # Lowering knows the operators from this opset on.
         first = legalise(model, max(opset_of(model), OLDEST_TARGET))
-    with clock.stage("lower"):
-        lowered = lowering_stage.run(model, target=options.target, rules=options.rules)
+    if options.tune:
+        with clock.stage("tune"):
+            lowered = lowering_stage.run_tuned(
+                model, target=options.target, rules=options.rules, on_trial=on_trial
+            )
+    else:
+        with clock.stage("lower"):
+            lowered = lowering_stage.run(model, target=options.target, rules=options.rules)
     with clock.stage("legalise"):
         last = legalise(model, options.opset or first.opset)
     return lowered, [*first.rewrites, *last.rewrites]

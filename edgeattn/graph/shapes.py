@@ -21,7 +21,7 @@ def is_incomplete(model: ir.Model) -> bool:
     )
 
 
-def _without_weights(model: ir.Model) -> onnx.ModelProto:
+def without_weights(model: ir.Model) -> onnx.ModelProto:
     """Gives a copy whose weights are inputs; constants that a shape may hang on stay."""
     skeleton = model.clone()
     graph = skeleton.graph
@@ -44,7 +44,7 @@ def infer(model: ir.Model) -> None:
     operator of another domain) stays as it is.
     """
     try:
-        proto = shape_inference.infer_shapes(_without_weights(model), data_prop=True)
+        proto = shape_inference.infer_shapes(without_weights(model), data_prop=True)
     except shape_inference.InferenceError:
         return
     inferred = ir.from_proto(proto)
@@ -69,7 +69,7 @@ def resolve(model: ir.Model) -> None:
     """
     from onnxscript.optimizer import fold_constants_ir
 
-    folded = ir.from_proto(_without_weights(model))
+    folded = ir.from_proto(without_weights(model))
     fold_constants_ir(folded)
     made = {v.name: v for node in folded.graph.all_nodes() for v in node.outputs}
     for value in made.values():
@@ -97,7 +97,7 @@ def resolve_open(model: ir.Model) -> None:
     if len(names) != 1 or any(ir.Shape(list(shape)[1:]).is_dynamic() for shape in opened):
         return
     (name,) = names
-    bound = ir.from_proto(_without_weights(model))
+    bound = ir.from_proto(without_weights(model))
     bind_batch(bound, _UNLIKELY_SIZE)
     infer(bound)
     resolve(bound)

@@ -42,6 +42,27 @@ class NearMiss:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """A form that the tournament tried in place of the one that stood.
+
+    Attributes:
+        kind: The kind of region that it was tried in.
+        family: What it is a form of.
+        form: Its name.
+        instead_of: The name of the form that stood.
+        figures: What was measured of the model with it, and of the one that stood, by name.
+        is_taken: Whether it was better, and stands now.
+    """
+
+    kind: str
+    family: str
+    form: str
+    instead_of: str
+    figures: tuple[tuple[str, float], ...]
+    is_taken: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lowered:
     """What lowering did.
 
@@ -49,8 +70,10 @@ class Lowered:
         target: The runtime that the forms were chosen for.
         rewrites: What was replaced, in order.
         near_misses: What was nearly replaced.
+        trials: What the tournament tried, in order.
     """
 
     target: str
     rewrites: tuple[Rewrite, ...] = ()
     near_misses: tuple[NearMiss, ...] = ()
+    trials: tuple[Trial, ...] = ()

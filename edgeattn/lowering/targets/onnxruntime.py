@@ -33,7 +33,9 @@ from edgeattn.lowering.targets.plain import Writer, Written
 from edgeattn.lowering.targets.squeeze import through_producer
 from edgeattn.lowering.terms import ONE, ZERO, Const, Term, combine, is_scalar
 
-_BLOCKED: Final = frozenset({"Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"})
+_BLOCKED: Final = frozenset(
+    {"Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"}
+)
 _KEEPS_BLOCKS: Final = frozenset(
     {"Relu", "Sigmoid", "Tanh", "Add", "Sum", "Mul", "Concat", "BatchNormalization", "Resize"}
 )
@@ -120,7 +122,9 @@ class ONNXRuntimeWriter(Writer):
     # Normalised maps, with their affine.
 
     def write_normalised(self, term: Term, view: View) -> Written:
-        return self._affine_normalised(term, ONE, ZERO, view) or super().write_normalised(term, view)
+        return self._affine_normalised(term, ONE, ZERO, view) or super().write_normalised(
+            term, view
+        )
 
     def _affine_normalised(
         self, term: Term, factor: Const, offset: Const, view: View
@@ -272,8 +276,10 @@ class ONNXRuntimeWriter(Writer):
     def expanded(self, one: Written, channels: tuple[Index, ...], view: View) -> Written:
         """Repeats a value along channels by a 1x1 convolution of ones and zeros."""
         own = one.axes[CHANNELS]
-        if view != FIRST or channels[: len(own)] != own or not is_space(
-            [i for axis in one.axes[2:] for i in axis]
+        if (
+            view != FIRST
+            or channels[: len(own)] != own
+            or not is_space([i for axis in one.axes[2:] for i in axis])
         ):
             return super().expanded(one, channels, view)
         if self.takes("repeat", "gather"):

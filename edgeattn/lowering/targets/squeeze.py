@@ -134,7 +134,9 @@ def _better(
         return None
     if user is None:
         return mean, layer
-    merged = _composed(user, layer, raising) if user.op == "linear" else _banded(user, layer, raising)
+    merged = (
+        _composed(user, layer, raising) if user.op == "linear" else _banded(user, layer, raising)
+    )
     return None if merged is None else (user, merged)
 
 
