@@ -45,7 +45,7 @@ class Index:
         self.size = size
         self.home = home
         self.order = order or (next(_numbers),)
-        self._where = {next(_numbers): (0,)} if where is None else where
+        self._where: dict[int, tuple[int, ...]] = where or {next(_numbers): (0,)}
         self._parts: tuple[Index, Index] | None = None
         self._same: Index | None = None
 
@@ -58,6 +58,37 @@ class Index:
             return (index,)
         outer, inner = index._parts
         return (*outer.leaves(), *inner.leaves())
+
+    def split(self, outer: int, inner: Size) -> tuple[Index, Index]:
+        """Splits it in two; it is `outer part * inner + inner part` from now on."""
+        first, second = (
+            Index(
+                size,
+                self.home,
+                (*self.order, place),
+                {clique: (*position, place) for clique, position in self._where.items()},
+            )
+            for place, size in enumerate((outer, inner))
+        )
+        self._parts = (first, second)
+        return self._parts
+
+    def merge(self, other: Index) -> bool:
+        """Makes another index the same as this one.
+
+        Returns:
+            False, and nothing is done, where both stand side by side in some value.
+        """
+        if any(self._where.get(clique, at) != at for clique, at in other._where.items()):
+            return False
+        self._where.update(other._where)
+        self.home = other.home if self.home is None else self.home
+        other._same = self
+        return True
+
+    def stand(self, clique: int, position: int) -> None:
+        """Notes where it stands in a value, whose number is `clique`."""
+        self._where[clique] = (position,)
 
 
 def leaves(indices: Iterable[Index]) -> tuple[Index, ...]:
@@ -79,21 +110,6 @@ def fresh(shape: Sequence[Size], homes: Sequence[int | None]) -> Axes:
     )
 
 
-def split(index: Index, outer: int, inner: Size) -> tuple[Index, Index]:
-    """Splits an index in two; it is `outer * size of the second + inner` from now on."""
-    parts = tuple(
-        Index(
-            size,
-            index.home,
-            (*index.order, place),
-            {clique: (*position, place) for clique, position in index._where.items()},
-        )
-        for place, size in enumerate((outer, inner))
-    )
-    index._parts = (parts[0], parts[1])
-    return index._parts
-
-
 def tie(axes: Axes) -> bool:
     """Marks indices as standing side by side in one value, so that none is made equal to another.
 
@@ -105,7 +121,7 @@ def tie(axes: Axes) -> bool:
         return False
     clique = next(_numbers)
     for position, index in enumerate(flat):
-        index._where[clique] = (position,)
+        index.stand(clique, position)
     return True
 
 
@@ -124,19 +140,15 @@ def unify(one: Sequence[Index], other: Sequence[Index]) -> bool:
         if a.size != b.size:
             if not isinstance(a.size, int) or not isinstance(b.size, int):
                 return False
-            if a.size > b.size and a.size % b.size == 0:
-                outer, a = split(a, a.size // b.size, b.size)
-                left.append(outer)
-            elif b.size > a.size and b.size % a.size == 0:
-                outer, b = split(b, b.size // a.size, a.size)
-                right.append(outer)
-            else:
+            larger, smaller = max(a.size, b.size), min(a.size, b.size)
+            if larger % smaller:
                 return False
-        if any(a._where.get(clique, where) != where for clique, where in b._where.items()):
+            taken = a if a.size == larger else b
+            outer, inner = taken.split(larger // smaller, smaller)
+            (left if taken is a else right).append(outer)
+            a, b = (inner, b) if taken is a else (a, inner)
+        if not a.merge(b):
             return False
-        a._where.update(b._where)
-        a.home = b.home if a.home is None else a.home
-        b._same = a
     return not left and not right
 
 
@@ -194,10 +206,10 @@ def _axis(rest: list[Index], size: Size | None, *, from_end: bool) -> tuple[Inde
             break
         if common != index.size:
             if from_end:
-                outer, index = split(index, index.size // common, common)
+                outer, index = index.split(index.size // common, common)
                 rest.append(outer)
             else:
-                index, inner = split(index, common, index.size // common)
+                index, inner = index.split(common, index.size // common)
                 rest.insert(0, inner)
         axis.append(index)
         wanted //= common

@@ -40,6 +40,7 @@ RULES: Final[Mapping[str, str]] = {
     "spatial-softmax": "softmax over the map, with the reshapes around it",
     "grouped-branches": "the same computation on each part of the channels, as one",
     "channel-shuffle": "reshapes, transposes and parts, as the order of indices",
+    "hard-activation": "hard sigmoid and hard swish that are written with clip, relu6 or max and min",
     "linear": "layers on what has no positions, as 1x1 convolutions",
     "spatial-pool": "pools that keep the map's size, between the others",
     "channel-permutation": "orders of channels, folded into weights or written as one Gather",

@@ -32,7 +32,10 @@ TELLING: Final = (
     "moments",
     "global-mean",
     "channel-shuffle",
+    "hard-activation",
 )
+# What is rewritten only into fewer nodes: the others change what is moved.
+_MUST_SHRINK: Final = frozenset({"channel-shuffle", "hard-activation"})
 _ENDS: Final = frozenset({"Relu", "Clip", "LeakyRelu", "HardSwish", "Identity", "Cast"})
 
 
@@ -119,7 +122,7 @@ def _peeled(root: ir.Value, raising: Raising, telling: set[ir.Node]) -> ir.Value
             return root
         if telling.isdisjoint(_nodes(inner[0], raising)):
             return root
-        if len(node.inputs) == 2 and node.op_type == "Add":  # noqa: PLR2004
+        if len(node.inputs) == 2 and node.op_type == "Add":
             other = next(v for v in node.inputs if v is not inner[0])
             if other is None or other in _leaf_values(raising.values[inner[0]]):
                 return root
@@ -179,7 +182,7 @@ def exchange(
         return NearMiss(rule=rule, site=site, reason=str(error))
     if all(new is old for new, old in zip(written, region.roots, strict=True)):
         return None
-    if rule == "channel-shuffle" and not build.is_simpler(written, region.nodes):
+    if rule in _MUST_SHRINK and not build.is_simpler(written, region.nodes):
         return None
     before = {node: node.name or "" for node in region.nodes}
     made: list[ir.Node] = []

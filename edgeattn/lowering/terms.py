@@ -167,7 +167,7 @@ class Terms:
         return self.make("add", terms, own=_union(terms))
 
     def _clipped(self, entries: Mapping[Term, Const], offset: Const) -> Term | None:
-        """k clip(x, -1/2k, 1/2k) + 1/2 is a hard sigmoid, as relu6(x + 3) / 6 is."""
+        """K clip(x, -1/2k, 1/2k) + 1/2 is a hard sigmoid, as relu6(x + 3) / 6 is."""
         if len(entries) != 1 or not is_scalar(offset):
             return None
         ((base, factor),) = entries.items()
@@ -185,7 +185,7 @@ class Terms:
         return flat if len(flat) <= _MOST_ADDENDS else list(terms)
 
     def _centre(self, entries: dict[Term, Const]) -> None:
-        """x - mean(x) is one term, so that no rule takes it apart."""
+        """X - mean(x) is one term, so that no rule takes it apart."""
         for mean in [t for t in entries if t.op == "mean"]:
             base = mean.args[0]
             if base in entries and _opposite(entries[base], entries[mean]):
@@ -208,7 +208,7 @@ class Terms:
                 entries[self.variance(square.args[0], mean.attrs)] = factor
 
     def _gate(self, entries: dict[Term, Const]) -> None:
-        """x + x * a is x * (1 + a): one pass instead of two."""
+        """X + x * a is x * (1 + a): one pass instead of two."""
         for product in [t for t in entries if t.op == "mul"]:
             for base in product.args:
                 if base in entries and is_scalar(entries[base]):
@@ -235,15 +235,12 @@ class Terms:
             return self.const(factor)
         if len(bases) == 1 and bases[0].op == "add" and self._is_affine(bases[0]):
             return self.add(*(self.mul(self.const(factor), part) for part in bases[0].args))
-        if len(bases) == 1 and bases[0].op == "fn" and is_scalar(factor):
-            name, *numbers = bases[0].attrs
+        for place, base in enumerate(bases if is_scalar(factor) else ()):
             # relu6(x + 3) / 6 is the hard sigmoid, which has an operator of its own.
-            if (
-                name == "clip"
-                and numbers[0] == 0
-                and math.isclose(numbers[1] * float(factor.array), 1)
-            ):
-                return self.fn("clip", self.scaled(factor, bases[0].args[0]), 0.0, 1.0)
+            high = base.attrs[2] if base.op == "fn" and base.attrs[:2] == ("clip", 0) else 0.0
+            if high != 1 and math.isclose(high * float(factor.array), 1):
+                bases[place] = self.fn("clip", self.scaled(factor, base.args[0]), 0.0, 1.0)
+                return self.mul(*bases)
         if not is_scalar(factor, 1):
             bases.insert(0, self.const(factor))
         return bases[0] if len(bases) == 1 else self.make("mul", bases, own=_union(bases))

@@ -114,7 +114,7 @@ def _bounded(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
     found = [raising.operand(value) for value in node.inputs]
     x = next((one for one in found if isinstance(one, Raised)), None)
     numbers = [one for one in found if isinstance(one, np.ndarray) and one.size == 1]
-    if x is None or len(found) != 2 or len(numbers) != 1:  # noqa: PLR2004 - x, a bound
+    if x is None or len(found) != 2 or len(numbers) != 1:
         return _UNKNOWN
     bound = float(numbers[0].reshape(()))
     low, high = (bound, _INFINITY) if node.op_type == "Max" else (-_INFINITY, bound)
@@ -182,8 +182,11 @@ def per_channel(raising: Raising, x: Raised, factor: np.ndarray, offset: np.ndar
     return Raised(terms.add(terms.mul(constant(factor), x.term), constant(offset)), x.axes)
 
 
+_BOUNDED: Final = frozenset({"Clip", "Max", "Min", "HardSigmoid", "HardSwish"})
 TABLE: Final[Mapping[str, Recogniser]] = {
-    op_type: Recogniser(rule="gate", recognise=recognise)
+    op_type: Recogniser(
+        rule="hard-activation" if op_type in _BOUNDED else "gate", recognise=recognise
+    )
     for op_type, recognise in {
         "Add": _binary(lambda terms, a, b: terms.add(a, b), np.add),
         "Sum": _binary(lambda terms, a, b: terms.add(a, b), np.add),

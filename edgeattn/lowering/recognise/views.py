@@ -91,7 +91,7 @@ def _expanded(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
         if size is None:
             return "its size is not known"
         if size != 1 and not axes[position]:
-            home = position if len(shape) == 4 else None  # noqa: PLR2004 - a feature map
+            home = position if len(shape) == 4 else None
             axes[position] = (Index(size, home),)
     return [Raised(found.term, tuple(axes))]
 

@@ -31,7 +31,7 @@ from edgeattn.lowering.targets.layout import (
 )
 from edgeattn.lowering.targets.plain import Writer, Written
 from edgeattn.lowering.targets.squeeze import through_producer
-from edgeattn.lowering.terms import ONE, ZERO, Const, Term, combine, is_scalar
+from edgeattn.lowering.terms import ONE, ZERO, Const, Term, is_scalar
 
 _BLOCKED: Final = frozenset(
     {"Conv", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"}
@@ -219,7 +219,7 @@ class ONNXRuntimeWriter(Writer):
 
     def write_mul(self, term: Term, view: View) -> Written:
         factor, base = self.terms.parts(term)
-        is_square = base is not None and base.op == "pow" and base.attrs == 2  # noqa: PLR2004
+        is_square = base is not None and base.op == "pow" and base.attrs == 2
         if is_square and base is not None and base.args[0].op == "normalised":
             positive = bool((factor.array >= 0).all())
             root = Const(np.sqrt(np.abs(factor.array)), factor.axes)

@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from edgeattn.lowering.build import Builder
 from edgeattn.lowering.indices import Axes, Index, leaves, resolve
+from edgeattn.lowering.raising import Raised, Raising
 from edgeattn.lowering.targets.layout import (
     CHANNELS,
     FIRST,
@@ -29,7 +30,6 @@ from edgeattn.lowering.targets.layout import (
     reshape,
     shape_of,
 )
-from edgeattn.lowering.raising import Raised, Raising
 from edgeattn.lowering.terms import Const, Term, is_scalar, scalar
 
 _FUNCTIONS: Final = {
@@ -44,7 +44,6 @@ _FUNCTIONS: Final = {
     "leakyrelu": ("LeakyRelu", ("alpha",)),
     "elu": ("Elu", ("alpha",)),
 }
-_HARD_SWISH_SINCE: Final = 14
 # Few groups are one dense convolution with zeros; of many, the zeros would cost more.
 _MOST_DENSE_GROUPS: Final = 8
 
@@ -154,7 +153,7 @@ class Writer:
         op_type: str,
         inputs: Sequence[ir.Value],
         axes: Axes,
-        **attributes: int | float | Sequence[int],
+        **attributes: float | Sequence[int],
     ) -> Written:
         """Makes a node whose output has these axes."""
         return Written(self.build.node(op_type, inputs, shape_of(axes), attributes), axes)
@@ -261,9 +260,6 @@ class Writer:
                 self.on(term, view)
 
     def write_mul(self, term: Term, view: View) -> Written:
-        hard = self._hard_swish(term, view)
-        if hard is not None:
-            return hard
         above = [arg for arg in term.args if not self._is_divisor(arg)]
         below = [arg.args[0] for arg in term.args if self._is_divisor(arg)]
         self.prepare([*above, *below], view)
@@ -288,21 +284,11 @@ class Writer:
     def _is_divisor(term: Term) -> bool:
         return term.op == "pow" and term.attrs == -1
 
-    def _hard_swish(self, term: Term, view: View) -> Written | None:
-        if len(term.args) != 2 or self.build.opset < _HARD_SWISH_SINCE:  # noqa: PLR2004 - x, gate
-            return None
-        for x, gate in (term.args, term.args[::-1]):
-            numbers = self.hard_sigmoid(gate)
-            if numbers and np.allclose(numbers[1:], (1 / 6, 0.5), rtol=1e-6) and numbers[0] is x:
-                made = self.on(x, view)
-                return self.node("HardSwish", [made.value], made.axes)
-        return None
-
     def hard_sigmoid(self, term: Term) -> tuple[Term, float, float] | None:
         """Takes a term max(0, min(1, alpha x + beta)) apart, with numbers alpha and beta."""
         if term.op != "fn" or term.attrs != ("clip", 0.0, 1.0) or term.args[0].op != "add":
             return None
-        if len(term.args[0].args) != 2:  # noqa: PLR2004 - alpha x, beta
+        if len(term.args[0].args) != 2:
             return None
         alpha, x = self.terms.parts(term.args[0].args[0])
         beta, rest = self.terms.parts(term.args[0].args[1])
@@ -389,10 +375,20 @@ class Writer:
 
     def write_variance(self, term: Term, view: View) -> Written:
         x, over = term.args[0], frozenset(leaves(term.attrs))
-        centred = self.terms.add(x, self.terms.scaled(scalar(-1), self.terms.mean(x, over)))
-        square = self.on(self.terms.pow(centred, 2), view)
+        centred = self.on(self.terms.make("centred", (x,), over, x.own), view)
         self.build.origin = term.origin
-        return self.reduced("ReduceMean", square, over, view)
+        wide = self._cast(centred, ir.DataType.FLOAT)
+        square = self.node("Mul", [wide.value, wide.value], wide.axes)
+        return self._cast(self.reduced("ReduceMean", square, over, view), self.dtype)
+
+    def _cast(self, one: Written, dtype: ir.DataType) -> Written:
+        """Gives a half-precision value in another type: its squares would overflow at 65504."""
+        if self.dtype != ir.DataType.FLOAT16:
+            return one
+        value = self.build.node(
+            "Cast", [one.value], shape_of(one.axes), {"to": int(dtype)}, dtype=dtype
+        )
+        return Written(value, one.axes)
 
     def write_normalised(self, term: Term, view: View) -> Written:
         x, (over, epsilon) = term.args[0], term.attrs

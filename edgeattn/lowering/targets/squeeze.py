@@ -100,7 +100,7 @@ def _layer(mean: Term, raising: Raising) -> Term | None:
 
 
 def _is_map(y: Raised) -> bool:
-    return y.term.op == "leaf" and y.rank == 4 and bool(y.axis(2) or y.axis(3))  # noqa: PLR2004
+    return y.term.op == "leaf" and y.rank == 4 and bool(y.axis(2) or y.axis(3))
 
 
 def _is_layer(node: ir.Node) -> bool:
@@ -111,7 +111,7 @@ def _is_layer(node: ir.Node) -> bool:
     ints = {key: () if one is None else one.as_ints() for key, one in lists.items()}
     return (
         weight is not None
-        and weight.ndim == 4  # noqa: PLR2004 - a map
+        and weight.ndim == 4
         and set(weight.shape[2:]) == {1}
         and not any(ints["pads"])
         and set(ints["strides"]) <= {1}

@@ -93,14 +93,14 @@ class TensorRTWriter(Writer):
         """Applies a binary operator; a value of some channel indices goes by an axis for each."""
         position = ORDER[view].index(CHANNELS)
         channels = {one.axes[position], other.axes[position]} - {()}
-        if len(channels) < 2:  # noqa: PLR2004 - two that differ
+        if len(channels) < 2:
             return super().join(op_type, one, other, view)
         if op_type in {"Add", "Mul"} and len(one.indices) < len(other.indices):
             # The map first: in the other order TensorRT writes a copy of it in another layout.
             one, other = other, one
         whole = self._axes(one.indices | other.indices, view)
         split = [self._split(value, whole[position], position) for value in (one, other)]
-        axes = tuple(b if b else a for a, b in zip(*(value.axes for value in split), strict=True))
+        axes = tuple(b or a for a, b in zip(*(value.axes for value in split), strict=True))
         made = self.node(op_type, [value.value for value in split], axes)
         return Written(reshape(self.build, made.value, shape_of(whole)), whole)
 
@@ -168,15 +168,19 @@ class TensorRTWriter(Writer):
 
 
 def _read_twice(root: Term) -> list[Term]:
-    """Gives the maps that the elementwise part of a term reads at two places."""
+    """Gives the maps that are made into statistics, and read at two places of the gate besides."""
     counts: dict[Term, int] = {}
-    pending, seen = [root], {root}
+    measured: set[Term] = set()
+    pending, seen = [(root, True)], {root}
     while pending:
-        term = pending.pop()
+        term, is_gate = pending.pop()
         for arg in term.args:
+            is_read = is_gate and term.op in _POINTWISE
             if arg.op == "leaf" and any(index.home in SPACE for index in arg.indices()):
-                counts[arg] = counts.get(arg, 0) + 1
-            elif arg.op in _POINTWISE and arg not in seen:
+                counts[arg] = counts.get(arg, 0) + is_read
+                if term.op not in {"add", "mul", "pow", "fn"}:
+                    measured.add(arg)
+            elif arg not in seen:
                 seen.add(arg)
-                pending.append(arg)
-    return [leaf for leaf, count in counts.items() if count > 1]
+                pending.append((arg, is_read))
+    return [leaf for leaf, count in counts.items() if count > 1 and leaf in measured]
