@@ -8,6 +8,7 @@ it, too: it will be in memory.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
@@ -199,22 +200,35 @@ class Raising:
                     axes[-back] = (Index(size, homes[rank - back]),)
         known = [resolve(o.axes) for o in operands if isinstance(o, Raised)]
         made = resolve(tuple(axes))
-        flat = {index for axis in made for index in axis}
+        standing = [index for axis in made for index in axis]
+        flat = set(standing)
+        if len(flat) != len(standing):
+            return None  # a diagonal
         covered = any(flat == {i for axis in one for i in axis} for one in known)
         if not covered and not tie(made):
             return None
-        terms = [
-            o.term if isinstance(o, Raised) else self.terms.const(spread(o, made)) for o in operands
-        ]
-        return terms, made
+        terms = [o.term if isinstance(o, Raised) else self._constant(o, made) for o in operands]
+        known_terms = [term for term in terms if term is not None]
+        return (known_terms, made) if len(known_terms) == len(terms) else None
+
+    def _constant(self, array: np.ndarray, axes: Axes) -> Term | None:
+        constant = spread(array, axes)
+        return None if constant is None else self.terms.const(constant)
 
 
-def spread(array: np.ndarray, axes: Axes) -> Const:
-    """Gives a constant that broadcasts against axes, with an index for each dimension."""
+def spread(array: np.ndarray, axes: Axes) -> Const | None:
+    """Gives a constant that broadcasts against axes, with an index for each dimension.
+
+    Returns:
+        None where its sizes are not those of the axes.
+    """
     own = axes[len(axes) - array.ndim :]
     kept = [axis for axis, size in zip(own, array.shape, strict=True) if size != 1]
     flat = tuple(index for axis in kept for index in axis)
-    return Const(array.reshape([index.size for index in flat]), flat)  # type: ignore[misc]
+    shape = [index.size for index in flat if isinstance(index.size, int)]
+    if len(shape) < len(flat) or math.prod(shape) != array.size:
+        return None
+    return Const(array.reshape(shape), flat)
 
 
 def sizes(value: ir.Value) -> list[Size | None]:

@@ -177,7 +177,9 @@ def exchange(
     writer = write(kind)
     writer.taken = {}
     try:
-        written = [writer.write(*_root(root, raising)) for root in region.roots]
+        written = [
+            writer.finish(writer.write(*_root(root, raising)), root) for root in region.roots
+        ]
     except UnwritableError as error:
         return NearMiss(rule=rule, site=site, reason=str(error))
     if all(new is old for new, old in zip(written, region.roots, strict=True)):

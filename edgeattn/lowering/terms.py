@@ -12,17 +12,18 @@ whose terms would cancel badly apart.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 
-from edgeattn.lowering.indices import Index, leaves
+from edgeattn.lowering.indices import Index, leaves, unify
 
 _MOST_ADDENDS: Final = 8
-_SMALLEST: Final = 1e-6
+_SMALLEST: Final = 1e-12
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -64,6 +65,40 @@ class Const:
         array = array.transpose([flat.index(index) for index in kept])
         shape = [_integer(index) if index in flat else 1 for index in order]
         return array.reshape(shape)
+
+
+@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
+class Layer:
+    """A layer with constant weights: y[rows] = sum over columns of weight * x[columns] + bias.
+
+    The columns are bound: an index that is summed over may be among the rows as well, as where a
+    gate has as many channels as what it was made from.
+
+    Attributes:
+        weight: f64[rows, columns].
+        bias: f64[rows].
+        rows: The indices that the weights differ by, the new ones and those that x has too.
+        columns: The indices that are summed over.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+    rows: tuple[Index, ...]
+    columns: tuple[Index, ...]
+
+    def over(self, rows: Sequence[Index], columns: Sequence[Index]) -> np.ndarray:
+        """Gives the weights f64[rows, columns] with the indices of each side in another order."""
+        old_rows, old_columns = leaves(self.rows), leaves(self.columns)
+        sizes = [_integer(index) for index in (*old_rows, *old_columns)]
+        order = [old_rows.index(index) for index in rows]
+        order += [len(old_rows) + old_columns.index(index) for index in columns]
+        return self.weight.reshape(sizes).transpose(order).reshape(len(self.bias), -1)
+
+    def bias_over(self, rows: Sequence[Index]) -> np.ndarray:
+        """Gives the bias f64[rows] with the indices in another order."""
+        old = leaves(self.rows)
+        array = self.bias.reshape([_integer(index) for index in old])
+        return array.transpose([old.index(index) for index in rows]).reshape(-1)
 
 
 def _integer(index: Index) -> int:
@@ -156,6 +191,7 @@ class Terms:
         self._centre(entries)
         self._gather_variance(entries)
         self._gate(entries)
+        self._share_layers(entries)
         clipped = self._clipped(entries, offset)
         if clipped is not None:
             return clipped
@@ -166,6 +202,28 @@ class Terms:
             return terms[0]
         return self.make("add", terms, own=_union(terms))
 
+    def _share_layers(self, entries: dict[Term, Const]) -> None:
+        """W a + b + W m + b is W (a + m) + 2 b: one layer for two."""
+        layers = [term for term in entries if term.op == "linear"]
+        for one, other in itertools.combinations(layers, 2):
+            if one not in entries or other not in entries:
+                continue
+            first, second = one.attrs, other.attrs
+            if not (
+                np.array_equal(first.weight, second.weight)
+                and np.array_equal(first.bias, second.bias)
+                and leaves(first.rows) == leaves(second.rows)
+                and is_scalar(entries[one])
+                and is_scalar(entries[other], float(entries[one].array))
+                and unify(first.columns, second.columns)
+            ):
+                continue
+            factor = entries.pop(one)
+            del entries[other]
+            layer = replace(first, bias=2 * first.bias)
+            entries[self.linear(self.add(one.args[0], other.args[0]), layer)] = factor
+            return
+
     def _clipped(self, entries: Mapping[Term, Const], offset: Const) -> Term | None:
         """K clip(x, -1/2k, 1/2k) + 1/2 is a hard sigmoid, as relu6(x + 3) / 6 is."""
         if len(entries) != 1 or not is_scalar(offset):
@@ -174,7 +232,7 @@ class Terms:
         if base.op != "fn" or base.attrs[0] != "clip" or not is_scalar(factor):
             return None
         ends = [float(factor.array * bound + offset.array) for bound in base.attrs[1:]]
-        if not (math.isclose(ends[1], 1) and abs(ends[0]) < _SMALLEST):
+        if not (math.isclose(ends[1], 1, rel_tol=_SMALLEST) and abs(ends[0]) < _SMALLEST):
             return None
         inside = self.add(self.scaled(factor, base.args[0]), self.const(offset))
         return self.fn("clip", inside, 0.0, 1.0)
@@ -238,7 +296,7 @@ class Terms:
         for place, base in enumerate(bases if is_scalar(factor) else ()):
             # relu6(x + 3) / 6 is the hard sigmoid, which has an operator of its own.
             high = base.attrs[2] if base.op == "fn" and base.attrs[:2] == ("clip", 0) else 0.0
-            if high != 1 and math.isclose(high * float(factor.array), 1):
+            if high != 1 and math.isclose(high * float(factor.array), 1, rel_tol=_SMALLEST):
                 bases[place] = self.fn("clip", self.scaled(factor, base.args[0]), 0.0, 1.0)
                 return self.mul(*bases)
         if not is_scalar(factor, 1):
@@ -370,27 +428,10 @@ class Terms:
         """Gives the softmax over some indices."""
         return self.make("softmax", (term,), over, term.indices())
 
-    def linear(
-        self,
-        term: Term,
-        weight: Const,
-        bias: Const,
-        over: frozenset[Index],
-        out: tuple[Index, ...],
-    ) -> Term:
-        """Gives sum over `over` of weight * term, plus bias.
-
-        Args:
-            term: What is summed.
-            weight: Over `over`, `out`, and indices that both sides share.
-            bias: Over `out` and the shared ones.
-            over: The indices summed over.
-            out: The new indices.
-        """
-        weights = self.const(weight)
-        constants = (weights, self.const(bias))
-        own = (*(term.indices() - over), *out)
-        return self.make("linear", (term, *constants), (over, out), own)
+    def linear(self, term: Term, layer: Layer) -> Term:
+        """Gives the sum of a term's columns with constant weights, plus a bias."""
+        own = (term.indices() - set(leaves(layer.columns))) | set(leaves(layer.rows))
+        return self.make("linear", (term,), layer, own)
 
     def select(self, term: Term, index: Index, place: int) -> Term:
         """Gives the part of a term at one place of an index."""

@@ -19,7 +19,7 @@ import onnx_ir as ir
 from edgeattn.graph.nodes import integer
 from edgeattn.lowering.indices import Index, leaves, resolve, unify
 from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser
-from edgeattn.lowering.terms import ONE, Const, Term, Terms, combine
+from edgeattn.lowering.terms import ONE, Const, Layer, Term, Terms, combine
 
 _UNKNOWN: Final = ""
 # More addends than this are no union of a few forms, but branches that differ.
@@ -69,7 +69,8 @@ def _places(root: Term) -> Iterator[tuple[Index, int]]:
         term = pending.pop()
         if term.op == "select":
             index, place = term.attrs
-            yield index.leaves()[0], place
+            if len(index.leaves()) == 1:
+                yield index.leaves()[0], place
         for arg in term.args:
             if arg not in seen:
                 seen.add(arg)
@@ -91,8 +92,7 @@ class _Lift:
             whole = {branch.args[0] for branch in branches}
             return first.args[0] if len(whole) == 1 else None
         if any(
-            branch.op == "select" and branch.attrs[0].leaves()[0] is self._index
-            for branch in branches
+            branch.op == "select" and self._index in branch.attrs[0].leaves() for branch in branches
         ):
             return None
         if all(branch is first for branch in branches):
@@ -103,32 +103,39 @@ class _Lift:
             return self._terms.const(self._stacked([branch.attrs for branch in branches]))
         if first.op == "mul":
             return self._product(branches)
-        if any(branch.attrs != first.attrs for branch in branches) and first.op != "linear":
+        if first.op == "linear":
+            return self._layer(branches)
+        if any(branch.attrs != first.attrs for branch in branches):
             return None
         args = [self.lift(same) for same in zip(*(b.args for b in branches), strict=True)]
         if any(arg is None for arg in args):
             return None
-        return self._rebuilt(first, [arg for arg in args if arg is not None], branches)
+        return rebuild(self._terms, first, [arg for arg in args if arg is not None])
 
-    def _rebuilt(self, like: Term, args: list[Term], branches: Sequence[Term]) -> Term | None:
-        if like.op == "linear":
-            over, out = like.attrs
-            if any(leaves(branch.attrs[1]) != leaves(out) for branch in branches):
-                if any(len(b.attrs[1]) != len(out) for b in branches):
-                    return None
-                if not all(unify(out, b.attrs[1]) for b in branches[1:]):
-                    return None
-            if any(set(leaves(b.attrs[0])) != set(leaves(over)) for b in branches):
+    def _layer(self, branches: Sequence[Term]) -> Term | None:
+        """Stacks the weights of layers along the index."""
+        term = self.lift([branch.args[0] for branch in branches])
+        layers: list[Layer] = [branch.attrs for branch in branches]
+        first = layers[0]
+        for other in layers[1:]:
+            if not unify(first.rows, other.rows):
                 return None
-            return self._terms.linear(
-                args[0], args[1].attrs, args[2].attrs, frozenset(leaves(over)), leaves(out)
-            )
-        return rebuild(self._terms, like, args)
+            if leaves(other.columns) != leaves(first.columns):
+                return None
+        if term is None:
+            return None
+        stacked = Layer(
+            weight=np.concatenate([layer.weight for layer in layers]),
+            bias=np.concatenate([layer.bias for layer in layers]),
+            rows=(self._index, *first.rows),
+            columns=first.columns,
+        )
+        return self._terms.linear(term, stacked)
 
     def _is_part(self, term: Term, place: int) -> bool:
         return (
             term.op == "select"
-            and term.attrs[0].leaves()[0] is self._index
+            and term.attrs[0].leaves() == (self._index,)
             and term.attrs[1] == place
         )
 
@@ -203,6 +210,8 @@ class _Lift:
         made: Term | None
         if self._is_part(term, place):
             made = term.args[0]
+        elif term.op == "linear":
+            made = None  # its weights are its own
         elif not term.args:
             made = term if term.op == "leaf" or not term.own else None
         else:
@@ -238,7 +247,7 @@ def rebuild(terms: Terms, like: Term, args: Sequence[Term]) -> Term | None:
         case "softmax":
             return terms.softmax(args[0], like.attrs)
         case "linear":
-            return terms.linear(args[0], args[1].attrs, args[2].attrs, *like.attrs)
+            return terms.linear(args[0], like.attrs)
         case "centred" | "window" | "band":
             return terms.make(like.op, args, like.attrs, args[0].own)
         case "select":

@@ -16,7 +16,7 @@ from typing import Final
 import onnx_ir as ir
 
 from edgeattn.graph.nodes import text
-from edgeattn.lowering.indices import Index, leaves, unify
+from edgeattn.lowering.indices import Index, leaves, tie, unify
 from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser, spread
 from edgeattn.lowering.terms import Term, scalar
 
@@ -48,8 +48,10 @@ def _summed(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
             continue
         if any(s != 1 and not axes.get(a) for a, s in zip(own, operand.shape, strict=True)):
             return _UNKNOWN
-        made = tuple(leaves(axes.get(letter, ())) for letter in own)
-        terms.append(raising.terms.const(spread(operand, made)))
+        constant = spread(operand, tuple(leaves(axes.get(letter, ())) for letter in own))
+        if constant is None:
+            return _UNKNOWN
+        terms.append(raising.terms.const(constant))
     gone = frozenset(i for a, axis in axes.items() if a not in right for i in leaves(axis))
     if sum(bool(gone & term.indices()) for term in terms) > 1:
         return "it multiplies and sums, as a matrix product does"
@@ -60,7 +62,8 @@ def _summed(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
         return _UNKNOWN
     total = math.prod(index.size for index in gone if isinstance(index.size, int))
     term = raising.terms.scaled(scalar(total), raising.terms.mean(term, gone))
-    return [Raised(term, tuple(leaves(axes.get(letter, ())) for letter in right))]
+    made = tuple(leaves(axes.get(letter, ())) for letter in right)
+    return [Raised(term, made)] if tie(made) else "an index stands twice"
 
 
 TABLE: Final[Mapping[str, Recogniser]] = {

@@ -22,7 +22,7 @@ from edgeattn.graph.nodes import given, integer, number, static, text
 from edgeattn.lowering.indices import Index
 from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser
 from edgeattn.lowering.recognise.pointwise import per_channel
-from edgeattn.lowering.terms import Const
+from edgeattn.lowering.terms import Const, Layer
 
 _UNKNOWN: Final = ""
 _CHANNELS: Final = 1
@@ -91,7 +91,8 @@ def _convolved(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
     if not _is_pointwise(x, shape, node):
         return _banded(found, weight, float(offset[0]), raising)
     if integer(node, "group", 1) == weight.shape[0] > 1:
-        return [per_channel(raising, found, weight.reshape(-1), offset)]
+        made = per_channel(raising, found, weight.reshape(-1), offset)
+        return _UNKNOWN if made is None else [made]
     return _contracted(raising, found, _CHANNELS, weight.reshape(weight.shape[:2]), offset)
 
 
@@ -115,24 +116,18 @@ def _contracted(
     raising: Raising, x: Raised, position: int, weight: np.ndarray, offset: np.ndarray
 ) -> Sequence[Operand] | str:
     """Gives sum_c weight[o, c] x[.., c, ..] + offset[o] over an axis."""
-    axis = x.axis(position)
-    size = weight.shape[0]
+    axis, size = x.axis(position), weight.shape[0]
+    others = [i for place in range(x.rank) if place != position for i in x.axis(place)]
+    if any(i.home != _CHANNELS for i in axis) or any(i.home == _CHANNELS for i in others):
+        return "it sums over an axis that is not the channels"
     out = () if size == 1 else (Index(size, _CHANNELS),)
     if not axis:
         return [_scaled(raising, x, position, weight, offset, out)]
     if set(axis) - x.term.indices():
         return "what it sums over is the same for all channels"
-    shape = [index.size for index in axis]
-    weights = weight.reshape([*(size for _ in out), *shape])  # type: ignore[list-item]
-    term = raising.terms.linear(
-        x.term,
-        Const(weights, (*out, *axis)),
-        Const(offset.reshape([size for _ in out]), out),
-        frozenset(axis),
-        out,
-    )
+    layer = Layer(weight=weight, bias=offset, rows=out, columns=axis)
     axes = (*x.axes[:position], out, *x.axes[position + 1 :])
-    return [Raised(term, axes)]
+    return [Raised(raising.terms.linear(x.term, layer), axes)]
 
 
 def _scaled(

@@ -49,7 +49,8 @@ def _instance(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
     if term is None:
         return _SEVERAL
     made = Raised(term, found.axes)
-    return [per_channel(raising, made, scale.astype(np.float64), bias.astype(np.float64))]
+    done = per_channel(raising, made, scale.astype(np.float64), bias.astype(np.float64))
+    return _UNKNOWN if done is None else [done]
 
 
 def _group(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:

@@ -17,9 +17,9 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.graph.nodes import given, number, static
-from edgeattn.lowering.raising import FLOATS, Operand, Raised, Raising, Recogniser
-from edgeattn.lowering.terms import Const, Term, Terms, scalar
+from edgeattn.graph.nodes import given, integer, number, static
+from edgeattn.lowering.raising import FLOATS, Operand, Raised, Raising, Recogniser, spread
+from edgeattn.lowering.terms import Term, Terms, scalar
 
 _UNKNOWN: Final = ""
 _INFINITY: Final = float("inf")
@@ -81,7 +81,9 @@ def _power(exponent: float) -> Callable[[ir.Node, Raising], Sequence[Operand] | 
 
 def _pow(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
     found, exponent = raising.raised(node.inputs[0]), static(node.inputs[1])
-    if found is None or exponent is None or exponent.size != 1:
+    if found is None or exponent is None or exponent.size != 1 or exponent.ndim > found.rank:
+        return _UNKNOWN
+    if not np.isfinite(exponent).all():
         return _UNKNOWN
     return [Raised(raising.terms.pow(found.term, float(exponent.reshape(()))), found.axes)]
 
@@ -115,6 +117,8 @@ def _bounded(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
     x = next((one for one in found if isinstance(one, Raised)), None)
     numbers = [one for one in found if isinstance(one, np.ndarray) and one.size == 1]
     if x is None or len(found) != 2 or len(numbers) != 1:
+        return _UNKNOWN
+    if numbers[0].ndim > x.rank:
         return _UNKNOWN
     bound = float(numbers[0].reshape(()))
     low, high = (bound, _INFINITY) if node.op_type == "Max" else (-_INFINITY, bound)
@@ -168,18 +172,27 @@ def _batch_norm(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
     scale, bias, mean, variance = (
         array.astype(np.float64) for array in constants if array is not None
     )
+    if integer(node, "training_mode", 0):
+        return "it normalises by the batch"
     factor = scale / np.sqrt(variance + number(node, "epsilon", 1e-5))
-    return [per_channel(raising, found, factor, bias - mean * factor)]
+    made = per_channel(raising, found, factor, bias - mean * factor)
+    return _UNKNOWN if made is None else [made]
 
 
-def per_channel(raising: Raising, x: Raised, factor: np.ndarray, offset: np.ndarray) -> Raised:
-    """Gives factor * x + offset, with a factor and an offset for each channel (axis 1)."""
+def per_channel(
+    raising: Raising, x: Raised, factor: np.ndarray, offset: np.ndarray
+) -> Raised | None:
+    """Gives factor * x + offset, with a factor and an offset for each channel (axis 1).
+
+    Returns:
+        None where the channels are not as many.
+    """
     axis, terms = x.axis(1), raising.terms
-
-    def constant(array: np.ndarray) -> Term:
-        return terms.const(Const(array.reshape([i.size for i in axis]), axis))  # type: ignore[misc]
-
-    return Raised(terms.add(terms.mul(constant(factor), x.term), constant(offset)), x.axes)
+    constants = [spread(array.reshape(-1), (axis,)) for array in (factor, offset)]
+    if factor.size != offset.size or None in constants:
+        return None
+    scale, shift = (terms.const(constant) for constant in constants if constant is not None)
+    return Raised(terms.add(terms.mul(scale, x.term), shift), x.axes)
 
 
 _BOUNDED: Final = frozenset({"Clip", "Max", "Min", "HardSigmoid", "HardSwish"})

@@ -40,6 +40,8 @@ def computed_sizes(value: ir.Value | None, depth: int = 0) -> Sizes | None:
         Its elements; None where nothing is known of it.
     """
     array = static(value)
+    if array is not None and array.dtype.kind not in "iub":
+        return None
     if array is not None:
         return [int(v) for v in array.reshape(-1)] if array.size <= _LONGEST else None
     node = None if value is None else value.producer()

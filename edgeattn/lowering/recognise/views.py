@@ -20,7 +20,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeattn.graph.nodes import given, integer, static
-from edgeattn.lowering.indices import Axes, Index, Size, leaves, regroup
+from edgeattn.lowering.indices import Axes, Index, Size, leaves, regroup, tie
 from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser, sizes
 from edgeattn.lowering.recognise.sizes import computed_ints, computed_sizes
 
@@ -42,6 +42,7 @@ def _filled(node: ir.Node, asked: list[Size | None]) -> list[Size | None]:
     x = node.inputs[0]
     before = [] if x is None or x.shape is None else sizes(x)
     if node.op_type == "Expand":
+        asked = [1] * (len(before) - len(asked)) + asked
         before = [1] * (len(asked) - len(before)) + before
         return [old if new == 1 else new for new, old in zip(asked, before, strict=True)]
     copied = not integer(node, "allowzero", 0)
@@ -93,6 +94,8 @@ def _expanded(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
         if size != 1 and not axes[position]:
             home = position if len(shape) == 4 else None
             axes[position] = (Index(size, home),)
+    if not tie(tuple(axes)):
+        return "it expands along what it has already"
     return [Raised(found.term, tuple(axes))]
 
 
@@ -157,8 +160,8 @@ def _chosen(
 def _slice(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
     found = raising.raised(node.inputs[0])
     bounds = [computed_ints(given(node, place)) for place in (1, 2, 3)]
-    steps = computed_ints(given(node, 4)) or [1]
-    if found is None or any(b is None or len(b) != 1 for b in bounds) or len(steps) != 1:
+    steps = [1] if given(node, 4) is None else computed_ints(given(node, 4))
+    if found is None or any(b is None or len(b) != 1 for b in bounds) or steps is None or len(steps) != 1:
         return _UNKNOWN
     start, end, axis = (b[0] for b in bounds if b is not None)
     axis, step = axis % found.rank, steps[0]
@@ -185,7 +188,7 @@ def _slice(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
 
 def _gather(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
     found, places = raising.raised(node.inputs[0]), static(node.inputs[1])
-    if found is None or places is None:
+    if found is None or places is None or places.ndim > 1:
         return _UNKNOWN
     axis = integer(node, "axis", 0) % found.rank
     total = _product(found.axis(axis))

@@ -33,10 +33,14 @@ def _pooled(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
     found = raising.raised(node.inputs[0])
     if found is None:
         return ""
+    pooled = (found.axis(2), found.axis(3))
+    own = {index for index in found.term.indices() if index.home in {2, 3}}
     if any(i.home != home for home in (2, 3) for i in found.axis(home)):
         return "it pools over axes that are no rows and columns"
+    if {index for axis in pooled for index in axis} != own:
+        return "it pools over a part of the map, or over what is the same everywhere"
     attributes = tuple(sorted((a.name, a.type, _value(a)) for a in node.attributes.values()))
-    term = raising.terms.make("window", (found.term,), (node.op_type, attributes), found.term.own)
+    term = raising.terms.make("window", (found.term,), (node.op_type, attributes, pooled), found.term.own)
     return [Raised(term, found.axes)]
 
 

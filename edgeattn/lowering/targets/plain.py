@@ -5,6 +5,7 @@ A target derives from this and overrides what it writes in another way.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
@@ -30,9 +31,9 @@ from edgeattn.lowering.targets.layout import (
     reshape,
     shape_of,
 )
-from edgeattn.lowering.terms import Const, Term, is_scalar, scalar
+from edgeattn.lowering.terms import Const, Layer, Term, is_scalar, scalar
 
-_FUNCTIONS: Final = {
+FUNCTIONS: Final = {
     "relu": ("Relu", ()),
     "sigmoid": ("Sigmoid", ()),
     "tanh": ("Tanh", ()),
@@ -104,6 +105,11 @@ class Writer:
         self.build.origin = term.origin
         wanted = resolve(axes)
         return relayout(self.build, made.value, made.axes, wanted)
+
+    def finish(self, value: ir.Value, root: ir.Value) -> ir.Value:
+        """Gives what stands for a root; the target may write it for those that read the root."""
+        del root
+        return value
 
     def prepared(self, term: Term) -> Term:
         """Gives an equal term that the target writes better."""
@@ -327,7 +333,7 @@ class Writer:
             low, high = (self.number(bound) if np.isfinite(bound) else None for bound in numbers)
             inputs = [x.value, low, high] if high is not None else [x.value, low]
             return Written(self.build.node("Clip", inputs, shape_of(x.axes)), x.axes)
-        op_type, keys = _FUNCTIONS[name]
+        op_type, keys = FUNCTIONS[name]
         return self.node(op_type, [x.value], x.axes, **dict(zip(keys, numbers, strict=True)))
 
     # Statistics.
@@ -357,9 +363,11 @@ class Writer:
         if order in {(), channels}:
             return None
         sizes = [int(index.size) for index in order]
-        weight = Const(np.full(sizes, 1 / np.prod(sizes)), order)
-        inner = self.terms.mean(term.args[0], over - set(order))
-        return self.terms.linear(inner, weight, scalar(0), frozenset(order), ())
+        width = math.prod(sizes)
+        layer = Layer(
+            weight=np.full((1, width), 1 / width), bias=np.zeros(1), rows=(), columns=order
+        )
+        return self.terms.linear(self.terms.mean(term.args[0], over - set(order)), layer)
 
     def write_max(self, term: Term, view: View) -> Written:
         x = self.on(term.args[0], view)
@@ -428,27 +436,21 @@ class Writer:
     # Channels.
 
     def write_linear(self, term: Term, view: View) -> Written:
-        over, out = (leaves(part) for part in term.attrs)
-        weight, bias = term.args[1].attrs, term.args[2].attrs
+        layer, columns = term.attrs, leaves(term.attrs.columns)
         x = self.on(term.args[0], FIRST)
         self.build.origin = term.origin
         channels = x.axes[CHANNELS]
-        shared = tuple(index for index in channels if index not in over)
-        if channels != (*shared, *(i for i in channels if i in over)):
+        shared = tuple(index for index in channels if index not in columns)
+        inner = tuple(index for index in channels if index in columns)
+        out = tuple(index for index in leaves(layer.rows) if index not in shared)
+        if channels != (*shared, *inner) or len(inner) != len(columns):
             raise UnwritableError("its groups are not next to each other")
-        inner = tuple(i for i in channels if i in over)
-        rows = int(extent((*shared, *out))) if (shared or out) else 1
-        array = np.broadcast_to(
-            weight.over((*shared, *out, *inner)), [int(i.size) for i in (*shared, *out, *inner)]
-        ).reshape(rows, -1)
-        groups = int(extent(shared)) if shared else 1
+        if channels_of({*shared, *out}) != (*shared, *out):
+            raise UnwritableError("its outputs are in another order")
+        array, offset = self._weights(layer, shared, out, inner)
+        rows, groups = len(offset), int(extent(shared)) if shared else 1
         if 1 < groups <= _MOST_DENSE_GROUPS and self.takes("groups", "dense"):
             array, groups = _block_diagonal(array, groups), 1
-        offset = np.broadcast_to(
-            bias.over((*shared, *out)), [int(i.size) for i in (*shared, *out)]
-        ).reshape(rows)
-        if tuple(sorted((*shared, *out), key=lambda i: i.order)) != (*shared, *out):
-            raise UnwritableError("its outputs are in another order")
         axes = (x.axes[0], (*shared, *out), x.axes[2], x.axes[3])
         inputs = [
             x.value,
@@ -457,6 +459,23 @@ class Writer:
         ]
         made = self.node("Conv", inputs, axes, kernel_shape=[1, 1], group=groups)
         return self._seen(made, view)
+
+    @staticmethod
+    def _weights(
+        layer: Layer, shared: Sequence[Index], out: Sequence[Index], inner: Sequence[Index]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Gives weights f64[shared * out, inner] and the bias f64[shared * out]."""
+        own = [index for index in shared if index in leaves(layer.rows)]
+        rows = (*own, *out)
+        sizes = [int(index.size) if index in own else 1 for index in shared]
+        full = [int(index.size) for index in (*shared, *out)]
+        weight = layer.over(rows, inner).reshape([*sizes, *full[len(sizes) :], -1])
+        bias = layer.bias_over(rows).reshape([*sizes, *full[len(sizes) :]])
+        width = weight.shape[-1]
+        return (
+            np.broadcast_to(weight, (*full, width)).reshape(-1, width),
+            np.broadcast_to(bias, full).reshape(-1),
+        )
 
     def write_band(self, term: Term, view: View) -> Written:
         axis, taps, offset = term.attrs
@@ -477,6 +496,8 @@ class Writer:
 
     def write_select(self, term: Term, view: View) -> Written:
         index, place = term.attrs
+        if len(index.leaves()) != 1:
+            raise UnwritableError("it takes a part of what was split further")
         (index,) = leaves((index,))
         x = self.on(term.args[0], FIRST)
         self.build.origin = term.origin
@@ -494,8 +515,10 @@ class Writer:
         return self._seen(self.node("Slice", [x.value, *bounds], axes), view)
 
     def write_window(self, term: Term, view: View) -> Written:
-        op_type, attributes = term.attrs
+        op_type, attributes, pooled = term.attrs
         x = self.on(term.args[0], FIRST)
+        if resolve(pooled) != x.axes[2:]:
+            raise UnwritableError("it pools over a part of the map")
         self.build.origin = term.origin
         made = {name: ir.Attr(name, kind, value) for name, kind, value in attributes}
         value = self.build.node(op_type, [x.value], shape_of(x.axes), made)

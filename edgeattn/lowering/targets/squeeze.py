@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -26,7 +27,7 @@ from edgeattn.lowering.indices import Index, leaves
 from edgeattn.lowering.raising import Raised, Raising
 from edgeattn.lowering.recognise.branches import rebuild
 from edgeattn.lowering.targets.layout import CHANNELS, channels_of, homed, is_space
-from edgeattn.lowering.terms import Const, Term, combine
+from edgeattn.lowering.terms import Layer, Term
 
 _STATISTICS: Final = frozenset(
     {"mean", "max", "variance", "centred", "normalised", "softmax", "window"}
@@ -87,16 +88,11 @@ def _layer(mean: Term, raising: Raising) -> Term | None:
     out, over = channels_of(leaf.indices()), y.axis(CHANNELS)
     if not over or not _is_map(y) or homed(leaf.indices(), 0) != homed(y.term.indices(), 0):
         return None
-    sizes = [int(index.size) for index in (*out, *over)]
-    offset = np.zeros(weight.shape[0]) if bias is None else bias.astype(np.float64)
+    weight = weight.astype(np.float64).reshape(len(weight), -1)
+    offset = np.zeros(len(weight)) if bias is None else bias.astype(np.float64)
     space = frozenset(index for axis in y.axes[2:] for index in leaves(axis))
-    return raising.terms.linear(
-        raising.terms.mean(y.term, space),
-        Const(weight.astype(np.float64).reshape(sizes), (*out, *over)),
-        Const(offset.reshape(sizes[: len(out)]), out),
-        frozenset(over),
-        out,
-    )
+    layer = Layer(weight=weight, bias=offset, rows=out, columns=over)
+    return raising.terms.linear(raising.terms.mean(y.term, space), layer)
 
 
 def _is_map(y: Raised) -> bool:
@@ -124,72 +120,50 @@ def _better(
 ) -> tuple[Term, Term] | None:
     """Gives what to exchange for what, if that moves less."""
     y = layer.args[0].args[0].indices()
-    width = _size(leaves(layer.attrs[0]))
     user = users[0] if len(users) == 1 and users[0].op in {"linear", "band"} else None
+    extra = layer.attrs.weight.size
     if user is not None and user.op == "linear":
-        extra = (width - _size(leaves(user.attrs[0]))) * _size(leaves(user.attrs[1]))
-    else:
-        extra = _count(layer.args[1])
+        rows, width = user.attrs.weight.shape
+        extra = rows * (layer.attrs.weight.shape[1] - width)
     if _size(y) + extra >= _PASSES * _size(leaf.indices()):
         return None
     if user is None:
         return mean, layer
-    merged = (
-        _composed(user, layer, raising) if user.op == "linear" else _banded(user, layer, raising)
-    )
-    return None if merged is None else (user, merged)
-
-
-def _count(term: Term) -> int:
-    return int(term.attrs.array.size)
+    merged = _composed(user, layer) if user.op == "linear" else _banded(user, layer)
+    if merged is None:
+        return None
+    return user, raising.terms.linear(layer.args[0], merged)
 
 
 def _size(indices: Iterable[Index]) -> int:
     return math.prod(index.size for index in indices if isinstance(index.size, int))
 
 
-def _composed(outer: Term, inner: Term, raising: Raising) -> Term | None:
+def _composed(outer: Term, inner: Term) -> Layer | None:
     """Gives one layer for two."""
-    over, out = (leaves(part) for part in outer.attrs)
-    below, between = (leaves(part) for part in inner.attrs)
-    if set(over) != set(between):
+    between = leaves(outer.attrs.columns)
+    if set(between) != set(leaves(inner.attrs.rows)):
         return None
-    first, second = (
-        inner.args[1].attrs.over((*between, *below)),
-        outer.args[1].attrs.over((*out, *between)),
+    weight = outer.attrs.weight
+    return Layer(
+        weight=weight @ inner.attrs.over(between, leaves(inner.attrs.columns)),
+        bias=weight @ inner.attrs.bias_over(between) + outer.attrs.bias,
+        rows=outer.attrs.rows,
+        columns=inner.attrs.columns,
     )
-    left = second.reshape(-1, _size(between))
-    weight = left @ first.reshape(_size(between), -1)
-    offset = left @ np.broadcast_to(
-        inner.args[2].attrs.over(between), [int(i.size) for i in between]
-    ).reshape(-1)
-    sizes = [int(i.size) for i in (*out, *below)]
-    bias = combine(np.add, outer.args[2].attrs, Const(offset.reshape(sizes[: len(out)]), out))
-    constant = Const(weight.reshape(sizes), (*out, *below))
-    return raising.terms.linear(inner.args[0], constant, bias, frozenset(below), out)
 
 
-def _banded(band: Term, inner: Term, raising: Raising) -> Term | None:
+def _banded(band: Term, inner: Term) -> Layer | None:
     """Gives one layer for a layer and a band over its outputs."""
     axis, taps, offset = band.attrs
-    below, out = (leaves(part) for part in inner.attrs)
-    if leaves(axis) != out:
+    layer = inner.attrs
+    if leaves(axis) != leaves(layer.rows):
         return None
-    sizes = [int(i.size) for i in (*out, *below)]
-    rows = math.prod(sizes[: len(out)])
-    weight = _slid(inner.args[1].attrs.over((*out, *below)).reshape(rows, -1), taps)
-    bias = np.broadcast_to(inner.args[2].attrs.over(out), sizes[: len(out)])
-    bias = _slid(bias.reshape(rows, 1), taps).reshape(-1) + offset
-    return raising.terms.linear(
-        inner.args[0],
-        Const(weight.reshape(sizes), (*out, *below)),
-        Const(bias.reshape(sizes[: len(out)]), out),
-        frozenset(below),
-        out,
-    )
+    bias = slid(layer.bias[:, None], taps)[:, 0] + offset
+    return replace(layer, weight=slid(layer.weight, taps), bias=bias)
 
 
-def _slid(rows: np.ndarray, taps: Sequence[float]) -> np.ndarray:
+def slid(rows: np.ndarray, taps: Sequence[float]) -> np.ndarray:
     """Slides taps over rows, with zeros outside: row i is the sum of taps[j] rows[i + j - half]."""
     half = len(taps) // 2
     padded = np.pad(rows, ((half, half), (0, 0)))
