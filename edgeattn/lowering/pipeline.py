@@ -9,7 +9,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
 from edgeattn.graph import shapes
-from edgeattn.lowering import statics
+from edgeattn.lowering import affine_grid, statics
 from edgeattn.lowering.build import DOMAIN, Builder
 from edgeattn.lowering.permute import fold_permutations
 from edgeattn.lowering.raising import Raising, Recogniser
@@ -34,6 +34,7 @@ Target = Literal["tensorrt", "onnxruntime"]
 TARGETS: Final = get_args(Target)
 DEFAULT_TARGET: Final[Target] = "tensorrt"
 RULES: Final[Mapping[str, str]] = {
+    "affine-grid": "affine grids of a constant size, as one product of matrices",
     "static-shapes": "target shapes that the graph computes, as constants",
     "global-mean": "means and maxima over the map or the channels, however they are written",
     "moments": "normalisations of one channel, as means and variances",
@@ -100,6 +101,10 @@ def lower(
     record: list[Rewrite | NearMiss] = []
     if statics.RULE in taken:
         record += statics.fix_shapes(model.graph, build)
+    if affine_grid.RULE in taken:
+        record += affine_grid.rewrite_grids(
+            model.graph, build, sums=target == "onnxruntime"
+        )
     raising = Raising(_recognisers(taken))
     raising.walk(model.graph)
     record += raising.near_misses

@@ -85,9 +85,10 @@ class Graph:
         """Adds a Split."""
         return self.op("Split", x, np.array(sizes), count=len(sizes), axis=axis)
 
-    def output(self, *values):
+    def output(self, *values, rank=None):
         """Makes values outputs of the graph."""
-        self.outputs += [helper.make_tensor_value_info(v, self.element, None) for v in values]
+        shape = None if rank is None else [None] * rank
+        self.outputs += [helper.make_tensor_value_info(v, self.element, shape) for v in values]
 
     def model(self):
         """Gives the model."""
@@ -113,8 +114,10 @@ def between(body, *, channels=CHANNELS, out=None, size=SIZE, **options):
     x = graph.conv(graph.input(3, *size), 3, channels, 3)
     made = body(graph, x)
     for value in [made] if isinstance(made, str) else made:
-        end = value if out == 0 else graph.conv(value, out or channels, 4)
-        graph.output(end)
+        if out == 0:
+            graph.output(value)
+        else:
+            graph.output(graph.conv(value, out or channels, 4), rank=4)
     return graph.model()
 
 
@@ -151,7 +154,8 @@ def check(model, *, fires=True, gone=(), keeps=(), batches=(1, 2, 3), rel=1e-12)
         single, record = lowered(model, target)
         proto = ir.to_proto(single)
         checker.check_model(proto, full_check=True)
-        _check_runs(model, proto)
+        if all(v.dtype != ir.DataType.DOUBLE for v in model.graph.inputs):
+            _check_runs(model, proto)  # ONNX Runtime has no convolution in double
         assert fires is None or bool(record.rewrites) == fires, f"{target}: {record}"
         before, left = ops(model), ops(single)
         assert not set(gone) & set(left), f"{target}: {left}; {record.near_misses}"

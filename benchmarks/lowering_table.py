@@ -1,0 +1,95 @@
+"""Tables: rows of raw values, shown on a terminal, as Markdown or as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table as RichTable
+
+MARKS = {True: "yes", False: "NO", None: "–"}
+
+
+def mark(met: bool | None) -> str:  # noqa: FBT001 - the value is what is shown
+    """Says whether what was asked is met; None where nothing was asked, or nothing can be said."""
+    return MARKS[met]
+
+
+def number(digits: int) -> Callable[[Any], str]:
+    """Makes a formatter that rounds to so many digits; None is a dash."""
+    return lambda value: "–" if value is None else f"{value:.{digits}f}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column of a table.
+
+    Attributes:
+        key: The key of its values in the rows.
+        heading: What stands above it.
+        show: Formats a value.
+    """
+
+    key: str
+    heading: str
+    show: Callable[[Any], str] = str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table with what it is to be read with.
+
+    Attributes:
+        title: What it shows.
+        columns: Its columns; rows may hold more, which only JSON shows.
+        rows: Its rows; where a row has "met", False means that something asked is missed.
+        notes: How the figures were got.
+    """
+
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Mapping[str, Any]]
+    notes: Sequence[str] = ()
+
+    @property
+    def is_met(self) -> bool:
+        """Whether no row misses what was asked."""
+        return all(row.get("met") is not False for row in self.rows)
+
+    def cells(self) -> list[list[str]]:
+        """Gives the formatted values, row by row."""
+        return [[column.show(row[column.key]) for column in self.columns] for row in self.rows]
+
+    def to_json(self) -> dict[str, Any]:
+        """Gives all values, raw."""
+        return {"title": self.title, "rows": list(self.rows), "notes": list(self.notes)}
+
+    def to_markdown(self) -> str:
+        """Gives a table for a README."""
+        lines = [
+            f"**{self.title}**",
+            "",
+            f"| {' | '.join(column.heading for column in self.columns)} |",
+            f"|{'---|' * len(self.columns)}",
+            *(f"| {' | '.join(row)} |" for row in self.cells()),
+            "",
+            *(f"{note}\n" for note in self.notes),
+        ]
+        return "\n".join(lines)
+
+    def print(self, console: Console) -> None:
+        """Prints it for people."""
+        table = RichTable(
+            title=self.title, title_justify="left", box=None, padding=(0, 2, 0, 0),
+            header_style="bold",
+        )  # fmt: skip
+        for column in self.columns:
+            table.add_column(column.heading)
+        for row in self.cells():
+            table.add_row(*row)
+        console.print(table)
+        for note in self.notes:
+            console.print(f"note: {note}")
+        console.print()
