@@ -13,7 +13,7 @@ import hashlib
 import json
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -82,6 +82,12 @@ def on_backbone(backbone: str, attention: str) -> Case:
 _TIMM: Final = {"mobilenetv2": "mobilenetv2_100"}
 
 
+def all_met(marks: Iterable[bool | None]) -> bool | None:
+    """Sums up marks: False where one is, else None where nothing can be said of one."""
+    found = set(marks)
+    return False if False in found else None if None in found else True
+
+
 def say(text: str) -> None:
     """Shows progress, on stderr."""
     print(text, file=sys.stderr, flush=True)
@@ -100,7 +106,10 @@ class Shelf:
 
     def exported(self, case: Case) -> Path:
         """Gives the file as export leaves it without lowering, at torch's opset; for `lower`."""
-        key = _digest(repr(case), _digest_of_sources(*_OF_STOCK), json.dumps(_versions()))
+        file, _, factory = case.source.rpartition(":")
+        source = content(Path(file)) if file.endswith(".py") else factory
+        sources = _digest_of_sources(*_OF_STOCK)
+        key = _digest(repr(case), source, sources, json.dumps(_versions()))
         path = self._folder / f"{case.name}.onnx"
         return _made(path, key, lambda target: _export(case, target))
 

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table as RichTable
 
-MARKS = {True: "yes", False: "NO", None: "–"}
+MARKS: Final = {True: "yes", False: "NO", None: "-"}
 
 
-def mark(met: bool | None) -> str:  # noqa: FBT001 - the value is what is shown
+def mark(met: bool | None) -> str:
     """Says whether what was asked is met; None where nothing was asked, or nothing can be said."""
     return MARKS[met]
 
 
 def number(digits: int) -> Callable[[Any], str]:
     """Makes a formatter that rounds to so many digits; None is a dash."""
-    return lambda value: "–" if value is None else f"{value:.{digits}f}"
+    return lambda value: MARKS[None] if value is None else f"{value:.{digits}f}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

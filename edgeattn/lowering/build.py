@@ -32,6 +32,7 @@ class Builder:
         self._graph = model.graph
         self._names: set[str] = set(model.graph.initializers)
         self._counts: dict[str, int] = {}
+        self._made: list[ir.Node] = []
         self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
         for node in model.graph.all_nodes():
             self._names.add(node.name or "")
@@ -70,6 +71,7 @@ class Builder:
         """
         name = self.unique(f"{module_of(self.origin)}/{op_type}")
         node = ir.node(op_type, inputs, domain=domain, name=name)
+        self._made.append(node)
         for key, value in (attributes or {}).items():
             node.attributes[key] = (
                 value
@@ -128,6 +130,14 @@ class Builder:
                     self._graph.register_initializer(value)
         self._graph.insert_before(before, order)
         return order
+
+    def release(self) -> None:
+        """Lets go of the nodes that were not taken, so that they use nothing of the graph."""
+        for node in self._made:
+            if node.graph is None:
+                for place in range(len(node.inputs)):
+                    node.replace_input_with(place, None)
+        self._made.clear()
 
 
 def _loose(roots: Sequence[ir.Value]) -> list[ir.Node]:

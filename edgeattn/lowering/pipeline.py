@@ -102,9 +102,7 @@ def lower(
     if statics.RULE in taken:
         record += statics.fix_shapes(model.graph, build)
     if affine_grid.RULE in taken:
-        record += affine_grid.rewrite_grids(
-            model.graph, build, sums=target == "onnxruntime"
-        )
+        record += affine_grid.rewrite_grids(model.graph, build, sums=target == "onnxruntime")
     raising = Raising(_recognisers(taken))
     raising.walk(model.graph)
     record += raising.near_misses
@@ -122,6 +120,7 @@ def lower(
         done = exchange(region, raising, write, build)
         if done is not None:
             record.append(done)
+    build.release()
     passes.RemoveUnusedNodesPass()(model)
     rewrites, near_misses = fold_permutations(model, target=target)
     record += [*rewrites, *near_misses]

@@ -9,7 +9,7 @@ are: the root moves up to what they read.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -23,7 +23,7 @@ from edgeattn.lowering.raising import Raised, Raising
 from edgeattn.lowering.record import NearMiss, Rewrite
 from edgeattn.lowering.targets.layout import UnwritableError
 from edgeattn.lowering.targets.plain import Writer
-from edgeattn.lowering.terms import Term
+from edgeattn.lowering.terms import Term, subterms
 
 # What makes a region worth writing anew, the telling ones first.
 TELLING: Final = (
@@ -141,18 +141,7 @@ def _is_thin(value: ir.Value, raising: Raising) -> bool:
 
 def _leaf_values(what: object) -> set[object]:
     assert isinstance(what, Raised)
-    return {term.attrs for term in _subterms(what.term) if term.op == "leaf"}
-
-
-def _subterms(root: Term) -> Iterator[Term]:
-    pending, seen = [root], {root}
-    while pending:
-        term = pending.pop()
-        yield term
-        for arg in term.args:
-            if arg not in seen:
-                seen.add(arg)
-                pending.append(arg)
+    return {term.attrs for term in subterms(what.term) if term.op == "leaf"}
 
 
 def exchange(
@@ -207,7 +196,7 @@ def exchange(
 def _largest(region: Region, raising: Raising) -> str:
     """Gives the channels, rows and columns of the largest map that a region reads."""
     terms = [_root(root, raising)[0] for root in region.roots]
-    maps = [t.attrs.shape for term in terms for t in _subterms(term) if t.op == "leaf"]
+    maps = [t.attrs.shape for term in terms for t in subterms(term) if t.op == "leaf"]
     shapes = [[s for s in list(m)[1:] if isinstance(s, int)] for m in maps if m is not None]
     return "x".join(map(str, max(shapes, key=math.prod, default=[])))
 

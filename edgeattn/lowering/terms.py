@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -446,6 +446,18 @@ class Terms:
 
 def _factors(term: Term) -> tuple[Term, ...]:
     return term.args if term.op == "mul" else ()
+
+
+def subterms(root: Term) -> Iterator[Term]:
+    """Gives a term and all that it is made of, each once."""
+    pending, seen = [root], {root}
+    while pending:
+        term = pending.pop()
+        yield term
+        for arg in term.args:
+            if arg not in seen:
+                seen.add(arg)
+                pending.append(arg)
 
 
 def _union(terms: Sequence[Term]) -> tuple[Index, ...]:

@@ -22,6 +22,7 @@ from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser
 from edgeattn.lowering.terms import ONE, Const, Layer, Term, Terms, combine
 
 _UNKNOWN: Final = ""
+_MAP: Final = 4
 # More addends than this are no union of a few forms, but branches that differ.
 _MOST_ADDENDS: Final = 4
 
@@ -33,7 +34,7 @@ def _joined(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
         return _UNKNOWN
     index = _common(found)
     if index is None:
-        return _UNKNOWN
+        return _stacked(node, raising, found)
     axis = integer(node, "axis", 0) % found[0].rank
     for branch in found[1:]:
         if branch.rank != found[0].rank:
@@ -49,6 +50,24 @@ def _joined(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
         return "its branches do not compute the same"
     axes[axis] = (index, *axes[axis])
     return [Raised(term, tuple(axes))]
+
+
+def _stacked(node: ir.Node, raising: Raising, maps: Sequence[Raised]) -> Sequence[Operand] | str:
+    """Takes maps of one channel each as the channels of one map."""
+    axis = integer(node, "axis", 0) % maps[0].rank
+    is_map = all(one.rank == _MAP and not one.axis(axis) and not one.is_thin() for one in maps)
+    if not is_map or axis != 1:
+        return _UNKNOWN
+    for other in maps[1:]:
+        pairs = zip(maps[0].axes, other.axes, strict=True)
+        if not all(unify(one, two) for one, two in pairs):
+            return "its maps differ in size"
+    index = Index(len(maps), 1)
+    terms = [one.term for one in maps]
+    own = (index, *(i for term in terms for i in term.indices()))
+    term = raising.terms.make("stack", terms, (index,), own)
+    first = resolve(maps[0].axes)
+    return [Raised(term, (first[0], (index,), *first[2:]))]
 
 
 def _common(branches: Sequence[Raised]) -> Index | None:
@@ -248,6 +267,9 @@ def rebuild(terms: Terms, like: Term, args: Sequence[Term]) -> Term | None:
             return terms.softmax(args[0], like.attrs)
         case "linear":
             return terms.linear(args[0], like.attrs)
+        case "stack":
+            own = (*like.attrs, *(index for arg in args for index in arg.indices()))
+            return terms.make("stack", args, like.attrs, own)
         case "centred" | "window" | "band":
             return terms.make(like.op, args, like.attrs, args[0].own)
         case "select":

@@ -118,7 +118,11 @@ def _contracted(
     """Gives sum_c weight[o, c] x[.., c, ..] + offset[o] over an axis."""
     axis, size = x.axis(position), weight.shape[0]
     others = [i for place in range(x.rank) if place != position for i in x.axis(place)]
-    if any(i.home != _CHANNELS for i in axis) or any(i.home == _CHANNELS for i in others):
+    # One tap over the channels of (N, 1, C) only scales them.
+    is_scale = not axis and size == 1
+    if any(i.home != _CHANNELS for i in axis) or (
+        not is_scale and any(i.home == _CHANNELS for i in others)
+    ):
         return "it sums over an axis that is not the channels"
     out = () if size == 1 else (Index(size, _CHANNELS),)
     if not axis:

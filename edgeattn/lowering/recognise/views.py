@@ -161,7 +161,12 @@ def _slice(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
     found = raising.raised(node.inputs[0])
     bounds = [computed_ints(given(node, place)) for place in (1, 2, 3)]
     steps = [1] if given(node, 4) is None else computed_ints(given(node, 4))
-    if found is None or any(b is None or len(b) != 1 for b in bounds) or steps is None or len(steps) != 1:
+    if (
+        found is None
+        or any(b is None or len(b) != 1 for b in bounds)
+        or steps is None
+        or len(steps) != 1
+    ):
         return _UNKNOWN
     start, end, axis = (b[0] for b in bounds if b is not None)
     axis, step = axis % found.rank, steps[0]

@@ -40,7 +40,9 @@ def _pooled(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
     if {index for axis in pooled for index in axis} != own:
         return "it pools over a part of the map, or over what is the same everywhere"
     attributes = tuple(sorted((a.name, a.type, _value(a)) for a in node.attributes.values()))
-    term = raising.terms.make("window", (found.term,), (node.op_type, attributes, pooled), found.term.own)
+    term = raising.terms.make(
+        "window", (found.term,), (node.op_type, attributes, pooled), found.term.own
+    )
     return [Raised(term, found.axes)]
 
 

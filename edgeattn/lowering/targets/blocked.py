@@ -57,7 +57,8 @@ def is_blocked(value: ir.Value, depth: int = 4) -> bool:
         return False
     if node.op_type in {"Resize", "Concat"} and not fills_blocks(value.shape[CHANNELS]):
         return False
-    inputs = [v for v in node.inputs[:2] if v is not None and v.const_value is None]
+    count = 1 if node.op_type in {"Resize", "BatchNormalization"} else len(node.inputs)
+    inputs = [v for v in node.inputs[:count] if v is not None]
     shapes = {str(v.shape) for v in inputs}
     return len(shapes) == 1 and all(is_blocked(v, depth - 1) for v in inputs)
 
@@ -112,9 +113,11 @@ class BlockedWriter(Writer):
 
     def depthwise(self, base: Term, factor: Const, offset: Const, view: View) -> Written | None:
         """Gives factor * base + offset as a depthwise 1x1 convolution, if that keeps it blocked."""
-        if not any(index.home in SPACE for index in base.indices()) or is_scalar(factor):
+        if is_scalar(factor) and any(index.home in SPACE for index in base.indices()):
             return None
         x = self.on(base, FIRST)
+        if not x.axes[CHANNELS]:
+            return None
         constants = {*leaves(factor.axes), *leaves(offset.axes)}
         if not is_blocked(x.value) or not constants <= set(x.axes[CHANNELS]):
             return None

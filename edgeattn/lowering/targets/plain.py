@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import onnx_ir as ir
@@ -321,7 +321,6 @@ class Writer:
         return self.node("Pow", [base.value, self.number(exponent)], base.axes)
 
     def write_fn(self, term: Term, view: View) -> Written:
-        name, *numbers = term.attrs
         hard = self.hard_sigmoid(term)
         if hard is not None:
             x = self.on(hard[0], view)
@@ -329,6 +328,11 @@ class Writer:
             return self.node("HardSigmoid", [x.value], x.axes, alpha=hard[1], beta=hard[2])
         x = self.on(term.args[0], view)
         self.build.origin = term.origin
+        return self.apply(term.attrs, x)
+
+    def apply(self, function: tuple[Any, ...], x: Written) -> Written:
+        """Applies an elementwise function, given as its name and its numbers."""
+        name, *numbers = function
         if name == "clip":
             low, high = (self.number(bound) if np.isfinite(bound) else None for bound in numbers)
             inputs = [x.value, low, high] if high is not None else [x.value, low]
@@ -447,7 +451,7 @@ class Writer:
             raise UnwritableError("its groups are not next to each other")
         if channels_of({*shared, *out}) != (*shared, *out):
             raise UnwritableError("its outputs are in another order")
-        array, offset = self._weights(layer, shared, out, inner)
+        array, offset = self.weights(layer, shared, out, inner)
         rows, groups = len(offset), int(extent(shared)) if shared else 1
         if 1 < groups <= _MOST_DENSE_GROUPS and self.takes("groups", "dense"):
             array, groups = _block_diagonal(array, groups), 1
@@ -461,7 +465,7 @@ class Writer:
         return self._seen(made, view)
 
     @staticmethod
-    def _weights(
+    def weights(
         layer: Layer, shared: Sequence[Index], out: Sequence[Index], inner: Sequence[Index]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Gives weights f64[shared * out, inner] and the bias f64[shared * out]."""
@@ -493,6 +497,22 @@ class Writer:
         attributes = {"kernel_shape": [len(taps)], "pads": [half, half]}
         value = self.build.node("Conv", inputs, shape_of(flat), attributes)
         return self._seen(Written(reshape(self.build, value, shape_of(x.axes)), x.axes), view)
+
+    def write_stack(self, term: Term, view: View) -> Written:
+        """Writes maps of one channel as the channels of one."""
+        parts = [self.on(arg, FIRST) for arg in term.args]
+        self.build.origin = term.origin
+        (index,) = leaves(term.attrs)
+        axes = axes_of({i for part in parts for i in part.indices} | {index})
+        if any(
+            (part.axes[0], part.axes[2], part.axes[3]) != (axes[0], *axes[2:]) for part in parts
+        ):
+            raise UnwritableError("its parts are no maps of one size")
+        return self._seen(self.stacked([part.value for part in parts], axes), view)
+
+    def stacked(self, values: Sequence[ir.Value], axes: Axes) -> Written:
+        """Joins maps of one channel."""
+        return self.node("Concat", values, axes, axis=CHANNELS)
 
     def write_select(self, term: Term, view: View) -> Written:
         index, place = term.attrs

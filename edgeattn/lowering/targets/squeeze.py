@@ -27,7 +27,7 @@ from edgeattn.lowering.indices import Index, leaves
 from edgeattn.lowering.raising import Raised, Raising
 from edgeattn.lowering.recognise.branches import rebuild
 from edgeattn.lowering.targets.layout import CHANNELS, channels_of, homed, is_space
-from edgeattn.lowering.terms import Layer, Term
+from edgeattn.lowering.terms import Layer, Term, subterms
 
 _STATISTICS: Final = frozenset(
     {"mean", "max", "variance", "centred", "normalised", "softmax", "window"}
@@ -38,34 +38,23 @@ _PASSES: Final = 3
 
 def through_producer(root: Term, raising: Raising) -> Term:
     """Gives an equal term, in which means are taken before the convolution where that is less."""
-    for mean in [term for term in _subterms(root) if term.op == "mean"]:
+    for mean in [term for term in subterms(root) if term.op == "mean"]:
         leaf = mean.args[0]
         if leaf.op != "leaf" or not _is_squeezed(root, mean, leaf):
             continue
         made = _layer(mean, raising)
         if made is not None:
-            users = [term for term in _subterms(root) if mean in term.args]
+            users = [term for term in subterms(root) if mean in term.args]
             made = _better(mean, leaf, made, users, raising)
         if made is not None:
             root = _exchanged(root, *made, raising, {})
     return root
 
 
-def _subterms(root: Term) -> Iterator[Term]:
-    pending, seen = [root], {root}
-    while pending:
-        term = pending.pop()
-        yield term
-        for arg in term.args:
-            if arg not in seen:
-                seen.add(arg)
-                pending.append(arg)
-
-
 def _is_squeezed(root: Term, mean: Term, leaf: Term) -> bool:
     """Says whether a mean over the whole map is all that is asked of a leaf, but for the gate."""
     over = frozenset(leaves(mean.attrs))
-    asked = [t for t in _subterms(root) if leaf in t.args and t.op in _STATISTICS]
+    asked = [t for t in subterms(root) if leaf in t.args and t.op in _STATISTICS]
     space = {index for index in leaf.indices() if index.home in {2, 3}}
     return asked == [mean] and over == space and is_space(over)
 

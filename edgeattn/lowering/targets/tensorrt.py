@@ -14,6 +14,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+import numpy as np
+import onnx_ir as ir
+
 from edgeattn.lowering.indices import Axes, Index, leaves
 from edgeattn.lowering.recognise.branches import rebuild
 from edgeattn.lowering.targets.layout import (
@@ -24,14 +27,23 @@ from edgeattn.lowering.targets.layout import (
     SPACE,
     View,
     axes_of,
+    channels_of,
     extent,
     is_space,
+    relayout,
     reshape,
     shape_of,
 )
+from edgeattn.lowering.targets.paired_layers import is_paired, write_paired
 from edgeattn.lowering.targets.plain import Writer, Written
+from edgeattn.lowering.targets.pooled_layer import (
+    ends_in_pooled_layer,
+    flat_softmax,
+    is_pooled_layer,
+    write_pooled_layer,
+)
 from edgeattn.lowering.targets.squeeze import through_producer
-from edgeattn.lowering.terms import Term, scalar
+from edgeattn.lowering.terms import Term, scalar, subterms
 
 _POINTWISE = frozenset({"add", "mul", "pow", "fn", "centred", "normalised"})
 
@@ -46,6 +58,9 @@ class TensorRTWriter(Writer):
         "band": ("slices", "convolution"),
         "groups": ("dense", "grouped"),
         "repeat": ("axes", "gather"),
+        "stack": ("where", "concat"),
+        "paired-layers": ("sums", "convolutions"),
+        "pool": ("slices", "operator"),
     }
 
     def prepared(self, term: Term) -> Term:
@@ -157,14 +172,63 @@ class TensorRTWriter(Writer):
 
     def _crossed(self, term: Term, view: View) -> Written | None:
         """Gives a statistic over the map from the channels-last view."""
-        if view == LAST or not is_space(leaves(term.attrs)):
+        over = frozenset(leaves(term.attrs))
+        if view == LAST or self.takes("statistics", "channels-first"):
             return None
-        if self.takes("statistics", "channels-first"):
+        if over == frozenset(channels_of(term.args[0].indices())):
+            return self._apart(term)
+        if not is_space(over):
             return None
         last = self.on(term, LAST)
         axes = axes_of(last.indices, FIRST)
         self.build.origin = term.origin
         return self.node("Transpose", [last.value], axes, perm=[0, 3, 1, 2])
+
+    def _apart(self, term: Term) -> Written | None:
+        """Gives a statistic over channels of (-x) (-g): what is shared with the gate is written."""
+        x = term.args[0]
+        maps = [part for part in subterms(x) if _is_map(part)]
+        if x.op != "mul" or not maps:
+            return None
+        for leaf in maps:
+            x = self._negated(x, leaf, {})
+        made = self.on(x, FIRST)
+        self.build.origin = term.origin
+        op_type = {"mean": "ReduceMean", "max": "ReduceMax"}.get(term.op)
+        return None if op_type is None else self.reduced(op_type, made, leaves(term.attrs), FIRST)
+
+    def stacked(self, values: Sequence[ir.Value], axes: Axes) -> Written:
+        """Joins two maps by Where, which fuses with what made them; Concat does not."""
+        if len(values) != 2 or self.takes("stack", "concat"):  # noqa: PLR2004 - one or the other
+            return super().stacked(values, axes)
+        mask = self.build.constant(np.array([True, False]).reshape(1, 2, 1, 1))
+        value = self.build.node("Where", [mask, *values], shape_of(axes), dtype=self.dtype)
+        return Written(value, axes)
+
+    def write_linear(self, term: Term, view: View) -> Written:
+        if is_paired(term) and self.takes("paired-layers", "sums"):
+            return self._seen(write_paired(self, term), view)
+        if is_pooled_layer(term) and self.takes("pool", "slices"):
+            made = write_pooled_layer(self, term)
+            axes = axes_of(made.indices, view)
+            return Written(relayout(self.build, made.value, made.axes, axes), axes)
+        return super().write_linear(term, view)
+
+    def write_softmax(self, term: Term, view: View) -> Written:
+        arg = term.args[0]
+        if (
+            is_space(leaves(term.attrs))
+            and ends_in_pooled_layer(arg)
+            and self.takes("pool", "slices")
+        ):
+            last = self.on(arg, LAST)
+            self.build.origin = term.origin
+            return self._seen(flat_softmax(self, last), view)
+        return super().write_softmax(term, view)
+
+
+def _is_map(term: Term) -> bool:
+    return term.op == "leaf" and any(index.home in SPACE for index in term.indices())
 
 
 def _read_twice(root: Term) -> list[Term]:
@@ -176,7 +240,7 @@ def _read_twice(root: Term) -> list[Term]:
         term, is_gate = pending.pop()
         for arg in term.args:
             is_read = is_gate and term.op in _POINTWISE
-            if arg.op == "leaf" and any(index.home in SPACE for index in arg.indices()):
+            if _is_map(arg):
                 counts[arg] = counts.get(arg, 0) + is_read
                 if term.op not in {"add", "mul", "pow", "fn"}:
                     measured.add(arg)
