@@ -81,10 +81,8 @@ class Table:
 
     def print(self, console: Console) -> None:
         """Prints it for people."""
-        table = RichTable(
-            title=self.title, title_justify="left", box=None, padding=(0, 2, 0, 0),
-            header_style="bold",
-        )  # fmt: skip
+        console.print(self.title, style="bold")
+        table = RichTable(box=None, padding=(0, 2, 0, 0), header_style="bold")
         for column in self.columns:
             table.add_column(column.heading)
         for row in self.cells():

@@ -117,7 +117,7 @@ class Raising:
             self.values[value] = what
             if isinstance(what, Raised):
                 self.sources.setdefault(what.term, (value, what.axes))
-            if isinstance(what, Raised) and what.term.op != "leaf" and self._is_needed(value):
+            if isinstance(what, Raised) and what.term.attrs is not value and self._is_needed(value):
                 self.roots[value] = what
                 self.values[value] = Raised(self._leaf(value, what.axes), what.axes)
 
@@ -137,7 +137,7 @@ class Raising:
             return
         for value in node.inputs:
             what = None if value is None else self.values.get(value)
-            if value is not None and isinstance(what, Raised) and what.term.op != "leaf":
+            if value is not None and isinstance(what, Raised) and what.term.attrs is not value:
                 self.roots[value] = what
 
     def _leaf(self, value: ir.Value, axes: Axes) -> Term:

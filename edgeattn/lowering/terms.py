@@ -22,6 +22,19 @@ import numpy as np
 
 from edgeattn.lowering.indices import Index, leaves, unify
 
+_ON_NUMBERS: Final[Mapping[str, Callable[..., np.ndarray]]] = {
+    "relu": lambda x: np.maximum(x, 0),
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "tanh": np.tanh,
+    "exp": np.exp,
+    "log": np.log,
+    "abs": np.abs,
+    "erf": np.vectorize(math.erf, otypes=[float]),
+    "softplus": lambda x: np.logaddexp(x, 0),
+    "leakyrelu": lambda x, alpha: np.where(x < 0, alpha * x, x),
+    "elu": lambda x, alpha: np.where(x < 0, alpha * np.expm1(x), x),
+    "clip": lambda x, low, high: np.minimum(np.maximum(x, low), high),
+}
 _MOST_ADDENDS: Final = 8
 _SMALLEST: Final = 1e-12
 
@@ -231,6 +244,8 @@ class Terms:
         ((base, factor),) = entries.items()
         if base.op != "fn" or base.attrs[0] != "clip" or not is_scalar(factor):
             return None
+        if base.attrs[1] > base.attrs[2]:
+            return None  # always the upper bound
         ends = [float(factor.array * bound + offset.array) for bound in base.attrs[1:]]
         if not (math.isclose(ends[1], 1, rel_tol=_SMALLEST) and abs(ends[0]) < _SMALLEST):
             return None
@@ -365,6 +380,8 @@ class Terms:
 
     def fn(self, name: str, term: Term, *numbers: float) -> Term:
         """Gives a function of one term, elementwise; `numbers` are its parameters."""
+        if term.op == "const":
+            return self.const(Const(_ON_NUMBERS[name](term.attrs.array, *numbers), term.attrs.axes))
         if name == "clip" and term.op == "fn":
             # Max and Min, one after the other; relu and a bound.
             low, high = numbers

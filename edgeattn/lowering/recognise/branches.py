@@ -19,7 +19,16 @@ import onnx_ir as ir
 from edgeattn.graph.nodes import integer
 from edgeattn.lowering.indices import Index, leaves, resolve, unify
 from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser
-from edgeattn.lowering.terms import ONE, Const, Layer, Term, Terms, combine
+from edgeattn.lowering.terms import (
+    ONE,
+    Const,
+    Layer,
+    Term,
+    Terms,
+    combine,
+    is_positive,
+    subterms,
+)
 
 _UNKNOWN: Final = ""
 _MAP: Final = 4
@@ -201,7 +210,8 @@ class _Lift:
                     addends.append((whole, [zero] * len(branches)))
                 coefficients = addends[at][1]
                 coefficients[place] = combine(np.add, coefficients[place], factor)
-        if sum(whole is not None for whole, _ in addends) > _MOST_ADDENDS:
+        kinds = [whole for whole, _ in addends if whole is not None]
+        if len(kinds) > _MOST_ADDENDS or not all(map(_is_finite, kinds)):
             return self._aligned_sum(branches)
         made = []
         for whole, coefficients in addends:
@@ -275,6 +285,20 @@ def rebuild(terms: Terms, like: Term, args: Sequence[Term]) -> Term | None:
         case "select":
             return terms.select(args[0], *like.attrs)
     return None
+
+
+def _is_finite(root: Term) -> bool:
+    """Says whether a term is finite wherever what it reads is: 0 times it is 0 then."""
+    for term in subterms(root):
+        if term.op == "fn" and term.attrs[0] in {"log", "exp"}:
+            return False
+        if term.op == "pow" and (term.attrs < 0 or term.attrs % 1):
+            spread = term.args[0]
+            offset = [part for part in spread.args if part.op == "const"]
+            is_apart = bool(offset) and bool((offset[-1].attrs.array > 0).all())
+            if spread.op != "add" or not is_apart or not is_positive(spread):
+                return False
+    return True
 
 
 def _factors(term: Term) -> list[Term]:

@@ -160,7 +160,7 @@ def _multiplied(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
         return _UNKNOWN
     if not found.is_thin() or integer(node, "transA", 0):
         return _UNKNOWN
-    if not found.axis(1) or any(index.home != _CHANNELS for index in found.axis(1)):
+    if any(index.home != _CHANNELS for index in found.axis(1)):
         return _UNKNOWN
     weight = weight.astype(np.float64) * number(node, "alpha", 1.0)
     weight = weight if integer(node, "transB", 0) else weight.T

@@ -26,6 +26,7 @@ from edgeattn.lowering.recognise.sizes import computed_ints, computed_sizes
 
 _UNKNOWN: Final = ""
 _RULE: Final = "channel-shuffle"
+_MAP: Final = 4
 
 
 def _shape(node: ir.Node) -> list[Size | None] | None:
@@ -104,6 +105,8 @@ def _split(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
     if found is None:
         return _UNKNOWN
     count, axis = len(node.outputs), integer(node, "axis", 0) % found.rank
+    if _is_shuffled(found, axis, raising):
+        return _UNKNOWN  # the order is moved as a whole
     parts = {_extent(output, axis) for output in node.outputs}
     if len(parts) != 1 or None in parts:
         return "its parts differ in size"
@@ -113,6 +116,17 @@ def _split(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
     if any(part is None for part in made):
         return "the parts end inside an index that cannot be split there"
     return [part for part in made if part is not None]
+
+
+def _is_shuffled(x: Raised, axis: int, raising: Raising) -> bool:
+    """Says whether an axis is that of a value in memory, in another order."""
+    if x.term.op != "leaf" or x.rank != _MAP:
+        return False
+    own = raising.raised(x.term.attrs)
+    if own is None or own.rank != _MAP:
+        return False
+    before, after = own.axis(axis), x.axis(axis)
+    return before != after and set(before) == set(after)
 
 
 def _extent(value: ir.Value, axis: int) -> int | None:
@@ -170,6 +184,8 @@ def _slice(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
         return _UNKNOWN
     start, end, axis = (b[0] for b in bounds if b is not None)
     axis, step = axis % found.rank, steps[0]
+    if _is_shuffled(found, axis, raising):
+        return _UNKNOWN  # the order is moved as a whole
     total = _product(found.axis(axis))
     if total is None or step < 1:
         return _UNKNOWN

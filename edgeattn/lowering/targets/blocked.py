@@ -11,10 +11,12 @@ result that a residual sum and its activation follow leaves through one, too, wh
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import onnx_ir as ir
 
+from edgeattn.lowering.build import AttributeValue
 from edgeattn.lowering.indices import Axes, Index, leaves
 from edgeattn.lowering.targets.layout import (
     CHANNELS,
@@ -31,11 +33,11 @@ from edgeattn.lowering.targets.plain import Writer, Written
 from edgeattn.lowering.targets.widths import BLOCK
 from edgeattn.lowering.terms import ONE, ZERO, Const, Term, is_scalar
 
-_POOLS = frozenset({"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"})
-_KEEPS_BLOCKS = frozenset(
+_POOLS: Final = frozenset({"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"})
+_KEEPS_BLOCKS: Final = frozenset(
     {"Relu", "Sigmoid", "Tanh", "Add", "Sum", "Mul", "Concat", "BatchNormalization", "Resize"}
 )
-_FUSED_AFTER_A_CONVOLUTION = frozenset({"sigmoid", "tanh"})
+_FUSED_AFTER_A_CONVOLUTION: Final = frozenset({"sigmoid", "tanh"})
 
 
 def fills_blocks(channels: object) -> bool:
@@ -46,7 +48,7 @@ def fills_blocks(channels: object) -> bool:
 def is_blocked(value: ir.Value, depth: int = 4) -> bool:
     """Says whether a value lies in the blocked layout, as far as its producers tell."""
     node = value.producer()
-    if node is None or value.shape is None or len(value.shape) != 4:  # noqa: PLR2004 - a map
+    if node is None or value.shape is None or len(value.shape) != 4:
         return False
     if node.op_type == "Conv":
         weight = node.inputs[1]
@@ -63,6 +65,20 @@ def is_blocked(value: ir.Value, depth: int = 4) -> bool:
     return len(shapes) == 1 and all(is_blocked(v, depth - 1) for v in inputs)
 
 
+def _is_summed(root: ir.Value) -> bool:
+    """Says whether all that reads a value is a sum that a Relu follows, with no convolution's."""
+    users = list(root.consumers())
+    if len(users) != 1 or users[0].op_type != "Add" or root.is_graph_output():
+        return False
+    total = users[0].outputs[0]
+    other = next((value for value in users[0].inputs if value is not root), None)
+    producer = None if other is None else other.producer()
+    if other is None or producer is None or other.shape != root.shape:
+        return False
+    is_ended = [user.op_type for user in total.consumers()] == ["Relu"]
+    return producer.op_type != "Conv" and is_ended and not total.is_graph_output()
+
+
 class BlockedWriter(Writer):
     """Writes gates, affines and repetitions so that maps stay in blocks."""
 
@@ -72,25 +88,17 @@ class BlockedWriter(Writer):
         ResNet-50, one thread: Add and Relu 1.1 ms, the convolution 0.6. Without a Relu to take in
         it is as many nodes and more passes; beside another convolution, that one takes them in.
         """
-        users = list(root.consumers())
-        if len(users) != 1 or users[0].op_type != "Add" or root.is_graph_output():
+        if not _is_summed(root) or not is_blocked(value) or value.shape is None:
             return value
-        total = users[0].outputs[0]
-        other = next((v for v in users[0].inputs if v is not root), None)
-        if other is None or other.shape != root.shape or not is_blocked(value):
+        node, count = value.producer(), value.shape[CHANNELS]
+        if (node is not None and node.op_type == "Conv") or not isinstance(count, int):
             return value
-        producer, node = other.producer(), value.producer()
-        if producer is None or producer.op_type == "Conv" or (node and node.op_type == "Conv"):
+        if not self.takes("sum", "convolution"):
             return value
-        if [user.op_type for user in total.consumers()] != ["Relu"] or total.is_graph_output():
-            return value
-        if not self.takes("sum", "convolution") or value.shape is None:
-            return value
-        weight = np.ones((int(value.shape[CHANNELS]), 1, 1, 1), dtype=self.dtype.numpy())  # type: ignore[arg-type]
-        attributes = {"kernel_shape": [1, 1], "group": len(weight)}
-        return self.build.node(
-            "Conv", [value, self.build.constant(weight)], list(value.shape), attributes
-        )
+        weight = self.build.constant(np.ones((count, 1, 1, 1), dtype=self.dtype.numpy()))
+        shape = [size if isinstance(size, int) else size.value for size in value.shape]
+        attributes: dict[str, AttributeValue] = {"kernel_shape": [1, 1], "group": count}
+        return self.build.node("Conv", [value, weight], shape, attributes)
 
     # Affines.
 
@@ -127,15 +135,16 @@ class BlockedWriter(Writer):
         return self._seen(self.convolved(x, factor, offset), view)
 
     def write_fn(self, term: Term, view: View) -> Written:
-        """Lets a function of thin channels enter the blocked layout with the convolution it ends."""
+        """Writes a function; of thin channels outside the blocks, after a convolution into them."""
         arg = term.args[0]
         is_thin = all(index.home not in SPACE for index in arg.indices())
         if term.attrs[0] in _FUSED_AFTER_A_CONVOLUTION and is_thin and view == FIRST:
             x = self.on(arg, FIRST)
-            if x.axes[CHANNELS] and fills_blocks(extent(x.axes[CHANNELS])):
-                if not is_blocked(x.value) and self.takes("gate", "resized"):
-                    self.build.origin = term.origin
-                    self._written[arg, FIRST] = self.convolved(x, ONE, ZERO)
+            is_outside = bool(x.axes[CHANNELS]) and not is_blocked(x.value)
+            fills = is_outside and fills_blocks(extent(x.axes[CHANNELS]))
+            if fills and self.takes("gate", "resized"):
+                self.build.origin = term.origin
+                self._written[arg, FIRST] = self.convolved(x, ONE, ZERO)
         return super().write_fn(term, view)
 
     # Gates.
@@ -164,7 +173,7 @@ class BlockedWriter(Writer):
                 gate = self.convolved(gate, ONE, ZERO)
             scales = np.array([1, 1, *sizes], dtype=np.float32)
             axes: Axes = (gate.axes[0], *x.axes[1:])
-            attributes = {
+            attributes: dict[str, AttributeValue] = {
                 "mode": "nearest",
                 "coordinate_transformation_mode": "asymmetric",
                 "nearest_mode": "floor",

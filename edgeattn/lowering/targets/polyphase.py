@@ -28,29 +28,11 @@ _MOST_INPUTS: Final = 8
 
 def phases(node: ir.Node) -> tuple[np.ndarray, np.ndarray, list[int], int] | None:
     """Gives the weights, biases, pads and step of the convolution to all phases, if it pays."""
-    if node.op_type != "Conv" or node.domain or text(node, "auto_pad", "NOTSET") != "NOTSET":
-        return None
-    weight = static(given(node, 1))
+    weight, step = static(given(node, 1)), _step(node)
     bias = None if given(node, 2) is None else static(given(node, 2))
-    if weight is None or weight.ndim != 4 or weight.shape[0] != 1:  # noqa: PLR2004 - a map
-        return None
-    if weight.shape[1] > _MOST_INPUTS or (bias is None and given(node, 2) is not None):
+    if weight is None or step is None or (bias is None and given(node, 2) is not None):
         return None
     rows, columns = weight.shape[2:]
-    lists = {key: node.attributes.get(key) for key in ("pads", "strides", "dilations")}
-    ints = {key: [] if one is None else list(one.as_ints()) for key, one in lists.items()}
-    pads = [rows // 2, columns // 2] * 2
-    if rows % 2 == 0 or columns % 2 == 0 or min(rows, columns) == 1 or ints["pads"] != pads:
-        return None
-    if set(ints["strides"]) - {1} or set(ints["dilations"]) - {1} or integer(node, "group", 1) != 1:
-        return None
-    shape = node.outputs[0].shape
-    sizes = [] if shape is None else [s for s in list(shape)[2:] if isinstance(s, int)]
-    if len(sizes) != 2 or sizes[0] * sizes[1] < _FEWEST_POSITIONS:  # noqa: PLR2004
-        return None
-    step = next((f for f in _FACTORS if all(size % f == 0 for size in sizes)), None)
-    if step is None:
-        return None
     moved = np.zeros((step, step, weight.shape[1], rows + step - 1, columns + step - 1))
     for a in range(step):
         for b in range(step):
@@ -60,6 +42,31 @@ def phases(node: ir.Node) -> tuple[np.ndarray, np.ndarray, list[int], int] | Non
         moved.reshape(step * step, *moved.shape[2:]),
         np.repeat(offset, step * step),
         # (H + 2 p - (k + f - 1)) / f + 1 = H / f, with the pads of the kernel that was.
-        pads,
+        [rows // 2, columns // 2] * 2,
         step,
     )
+
+
+def _step(node: ir.Node) -> int | None:
+    """Gives the step between phases; None where the convolution is none of those meant."""
+    weight = static(given(node, 1)) if node.op_type == "Conv" and not node.domain else None
+    shape = node.outputs[0].shape
+    if weight is None or weight.ndim != 4 or shape is None:
+        return None
+    outputs, inputs, rows, columns = weight.shape
+    lists = {key: node.attributes.get(key) for key in ("pads", "strides", "dilations")}
+    ints = {key: [] if one is None else list(one.as_ints()) for key, one in lists.items()}
+    is_kept = (
+        rows % 2 == columns % 2 == 1
+        and min(rows, columns) > 1
+        and ints["pads"] == [rows // 2, columns // 2] * 2
+        and set(ints["strides"]) <= {1}
+        and set(ints["dilations"]) <= {1}
+        and text(node, "auto_pad", "NOTSET") == "NOTSET"
+    )
+    sizes = [size for size in list(shape)[2:] if isinstance(size, int)]
+    if not is_kept or outputs != 1 or inputs > _MOST_INPUTS or integer(node, "group", 1) != 1:
+        return None
+    if len(sizes) != 2 or sizes[0] * sizes[1] < _FEWEST_POSITIONS:
+        return None
+    return next((f for f in _FACTORS if all(size % f == 0 for size in sizes)), None)
