@@ -16,7 +16,7 @@ from lowering_latency import (
     interval,
     measure,
 )
-from lowering_table import Column, Table, mark, number
+from lowering_table import MARKS, Column, Table, mark, number
 
 # Issue 3, in per cent of the hidden cost.
 _ASKED_ANYWHERE: Final = 25.0
@@ -34,7 +34,11 @@ QUIET: Final = (
 )
 LOAD_COLUMNS: Final = (
     Column(key="load", heading="load"),
-    Column(key="quiet", heading="quiet", show=lambda is_quiet: "yes" if is_quiet else "NOT QUIET"),
+    Column(
+        key="quiet",
+        heading="quiet",
+        show={True: "yes", False: "NOT QUIET", None: MARKS[None]}.__getitem__,
+    ),
 )
 
 

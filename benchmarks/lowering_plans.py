@@ -16,6 +16,10 @@ _HOW: Final = (
     "First figure kernels per site, second traffic over the floor, both above the plain model;"
     " figures of a plan are no times."
 )
+_BELOW: Final = (
+    "The floor is that of a gate that is computed from the activation it is applied to; a mean that"
+    " is taken before a 1x1 convolution instead goes below it."
+)
 # The gate writes each site's activation, reads it for its statistics and reads it to apply them.
 _PASSES: Final = 3
 _BYTES: Final[dict[Precision, int]] = {"fp32": 4, "fp16": 2}
@@ -94,6 +98,7 @@ def plan_table(shelf: Shelf, backbones: Sequence[str], attentions: Sequence[str]
         notes=(
             _HOW,
             f"Floor: {_PASSES} passes over each site's activation: {floors_text}.",
+            _BELOW,
             "Asked for ResNet-50 in fp32; for the others the same ratios within 10 %.",
         ),
     )

@@ -34,7 +34,7 @@ class OptimizeOptions:
         rules: The rules of lowering to apply; None for all.
         opset: The ONNX opset that is written, exactly; None for the file's own, or 13 where that
             is lower.
-        tune: Let forms compete for this model: on the plan of a TensorRT engine, or on latency here.
+        tune: Let forms compete for this model, on a TensorRT engine's plan or on latency here.
         simplify: Run onnxsim.
         simplify_timeout_s: Seconds after which onnxsim is given up.
         shapes: Shapes to check the file with, one per input; needed only where dimensions other

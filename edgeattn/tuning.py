@@ -13,7 +13,8 @@ import json
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Set
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
@@ -44,7 +45,7 @@ def tuned(
     model: ir.Model,
     *,
     target: Target,
-    rules: Set[str] | None,
+    rules: AbstractSet[str] | None,
     on_trial: Callable[[int, int], None] = lambda _, __: None,
     cache: Path | None = None,
 ) -> tuple[Forms, tuple[Trial, ...]]:
@@ -87,7 +88,7 @@ def _cache_folder() -> Path:
     return platformdirs.user_cache_path("edgeattn", appauthor=False) / "tournament"
 
 
-def _key(model: ir.Model, target: Target, rules: Set[str] | None) -> str:
+def _key(model: ir.Model, target: Target, rules: AbstractSet[str] | None) -> str:
     """Gives the hash of all that a result rests on: the graph without its weights, the versions."""
     from edgeattn.graph.shapes import without_weights
     from edgeattn.lowering.pipeline import WRITERS

@@ -106,7 +106,7 @@ def resolve_open(model: ir.Model) -> None:
         for value in node.outputs:
             other = found.get(value.name)
             if other is not None and other.shape is not None and other.shape.is_static():
-                value.dtype = other.dtype if value.dtype is None else value.dtype
+                value.type = other.type if value.type is None else value.type
                 value.shape = ir.Shape([_opened(size, name) for size in other.shape])
 
 

@@ -2,10 +2,11 @@
 
     grid[n] = B theta[n]^T,  B f[H W, 3] with a row (x, y, 1) for each position
 
-torch's exporter writes the product as a multiplication of B, [H W, 3, 1], with theta^T, [N, 1, 3, 2],
-and a sum over the axis of 3: a tensor three times the grid. TensorRT makes one kernel of that, and
-two of the product (a ResNet-18 with an STN: 35 kernels against 36), so it is exchanged for ONNX
-Runtime only. From opset 20 on there is AffineGrid, which few runtimes have: it is always exchanged.
+torch's exporter writes the product as a multiplication of B, [H W, 3, 1], with theta^T,
+[N, 1, 3, 2], and a sum over the axis of 3: a tensor three times the grid. TensorRT makes one kernel
+of that, and two of the product (a ResNet-18 with an STN: 35 kernels against 36), so it is exchanged
+for ONNX Runtime only. From opset 20 on there is AffineGrid, which few runtimes have: it is always
+exchanged.
 
 Real-number exact. Requires two dimensions, and a B or a size that is constant.
 """
@@ -59,10 +60,10 @@ def _exchanged(node: ir.Node, made: ir.Value, build: Builder) -> Rewrite:
     assert node.graph is not None
     node.graph.remove(node, safe=True)
     producer = None if product is None else product.producer()
-    if product is not None and producer is not None and not product.uses():
-        if producer.op_type == "Mul" and producer.graph is not None:
-            gone.append(producer.name or "")
-            producer.graph.remove(producer, safe=True)
+    is_unread = product is not None and not product.uses()
+    if is_unread and producer is not None and producer.graph is not None:
+        gone.append(producer.name or "")
+        producer.graph.remove(producer, safe=True)
     after = tuple(one.name or "" for one in new)
     return Rewrite(rule=RULE, site=node.name or "", nodes_before=tuple(gone), nodes_after=after)
 
@@ -79,10 +80,10 @@ def _summed(node: ir.Node, build: Builder) -> ir.Value | None:
         matrix = static(base)
         if matrix is None or theta is None or theta.shape is None or static(theta) is not None:
             continue
-        shape = list(theta.shape)
-        if matrix.ndim == 4 and matrix.shape[0] == 1:  # noqa: PLR2004 - [1, H W, 3, 1]
+        shape = [size if isinstance(size, int) else size.value for size in theta.shape]
+        if matrix.ndim == 4 and matrix.shape[0] == 1:
             matrix = matrix[0]
-        fits = matrix.ndim == 3 and matrix.shape[2] == 1 and len(shape) == _FLAT_RANK  # noqa: PLR2004
+        fits = matrix.ndim == 3 and matrix.shape[2] == 1 and len(shape) == _FLAT_RANK
         if not fits or shape[1] != 1 or shape[2] != matrix.shape[1]:
             continue
         flat = build.node("Squeeze", [theta, build.integers([1])], [shape[0], *shape[2:]])

@@ -81,7 +81,9 @@ class Builder:
         (output,) = node.outputs
         output.name = self.unique(f"{name}:0")
         first = inputs[0]
-        output.dtype = dtype if dtype is not None or first is None else first.dtype
+        kind = dtype if dtype is not None or first is None else first.dtype
+        if kind is not None:
+            output.dtype = kind
         output.shape = None if shape is None else ir.Shape(shape)
         return output
 

@@ -52,11 +52,14 @@ class Index:
     def leaves(self) -> tuple[Index, ...]:
         """Gives the indices that it consists of by now, the outermost first."""
         index = self
-        while index._same is not None:
-            index = index._same
-        if index._parts is None:
-            return (index,)
-        outer, inner = index._parts
+        while index._same is not None:  # noqa: SLF001 - of this class; a chain may be long
+            index = index._same  # noqa: SLF001
+        if index is not self:
+            self._same = index
+            return index.leaves()
+        if self._parts is None:
+            return (self,)
+        outer, inner = self._parts
         return (*outer.leaves(), *inner.leaves())
 
     def split(self, outer: int, inner: Size) -> tuple[Index, Index]:
@@ -204,12 +207,13 @@ def _axis(rest: list[Index], size: Size | None, *, from_end: bool) -> tuple[Inde
         common = math.gcd(index.size, wanted)
         if common not in (index.size, wanted):
             break
-        if common != index.size:
+        rest_size = index.size // common
+        if rest_size > 1:
             if from_end:
-                outer, index = index.split(index.size // common, common)
+                outer, index = index.split(rest_size, common)
                 rest.append(outer)
             else:
-                index, inner = index.split(common, index.size // common)
+                index, inner = index.split(common, rest_size)
                 rest.insert(0, inner)
         axis.append(index)
         wanted //= common

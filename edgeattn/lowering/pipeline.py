@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Final, Literal, get_args
 
 import onnx_ir as ir
@@ -41,7 +42,7 @@ RULES: Final[Mapping[str, str]] = {
     "spatial-softmax": "softmax over the map, with the reshapes around it",
     "grouped-branches": "the same computation on each part of the channels, as one",
     "channel-shuffle": "reshapes, transposes and parts, as the order of indices",
-    "hard-activation": "hard sigmoid and hard swish that are written with clip, relu6 or max and min",
+    "hard-activation": "hard sigmoid and hard swish written with clip, relu6, max and min",
     "linear": "layers on what has no positions, as 1x1 convolutions",
     "spatial-pool": "pools that keep the map's size, between the others",
     "channel-permutation": "orders of channels, folded into weights or written as one Gather",
@@ -64,7 +65,7 @@ _ROOMS: Final = (
 )
 
 
-def _recognisers(rules: Set[str]) -> dict[str, list[Recogniser]]:
+def _recognisers(rules: AbstractSet[str]) -> dict[str, list[Recogniser]]:
     found: dict[str, list[Recogniser]] = {}
     for room in _ROOMS:
         for op_type, one in room.TABLE.items():
@@ -77,7 +78,7 @@ def lower(
     model: ir.Model,
     *,
     target: Target = DEFAULT_TARGET,
-    rules: Set[str] | None = None,
+    rules: AbstractSet[str] | None = None,
     forms: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Lowered:
     """Rewrites a model, by exact algebra, into the forms that a target runs best.

@@ -9,7 +9,8 @@ good only together are not found.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -42,7 +43,7 @@ def tune(
     model: ir.Model,
     *,
     target: Target,
-    rules: Set[str] | None,
+    rules: AbstractSet[str] | None,
     compare: Compare,
     on_trial: Callable[[int, int], None] = lambda _, __: None,
 ) -> tuple[Forms, tuple[Trial, ...]]:
@@ -89,7 +90,7 @@ def lower_tuned(
     model: ir.Model,
     *,
     target: Target,
-    rules: Set[str] | None,
+    rules: AbstractSet[str] | None,
     forms: Forms,
     trials: tuple[Trial, ...],
 ) -> Lowered:

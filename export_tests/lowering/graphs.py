@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 import onnxruntime as ort
-from onnx import TensorProto, checker, helper, numpy_helper
+from onnx import checker, helper, numpy_helper
 
 from edgeattn.lowering.pipeline import TARGETS, lower
 from export_tests.lowering.float64 import as_double, assert_equal64, evaluate64

@@ -50,7 +50,7 @@ class Site:
     def over(self, one, other):
         return self.terms.mul(one, self.terms.pow(other, -1))
 
-    def value(self, term):
+    def value(self, term):  # noqa: C901, PLR0911 - one case for each operator
         """Evaluates a term, over (C, H, W), with 1 where it does not depend on an index."""
         axes = None
         if not isinstance(term.attrs, tuple) and term.op in {"mean", "max", "variance", "centred"}:
@@ -371,7 +371,7 @@ def test_what_is_positive(site):
 
 
 @st.composite
-def built(draw, site, depth=3):
+def built(draw, site, depth=3):  # noqa: C901, PLR0911 - same
     """Draws a term and its value, computed beside it."""
     t = site.terms
     if depth == 0:
@@ -384,7 +384,9 @@ def built(draw, site, depth=3):
         values = draw(st.sampled_from([(1.0, 2.0, -3.0, 0.5), (1.0, 1.0, 1.0, 1.0)]))
         return site.per_channel(*values), np.array(values).reshape(C, 1, 1)
     (term, value) = draw(built(site, depth - 1))
-    match draw(st.sampled_from(["add", "sub", "mul", "square", "fn", "mean", "max", "same", "std"])):
+    match draw(
+        st.sampled_from(["add", "sub", "mul", "square", "fn", "mean", "max", "same", "std"])
+    ):
         case "add" | "sub" | "mul" as kind:
             other, number = draw(built(site, draw(st.integers(0, depth - 1))))
             if kind == "add":

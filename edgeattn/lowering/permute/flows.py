@@ -73,7 +73,7 @@ def _pool(node: ir.Node, tracks: Tracks) -> Flow:
     return Flow(out=track, tied={0: track})
 
 
-def _elementwise(node: ir.Node, tracks: Tracks) -> Flow:  # noqa: C901 -- one look at each input
+def _elementwise(node: ir.Node, tracks: Tracks) -> Flow:
     """Inputs are aligned from the right; one of size 1 along the channels has no order."""
     ranks = [rank(value) for value in node.inputs if value is not None]
     known = [r for r in ranks if r is not None]

@@ -17,7 +17,7 @@ from edgeattn.lowering.permute.tracks import (
 )
 
 
-def convolution(node: ir.Node, tracks: Tracks) -> Flow:  # noqa: PLR0911 -- one per kind
+def convolution(node: ir.Node, tracks: Tracks) -> Flow:
     """Free on both sides without groups; depthwise, the outputs follow; else by groups."""
     weight = given(node, 1)
     if not is_static(weight) or (given(node, 2) is not None and not is_static(node.inputs[2])):

@@ -108,7 +108,7 @@ def permutations_of(model: ir.Model) -> list[ir.Node]:
     return [node for node in nodes if is_permutation(node)]
 
 
-def wire(node: ir.Node, tracks: Tracks) -> Wire | None:  # noqa: PLR0911 -- one per kind
+def wire(node: ir.Node, tracks: Tracks) -> Wire | None:
     """Says what a node picks along the channels; None where it does anything else."""
     if is_permutation(node):
         p = permutation_of(node)

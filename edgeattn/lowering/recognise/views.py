@@ -43,14 +43,14 @@ def _filled(node: ir.Node, asked: list[Size | None]) -> list[Size | None]:
     x = node.inputs[0]
     before = [] if x is None or x.shape is None else sizes(x)
     if node.op_type == "Expand":
-        asked = [1] * (len(before) - len(asked)) + asked
-        before = [1] * (len(asked) - len(before)) + before
+        rank = max(len(asked), len(before))
+        asked, before = ([*[1] * (rank - len(one)), *one] for one in (asked, before))
         return [old if new == 1 else new for new, old in zip(asked, before, strict=True)]
     copied = not integer(node, "allowzero", 0)
     made: list[Size | None] = []
     for place, size in enumerate(asked):
-        known = before[place] if place < len(before) else None
-        made.append(known if size == 0 and copied else None if size == -1 else size)
+        own = before[place] if place < len(before) else None
+        made.append(own if size == 0 and copied else None if size == -1 else size)
     output = node.outputs[0]
     if output.shape is None or len(output.shape) != len(made):
         return made
@@ -201,7 +201,9 @@ def _slice(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
         made = _part(raising, found, axis, total // length, start // length)
     elif step * length == total and start < step:
         halves = regroup((found.axis(axis),), (length, step))
-        made = halves and _chosen(raising, found, axis, halves[1], start, halves[0])
+        if halves is None:
+            return "the part ends inside an index that cannot be split there"
+        made = _chosen(raising, found, axis, halves[1], start, halves[0])
     else:
         return "it takes no even part of an axis"
     return "the part ends inside an index that cannot be split there" if made is None else [made]

@@ -216,7 +216,8 @@ class ONNXRuntimeWriter(BlockedWriter):
 
     def write_fn(self, term: Term, view: View) -> Written:
         """Writes a function, of a convolution to one channel phase by phase."""
-        made = self._by_phases(term) if len(term.attrs) == 1 else None
+        name, *numbers = term.attrs
+        made = self._by_phases(term) if name in FUNCTIONS and not numbers else None
         return super().write_fn(term, view) if made is None else self._seen(made, view)
 
     def _by_phases(self, term: Term) -> Written | None:
@@ -241,7 +242,7 @@ class ONNXRuntimeWriter(BlockedWriter):
         return self.node("DepthToSpace", [value], axes, blocksize=step)
 
     def write_mul(self, term: Term, view: View) -> Written:
-        """Writes a product: a square of a normalised map with its factor inside, thin ones blocked."""
+        """Writes a product; a square of a normalised map has its factor inside."""
         product = self._known_product(term, view)
         if product is not None:
             return super().write_mul(product, view)

@@ -174,10 +174,8 @@ class Writer:
         own = set(leaves(constant.axes))
         if not own:
             return Written(self.number(float(constant.array)), ((), (), (), ()))
-        kept: list[tuple[Index, ...]] = []
-        for axis in axes:
-            # An axis of which the constant has a part is written out in full.
-            kept.append(axis if own & set(axis) else ())
+        # An axis of which the constant has a part is written out in full.
+        kept = [axis if own & set(axis) else () for axis in axes]
         flat = tuple(index for axis in kept for index in axis)
         array = np.broadcast_to(constant.over(flat), [int(index.size) for index in flat])
         shape = [int(extent(axis)) for axis in kept]
@@ -203,8 +201,7 @@ class Writer:
         return Written(relayout(self.build, value, own, axes), axes)
 
     def write_const(self, term: Term, view: View) -> Written:
-        made = self.constant(term.attrs, term.indices(), view)
-        return made
+        return self.constant(term.attrs, term.indices(), view)
 
     # Elementwise.
 
@@ -228,7 +225,7 @@ class Writer:
         sizes = [int(index.size) for index in channels]
         own = [int(index.size) if index in one.axes[position] else 1 for index in channels]
         places = np.broadcast_to(np.arange(np.prod(own)).reshape(own), sizes).reshape(-1)
-        axes = tuple([*one.axes[:position], channels, *one.axes[position + 1 :]])
+        axes = (*one.axes[:position], channels, *one.axes[position + 1 :])
         indices = self.build.integers(places.tolist())
         return self.node("Gather", [one.value, indices], axes, axis=position)
 

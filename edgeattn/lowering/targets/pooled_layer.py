@@ -46,7 +46,7 @@ def is_pooled_layer(term: Term) -> bool:
     shared = set(channels_of(pool.indices())) - set(leaves(term.attrs.columns))
     return (
         op_type == "MaxPool"
-        and len(kernel) == 2  # noqa: PLR2004 - rows, columns
+        and len(kernel) == 2
         and all(size % 2 for size in kernel)
         and list(known.get("pads", ())) == [size // 2 for size in (*kernel, *kernel)]
         and set(known.get("dilations", (1,))) == {1}
@@ -74,10 +74,9 @@ def _pooled(build: Builder, x: Written, kernel: Sequence[int]) -> ir.Value:
     sizes = [int(size) for size in shape[1:3]]
     padded = [shape[0], *(s + 2 * h for s, h in zip(sizes, half, strict=True)), shape[3]]
     pads = build.integers([0, *half, 0, 0, *half, 0])
-    value = build.node("Pad", [x.value, pads], padded, {"mode": "edge"})
+    value, after = build.node("Pad", [x.value, pads], padded, {"mode": "edge"}), padded
     for axis, (size, width) in enumerate(zip(sizes, kernel, strict=True), start=1):
-        after = list(value.shape or ())
-        after[axis] = size
+        after = [*after[:axis], size, *after[axis + 1 :]]
         parts = []
         for place in range(width):
             bounds = [build.integers([bound]) for bound in (place, place + size, axis)]

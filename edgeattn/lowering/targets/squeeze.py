@@ -15,7 +15,7 @@ reading it for the mean and again for the gate.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -42,12 +42,13 @@ def through_producer(root: Term, raising: Raising) -> Term:
         leaf = mean.args[0]
         if leaf.op != "leaf" or not _is_squeezed(root, mean, leaf):
             continue
-        made = _layer(mean, raising)
-        if made is not None:
-            users = [term for term in subterms(root) if mean in term.args]
-            made = _better(mean, leaf, made, users, raising)
-        if made is not None:
-            root = _exchanged(root, *made, raising, {})
+        layer = _layer(mean, raising)
+        if layer is None:
+            continue
+        users = [term for term in subterms(root) if mean in term.args]
+        exchange = _better(mean, leaf, layer, users, raising)
+        if exchange is not None:
+            root = _exchanged(root, *exchange, raising, {})
     return root
 
 
@@ -145,7 +146,7 @@ def _composed(outer: Term, inner: Term) -> Layer | None:
 def _banded(band: Term, inner: Term) -> Layer | None:
     """Gives one layer for a layer and a band over its outputs."""
     axis, taps, offset = band.attrs
-    layer = inner.attrs
+    layer: Layer = inner.attrs
     if leaves(axis) != leaves(layer.rows):
         return None
     bias = slid(layer.bias[:, None], taps)[:, 0] + offset

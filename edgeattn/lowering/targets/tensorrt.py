@@ -199,7 +199,7 @@ class TensorRTWriter(Writer):
 
     def stacked(self, values: Sequence[ir.Value], axes: Axes) -> Written:
         """Joins two maps by Where, which fuses with what made them; Concat does not."""
-        if len(values) != 2 or self.takes("stack", "concat"):  # noqa: PLR2004 - one or the other
+        if len(values) != 2 or self.takes("stack", "concat"):
             return super().stacked(values, axes)
         mask = self.build.constant(np.array([True, False]).reshape(1, 2, 1, 1))
         value = self.build.node("Where", [mask, *values], shape_of(axes), dtype=self.dtype)

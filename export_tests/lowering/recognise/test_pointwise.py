@@ -98,9 +98,7 @@ def test_spellings_of_a_hard_sigmoid(steps):
     check(between(body, dtype=np.float64), rel=1e-7 if steps[0][0] == "HardSigmoid" else 1e-12)
 
 
-@pytest.mark.parametrize(
-    "bounds", [(-0.5000005, 0.5), (-0.5, 0.500001), (3.0, -3.0), (-0.5, 0.5)]
-)
+@pytest.mark.parametrize("bounds", [(-0.5000005, 0.5), (-0.5, 0.500001), (3.0, -3.0), (-0.5, 0.5)])
 @pytest.mark.parametrize("factor", [1.0, -1.0, -1 / 6])
 def test_what_is_nearly_a_hard_sigmoid(bounds, factor):
     steps = [step("Clip", *bounds), step("Mul", factor), step("Add", 0.5)]

@@ -126,7 +126,9 @@ def test_global_pools_of_three_axes(op_type):
 def test_global_pools_of_a_group(op_type):
     def statistic(g, x):
         flat = g.op(op_type, g.op("Reshape", x, np.array([-1, 3, 4 * 7, 5])))
-        wide = g.op("Expand", g.op("Reshape", flat, np.array([-1, 3, 1, 1])), np.array([1, 1, 4, 1]))
+        wide = g.op(
+            "Expand", g.op("Reshape", flat, np.array([-1, 3, 1, 1])), np.array([1, 1, 4, 1])
+        )
         return g.op("Reshape", wide, np.array([-1, C, 1, 1]))
 
     check(between(gated(statistic)), fires=None)

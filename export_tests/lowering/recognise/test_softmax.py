@@ -45,7 +45,11 @@ def test_over_rows_or_columns_only(axis):
 
 @pytest.mark.parametrize("axis", [1, -3])
 def test_over_channels(axis):
-    check(between(lambda g, x: g.op("Mul", x, g.op("Softmax", g.op("GlobalAveragePool", x), axis=axis))))
+    check(
+        between(
+            lambda g, x: g.op("Mul", x, g.op("Softmax", g.op("GlobalAveragePool", x), axis=axis))
+        )
+    )
     check(between(lambda g, x: g.op("Mul", x, g.op("Softmax", x, axis=axis))), fires=None)
 
 

@@ -1,4 +1,4 @@
-"""Pools that keep the map's size: on the map as a whole, never on a part that is laid out as one."""
+"""Pools that keep the map's size: on the map as a whole, never on a part laid out as one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from export_tests.lowering.graphs import CHANNELS as C
-from export_tests.lowering.graphs import between, check
+from export_tests.lowering.graphs import between, check, lowered
+from export_tests.lowering.kit import ops
 
 POOLS = {
     "maximum": ("MaxPool", {"kernel_shape": [3, 3], "pads": [1] * 4}),
@@ -98,7 +99,9 @@ def test_of_the_map_across(name):
     """Transposed, the kernel lies across the map."""
 
     def body(g, x):
-        v = g.op("Transpose", pool(g, g.op("Transpose", x, perm=[0, 1, 3, 2]), name), perm=[0, 1, 3, 2])
+        v = g.op(
+            "Transpose", pool(g, g.op("Transpose", x, perm=[0, 1, 3, 2]), name), perm=[0, 1, 3, 2]
+        )
         return g.op("Mul", v, g.op("Sigmoid", g.op("GlobalAveragePool", x)))
 
     check(between(body, size=(6, 6)), fires=None)
@@ -132,9 +135,6 @@ def test_with_places():
         v, places = g.op("MaxPool", x, kernel_shape=[3, 3], pads=[1] * 4, count=2)
         del places
         return gate(g, v)
-
-    from export_tests.lowering.graphs import lowered
-    from export_tests.lowering.kit import ops
 
     after, _ = lowered(between(body))
     assert ops(after)["MaxPool"] == 1
