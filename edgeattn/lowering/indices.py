@@ -52,8 +52,8 @@ class Index:
     def leaves(self) -> tuple[Index, ...]:
         """Gives the indices that it consists of by now, the outermost first."""
         index = self
-        while index._same is not None:  # noqa: SLF001 - of this class; a chain may be long
-            index = index._same  # noqa: SLF001
+        while index._same is not None:
+            index = index._same
         if index is not self:
             self._same = index
             return index.leaves()

@@ -109,7 +109,9 @@ class _Widening:
         if made is None or constant is None:
             return None
         rows = leaves(made.attrs.rows)
-        if not set(leaves(constant.attrs.axes)) <= set(rows):
+        own = set(leaves(constant.attrs.axes))
+        # A number, such as a hard sigmoid's, belongs to what it is an argument of.
+        if not own or not own <= set(rows):
             return None
         sizes = [int(index.size) for index in rows]
         bias = np.broadcast_to(constant.attrs.over(rows), sizes).reshape(-1)
