@@ -18,7 +18,7 @@ import onnx_ir as ir
 
 from edgeattn.graph.nodes import static
 from edgeattn.lowering.indices import Axes, Index, Size, fresh, leaves, resolve, tie, unify
-from edgeattn.lowering.record import NearMiss
+from edgeattn.lowering.record import FAULTS, NearMiss, fault
 from edgeattn.lowering.terms import Const, Term, Terms
 
 FLOATS: Final = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE)
@@ -106,7 +106,11 @@ class Raising:
         if recogniser is None:
             return
         self.terms.origin = node.name or ""
-        found = recogniser.recognise(node, self)
+        try:
+            found = recogniser.recognise(node, self)
+        except FAULTS as error:
+            self.near_misses.append(fault(recogniser.rule, node.name or "", error))
+            return
         if isinstance(found, str):
             if found:
                 miss = NearMiss(rule=recogniser.rule, site=node.name or "", reason=found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,19 @@ class NearMiss:
     rule: str
     site: str
     reason: str
+
+
+#: What a graph that nobody thought of may make of a recogniser or a form. It is left as it is, and
+#: the record says so: a fault here is no reason to refuse the whole model.
+FAULTS: Final = (ArithmeticError, AssertionError, LookupError, TypeError, ValueError)
+
+
+def fault(rule: str, site: str, error: Exception) -> NearMiss:
+    """Gives the near miss that a fault of lowering's own is."""
+    kind = type(error).__name__
+    return NearMiss(
+        rule=rule, site=site, reason=f"a fault of edgeattn, please report: {kind}: {error}"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from edgeattn.graph.tags import module_of
 from edgeattn.lowering.build import Builder
 from edgeattn.lowering.indices import Axes
 from edgeattn.lowering.raising import Raised, Raising
-from edgeattn.lowering.record import NearMiss, Rewrite
+from edgeattn.lowering.record import FAULTS, NearMiss, Rewrite, fault
 from edgeattn.lowering.targets.layout import UnwritableError
 from edgeattn.lowering.targets.plain import Writer
 from edgeattn.lowering.terms import Term, subterms
@@ -171,6 +171,8 @@ def exchange(
         ]
     except UnwritableError as error:
         return NearMiss(rule=rule, site=site, reason=str(error))
+    except FAULTS as error:
+        return fault(rule, site, error)
     if all(new is old for new, old in zip(written, region.roots, strict=True)):
         return None
     if rule in _MUST_SHRINK and not build.is_simpler(written, region.nodes):

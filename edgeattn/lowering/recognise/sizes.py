@@ -25,7 +25,7 @@ _ARITHMETIC: Final[dict[str, Callable[[int, int], int]]] = {
     "Add": operator.add,
     "Sub": operator.sub,
     "Mul": operator.mul,
-    "Div": operator.floordiv,
+    "Div": lambda one, other: abs(one) // abs(other) * (1 if (one < 0) == (other < 0) else -1),
 }
 
 
