@@ -210,9 +210,15 @@ def _root(value: ir.Value, raising: Raising) -> tuple[Term, Axes]:
 
 
 def _is_worthwhile(region: Region, raising: Raising) -> bool:
-    """Says whether a region does more than reduce a map, or arrange its elements in vain."""
-    terms = [_root(root, raising) for root in region.roots]
-    return any(index.home in {2, 3} for term, _ in terms for index in term.indices())
+    """Says whether a region does more than reduce a map as it is."""
+    terms = [_root(root, raising)[0] for root in region.roots]
+    return any(_has_map(term) for term in terms) or any(
+        part.op == "softmax" and _has_map(part) for term in terms for part in subterms(term)
+    )
+
+
+def _has_map(term: Term) -> bool:
+    return any(index.home in {2, 3} for index in term.indices())
 
 
 def _rule(region: Region, raising: Raising) -> str:

@@ -4,7 +4,7 @@
     nc,oc->no with constant weights is a layer: left, as it is rare
 
 Real-number exact. Letters are indices already; a letter that stands twice in one operand (a
-diagonal), and a sum over products of two maps (a matrix product), are left.
+diagonal), and a sum over a product with more indices than any operand (a matrix product), are left.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def _summed(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
             return _UNKNOWN
         terms.append(raising.terms.const(constant))
     gone = frozenset(i for a, axis in axes.items() if a not in right for i in leaves(axis))
-    if sum(bool(gone & term.indices()) for term in terms) > 1:
+    every = frozenset[Index]().union(*(term.indices() for term in terms))
+    if gone and not any(term.indices() == every for term in terms):
         return "it multiplies and sums, as a matrix product does"
     if any(not isinstance(index.size, int) for index in gone):
         return "it sums over an open size"

@@ -2,7 +2,7 @@
 
     Reshape, Flatten, Squeeze, Unsqueeze   regroup the indices of the axes
     Transpose                              reorders them
-    Expand                                 adds an index on which nothing depends
+    Expand, Tile                           add an index on which nothing depends
     Split, Slice, Gather of one place      one place of an index that is split off an axis
 
 So a channel shuffle (reshape, transpose, reshape; in 4-D or 5-D; by chunk and stack; by Gather)
@@ -97,6 +97,20 @@ def _expanded(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
             axes[position] = (Index(size, home),)
     if not tie(tuple(axes)):
         return "it expands along what it has already"
+    return [Raised(found.term, tuple(axes))]
+
+
+def _tiled(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
+    found, repeats = raising.raised(node.inputs[0]), computed_ints(given(node, 1))
+    if found is None or repeats is None or len(repeats) != found.rank:
+        return _UNKNOWN
+    axes = list(found.axes)
+    for position, count in enumerate(repeats):
+        if count != 1:
+            home = position if found.rank == _MAP else None
+            axes[position] = (Index(count, home), *axes[position])
+    if not tie(tuple(axes)):
+        return _UNKNOWN
     return [Raised(found.term, tuple(axes))]
 
 
@@ -255,6 +269,7 @@ TABLE: Final[Mapping[str, Recogniser]] = {
         "Unsqueeze": _regrouped,
         "Transpose": _transposed,
         "Expand": _expanded,
+        "Tile": _tiled,
         "Split": _split,
         "Slice": _slice,
         "Gather": _gather,
