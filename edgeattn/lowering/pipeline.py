@@ -28,8 +28,8 @@ from edgeattn.lowering.recognise import (
 from edgeattn.lowering.record import Lowered, NearMiss, Rewrite
 from edgeattn.lowering.regions import exchange, regions
 from edgeattn.lowering.targets.onnxruntime import ONNXRuntimeWriter
-from edgeattn.lowering.targets.plain import Writer
 from edgeattn.lowering.targets.tensorrt import TensorRTWriter
+from edgeattn.lowering.targets.writer import Writer
 
 Target = Literal["tensorrt", "onnxruntime"]
 TARGETS: Final = get_args(Target)

@@ -22,7 +22,7 @@ from edgeattn.lowering.indices import Axes
 from edgeattn.lowering.raising import Raised, Raising
 from edgeattn.lowering.record import FAULTS, NearMiss, Rewrite, fault
 from edgeattn.lowering.targets.layout import UnwritableError
-from edgeattn.lowering.targets.plain import Writer
+from edgeattn.lowering.targets.writer import Writer
 from edgeattn.lowering.terms import Term, subterms
 
 # What makes a region worth writing anew, the telling ones first.

@@ -29,8 +29,9 @@ from edgeattn.lowering.targets.layout import (
     is_space,
     shape_of,
 )
-from edgeattn.lowering.targets.plain import Writer, Written
+from edgeattn.lowering.targets.plain import PlainWriter
 from edgeattn.lowering.targets.widths import BLOCK
+from edgeattn.lowering.targets.writer import Written
 from edgeattn.lowering.terms import ONE, ZERO, Const, Term, is_scalar
 
 _POOLS: Final = frozenset({"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"})
@@ -79,7 +80,7 @@ def _is_summed(root: ir.Value) -> bool:
     return producer.op_type != "Conv" and is_ended and not total.is_graph_output()
 
 
-class BlockedWriter(Writer):
+class BlockedWriter(PlainWriter):
     """Writes gates, affines and repetitions so that maps stay in blocks."""
 
     def finish(self, value: ir.Value, root: ir.Value) -> ir.Value:

@@ -20,6 +20,7 @@ import onnx_ir as ir
 
 from edgeattn.lowering.indices import Axes, Index, leaves
 from edgeattn.lowering.targets.blocked import BlockedWriter, fills_blocks, is_blocked
+from edgeattn.lowering.targets.elementwise import FUNCTIONS
 from edgeattn.lowering.targets.layout import (
     CHANNELS,
     FIRST,
@@ -30,17 +31,17 @@ from edgeattn.lowering.targets.layout import (
     reshape,
     shape_of,
 )
-from edgeattn.lowering.targets.plain import FUNCTIONS, Written
 from edgeattn.lowering.targets.polyphase import phases
 from edgeattn.lowering.targets.squeeze import slid, through_producer
 from edgeattn.lowering.targets.widths import widened
+from edgeattn.lowering.targets.writer import Written
 from edgeattn.lowering.terms import ONE, ZERO, Const, Term, is_scalar, scalar
 
 _LAYER_NORM_SINCE: Final = 17
 # Mean and maximum over channels, by rows and by axis: 64x14x14 20 us in 6 nodes and 21 in 3,
 # 96x14x14 22 and 26, 256x56x56 250 and 1035.
 _FEW_ELEMENTS: Final = 13_000
-# 160 channels: 8.7 us dense, 12.8 by reshapes and a 1-D convolution; 320: 24 and 18.
+# 320 channels: 24 us dense, 12 by reshapes and a 1-D convolution.
 _WIDEST_DENSE_BAND: Final = 256
 
 
@@ -63,9 +64,8 @@ class ONNXRuntimeWriter(BlockedWriter):
 
     def prepared(self, term: Term) -> Term:
         """Gives an equal term with a cheaper squeeze and hidden layers a block wide."""
-        squeezed = through_producer(term, self._raising)
-        if squeezed is not term and self.takes("squeeze", "cheaper"):
-            term = squeezed
+        if self.takes("squeeze", "cheaper"):
+            term = through_producer(term, self._raising)
         wide = widened(term, self._raising)
         return wide if wide is not term and self.takes("hidden", "block") else term
 

@@ -25,7 +25,8 @@ from edgeattn.lowering.targets.layout import (
     reshape,
     shape_of,
 )
-from edgeattn.lowering.targets.plain import Writer, Written
+from edgeattn.lowering.targets.plain import PlainWriter
+from edgeattn.lowering.targets.writer import Written
 from edgeattn.lowering.terms import Term
 
 _PAIR = 2
@@ -57,7 +58,7 @@ def _is_whole(term: Term) -> bool:
     return set(channels_of(term.args[0].indices())) == set(leaves(term.attrs.columns))
 
 
-def write_paired(writer: Writer, term: Term) -> Written:
+def write_paired(writer: PlainWriter, term: Term) -> Written:
     """Writes such layers."""
     build, dtype = writer.build, writer.dtype.numpy()
     one, other = (part.args[0] for part in term.args[0].args)

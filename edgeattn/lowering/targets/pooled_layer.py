@@ -28,7 +28,8 @@ from edgeattn.lowering.targets.layout import (
     reshape,
     shape_of,
 )
-from edgeattn.lowering.targets.plain import Writer, Written
+from edgeattn.lowering.targets.plain import PlainWriter
+from edgeattn.lowering.targets.writer import Written
 from edgeattn.lowering.terms import Layer, Term
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def is_pooled_layer(term: Term) -> bool:
     )
 
 
-def write_pooled_layer(writer: Writer, term: Term) -> Written:
+def write_pooled_layer(writer: PlainWriter, term: Term) -> Written:
     """Writes such a layer, channels last."""
     pool, layer = term.args[0], term.attrs
     x = writer.on(pool.args[0], LAST)
@@ -85,7 +86,7 @@ def _pooled(build: Builder, x: Written, kernel: Sequence[int]) -> ir.Value:
     return value
 
 
-def _summed(writer: Writer, x: Written, layer: Layer) -> Written:
+def _summed(writer: PlainWriter, x: Written, layer: Layer) -> Written:
     """Gives the layer's sums of [N, H, W, C], one for each group: [N, H, W, g]."""
     build = writer.build
     *outside, channels = x.axes
@@ -104,7 +105,7 @@ def _summed(writer: Writer, x: Written, layer: Layer) -> Written:
     return Written(build.node("Add", [value, offset], shape_of(axes)), axes)
 
 
-def flat_softmax(writer: Writer, x: Written) -> Written:
+def flat_softmax(writer: PlainWriter, x: Written) -> Written:
     """Gives the softmax over the map of [N, H, W, g], channels first."""
     build = writer.build
     batch, rows, columns, channels = resolve(x.axes)

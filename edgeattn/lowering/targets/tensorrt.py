@@ -35,7 +35,7 @@ from edgeattn.lowering.targets.layout import (
     shape_of,
 )
 from edgeattn.lowering.targets.paired_layers import is_paired, write_paired
-from edgeattn.lowering.targets.plain import Writer, Written
+from edgeattn.lowering.targets.plain import PlainWriter
 from edgeattn.lowering.targets.pooled_layer import (
     ends_in_pooled_layer,
     flat_softmax,
@@ -43,12 +43,13 @@ from edgeattn.lowering.targets.pooled_layer import (
     write_pooled_layer,
 )
 from edgeattn.lowering.targets.squeeze import through_producer
+from edgeattn.lowering.targets.writer import Written
 from edgeattn.lowering.terms import Term, scalar, subterms
 
 _POINTWISE = frozenset({"add", "mul", "pow", "fn", "centred", "normalised"})
 
 
-class TensorRTWriter(Writer):
+class TensorRTWriter(PlainWriter):
     """Writes terms for TensorRT."""
 
     forms: ClassVar[Mapping[str, tuple[str, ...]]] = {

@@ -1,0 +1,175 @@
+"""The plain forms of sums, products, powers and functions: one operator each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from edgeattn.lowering.indices import Index
+from edgeattn.lowering.targets.layout import (
+    CHANNELS,
+    ORDER,
+    UnwritableError,
+    View,
+    channels_of,
+    shape_of,
+)
+from edgeattn.lowering.targets.writer import Writer, Written
+from edgeattn.lowering.terms import Term, is_scalar
+
+FUNCTIONS: Final = {
+    "relu": ("Relu", ()),
+    "sigmoid": ("Sigmoid", ()),
+    "tanh": ("Tanh", ()),
+    "exp": ("Exp", ()),
+    "log": ("Log", ()),
+    "abs": ("Abs", ()),
+    "erf": ("Erf", ()),
+    "softplus": ("Softplus", ()),
+    "leakyrelu": ("LeakyRelu", ("alpha",)),
+    "elu": ("Elu", ("alpha",)),
+}
+
+
+class Elementwise(Writer):
+    """Writes what is computed value by value."""
+
+    def operands(self, terms: Sequence[Term], view: View) -> list[Written]:
+        """Writes the operands of an elementwise operator so that they broadcast."""
+        indices = frozenset[Index]().union(*(term.indices() for term in terms))
+        channels = channels_of(indices)
+        made = []
+        for term in terms:
+            if term.op == "const":
+                made.append(self.constant(term.attrs, indices, view))
+                continue
+            one = self.on(term, view)
+            own = channels_of(term.indices())
+            made.append(one if own in {(), channels} else self.expanded(one, channels, view))
+        return made
+
+    def expanded(self, one: Written, channels: tuple[Index, ...], view: View) -> Written:
+        """Repeats a value that has some channel indices along the others."""
+        position = ORDER[view].index(CHANNELS)
+        sizes = [int(index.size) for index in channels]
+        own = [int(index.size) if index in one.axes[position] else 1 for index in channels]
+        places = np.broadcast_to(np.arange(np.prod(own)).reshape(own), sizes).reshape(-1)
+        axes = (*one.axes[:position], channels, *one.axes[position + 1 :])
+        indices = self.build.integers(places.tolist())
+        return self.node("Gather", [one.value, indices], axes, axis=position)
+
+    def join(self, op_type: str, one: Written, other: Written, view: View) -> Written:
+        """Applies a binary operator to two values that broadcast."""
+        axes = self._axes(one.indices | other.indices, view)
+        return self.node(op_type, [one.value, other.value], axes)
+
+    def write_add(self, term: Term, view: View) -> Written:
+        signed = []
+        for arg in term.args:
+            factor, base = self.terms.parts(arg)
+            is_negative = base is not None and is_scalar(factor, -1)
+            signed.append((-1 if is_negative else 1, base if is_negative and base else arg))
+        self.prepare([arg for _, arg in signed], view)
+        written = self.operands([arg for _, arg in signed], view)
+        self.build.origin = term.origin
+        pairs = [(sign, one) for (sign, _), one in zip(signed, written, strict=True)]
+        # What is smaller is added up first; a difference wants something to start from.
+        pairs.sort(key=lambda pair: (_size(pair[1]), -pair[0]))
+        if pairs[0][0] < 0:
+            start = next((k for k, pair in enumerate(pairs) if pair[0] > 0), None)
+            if start is None:
+                raise UnwritableError("every addend is negative")
+            pairs.insert(0, pairs.pop(start))
+        total = pairs[0][1]
+        for sign, one in pairs[1:]:
+            total = self.join("Add" if sign > 0 else "Sub", total, one, view)
+        return total
+
+    def prepare(self, terms: Sequence[Term], view: View) -> None:
+        """Writes terms, so that their nodes stand before those of what is made of them."""
+        for term in terms:
+            if term.op != "const":
+                self.on(term, view)
+
+    def write_mul(self, term: Term, view: View) -> Written:
+        above = [arg for arg in term.args if not self._is_divisor(arg)]
+        below = [arg.args[0] for arg in term.args if self._is_divisor(arg)]
+        self.prepare([*above, *below], view)
+        written = self.operands([*above, *below], view)
+        self.build.origin = term.origin
+        tops = sorted(written[: len(above)], key=_size)
+        bottoms = sorted(written[len(above) :], key=_size)
+        total = tops[0] if tops else Written(self.number(1.0), ((), (), (), ()))
+        rest = tops[1:]
+        for one in bottoms:
+            # A quotient of small terms first: the large one is multiplied once.
+            if rest and _size(total) > _size(one):
+                quotient = self.join("Div", Written(self.number(1.0), ((),) * 4), one, view)
+                total = self.join("Mul", total, quotient, view)
+            else:
+                total = self.join("Div", total, one, view)
+        for one in rest:
+            total = self.join("Mul", total, one, view)
+        return total
+
+    @staticmethod
+    def _is_divisor(term: Term) -> bool:
+        return term.op == "pow" and term.attrs == -1
+
+    def hard_sigmoid(self, term: Term) -> tuple[Term, float, float] | None:
+        """Takes a term max(0, min(1, alpha x + beta)) apart, with numbers alpha and beta."""
+        if term.op != "fn" or term.attrs != ("clip", 0.0, 1.0) or term.args[0].op != "add":
+            return None
+        if len(term.args[0].args) != 2:
+            return None
+        alpha, x = self.terms.parts(term.args[0].args[0])
+        beta, rest = self.terms.parts(term.args[0].args[1])
+        if x is None or rest is not None or not is_scalar(alpha) or not is_scalar(beta):
+            return None
+        return x, float(alpha.array), float(beta.array)
+
+    def write_pow(self, term: Term, view: View) -> Written:
+        base, exponent = self.on(term.args[0], view), term.attrs
+        self.build.origin = term.origin
+        match exponent:
+            case 2:
+                return self.node("Mul", [base.value, base.value], base.axes)
+            case -1:
+                return self.node("Reciprocal", [base.value], base.axes)
+            case 0.5:
+                return self.node("Sqrt", [base.value], base.axes)
+            case -0.5:
+                root = self.node("Sqrt", [base.value], base.axes)
+                return self.node("Reciprocal", [root.value], base.axes)
+            case -2:
+                square = self.node("Mul", [base.value, base.value], base.axes)
+                return self.node("Reciprocal", [square.value], base.axes)
+        return self.node("Pow", [base.value, self.number(exponent)], base.axes)
+
+    def write_fn(self, term: Term, view: View) -> Written:
+        hard = self.hard_sigmoid(term)
+        if hard is not None:
+            x = self.on(hard[0], view)
+            self.build.origin = term.origin
+            return self.node("HardSigmoid", [x.value], x.axes, alpha=hard[1], beta=hard[2])
+        x = self.on(term.args[0], view)
+        self.build.origin = term.origin
+        return self.apply(term.attrs, x)
+
+    def apply(self, function: tuple[Any, ...], x: Written) -> Written:
+        """Applies an elementwise function, given as its name and its numbers."""
+        name, *numbers = function
+        if name == "clip":
+            low, high = (self.number(bound) if np.isfinite(bound) else None for bound in numbers)
+            inputs = [x.value, low, high] if high is not None else [x.value, low]
+            return Written(self.build.node("Clip", inputs, shape_of(x.axes)), x.axes)
+        op_type, keys = FUNCTIONS[name]
+        return self.node(op_type, [x.value], x.axes, **dict(zip(keys, numbers, strict=True)))
+
+
+def _size(written: Written) -> tuple[int, int]:
+    """Orders values: what lies on the map is larger than what does not."""
+    space = sum(index.home in {2, 3} for index in written.indices)
+    return space, len(written.indices)

@@ -1,0 +1,116 @@
+"""The plain forms of means, maxima, variances and softmax."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeattn.lowering.indices import Axes, Index, leaves
+from edgeattn.lowering.targets.elementwise import Elementwise
+from edgeattn.lowering.targets.layout import (
+    CHANNELS,
+    FIRST,
+    UnwritableError,
+    View,
+    channels_of,
+    is_space,
+    reshape,
+    shape_of,
+)
+from edgeattn.lowering.targets.writer import Written
+from edgeattn.lowering.terms import Layer, Term, scalar
+
+
+class Statistics(Elementwise):
+    """Writes what is reduced."""
+
+    def reduced(self, op_type: str, x: Written, over: Collection[Index], view: View) -> Written:
+        """Reduces over whole axes."""
+        gone = frozenset(over)
+        axes = tuple(() if set(axis) & gone else axis for axis in x.axes)
+        if any(set(axis) & gone and not set(axis) <= gone for axis in x.axes):
+            raise UnwritableError("it reduces over a part of the channels")
+        positions = [k for k, axis in enumerate(x.axes) if set(axis) & gone]
+        del view
+        return Written(self.build.reduce(op_type, x.value, positions, shape_of(axes)), axes)
+
+    def write_mean(self, term: Term, view: View) -> Written:
+        grouped = self._grouped_mean(term)
+        if grouped is not None:
+            return self.on(grouped, view)
+        x = self.on(term.args[0], view)
+        self.build.origin = term.origin
+        return self.reduced("ReduceMean", x, leaves(term.attrs), view)
+
+    def _grouped_mean(self, term: Term) -> Term | None:
+        """Gives a mean over a part of the channels as a layer of equal weights."""
+        over, channels = frozenset(leaves(term.attrs)), channels_of(term.args[0].indices())
+        order = tuple(index for index in channels if index in over)
+        if order in {(), channels}:
+            return None
+        sizes = [int(index.size) for index in order]
+        width = math.prod(sizes)
+        layer = Layer(
+            weight=np.full((1, width), 1 / width), bias=np.zeros(1), rows=(), columns=order
+        )
+        return self.terms.linear(self.terms.mean(term.args[0], over - set(order)), layer)
+
+    def write_max(self, term: Term, view: View) -> Written:
+        x = self.on(term.args[0], view)
+        self.build.origin = term.origin
+        return self.reduced("ReduceMax", x, leaves(term.attrs), view)
+
+    def write_centred(self, term: Term, view: View) -> Written:
+        x, over = term.args[0], frozenset(leaves(term.attrs))
+        mean = self.on(self.terms.mean(x, over), view)
+        value = self.on(x, view)
+        self.build.origin = term.origin
+        return self.join("Sub", value, mean, view)
+
+    def write_variance(self, term: Term, view: View) -> Written:
+        x, over = term.args[0], frozenset(leaves(term.attrs))
+        centred = self.on(self.terms.make("centred", (x,), over, x.own), view)
+        self.build.origin = term.origin
+        wide = self._cast(centred, ir.DataType.FLOAT)
+        square = self.node("Mul", [wide.value, wide.value], wide.axes)
+        return self._cast(self.reduced("ReduceMean", square, over, view), self.dtype)
+
+    def _cast(self, one: Written, dtype: ir.DataType) -> Written:
+        """Gives a half-precision value in another type: its squares would overflow at 65504."""
+        if self.dtype != ir.DataType.FLOAT16:
+            return one
+        value = self.build.node(
+            "Cast", [one.value], shape_of(one.axes), {"to": int(dtype)}, dtype=dtype
+        )
+        return Written(value, one.axes)
+
+    def write_normalised(self, term: Term, view: View) -> Written:
+        x, (over, epsilon) = term.args[0], term.attrs
+        over = frozenset(leaves(over))
+        centred = self.on(self.terms.make("centred", (x,), over, x.own), view)
+        spread = self.on(self.spread(x, over, epsilon), view)
+        self.build.origin = term.origin
+        return self.join("Mul", centred, spread, view)
+
+    def spread(self, x: Term, over: frozenset[Index], epsilon: float) -> Term:
+        """Gives 1 / sqrt(variance + epsilon)."""
+        total = self.terms.add(self.terms.variance(x, over), self.terms.const(scalar(epsilon)))
+        return self.terms.pow(total, -0.5)
+
+    def write_softmax(self, term: Term, view: View) -> Written:
+        over = leaves(term.attrs)
+        x = self.on(term.args[0], FIRST)
+        self.build.origin = term.origin
+        if set(channels_of(term.indices())) == set(over):
+            made = self.node("Softmax", [x.value], x.axes, axis=CHANNELS)
+        elif is_space(over) and set(over) == {i for axis in x.axes[2:] for i in axis}:
+            flat: Axes = (x.axes[0], x.axes[1], (*x.axes[2], *x.axes[3]))
+            value = reshape(self.build, x.value, shape_of(flat))
+            value = self.build.node("Softmax", [value], shape_of(flat), {"axis": 2})
+            made = Written(reshape(self.build, value, shape_of(x.axes)), x.axes)
+        else:
+            raise UnwritableError("its softmax is over a part of the channels or the map")
+        return self._seen(made, view)

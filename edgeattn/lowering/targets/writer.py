@@ -1,0 +1,191 @@
+"""What writes terms as nodes: the form that is taken, what was written, leaves and constants.
+
+A form of the term `op` is a method `write_op(term, view)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeattn.lowering.build import Builder
+from edgeattn.lowering.indices import Axes, Index, leaves, resolve
+from edgeattn.lowering.raising import Raised, Raising
+from edgeattn.lowering.targets.layout import (
+    FIRST,
+    LAST,
+    ORDER,
+    UnwritableError,
+    View,
+    axes_of,
+    extent,
+    relayout,
+    shape_of,
+)
+from edgeattn.lowering.terms import Const, Term
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A value that holds a term, and the indices of its axes."""
+
+    value: ir.Value
+    axes: Axes
+
+    @property
+    def indices(self) -> frozenset[Index]:
+        """The indices that it has an axis for."""
+        return frozenset(index for axis in self.axes for index in axis)
+
+
+class Writer:
+    """Writes terms as nodes; a term that was written once is not written again.
+
+    Args:
+        build: Makes the nodes.
+        raising: What is known of the values that are leaves.
+        dtype: The element type.
+        chosen: The form to take, by family, where it is not the first.
+
+    Attributes:
+        taken: The form that was taken, by family, since this was last emptied.
+    """
+
+    # By family, the forms that a target has for it; the first is what is taken unless told.
+    forms: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    def __init__(
+        self,
+        build: Builder,
+        raising: Raising,
+        dtype: ir.DataType,
+        chosen: Mapping[str, str] | None = None,
+    ) -> None:
+        self.build = build
+        self.terms = raising.terms
+        self.dtype = dtype
+        self.taken: dict[str, str] = {}
+        self._chosen = chosen or {}
+        self._raising = raising
+        self._written: dict[tuple[Term, View], Written] = {}
+
+    def takes(self, family: str, form: str) -> bool:
+        """Says whether a form is the one to take, and notes that it was asked."""
+        taken = self._chosen.get(family, self.forms[family][0])
+        self.taken[family] = taken
+        return taken == form
+
+    def write(self, term: Term, axes: Axes) -> ir.Value:
+        """Writes a term on the axes asked."""
+        made = self.on(self.prepared(term), FIRST)
+        self.build.origin = term.origin
+        wanted = resolve(axes)
+        return relayout(self.build, made.value, made.axes, wanted)
+
+    def finish(self, value: ir.Value, root: ir.Value) -> ir.Value:
+        """Gives what stands for a root; the target may write it for those that read the root."""
+        del root
+        return value
+
+    def prepared(self, term: Term) -> Term:
+        """Gives an equal term that the target writes better."""
+        return term
+
+    def on(self, term: Term, view: View) -> Written:
+        """Writes a term as a feature map."""
+        known = self._written.get((term, view))
+        if known is None:
+            try:
+                known = self._form(term, view)
+            except UnwritableError:
+                known = self._kept(term, view)
+                if known is None:
+                    raise
+            self._written[term, view] = known
+        return known
+
+    def _kept(self, term: Term, view: View) -> Written | None:
+        """Gives a small term as the graph already has it."""
+        value, axes = self._raising.sources.get(term, (None, ()))
+        if value is None or any(index.home not in {0, 1} for index in term.indices()):
+            return None
+        axes, wanted = resolve(axes), axes_of(term.indices(), view)
+        if {i for axis in axes for i in axis} != term.indices():
+            return None
+        self.build.origin = term.origin
+        value = self._raising.exchanged.get(value, value)
+        return Written(relayout(self.build, value, axes, wanted), wanted)
+
+    def _form(self, term: Term, view: View) -> Written:
+        form = getattr(self, f"write_{term.op}", None)
+        if form is None:
+            raise UnwritableError(f"there is no form for {term.op}")
+        for arg in term.args:
+            if arg.op != "const" and term.op in {"add", "mul", "pow", "fn"}:
+                self.on(arg, view)
+        self.build.origin = term.origin
+        made: Written = form(term, view)
+        return made
+
+    def _axes(self, indices: Collection[Index], view: View) -> Axes:
+        return axes_of(indices, view)
+
+    def node(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value],
+        axes: Axes,
+        **attributes: float | Sequence[int],
+    ) -> Written:
+        """Makes a node whose output has these axes."""
+        return Written(self.build.node(op_type, inputs, shape_of(axes), attributes), axes)
+
+    def number(self, value: float) -> ir.Value:
+        """Gives a scalar constant of the element type."""
+        return self.build.constant(np.array(value, dtype=self.dtype.numpy()))
+
+    def constant(self, constant: Const, over: Collection[Index], view: View) -> Written:
+        """Gives a constant that broadcasts against a map with the indices `over`."""
+        axes = axes_of(over, view)
+        own = set(leaves(constant.axes))
+        if not own:
+            return Written(self.number(float(constant.array)), ((), (), (), ()))
+        # An axis of which the constant has a part is written out in full.
+        kept = [axis if own & set(axis) else () for axis in axes]
+        flat = tuple(index for axis in kept for index in axis)
+        array = np.broadcast_to(constant.over(flat), [int(index.size) for index in flat])
+        shape = [int(extent(axis)) for axis in kept]
+        data = array.reshape(shape).astype(self.dtype.numpy())
+        return Written(self.build.constant(data), tuple(kept))
+
+    # Leaves.
+
+    def write_leaf(self, term: Term, view: View) -> Written:
+        value, axes = term.attrs, axes_of(term.indices(), view)
+        if view == LAST:
+            first = self.on(term, FIRST)
+            if all(not axis for axis in (axes[1], axes[2])):
+                return Written(relayout(self.build, first.value, first.axes, axes), axes)
+            return self.node("Transpose", [first.value], axes, perm=ORDER[LAST])
+        what = self._raising.values[value]
+        assert isinstance(what, Raised), "a leaf is no constant"
+        own = resolve(what.axes)
+        extra = {i for axis in own for i in axis} - term.indices()
+        if extra:
+            raise UnwritableError("it is expanded without need")
+        value = self._raising.exchanged.get(value, value)
+        return Written(relayout(self.build, value, own, axes), axes)
+
+    def write_const(self, term: Term, view: View) -> Written:
+        return self.constant(term.attrs, term.indices(), view)
+
+    def _seen(self, made: Written, view: View) -> Written:
+        """Gives a value that was written channels first as it is asked for."""
+        if view == FIRST:
+            return made
+        axes = axes_of(made.indices, view)
+        return Written(relayout(self.build, made.value, made.axes, axes), axes)
