@@ -45,11 +45,17 @@ class Statistics(Elementwise):
         self.build.origin = term.origin
         return self.reduced("ReduceMean", x, leaves(term.attrs), view)
 
+    @staticmethod
+    def is_grouped(term: Term) -> bool:
+        """Says whether a mean is over a part of the channels."""
+        channels = set(channels_of(term.args[0].indices()))
+        return 0 < len(channels & set(leaves(term.attrs))) < len(channels)
+
     def _grouped_mean(self, term: Term) -> Term | None:
         """Gives a mean over a part of the channels as a layer of equal weights."""
         over, channels = frozenset(leaves(term.attrs)), channels_of(term.args[0].indices())
         order = tuple(index for index in channels if index in over)
-        if order in {(), channels}:
+        if not self.is_grouped(term):
             return None
         sizes = [int(index.size) for index in order]
         width = math.prod(sizes)

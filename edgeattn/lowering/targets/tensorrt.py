@@ -59,6 +59,7 @@ class TensorRTWriter(PlainWriter):
         "band": ("slices", "convolution"),
         "groups": ("dense", "grouped"),
         "repeat": ("axes", "gather"),
+        "group-mean": ("axes", "convolution"),
         "stack": ("where", "concat"),
         "paired-layers": ("sums", "convolutions"),
         "pool": ("slices", "operator"),
@@ -163,6 +164,8 @@ class TensorRTWriter(PlainWriter):
         return self.node("Neg", [x.value], x.axes)
 
     def write_mean(self, term: Term, view: View) -> Written:
+        if self.is_grouped(term) and self.takes("group-mean", "axes"):
+            return self._over_groups(term, view)
         return self._crossed(term, view) or super().write_mean(term, view)
 
     def write_max(self, term: Term, view: View) -> Written:
@@ -170,6 +173,23 @@ class TensorRTWriter(PlainWriter):
 
     def write_variance(self, term: Term, view: View) -> Written:
         return self._crossed(term, view) or super().write_variance(term, view)
+
+    def _over_groups(self, term: Term, view: View) -> Written:
+        """Gives a mean over a part of the channels, each index of which gets an axis."""
+        over, x = leaves(term.attrs), term.args[0]
+        part = [index for index in channels_of(x.indices()) if index in over]
+        rest = frozenset(over) - set(part)
+        made = self.on(self.terms.mean(x, rest), view)
+        self.build.origin = term.origin
+        position = ORDER[view].index(CHANNELS)
+        channels = made.axes[position]
+        split = self._split(made, channels, position)
+        gone = [position + k for k, index in enumerate(channels) if index in part]
+        after = tuple(() if k in gone else axis for k, axis in enumerate(split.axes))
+        value = self.build.reduce("ReduceMean", split.value, gone, shape_of(after))
+        kept = tuple(index for index in channels if index not in part)
+        axes: Axes = (*made.axes[:position], kept, *made.axes[position + 1 :])
+        return Written(reshape(self.build, value, shape_of(axes)), axes)
 
     def _crossed(self, term: Term, view: View) -> Written | None:
         """Gives a statistic over the map from the channels-last view."""
