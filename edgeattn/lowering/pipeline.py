@@ -93,6 +93,7 @@ def lower(
     Returns:
         What was done, and what was nearly done.
     """
+    model.graph.sort()  # onnxruntime's float16 converter puts its casts at the end
     if shapes.is_incomplete(model):
         shapes.infer(model)
     if not shapes.is_static(model):
