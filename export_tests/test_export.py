@@ -121,16 +121,17 @@ def test_what_is_written(net, tmp_path):
     assert [site.path for site in manifest.sites] == ["layer1.0.attention", "layer1.1.attention"]
     assert {edge.target for edge in manifest.sites} == {"layer1.0.bn2", "layer1.1.bn2"}
     assert all(node.name.count("/") == 1 for node in model.graph.node)
-    assert "layer1.1.attention/Mul" in {node.name for node in model.graph.node}
+    names = {node.name for node in model.graph.node}
+    assert any(name.startswith("layer1.1.attention/Mul") for name in names)
     digest = hashlib.sha256((out / "net.onnx").read_bytes()).hexdigest()
     assert manifest.sha256 == {"net.onnx": digest}
     assert manifest.params == 8 * 3 * 9 + 16 + 2 * (2 * 8 * 8 * 9 + 32) + 45 + sum(
         site.params for site in manifest.sites
     )
-    # Stem, four 3x3 convolutions, the head, and two squeezes with their excitations.
-    hidden = manifest.sites[0].params // 17
-    assert manifest.macs == 256 * 8 * 9 * (3 + 4 * 8) + 40 + 2 * 2 * 8 * hidden
-    assert manifest.nodes.final == len(model.graph.node) < manifest.nodes.exported
+    # Stem, four 3x3 convolutions, the head, and two squeezes; from a hidden width of 1, lowering
+    # makes the excitation a product, which is no layer.
+    assert manifest.macs == 256 * 8 * 9 * (3 + 4 * 8) + 40 + 2 * 8
+    assert manifest.nodes.final == len(model.graph.node)
     assert manifest.parity.passed
     runs = {(case.weights, case.optimisations, case.batch) for case in manifest.parity.cases}
     assert runs == {(w, o, 1) for w in ("model", "random") for o in ("off", "on")}
@@ -222,7 +223,6 @@ def test_a_simplifier_that_hangs_is_left_behind(net, tmp_path):
     options = ExportOptions(simplify_timeout_s=0.001)
     manifest = export(request(net), options, tmp_path / "net.onnx")
     assert manifest.notes == ("The model is not simplified: onnxsim did not end within 0.001 s.",)
-    assert manifest.nodes.final == manifest.nodes.exported
     assert manifest.parity.passed
 
 
@@ -483,7 +483,14 @@ def test_both_graphs_are_lowered_and_the_record_is_kept(net, tmp_path, monkeypat
     assert seen == [(True, "onnxruntime", frozenset())] * 2
     written = json.loads((tmp_path / "net.json").read_text())
     assert written["rewrites"] == [
-        {"rule": "gate", "site": "s", "nodes_before": ["a", "b"], "nodes_after": ["c"]}
+        {
+            "rule": "gate",
+            "site": "s",
+            "nodes_before": ["a", "b"],
+            "nodes_after": ["c"],
+            "kind": "",
+            "forms": [],
+        }
     ]
     assert written["near_misses"] == [{"rule": "gate", "site": "t", "reason": "because"}]
     assert manifest.options["target"] == "onnxruntime"

@@ -63,7 +63,9 @@ def test_as_json(edgeattn, tmp_path):
     assert document["parity"]["passed"] is True
     assert set(document["nodes"]) == {"before", "after"}
     for rewrite in document["rewrites"]:
-        assert set(rewrite) == {"rule", "site", "nodes_before", "nodes_after"}
+        assert set(rewrite) == {
+            "rule", "site", "nodes_before", "nodes_after", "kind", "forms"
+        }  # fmt: skip
     for miss in document["near_misses"]:
         assert set(miss) == {"rule", "site", "reason"}
     beside = json.loads((tmp_path / "there" / "in.json").read_text())
@@ -81,6 +83,8 @@ def test_the_record_as_json(recorded, tmp_path, capsys):
         "site": "layer1.0.attention",
         "nodes_before": ["layer1.0.attention/Sub", "layer1.0.attention/Pow"],
         "nodes_after": ["layer1.0.attention/Mul[x]"],
+        "kind": "",
+        "forms": [],
     }
     assert document["near_misses"] == [
         {"rule": "gate", "site": "layer2.0.attention", "reason": "its groups differ"}

@@ -41,6 +41,9 @@ def _summed(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
                     axes[letter] = operand.axis(place)
                 elif operand.axis(place) and not unify(axes[letter], operand.axis(place)):
                     return "its operands arrange the same indices differently"
+    standing = [index for axis in axes.values() for index in leaves(axis)]
+    if len(set(standing)) < len(standing):
+        return "one value stands under two letters"
     terms: list[Term] = []
     for own, operand in zip(letters, known, strict=True):
         if isinstance(operand, Raised):
