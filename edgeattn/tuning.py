@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
 
+from edgeattn.graph import shapes
 from edgeattn.lowering.record import Trial
 from edgeattn.lowering.tournament import Comparison, Forms, tune
 
@@ -174,7 +175,10 @@ class _Plans:
         for known, figures in self._known:
             if known is model:
                 return figures
-        kernels = plan(_written(model, self._folder, name))
+        bound = model.clone()
+        if shapes.is_open(bound):
+            shapes.bind_batch(bound, 1)  # a plan is for one shape
+        kernels = plan(_written(bound, self._folder, name))
         found = (len(kernels), traffic_bytes(kernels))
         self._known = [*self._known[-1:], (model, found)]  # of two, one stands
         return found

@@ -70,3 +70,11 @@ def test_a_folder_that_cannot_be_written_is_no_error(model, tmp_path):
     blocked.write_text("")
     rules = frozenset({"gate"})
     assert tuned(model.clone(), target="tensorrt", rules=rules, cache=blocked) == ({}, ())
+
+
+def test_an_open_batch_is_planned_at_1(tmp_path):
+    net = tiny_net(SPELLINGS["se-linear-view"], 24)
+    opened = export(net, (2, 3, 13, 9), dynamic_batch=True)
+    _, trials = tuned(opened, target="tensorrt", rules=None, cache=tmp_path)
+    assert trials
+    assert not opened.graph.inputs[0].shape.is_static()
