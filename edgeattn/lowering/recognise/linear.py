@@ -1,7 +1,7 @@
 """Sums over channels with constant weights, on what has no positions or gives one channel.
 
     Gemm, MatMul on (N, C), a 1x1 convolution on (N, C, 1, 1)   y_o = sum_c W_oc x_c + b_o
-    a 1x1 convolution to one channel                            y = sum_c w_c x_c + b
+    a 1x1 convolution to one channel, or to one for each group  y = sum_c w_c x_c + b
     a convolution that slides over the channels of (N, 1, C)    a band: y_c = sum_j w_j x_{c+j-k/2}
     a 1x1 depthwise convolution                                 an affine for each channel
 
@@ -19,7 +19,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeattn.graph.nodes import given, integer, number, static, text
-from edgeattn.lowering.indices import Index
+from edgeattn.lowering.indices import Index, regroup
 from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser
 from edgeattn.lowering.recognise.pointwise import per_channel
 from edgeattn.lowering.terms import Const, Layer
@@ -59,6 +59,8 @@ def _is_pointwise(x: list[int | None], weight: list[int | None], node: ir.Node) 
         return False
     group, out = integer(node, "group", 1), weight[0]
     is_depthwise = weight[1] == 1 and group == out == x[1]
+    if group == out and (group or 0) > 1 and (weight[1] or 0) > 1:
+        return True  # one sum for each group
     return is_depthwise or (group == 1 and (out == 1 or all(size == 1 for size in x[2:])))
 
 
@@ -90,10 +92,13 @@ def _convolved(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
     x, shape = _shape(node.inputs[0]), list[int | None](weight.shape)
     if not _is_pointwise(x, shape, node):
         return _banded(found, weight, float(offset[0]), raising)
-    if integer(node, "group", 1) == weight.shape[0] > 1:
+    if integer(node, "group", 1) == weight.shape[0] > 1 == weight.shape[1]:
         made = per_channel(raising, found, weight.reshape(-1), offset)
         return _UNKNOWN if made is None else [made]
-    return _contracted(raising, found, _CHANNELS, weight.reshape(weight.shape[:2]), offset)
+    rows = weight.reshape(weight.shape[:2])
+    if integer(node, "group", 1) > 1:
+        return _summed_by_group(raising, found, rows, offset)
+    return _contracted(raising, found, _CHANNELS, rows, offset)
 
 
 def _banded(
@@ -131,6 +136,21 @@ def _contracted(
         return "what it sums over is the same for all channels"
     layer = Layer(weight=weight, bias=offset, rows=out, columns=axis)
     axes = (*x.axes[:position], out, *x.axes[position + 1 :])
+    return [Raised(raising.terms.linear(x.term, layer), axes)]
+
+
+def _summed_by_group(
+    raising: Raising, x: Raised, weight: np.ndarray, offset: np.ndarray
+) -> Sequence[Operand] | str:
+    """Gives sum_c weight[g, c] x[.., g, c, ..] + offset[g] over the channels of each group."""
+    axis = x.axis(_CHANNELS)
+    if any(index.home != _CHANNELS for index in axis) or set(axis) - x.term.indices():
+        return "it sums over an axis that is not the channels"
+    halves = regroup((axis,), weight.shape)
+    if halves is None:
+        return "a group ends inside an index that cannot be split there"
+    layer = Layer(weight=weight, bias=offset, rows=halves[0], columns=halves[1])
+    axes = (*x.axes[:_CHANNELS], halves[0], *x.axes[_CHANNELS + 1 :])
     return [Raised(raising.terms.linear(x.term, layer), axes)]
 
 
