@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir as ir
 
@@ -22,6 +24,12 @@ def text(node: ir.Node, name: str, default: str) -> str:
     """Gives a string attribute."""
     found = node.attributes.get(name)
     return default if found is None else found.as_string()
+
+
+def ints(node: ir.Node, name: str, default: Sequence[int] = ()) -> list[int]:
+    """Gives an attribute that is a list of integers."""
+    found = node.attributes.get(name)
+    return list(default) if found is None else list(found.as_ints())
 
 
 def given(node: ir.Node, index: int) -> ir.Value | None:

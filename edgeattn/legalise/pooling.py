@@ -7,7 +7,7 @@ import math
 
 import onnx_ir as ir
 
-from edgeattn.graph.nodes import integer, needed, text
+from edgeattn.graph.nodes import integer, ints, needed, text
 from edgeattn.legalise.edit import Edit
 
 
@@ -30,11 +30,6 @@ def _axis(size: int, window: int, stride: int, begin: int, end: int) -> _Axis:
     return _Axis(windows=windows, dropped=dropped, partial=reach > end, end=max(reach, 0))
 
 
-def _ints(node: ir.Node, name: str, default: list[int]) -> list[int]:
-    found = node.attributes.get(name)
-    return default if found is None else list(found.as_ints())
-
-
 def windows_in_padding(node: ir.Node, edit: Edit) -> str | None:
     """AveragePool, MaxPool 22 → 21: windows that would start in the end padding. Bit-exact.
 
@@ -50,11 +45,11 @@ def windows_in_padding(node: ir.Node, edit: Edit) -> str | None:
     explicit = text(node, "auto_pad", "NOTSET") == "NOTSET"
     if not integer(node, "ceil_mode", 0) or not explicit or len(sizes) != n:
         return None
-    pads = _ints(node, "pads", [0] * (2 * n))
+    pads = ints(node, "pads", [0] * (2 * n))
     reaches = [
-        (k - 1) * d + 1 for k, d in zip(kernel, _ints(node, "dilations", [1] * n), strict=True)
+        (k - 1) * d + 1 for k, d in zip(kernel, ints(node, "dilations", [1] * n), strict=True)
     ]
-    strides = _ints(node, "strides", [1] * n)
+    strides = ints(node, "strides", [1] * n)
     axes = [
         _axis(*numbers) for numbers in zip(sizes, reaches, strides, pads[:n], pads[n:], strict=True)
     ]

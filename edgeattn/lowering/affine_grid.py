@@ -19,7 +19,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeattn.graph.nodes import given, integer, static, static_ints
-from edgeattn.lowering.build import Builder
+from edgeattn.lowering.build import Builder, replace
 from edgeattn.lowering.record import NearMiss, Rewrite
 
 RULE: Final = "affine-grid"
@@ -52,9 +52,7 @@ def rewrite_grids(graph: ir.Graph, build: Builder, *, sums: bool) -> list[Rewrit
 def _exchanged(node: ir.Node, made: ir.Value, build: Builder) -> Rewrite:
     new = build.insert(made, node)
     (old,) = node.outputs
-    ir.convenience.replace_all_uses_with(old, made, replace_graph_outputs=True)
-    name, old.name = old.name, None
-    made.name = name
+    replace(old, made, is_made=True)
     gone = [node.name or ""]
     product = node.inputs[0]
     assert node.graph is not None

@@ -142,6 +142,15 @@ class Builder:
         self._made.clear()
 
 
+def replace(old: ir.Value, new: ir.Value, *, is_made: bool) -> None:
+    """Puts a value in the place of another; a new one, or an output's, under its name."""
+    is_output = old.is_graph_output()
+    ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
+    if is_made or is_output:
+        name, old.name = old.name, None
+        new.name = name
+
+
 def _loose(roots: Sequence[ir.Value]) -> list[ir.Node]:
     """Gives the nodes that values need and that are in no graph, in an order that runs."""
     order: list[ir.Node] = []

@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from edgeattn.graph.nodes import is_used
 from edgeattn.graph.tags import module_of
-from edgeattn.lowering.build import Builder
+from edgeattn.lowering.build import Builder, replace
 from edgeattn.lowering.indices import Axes
 from edgeattn.lowering.raising import Raised, Raising
 from edgeattn.lowering.record import FAULTS, NearMiss, Rewrite, fault
@@ -182,7 +182,7 @@ def exchange(
     for old, new in zip(region.roots, written, strict=True):
         inserted = build.insert(new, _producer(old))
         made += inserted
-        _replace(old, new, is_made=bool(inserted))
+        replace(old, new, is_made=bool(inserted))
         raising.exchanged[old] = new
     gone = _sweep(region)
     return Rewrite(
@@ -239,15 +239,6 @@ def _site(region: Region, raising: Raising) -> str:
             break
         common.append(same[0])
     return ".".join(common) or names[-1]
-
-
-def _replace(old: ir.Value, new: ir.Value, *, is_made: bool) -> None:
-    """Puts a value in the place of another; a new one, or an output's, under its name."""
-    is_output = old.is_graph_output()
-    ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
-    if is_made or is_output:
-        name, old.name = old.name, None
-        new.name = name
 
 
 def _sweep(region: Region) -> set[ir.Node]:

@@ -337,7 +337,7 @@ class Terms:
 
     def _spread(self, term: Term, variance: Term) -> tuple[float, float] | None:
         """Takes k variance + e apart, with k and e numbers and both positive."""
-        k, e = ONE, ZERO
+        k, e = ZERO, ZERO
         for part in term.args if term.op == "add" else (term,):
             factor, base = self.parts(part)
             if base is None:
@@ -348,10 +348,7 @@ class Terms:
                 return None
         if not (is_scalar(k) and is_scalar(e) and k.array > 0 and e.array >= 0):
             return None
-        return (float(k.array), float(e.array)) if variance in self._bases(term) else None
-
-    def _bases(self, term: Term) -> list[Term | None]:
-        return [self.parts(part)[1] for part in (term.args if term.op == "add" else (term,))]
+        return float(k.array), float(e.array)
 
     @staticmethod
     def _is_affine(term: Term) -> bool:

@@ -19,6 +19,7 @@ import onnx_ir as ir
 from edgeattn.graph.nodes import integer
 from edgeattn.lowering.indices import Index, leaves, resolve, unify
 from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser
+from edgeattn.lowering.rebuild import rebuild
 from edgeattn.lowering.terms import (
     ONE,
     Const,
@@ -246,45 +247,9 @@ class _Lift:
         else:
             args = [self._without(arg, place) for arg in term.args]
             known = [arg for arg in args if arg is not None]
-            made = None
-            if len(known) == len(args):
-                same = all(new is old for new, old in zip(known, term.args, strict=True))
-                made = term if same else rebuild(self._terms, term, known)
+            made = rebuild(self._terms, term, known) if len(known) == len(args) else None
         self._free[key] = made
         return made
-
-
-def rebuild(terms: Terms, like: Term, args: Sequence[Term]) -> Term | None:
-    """Gives a term of the same kind over other arguments, in normal form."""
-    match like.op:
-        case "add":
-            return terms.add(*args)
-        case "mul":
-            return terms.mul(*args)
-        case "pow":
-            return terms.pow(args[0], like.attrs)
-        case "fn":
-            return terms.fn(like.attrs[0], args[0], *like.attrs[1:])
-        case "mean":
-            return terms.mean(args[0], like.attrs)
-        case "max":
-            return terms.max(args[0], like.attrs)
-        case "variance":
-            return terms.variance(args[0], like.attrs)
-        case "normalised":
-            return terms.normalised(args[0], *like.attrs)
-        case "softmax":
-            return terms.softmax(args[0], like.attrs)
-        case "linear":
-            return terms.linear(args[0], like.attrs)
-        case "stack":
-            own = (*like.attrs, *(index for arg in args for index in arg.indices()))
-            return terms.make("stack", args, like.attrs, own)
-        case "centred" | "window" | "band":
-            return terms.make(like.op, args, like.attrs, args[0].own)
-        case "select":
-            return terms.select(args[0], *like.attrs)
-    return None
 
 
 def _is_finite(root: Term) -> bool:

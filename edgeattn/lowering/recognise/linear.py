@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.graph.nodes import given, integer, number, static, text
+from edgeattn.graph.nodes import given, integer, ints, number, static, text
 from edgeattn.lowering.indices import Index, regroup
 from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser
 from edgeattn.lowering.recognise.pointwise import per_channel
@@ -35,14 +35,9 @@ def _shape(value: ir.Value | None) -> list[int | None]:
     return [size if isinstance(size, int) else None for size in value.shape]
 
 
-def _ints(node: ir.Node, name: str) -> list[int]:
-    attribute = node.attributes.get(name)
-    return [] if attribute is None else list(attribute.as_ints())
-
-
 def _is_plain(node: ir.Node) -> bool:
     """Says whether a convolution steps by 1, without dilation."""
-    steps = (*_ints(node, "strides"), *_ints(node, "dilations"))
+    steps = (*ints(node, "strides"), *ints(node, "dilations"))
     return text(node, "auto_pad", "NOTSET") in {"NOTSET", "VALID"} and set(steps) <= {1}
 
 
@@ -55,7 +50,7 @@ def _is_small(node: ir.Node) -> bool:
 
 
 def _is_pointwise(x: list[int | None], weight: list[int | None], node: ir.Node) -> bool:
-    if any(size != 1 for size in weight[2:]) or any(_ints(node, "pads")):
+    if any(size != 1 for size in weight[2:]) or any(ints(node, "pads")):
         return False
     group, out = integer(node, "group", 1), weight[0]
     is_depthwise = weight[1] == 1 and group == out == x[1]
@@ -68,7 +63,7 @@ def _is_band(x: list[int | None], weight: list[int | None], node: ir.Node) -> bo
     if weight[:2] != [1, 1]:
         return False
     long = [position for position in range(2, len(x)) if x[position] != 1]
-    pads, rank = _ints(node, "pads"), len(x) - 2
+    pads, rank = ints(node, "pads"), len(x) - 2
     pads = pads or [0] * (2 * rank)
     if len(long) != 1:
         return False

@@ -16,7 +16,7 @@ from typing import Final
 
 import onnx_ir as ir
 
-from edgeattn.graph.nodes import given, integer, static_ints, text
+from edgeattn.graph.nodes import given, integer, ints, static_ints, text
 from edgeattn.lowering.indices import Axes, Index
 from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser
 from edgeattn.lowering.terms import Term, scalar
@@ -75,13 +75,12 @@ def _pooled(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
 
 def _covers_map(node: ir.Node) -> bool:
     """Says whether a pool's window is the whole map, so that one value a channel comes out."""
-    attribute, value = node.attributes.get("kernel_shape"), node.inputs[0]
-    if attribute is None or value is None or value.shape is None:
+    value, kernel = node.inputs[0], ints(node, "kernel_shape")
+    if not kernel or value is None or value.shape is None:
         return False
-    pads = node.attributes.get("pads")
     return (
-        list(attribute.as_ints()) == list(value.shape[_POOLED_FROM:])
-        and (pads is None or not any(pads.as_ints()))
+        kernel == list(value.shape[_POOLED_FROM:])
+        and not any(ints(node, "pads"))
         and text(node, "auto_pad", "NOTSET") in {"NOTSET", "VALID"}
         and len(node.outputs) == 1
     )

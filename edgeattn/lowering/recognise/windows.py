@@ -10,7 +10,7 @@ from typing import Final
 
 import onnx_ir as ir
 
-from edgeattn.graph.nodes import integer
+from edgeattn.graph.nodes import integer, ints
 from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser
 
 _RANK: Final = 4
@@ -20,11 +20,10 @@ def _keeps_size(node: ir.Node) -> bool:
     before, after = node.inputs[0], node.outputs[0]
     if before is None or before.shape is None or after.shape is None or len(node.outputs) != 1:
         return False
-    strides = node.attributes.get("strides")
     return (
         len(before.shape) == _RANK
         and list(before.shape) == list(after.shape)
-        and (strides is None or set(strides.as_ints()) == {1})
+        and set(ints(node, "strides")) <= {1}
         and not integer(node, "ceil_mode", 0)
     )
 

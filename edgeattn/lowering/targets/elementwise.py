@@ -13,6 +13,7 @@ from edgeattn.lowering.targets.layout import (
     ORDER,
     UnwritableError,
     View,
+    axes_of,
     channels_of,
     shape_of,
 )
@@ -62,7 +63,7 @@ class Elementwise(Writer):
 
     def join(self, op_type: str, one: Written, other: Written, view: View) -> Written:
         """Applies a binary operator to two values that broadcast."""
-        axes = self._axes(one.indices | other.indices, view)
+        axes = axes_of(one.indices | other.indices, view)
         return self.node(op_type, [one.value, other.value], axes)
 
     def write_add(self, term: Term, view: View) -> Written:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Collection, Sequence
 from typing import Final, Literal
 
+import numpy as np
 import onnx_ir as ir
 
 from edgeattn.lowering.build import DOMAIN, Builder
@@ -19,7 +20,6 @@ View = Literal["channels-first", "channels-last"]
 FIRST: Final[View] = "channels-first"
 LAST: Final[View] = "channels-last"
 ORDER: Final[dict[View, tuple[int, ...]]] = {FIRST: (0, 1, 2, 3), LAST: (0, 2, 3, 1)}
-BATCH: Final = 0
 CHANNELS: Final = 1
 SPACE: Final = frozenset({2, 3})
 
@@ -112,8 +112,6 @@ def permute(
     shape: Sequence[Size],
 ) -> ir.Value:
     """Writes the channels in another order."""
-    import numpy as np
-
     total = extent(before)
     assert isinstance(total, int), "channels are a number"
     places = np.arange(total).reshape([i.size for i in before])  # type: ignore[misc]

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.graph.nodes import given, integer, static, text
+from edgeattn.graph.nodes import given, integer, ints, static, text
 
 # With a block of 16 lanes; 28x28 and above gain what the one more node costs (measured with 7x7
 # kernels: 119 us at 56x56 without, about 15 with).
@@ -54,14 +54,12 @@ def _step(node: ir.Node) -> int | None:
     if weight is None or weight.ndim != 4 or shape is None:
         return None
     outputs, inputs, rows, columns = weight.shape
-    lists = {key: node.attributes.get(key) for key in ("pads", "strides", "dilations")}
-    ints = {key: [] if one is None else list(one.as_ints()) for key, one in lists.items()}
     is_kept = (
         rows % 2 == columns % 2 == 1
         and min(rows, columns) > 1
-        and ints["pads"] == [rows // 2, columns // 2] * 2
-        and set(ints["strides"]) <= {1}
-        and set(ints["dilations"]) <= {1}
+        and ints(node, "pads") == [rows // 2, columns // 2] * 2
+        and set(ints(node, "strides")) <= {1}
+        and set(ints(node, "dilations")) <= {1}
         and text(node, "auto_pad", "NOTSET") == "NOTSET"
     )
     sizes = [size for size in list(shape)[2:] if isinstance(size, int)]

@@ -22,10 +22,10 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.graph.nodes import given, integer, static, text
+from edgeattn.graph.nodes import given, integer, ints, static, text
 from edgeattn.lowering.indices import Index, leaves
 from edgeattn.lowering.raising import Raised, Raising
-from edgeattn.lowering.recognise.branches import rebuild
+from edgeattn.lowering.rebuild import rebuild
 from edgeattn.lowering.targets.layout import CHANNELS, channels_of, homed, is_space
 from edgeattn.lowering.terms import Layer, Term, subterms
 
@@ -93,14 +93,12 @@ def _is_layer(node: ir.Node) -> bool:
     if node.op_type != "Conv" or node.domain or integer(node, "group", 1) != 1:
         return False
     weight = static(given(node, 1))
-    lists = {key: node.attributes.get(key) for key in ("pads", "strides", "dilations")}
-    ints = {key: () if one is None else one.as_ints() for key, one in lists.items()}
     return (
         weight is not None
         and weight.ndim == 4
         and set(weight.shape[2:]) == {1}
-        and not any(ints["pads"])
-        and set(ints["strides"]) <= {1}
+        and not any(ints(node, "pads"))
+        and set(ints(node, "strides")) <= {1}
         and text(node, "auto_pad", "NOTSET") in {"NOTSET", "VALID"}
     )
 
@@ -169,7 +167,6 @@ def _exchanged(root: Term, old: Term, new: Term, raising: Raising, known: dict[T
     made = known.get(root)
     if made is None:
         args = [_exchanged(arg, old, new, raising, known) for arg in root.args]
-        same = all(one is other for one, other in zip(args, root.args, strict=True))
-        made = root if same else rebuild(raising.terms, root, args) or root
+        made = rebuild(raising.terms, root, args) or root
         known[root] = made
     return made

@@ -18,7 +18,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeattn.lowering.indices import Axes, Index, leaves
-from edgeattn.lowering.recognise.branches import rebuild
+from edgeattn.lowering.rebuild import rebuild
 from edgeattn.lowering.targets.layout import (
     CHANNELS,
     FIRST,
@@ -94,8 +94,7 @@ class TensorRTWriter(PlainWriter):
             made = terms.mul(terms.const(scalar(-1)), total, spread)
         elif term.op in _POINTWISE:
             args = [self._negated(arg, leaf, known) for arg in term.args]
-            same = all(new is old for new, old in zip(args, term.args, strict=True))
-            made = term if same else rebuild(terms, term, args) or term
+            made = rebuild(terms, term, args) or term
         else:
             made = term
         known[term] = made
@@ -115,7 +114,7 @@ class TensorRTWriter(PlainWriter):
         if op_type in {"Add", "Mul"} and len(one.indices) < len(other.indices):
             # The map first: in the other order TensorRT writes a copy of it in another layout.
             one, other = other, one
-        whole = self._axes(one.indices | other.indices, view)
+        whole = axes_of(one.indices | other.indices, view)
         split = [self._split(value, whole[position], position) for value in (one, other)]
         axes = tuple(b or a for a, b in zip(*(value.axes for value in split), strict=True))
         made = self.node(op_type, [value.value for value in split], axes)

@@ -18,7 +18,7 @@ import numpy as np
 
 from edgeattn.lowering.indices import Index, leaves
 from edgeattn.lowering.raising import Raising
-from edgeattn.lowering.recognise.branches import rebuild
+from edgeattn.lowering.rebuild import rebuild
 from edgeattn.lowering.targets.layout import CHANNELS, SPACE, channels_of
 from edgeattn.lowering.terms import Layer, Term
 
@@ -42,8 +42,7 @@ class _Widening:
         known = self._visited.get(term)
         if known is None:
             args = [self.visit(arg) for arg in term.args]
-            is_same = all(one is other for one, other in zip(args, term.args, strict=True))
-            known = term if is_same else rebuild(self.terms, term, args) or term
+            known = rebuild(self.terms, term, args) or term
             known = self._layer(known) or known
             self._visited[term] = known
         return known

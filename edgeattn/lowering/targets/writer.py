@@ -131,9 +131,6 @@ class Writer:
         made: Written = form(term, view)
         return made
 
-    def _axes(self, indices: Collection[Index], view: View) -> Axes:
-        return axes_of(indices, view)
-
     def node(
         self,
         op_type: str,
