@@ -1,0 +1,164 @@
+"""`edgeattn devices`: the devices that a model can be built for, and what is known of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from .groups import grouped
+from .screen import Screen
+from .tables import columns, size, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from edgeattn.devices.profile import DeviceProfile, OperatingPoint
+
+_PRECISIONS: Final = ("fp32", "fp16", "int8")
+_PEAKS: Final = "Peaks by type are dense TFLOP/s, or TOP/s."
+
+app = typer.Typer(
+    name="devices", help="The devices that edgeattn has figures of.", rich_markup_mode=None
+)
+
+
+@app.command("list")
+@grouped
+def list_(*, screen: Screen) -> None:
+    """List the devices, with their figures in the default power mode."""
+    with screen.working() as stage:
+        stage("reading the profiles")
+        from edgeattn.devices import profile
+
+        devices = [profile.find(name) for name in profile.names()]
+    document = [_document(device, device.at()) for device in devices]
+    screen.show(document, lambda console: _print_devices(console, devices))
+
+
+@app.command()
+@grouped
+def show(
+    *,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A device, or the path of a file of your own.")
+    ],
+    power_mode: Annotated[
+        str | None,
+        typer.Option(
+            "--power-mode", metavar="NAME", help="Its figures in this mode only, as in 15W."
+        ),
+    ] = None,
+    screen: Screen,
+) -> None:
+    """Show what is known of a device."""
+    with screen.working() as stage:
+        stage("reading the profile")
+        from edgeattn.devices import profile
+
+        device = profile.find(name)
+        point = device.at(power_mode)
+    modes = [mode.name for mode in device.power_mode] if power_mode is None else []
+    points = [device.at(mode) for mode in modes] or [point]
+    screen.show(_document(device, point), lambda console: _print_device(console, device, points))
+
+
+def _document(device: DeviceProfile, point: OperatingPoint) -> dict[str, Any]:
+    """What the file says, what follows from it, and the figures in a power mode."""
+    import dataclasses
+
+    return {
+        **device.model_dump(mode="json"),
+        "runtimes": device.runtimes,
+        "precisions": device.precisions,
+        "tensorrt": device.tensorrt,
+        "opset": device.opset,
+        "figures": dataclasses.asdict(point),
+    }
+
+
+def _print_devices(console: Console, devices: list[DeviceProfile]) -> None:
+    rows = table(
+        "name", "title", "compute", "power mode", *_PRECISIONS, "GB/s", "TensorRT", "alias"
+    )
+    for device in devices:
+        point = device.at()
+        rows.add_row(
+            device.name,
+            device.title,
+            _capability(device),
+            point.power_mode or "-",
+            *_figures(point, _PRECISIONS),
+            device.tensorrt or "-",
+            ", ".join(device.aliases),
+        )
+    console.print(rows)
+    console.print(f"{_PEAKS} All of a device: edgeattn devices show NAME")
+
+
+def _print_device(console: Console, device: DeviceProfile, points: list[OperatingPoint]) -> None:
+    console.print(columns(_facts(device)))
+    console.print()
+    units = "SMs" if device.sms else "cores"
+    modes = table("power mode", "clock MHz", units, *device.peak_tflops, "GB/s")
+    for point in points:
+        is_default = point.power_mode == device.default_power_mode and bool(point.power_mode)
+        modes.add_row(
+            f"{point.power_mode or '-'}{' (default)' if is_default else ''}",
+            f"{point.clock_mhz:g}",
+            str(point.sms or device.cores),
+            *_figures(point, device.peak_tflops),
+        )
+    console.print(modes)
+    console.print(_PEAKS)
+    if device.jetpack:
+        releases = table("JetPack", "L4T", "CUDA", "TensorRT", "highest opset")
+        for row in device.jetpack:
+            releases.add_row(row.jetpack, row.l4t, row.cuda, row.tensorrt, str(row.opset))
+        console.print()
+        console.print(releases)
+    if device.guesses:
+        console.print()
+        console.print(f"Guesses: {', '.join(device.guesses)}")
+
+
+def _facts(device: DeviceProfile) -> list[tuple[str, str]]:
+    cache = "L2" if device.sms else "last cache"
+    bandwidth = ", ".join(f"{kind} {part:g}" for kind, part in device.efficiency.bandwidth.items())
+    facts = [
+        ("name", ", ".join((device.name, *device.aliases))),
+        ("title", device.title),
+        ("compute capability", _capability(device)),
+        (cache, size(device.last_level_cache_kib * 1024)),
+        ("DLA cores", str(device.dla_cores) if device.sms else "-"),
+        ("smallest kernel", f"{device.kernel_floor_us:g} µs{_mark(device, 'kernel_floor_us')}"),
+        (
+            "reached of the peak",
+            f"{device.efficiency.compute:g}{_mark(device, 'efficiency.compute')}",
+        ),
+        ("reached of the bandwidth", f"{bandwidth}{_mark(device, 'efficiency.bandwidth')}"),
+        ("fast in", ", ".join(device.precisions)),
+        ("engines of", ", ".join(device.runtimes) or "none: ONNX Runtime serves it"),
+    ]
+    if device.newest_jetpack:
+        newest = device.newest_jetpack
+        facts.append(
+            ("TensorRT", f"{newest.tensorrt} of JetPack {newest.jetpack}, to opset {newest.opset}")
+        )
+    return facts
+
+
+def _mark(device: DeviceProfile, key: str) -> str:
+    return " (guess)" if device.is_guess(key) else ""
+
+
+def _capability(device: DeviceProfile) -> str:
+    return "{}.{}".format(*device.compute_capability) if device.compute_capability else "-"
+
+
+def _figures(point: OperatingPoint, peaks: Iterable[str]) -> list[str]:
+    """Peaks and bandwidth."""
+    found = {str(name): peak for name, peak in point.peak_tflops.items()}
+    texts = [f"{found[name]:.4g}" if name in found else "-" for name in peaks]
+    return [*texts, f"{point.bandwidth_gbps:.4g}"]

@@ -1,0 +1,68 @@
+"""The types of a device file's figures: each says what it must be, and in which unit.
+
+Bounds are wide enough for any device, and too narrow for another unit: a clock in GHz or a
+bandwidth in MB/s is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated
+
+from pydantic import BeforeValidator, PlainSerializer
+
+
+def _number(low: float, high: float, unit: str) -> Callable[[object], float]:
+    def check(value: object) -> float:
+        # Python counts True as 1; nan is in no bounds.
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not low <= value <= high:  # type: ignore[operator]  # it is a number
+            raise ValueError(f"must be a number from {low:g} to {high:g}{unit}")
+        return value  # type: ignore[return-value]  # same
+
+    return check
+
+
+def _count(low: int, high: int) -> Callable[[object], int]:
+    def check(value: object) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return value
+
+    return check
+
+
+def _capability(value: object) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d{1,2})\.(\d)", value) if isinstance(value, str) else None
+    if not found:
+        raise ValueError('must be text as in "8.7"')
+    return int(found[1]), int(found[2])
+
+
+def _version(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"\d+(\.\d+)*", value):
+        raise ValueError('must be text as in "10.3"')
+    return value
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """Gives what versions are ordered by."""
+    return tuple(int(part) for part in version.split("."))
+
+
+Count = Annotated[int, BeforeValidator(_count(1, 100_000))]
+Dlas = Annotated[int, BeforeValidator(_count(0, 16))]
+Mhz = Annotated[float, BeforeValidator(_number(50, 20_000, ", in MHz"))]
+Gbps = Annotated[float, BeforeValidator(_number(0.5, 50_000, ", in GB/s"))]
+Kib = Annotated[int, BeforeValidator(_count(64, 4_194_304))]
+Tflops = Annotated[float, BeforeValidator(_number(0.001, 100_000, ", in TFLOP/s or TOP/s"))]
+Microseconds = Annotated[float, BeforeValidator(_number(0.01, 1_000, ", in µs"))]
+Fraction = Annotated[float, BeforeValidator(_number(0.01, 1, ", a part of the peak"))]
+Opset = Annotated[int, BeforeValidator(_count(7, 99))]
+Version = Annotated[str, BeforeValidator(_version)]
+ComputeCapability = Annotated[
+    tuple[int, int],
+    BeforeValidator(_capability),
+    PlainSerializer(lambda pair: "{}.{}".format(*pair), return_type=str, when_used="json"),
+]

@@ -1,0 +1,254 @@
+"""What a device file may say: the hardware at its fastest, its power modes, what serves it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from edgeattn.devices.architecture import TENSORRT_RTX
+from edgeattn.devices.fields import (
+    ComputeCapability,
+    Count,
+    Dlas,
+    Fraction,
+    Gbps,
+    Kib,
+    Mhz,
+    Microseconds,
+    Opset,
+    Tflops,
+    Version,
+    version_key,
+)
+from edgeattn.errors import InputError
+from edgeattn.nearest import did_you_mean, nearest
+
+Kind = Literal["jetson", "gpu", "cpu"]
+Peak = Literal["fp32", "tf32", "fp16", "fp16_fp32_accumulate", "int8", "fp8"]
+KernelKind = Literal[
+    "matmul", "reduction", "pointwise", "shuffle", "pooling", "normalisation", "other"
+]
+
+# What a model can be cast to.
+_PRECISIONS: Final = ("fp32", "fp16", "int8")
+# Which keys a device of each kind must have, and which it cannot.
+_NEEDED: Final = {
+    "jetson": ("compute_capability", "sms", "power_mode", "default_power_mode", "jetpack"),
+    "gpu": ("compute_capability", "sms"),
+    "cpu": ("cores",),
+}
+_REFUSED: Final = {
+    "jetson": ("cores",),
+    "gpu": ("cores", "dla_cores", "jetpack"),
+    "cpu": ("compute_capability", "sms", "dla_cores", "power_mode", "jetpack"),
+}
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PowerMode(_Frozen):
+    """A power mode: each has its own GPU clock, active SMs and memory clock.
+
+    Attributes:
+        memory_mhz: The cap on the memory clock (EMC); the device's own where it is not capped.
+    """
+
+    name: str
+    clock_mhz: Mhz
+    sms: Count
+    memory_mhz: Mhz | None = None
+
+
+class JetPack(_Frozen):
+    """A JetPack release that serves the device: opset is the highest that its TensorRT parses."""
+
+    l4t: str
+    jetpack: str
+    cuda: Version
+    tensorrt: Version
+    opset: Opset
+
+
+class Efficiency(_Frozen):
+    """What kernels reach: of the peak when they compute, of the bandwidth by kind of kernel.
+
+    A kind that is not named reaches what `other` does.
+    """
+
+    compute: Fraction
+    bandwidth: dict[KernelKind, Fraction]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatingPoint:
+    """The device in one power mode; `power_mode` is "" where it has none."""
+
+    power_mode: str
+    clock_mhz: float
+    sms: int | None
+    bandwidth_gbps: float
+    peak_tflops: dict[Peak, float]
+
+
+class DeviceProfile(_Frozen):
+    """A device. Clock, SMs, peaks and bandwidth are its highest; `at` gives those of a mode.
+
+    Attributes:
+        name: The stem of its file, unless the file says another.
+        compute_capability: Major and minor number; None for a CPU.
+        sms: Streaming multiprocessors, of a GPU.
+        cores: Cores that compute, of a CPU.
+        clock_mhz: Highest clock of the GPU or the cores.
+        memory_mhz: The memory clock that gives `bandwidth_gbps`; needed where a mode caps it.
+        bandwidth_gbps: Memory bandwidth.
+        last_level_cache_kib: The last cache before memory: L2 on a GPU.
+        kernel_floor_us: The time that the smallest kernel takes.
+        peak_tflops: Dense TFLOP/s, or TOP/s, by type; a type without one is not faster than fp32.
+        default_power_mode: The mode of a figure for which none was asked.
+        power_mode: Its power modes.
+        jetpack: The JetPack releases that serve it, the newest last.
+        guesses: The keys, or tables of keys, that rest on no source.
+    """
+
+    name: str
+    title: str
+    kind: Kind
+    aliases: tuple[str, ...] = ()
+    compute_capability: ComputeCapability | None = None
+    sms: Count | None = None
+    cores: Count | None = None
+    clock_mhz: Mhz
+    memory_mhz: Mhz | None = None
+    bandwidth_gbps: Gbps
+    last_level_cache_kib: Kib
+    dla_cores: Dlas = 0
+    kernel_floor_us: Microseconds
+    peak_tflops: dict[Peak, Tflops]
+    efficiency: Efficiency
+    default_power_mode: str = ""
+    power_mode: tuple[PowerMode, ...] = ()
+    jetpack: tuple[JetPack, ...] = ()
+    guesses: tuple[str, ...] = ()
+
+    @property
+    def newest_jetpack(self) -> JetPack | None:
+        """The JetPack that is meant where none is named; None off Jetson."""
+        return self.jetpack[-1] if self.jetpack else None
+
+    @property
+    def tensorrt(self) -> str | None:
+        """The TensorRT of that JetPack; None where any may be installed."""
+        return self.newest_jetpack.tensorrt if self.newest_jetpack else None
+
+    @property
+    def opset(self) -> int | None:
+        """The highest opset that this TensorRT parses; None where any may be installed."""
+        return self.newest_jetpack.opset if self.newest_jetpack else None
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        """The precisions that have hardware of their own here."""
+        return tuple(name for name in _PRECISIONS if name in self.peak_tflops)
+
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        """The libraries whose engines it runs; none on a CPU, which ONNX Runtime serves."""
+        if self.kind == "cpu":
+            return ()
+        takes_rtx = self.kind == "gpu" and self.compute_capability in TENSORRT_RTX
+        return ("tensorrt", "tensorrt-rtx") if takes_rtx else ("tensorrt",)
+
+    def is_guess(self, key: str) -> bool:
+        """Whether a figure is a guess: its key as in `efficiency.bandwidth.pooling`."""
+        return any(key == guess or key.startswith(f"{guess}.") for guess in self.guesses)
+
+    def at(self, power_mode: str | None = None) -> OperatingPoint:
+        """Gives the clock, SMs, peaks and bandwidth in a power mode.
+
+        Args:
+            power_mode: Its name; None for the default.
+
+        Raises:
+            InputError: The device has no such mode.
+        """
+        chosen = self.default_power_mode if power_mode is None else power_mode
+        if power_mode is None and not chosen:
+            return OperatingPoint(
+                power_mode="",
+                clock_mhz=self.clock_mhz,
+                sms=self.sms,
+                bandwidth_gbps=self.bandwidth_gbps,
+                peak_tflops=dict(self.peak_tflops),
+            )
+        mode = self._mode(chosen)
+        assert self.sms is not None, "only a GPU has power modes"
+        speed = mode.clock_mhz * mode.sms / (self.clock_mhz * self.sms)
+        memory = 1.0
+        if mode.memory_mhz is not None and self.memory_mhz is not None:
+            memory = mode.memory_mhz / self.memory_mhz
+        return OperatingPoint(
+            power_mode=mode.name,
+            clock_mhz=mode.clock_mhz,
+            sms=mode.sms,
+            bandwidth_gbps=self.bandwidth_gbps * memory,
+            peak_tflops={name: peak * speed for name, peak in self.peak_tflops.items()},
+        )
+
+    def _mode(self, name: str) -> PowerMode:
+        modes = {mode.name: mode for mode in self.power_mode}
+        if name in modes:
+            return modes[name]
+        if not modes:
+            raise InputError(f"{self.title} has no power modes.", mend="Leave --power-mode out.")
+        near = did_you_mean(nearest(name, modes, count=1))
+        raise InputError(
+            f"{self.title} has no power mode {name!r}.",
+            mend=f"{near} It has {', '.join(modes)}.".strip(),
+        )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for key in _NEEDED[self.kind]:
+            if not getattr(self, key):
+                raise ValueError(f"{key} is missing, which a {self.kind} needs")
+        for key in _REFUSED[self.kind]:
+            if getattr(self, key):
+                raise ValueError(f"{key} has no meaning for a {self.kind}")
+        if "fp32" not in self.peak_tflops:
+            raise ValueError("peak_tflops.fp32 is missing")
+        if "other" not in self.efficiency.bandwidth:
+            raise ValueError("efficiency.bandwidth.other is missing")
+        self._check_modes()
+        versions = [version_key(row.tensorrt) for row in self.jetpack]
+        if versions != sorted(set(versions)):
+            raise ValueError("jetpack must have the newest TensorRT last, and each once")
+        for guess in self.guesses:
+            self._check_guess(guess)
+        return self
+
+    def _check_modes(self) -> None:
+        names = [mode.name for mode in self.power_mode]
+        if len(set(names)) < len(names):
+            raise ValueError("power_mode has one name twice")
+        if (names or self.default_power_mode) and self.default_power_mode not in names:
+            raise ValueError(f"default_power_mode must be one of {', '.join(names) or 'none'}")
+        for place, mode in enumerate(self.power_mode):
+            for key in ("clock_mhz", "sms", "memory_mhz"):
+                limit, value = getattr(self, key), getattr(mode, key)
+                if value is not None and (limit is None or value > limit):
+                    top = "which is missing" if limit is None else f"{limit:g}"
+                    raise ValueError(
+                        f"power_mode[{place}].{key} is {value:g}, and must be at most the"
+                        f" device's own {key}, {top}"
+                    )
+
+    def _check_guess(self, guess: str) -> None:
+        said: Any = self.model_dump(exclude_unset=True)
+        for part in guess.split("."):
+            if not isinstance(said, dict) or part not in said:
+                raise ValueError(f"guesses names {guess!r}, which is no key of this file")
+            said = said[part]

@@ -1,0 +1,93 @@
+"""`edgeattn devices`."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+
+import pytest
+
+from edgeattn.cli import app
+from edgeattn.devices import profile
+
+
+def test_list_as_json(capsys):
+    assert app.run(["devices", "list", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [device["name"] for device in document] == profile.names()
+    (nano,) = [device for device in document if "jetson" in device["aliases"]]
+    assert nano["name"] == "jetson-orin-nano-8gb"
+    assert nano["compute_capability"] == "8.7"
+    assert nano["runtimes"] == ["tensorrt"]
+    assert nano["figures"]["power_mode"] == "15W"
+
+
+def test_list_for_people(capsys):
+    assert app.run(["devices", "list"]) == 0
+    rows = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert set(profile.names()) <= set(rows)
+    assert "1935" in rows["a100-80g-pcie"]
+    assert "10.16.2" in rows["jetson-orin-nano-8gb"]
+
+
+def test_show_as_json(capsys):
+    assert app.run(["devices", "show", "jetson", "--power-mode", "7W", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["name"] == "jetson-orin-nano-8gb"
+    assert document["tensorrt"] == "10.16.2"
+    assert document["opset"] == 24
+    assert document["precisions"] == ["fp32", "fp16", "int8"]
+    assert document["figures"]["sms"] == 4
+    assert document["figures"]["peak_tflops"]["fp16"] == pytest.approx(3.34, rel=0.01)
+    assert [mode["name"] for mode in document["power_mode"]] == ["MAXN_SUPER", "25W", "15W", "7W"]
+
+
+def test_show_for_people(capsys):
+    assert app.run(["devices", "show", "jetson"]) == 0
+    out = capsys.readouterr().out
+    assert "15W (default)" in out
+    assert "7 µs (guess)" in out
+    assert "MAXN_SUPER" in out
+    assert "6.1-6.2" in out
+
+
+def test_show_in_one_mode(capsys):
+    assert app.run(["devices", "show", "jetson", "--power-mode", "25W"]) == 0
+    out = capsys.readouterr().out
+    assert "102.4" in out
+    assert "MAXN_SUPER" not in out
+
+
+def test_show_says_which_figures_are_measured(capsys):
+    assert app.run(["devices", "show", "a100"]) == 0
+    out = capsys.readouterr().out
+    assert "7.2 µs" in out
+    assert "7.2 µs (guess)" not in out
+    assert "tf32" in out
+
+
+def test_show_a_cpu(capsys):
+    assert app.run(["devices", "show", "raspberry-pi-5"]) == 0
+    assert "ONNX Runtime serves it" in capsys.readouterr().out
+
+
+def test_show_a_file_of_ones_own(tmp_path, capsys):
+    path = tmp_path / "bench.toml"
+    path.write_bytes((resources.files("edgeattn.profiles") / "rk3588.toml").read_bytes())
+    assert app.run(["devices", "show", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "bench"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["jetson-orin-x"], "There is no device named"),
+        (["jetson", "--power-mode", "30W"], "It has MAXN_SUPER, 25W, 15W, 7W."),
+        (["rtx-3090", "--power-mode", "15W"], "has no power modes"),
+        (["no-such.toml"], "There is no file no-such.toml."),
+        ([], "NAME"),
+    ],
+)
+def test_bad_input(capsys, arguments, said):
+    assert app.run(["devices", "show", *arguments]) == 2
+    assert said in capsys.readouterr().err
