@@ -7,7 +7,6 @@ that a new process can go on after a crash.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -15,9 +14,6 @@ from pathlib import Path
 from typing import Final
 
 RESULTS: Final = "results.jsonl"
-
-_CUDA_SUCCESS: Final = 0
-_COMPUTE_CAPABILITY: Final = (75, 76)  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR
 
 
 def try_torch(_folder: Path) -> str:
@@ -92,32 +88,18 @@ def try_onnxsim(folder: Path) -> str:
 
 def try_gpu(_folder: Path) -> str:
     """The CUDA driver answers and names a GPU. Asked directly: torch may be the CPU build."""
-    library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    from edgeattn.engine.gpu import ask_driver
+    from edgeattn.errors import MissingError
+
     try:
-        cuda = ctypes.CDLL(library)
-    except OSError as error:
-        raise ModuleNotFoundError(
-            f"no NVIDIA driver: {library} does not load", name="gpu"
-        ) from error
-    number = ctypes.c_int()
-    status = cuda.cuInit(0)
-    if status != _CUDA_SUCCESS:
-        raise RuntimeError(f"the CUDA driver does not start (error {status})")
-    cuda.cuDriverGetVersion(ctypes.byref(number))
-    version = f"CUDA {number.value // 1000}.{number.value % 1000 // 10}"
-    cuda.cuDeviceGetCount(ctypes.byref(number))
-    return f"{', '.join(_gpu(cuda, index) for index in range(number.value))}; {version}"
-
-
-def _gpu(cuda: ctypes.CDLL, index: int) -> str:
-    name = ctypes.create_string_buffer(256)
-    cuda.cuDeviceGetName(name, len(name), index)
-    digits = []
-    for attribute in _COMPUTE_CAPABILITY:
-        number = ctypes.c_int()
-        cuda.cuDeviceGetAttribute(ctypes.byref(number), attribute, index)
-        digits.append(str(number.value))
-    return f"{name.value.decode()} (compute capability {'.'.join(digits)})"
+        driver = ask_driver()
+    except MissingError as error:
+        raise ModuleNotFoundError(error.fact, name="gpu") from error
+    found = [
+        f"{gpu.name} (compute capability {'.'.join(map(str, gpu.compute_capability))})"
+        for gpu in driver.gpus
+    ]
+    return f"{', '.join(found)}; CUDA {'.'.join(map(str, driver.cuda))}"
 
 
 def try_tensorrt(_folder: Path) -> str:

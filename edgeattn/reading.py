@@ -99,12 +99,15 @@ def _tensors(model: ir.Model) -> Iterator[ir.TensorProtocol]:
 
 
 def name_nodes(model: ir.Model) -> None:
-    """Names the nodes that have no name, or that of another: the record speaks of them by name."""
+    """Names the nodes that have no name, or that of another: the record speaks of them by name.
+
+    One without a name is called after its first output, as TensorRT's parser does.
+    """
     taken = {node.name for node in model.graph.all_nodes()}
     counts: Counter[str] = Counter()
     seen: set[str] = set()
     for node in model.graph.all_nodes():
-        name = stem = node.name or node.op_type
+        name = stem = node.name or f"node_of_{next(filter(None, _outputs(node)), '')}"
         if not node.name or name in seen:
             while name in taken:
                 name = f"{stem}_{counts[stem]}"
@@ -112,3 +115,7 @@ def name_nodes(model: ir.Model) -> None:
             node.name = name
             taken.add(name)
         seen.add(name)
+
+
+def _outputs(node: ir.Node) -> Iterator[str | None]:
+    return (value.name for value in node.outputs)

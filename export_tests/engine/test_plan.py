@@ -158,7 +158,7 @@ def test_open_shapes_are_refused(tmp_path):
     path = written(
         tmp_path / "m.onnx", [node], [value("x", ["batch", 3])], [value("y", ["batch", 3])]
     )
-    with pytest.raises(InputError, match=r"Input x has open dimensions: \(-1, 3\)") as caught:
+    with pytest.raises(InputError, match=r"Input x has open dimensions") as caught:
         plan(path)
     assert "--dynamic-batch" in caught.value.mend
 

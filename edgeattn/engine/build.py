@@ -1,0 +1,332 @@
+"""Builds an engine of an ONNX file: one path for TensorRT and TensorRT-RTX.
+
+Precision is in the file: networks are strongly typed, but for TensorRT before 10, which knows flags
+only. What a library has not is refused before it is asked (`libraries.FEATURES`), because it would
+be ignored in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from edgeattn import files
+from edgeattn.engine.layer_log import memory_bytes, read_log
+from edgeattn.engine.layers import LayerInformation
+from edgeattn.engine.libraries import Capability, Library
+from edgeattn.engine.log import Log, logger_of, monitor_of
+from edgeattn.engine.shapes import Profile, complete
+from edgeattn.errors import InputError, MissingError
+
+if TYPE_CHECKING:
+    from edgeattn.graph.precision import Precision
+
+_LAYERS: Final = "Layers:"
+_NO_MEMORY: Final = (
+    "outofmemory",
+    "out of memory",
+    "insufficient memory",
+    "insufficient workspace",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """How to build, as trtexec has it.
+
+    Attributes:
+        precision: What a weakly typed network (TensorRT before 10) may be built in.
+        profiles: Optimisation profiles; none for a model of fixed shapes.
+        workspace_mib: The most scratch memory that a tactic may take, in MiB.
+        timing_cache: A file of tactics' times, read if it is there, and written.
+        optimization_level: 0 to 5; None for the library's own.
+        version_compatible: The engine also runs in later versions.
+        hardware_compatible: The engine also runs on other GPUs, of Ampere and later.
+        dla_core: The DLA core to run on; None for the GPU.
+        gpu_fallback: What the DLA cannot do runs on the GPU.
+    """
+
+    precision: Precision = "fp32"
+    profiles: tuple[Profile, ...] = ()
+    workspace_mib: int | None = None
+    timing_cache: Path | None = None
+    optimization_level: int | None = None
+    version_compatible: bool = False
+    hardware_compatible: bool = False
+    dla_core: int | None = None
+    gpu_fallback: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """An engine, and what its builder said of it.
+
+    Attributes:
+        engine: The serialised engine: anything that has a buffer.
+        information: Its kernels, -1 where a dimension is open.
+        profiles: The optimisation profiles that it was built for.
+        activation_bytes: Device memory that it needs while it runs; None where it is not said.
+        weights_bytes: Device memory of its weights; None where it is not said.
+        notes: What the user should know.
+    """
+
+    engine: Any
+    information: LayerInformation
+    profiles: tuple[Profile, ...]
+    activation_bytes: int | None
+    weights_bytes: int | None
+    notes: tuple[str, ...]
+
+
+def check(library: Library, options: EngineOptions) -> None:
+    """Refuses options that a library has not, before any work is done.
+
+    Raises:
+        InputError: Says why it has not, or what contradicts what.
+    """
+    asked = {
+        "--workspace": options.workspace_mib is not None,
+        "--timing-cache": options.timing_cache is not None,
+        "--optimization-level": options.optimization_level is not None,
+        "--version-compatible": options.version_compatible,
+        "--hardware-compatible": options.hardware_compatible,
+        "--dla": options.dla_core is not None,
+    }
+    for feature in (name for name, is_asked in asked.items() if is_asked):
+        library.require(feature)
+    if options.gpu_fallback and options.dla_core is None:
+        raise InputError("--gpu-fallback is for what a DLA cannot do.", mend="Add --dla N.")
+    if options.dla_core is not None and options.precision == "fp32":
+        raise InputError("A DLA computes in fp16 and int8 only.", mend="Add --precision fp16.")
+
+
+def build_engine(
+    model: Path | bytes,
+    library: Library,
+    capability: Capability,
+    options: EngineOptions = EngineOptions(),
+    *,
+    log: Log | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Built:
+    """Builds an engine.
+
+    Args:
+        model: An ONNX file, whose weights may lie in files beside it; or the bytes of a model that
+            holds its weights itself.
+        library: What to build with.
+        capability: The compute capability to build for; TensorRT builds for the GPU that is here.
+        options: How to build.
+        log: Where the library's messages go.
+        on_progress: Called with the steps that are done, and how many there are.
+
+    Returns:
+        The engine, its layer information and figures.
+
+    Raises:
+        InputError: The library does not take the model (names the node and the reason), builds
+            nothing of it (with its own words), or the shapes do not fit.
+        MissingError: The engine is for something that is not here: a GPU, a DLA core.
+    """
+    trt = library.module
+    log = Log() if log is None else log
+    check(library, options)
+    logger = logger_of(trt, log)
+    builder = trt.Builder(logger)
+    if builder is None:  # pragma: no cover  # what TensorRT proper does where there is no GPU
+        raise MissingError(f"{library.title} does not start: {_reason(log)}")
+    network = builder.create_network(_network_flags(library))
+    parser = trt.OnnxParser(network, logger)
+    if not _parsed(parser, model):
+        raise _refused(parser, library, log)
+    inputs = [network.get_input(index) for index in range(network.num_inputs)]
+    profiles, notes = complete(options.profiles, {i.name: tuple(i.shape) for i in inputs})
+    config = builder.create_builder_config()
+    _configure(config, builder, library, capability, options)
+    for profile in profiles:
+        config.add_optimization_profile(_library_profile(builder, profile))
+    if on_progress is not None and (monitor := monitor_of(trt, on_progress)) is not None:
+        config.progress_monitor = monitor
+    cache = _use_timing_cache(config, options.timing_cache, notes)
+    engine = builder.build_serialized_network(network, config)
+    if engine is None:
+        raise _failed(library, log)
+    if cache is not None and options.timing_cache is not None:
+        _keep_timing_cache(config.get_timing_cache(), options.timing_cache)
+    activation_bytes, weights_bytes = memory_bytes(log.text)
+    return Built(
+        engine=engine,
+        information=_information(library, logger, engine, log),
+        profiles=profiles,
+        activation_bytes=activation_bytes,
+        weights_bytes=weights_bytes,
+        notes=tuple(notes),
+    )
+
+
+def _parsed(parser: Any, model: Path | bytes) -> bool:
+    if isinstance(model, bytes):
+        return bool(parser.parse(model))
+    if not model.is_file():
+        raise InputError(f"There is no file {model}.")
+    return bool(parser.parse_from_file(str(model)))
+
+
+def _network_flags(library: Library) -> int:
+    members = library.module.NetworkDefinitionCreationFlag.__members__
+    wanted = ["STRONGLY_TYPED"] if library.has("strong typing") else ["EXPLICIT_BATCH"]
+    return sum(1 << int(members[name]) for name in wanted if name in members)
+
+
+def _configure(
+    config: Any, builder: Any, library: Library, capability: Capability, options: EngineOptions
+) -> None:
+    trt = library.module
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    if library.has("building for another GPU"):
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(_capability(library, capability), 0)
+    if not library.has("strong typing"):
+        for precision, flag in (("fp16", "FP16"), ("int8", "INT8")):
+            if options.precision == precision:
+                config.set_flag(getattr(trt.BuilderFlag, flag))
+    if options.workspace_mib is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib << 20)
+    if options.optimization_level is not None:
+        config.builder_optimization_level = options.optimization_level
+    if options.version_compatible:
+        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    if options.hardware_compatible:
+        config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
+    if options.dla_core is not None:
+        _use_dla(config, builder, trt, options)
+
+
+def _use_dla(config: Any, builder: Any, trt: Any, options: EngineOptions) -> None:
+    if options.dla_core is None or options.dla_core >= builder.num_DLA_cores:
+        raise MissingError(
+            f"There is no DLA core {options.dla_core} here; this device has"
+            f" {builder.num_DLA_cores}.",
+            mend="Leave --dla out, or build on a device that has one.",
+        )
+    config.default_device_type = trt.DeviceType.DLA
+    config.DLA_core = options.dla_core
+    if options.gpu_fallback:
+        config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
+
+
+def _capability(library: Library, wanted: Capability) -> Any:
+    known = library.capabilities()
+    if wanted not in known:
+        names = ", ".join(f"{major}.{minor}" for major, minor in known)
+        raise InputError(
+            f"{library.title} builds nothing for compute capability {wanted[0]}.{wanted[1]}.",
+            mend=f"It does for {names}.",
+        )
+    return known[wanted]
+
+
+def _library_profile(builder: Any, profile: Profile) -> Any:
+    made = builder.create_optimization_profile()
+    for name in profile.opt:
+        made.set_shape(name, profile.min[name], profile.opt[name], profile.max[name])
+    return made
+
+
+def _use_timing_cache(config: Any, path: Path | None, notes: list[str]) -> Any:
+    if path is None:
+        return None
+    cache = config.create_timing_cache(path.read_bytes() if path.is_file() else b"")
+    if not config.set_timing_cache(cache, ignore_mismatch=False):
+        notes.append(f"{path} is of another device or version, so its times were not used.")
+        return None
+    return cache
+
+
+def _keep_timing_cache(cache: Any, path: Path) -> None:
+    with files.staged(path.resolve().parent) as staging:
+        (staging / path.name).write_bytes(bytes(cache.serialize()))
+
+
+def _information(library: Library, logger: Any, engine: Any, log: Log) -> LayerInformation:
+    """Reads what the engine's layers are: from the log, or of the engine itself on its GPU."""
+    found = log.starting_with(_LAYERS)
+    if found:
+        return read_log(found[-1])
+    from edgeattn.engine.layer_json import read_json
+
+    trt = library.module
+    inspected = trt.Runtime(logger).deserialize_cuda_engine(engine)
+    if inspected is None:
+        raise _failed(library, log)
+    inspector = inspected.create_engine_inspector()
+    return read_json(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
+
+
+def _refused(parser: Any, library: Library, log: Log) -> InputError:
+    """Says which nodes the parser does not take, why, and what to do."""
+    from edgeattn.graph.tags import module_of
+
+    lines, modules = [], []
+    for index in range(parser.num_errors):
+        error = parser.get_error(index)
+        name, op_type = _asked(error, "node_name"), _asked(error, "node_operator")
+        where = f"{name or f'node {error.node()}'} ({op_type}): " if op_type else ""
+        lines.append(f"  {where}{_in_one_line(error.desc())}")
+        modules += [module_of(name)] if module_of(name) else []
+    lines = lines or [f"  {message}" for message in log.errors] or ["  it gave no reason"]
+    return InputError(
+        "\n".join([f"{library.title} does not take this model:", *lines]), mend=_mend(modules, log)
+    )
+
+
+def _mend(modules: Sequence[str], log: Log) -> str:
+    text = log.text.lower()
+    if any(words in text for words in _NO_MEMORY):
+        return "Free some memory, or make the model smaller."
+    if modules:
+        return (
+            f"Write {', '.join(dict.fromkeys(modules))} with other operators, or try what lowering"
+            " makes of the file: edgeattn optimize IN.onnx -o OUT.onnx"
+        )
+    return "Try what lowering makes of the file: edgeattn optimize IN.onnx -o OUT.onnx"
+
+
+def _asked(error: Any, name: str) -> str:
+    """Asks a parser's error for a fact; those before TensorRT 10 know fewer."""
+    method = getattr(error, name, None)
+    return str(method()) if method is not None else ""
+
+
+def _failed(library: Library, log: Log) -> InputError:
+    text = log.text.lower()
+    mend = (
+        "Give it more: --workspace MiB; or free some memory."
+        if any(words in text for words in _NO_MEMORY)
+        else "The whole log is kept with --log FILE."
+    )
+    return InputError(f"{library.title} builds no engine of this model: {_reason(log)}", mend=mend)
+
+
+def _reason(log: Log) -> str:
+    return "; ".join(log.errors) or "it gave no reason."
+
+
+def _in_one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def options_in_words(options: EngineOptions) -> dict[str, object]:
+    """Gives the options as a manifest keeps them."""
+    return {
+        "precision": options.precision,
+        "workspace_mib": options.workspace_mib,
+        "timing_cache": str(options.timing_cache) if options.timing_cache else None,
+        "optimization_level": options.optimization_level,
+        "version_compatible": options.version_compatible,
+        "hardware_compatible": options.hardware_compatible,
+        "dla_core": options.dla_core,
+        "gpu_fallback": options.gpu_fallback,
+    }

@@ -1,0 +1,201 @@
+"""What an engine is built for, and by which library: chosen from what is asked and what is here."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from edgeattn.engine.gpu import Gpu, local_gpu
+from edgeattn.engine.libraries import (
+    RUNTIMES,
+    Capability,
+    Library,
+    Runtime,
+    check_runtime,
+    load,
+)
+from edgeattn.errors import InputError, MissingError
+
+if TYPE_CHECKING:
+    from edgeattn.devices.profile import DeviceProfile
+
+#: What is built for where nothing is asked and no GPU is here: an RTX 30 and its many kin.
+DEFAULT_CAPABILITY: Final[Capability] = (8, 6)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """What to build for.
+
+    Attributes:
+        library: What to build with.
+        compute_capability: What the engine is built for.
+        device: The device profile that was asked.
+        plan_for: Where the engine is a plan only: the name of what it stands for.
+        reason: Why this library, in a sentence.
+    """
+
+    library: Library
+    compute_capability: Capability
+    device: DeviceProfile | None
+    plan_for: str | None
+    reason: str
+
+
+def choose(
+    *, device: str | None, capability: str | None, runtime: str | None, as_plan: bool
+) -> Target:
+    """Chooses the library and the compute capability.
+
+    Args:
+        device: A device profile's name or file.
+        capability: A compute capability as text, instead of a device.
+        runtime: The library that is asked; None for what can serve.
+        as_plan: Build the nearest architecture's engine where the device cannot be built for.
+
+    Raises:
+        InputError: A name is not known, or the device has no GPU for TensorRT.
+        MissingError: What is asked cannot be built here: says the ways out.
+    """
+    if device is not None and capability is not None:
+        raise InputError("--device names the compute capability; --compute-capability is another.")
+    asked = None if runtime is None else check_runtime(runtime)
+    profile = _profile(device)
+    gpu = local_gpu()
+    wanted, what = _wanted(profile, capability, gpu)
+    refusals = []
+    for candidate in (asked,) if asked else _allowed(profile):
+        library, refusal = _serving(candidate, wanted, gpu)
+        if library is not None:
+            reason = _reason(library, what, gpu, is_asked=asked is not None)
+            if gpu is None and device is None and capability is None:
+                reason += " No device was named, and no GPU is here."
+            return Target(
+                library=library,
+                compute_capability=wanted,
+                device=profile,
+                plan_for=None,
+                reason=reason,
+            )
+        refusals.append(refusal)
+    if profile is not None and asked is None and "tensorrt-rtx" not in profile.runtimes:
+        refusals.append(f"TensorRT-RTX does not run on {profile.title}")
+    if as_plan and asked != "tensorrt":
+        return _plan(wanted, what, profile)
+    raise MissingError(
+        f"No engine for {what} can be built here: {'; '.join(refusals)}.",
+        mend=_ways_out(profile, wanted),
+    )
+
+
+def parse_capability(text: str) -> Capability:
+    """Reads a compute capability: 8.6, sm_86 or 86.
+
+    Raises:
+        InputError: It is no such thing.
+    """
+    found = re.fullmatch(r"(?:sm_?)?(\d{1,2})\.?(\d)", text.strip().lower())
+    if found is None:
+        raise InputError(f"{text!r} is no compute capability.", mend="Write it as 8.6.")
+    return int(found[1]), int(found[2])
+
+
+def written(capability: Capability) -> str:
+    """Writes a compute capability: 8.6."""
+    return f"{capability[0]}.{capability[1]}"
+
+
+def _profile(device: str | None) -> DeviceProfile | None:
+    if device is None:
+        return None
+    from edgeattn.devices.profile import find
+
+    return find(device)
+
+
+def _wanted(
+    profile: DeviceProfile | None, capability: str | None, gpu: Gpu | None
+) -> tuple[Capability, str]:
+    """Gives the compute capability, and what has it, in words."""
+    if profile is not None:
+        if profile.compute_capability is None:
+            raise InputError(
+                f"{profile.title} has no GPU that TensorRT builds for.",
+                mend="Name a device that has one: edgeattn devices list",
+            )
+        what = f"{profile.name} (compute capability {written(profile.compute_capability)})"
+        return profile.compute_capability, what
+    if capability is not None:
+        wanted = parse_capability(capability)
+        return wanted, f"compute capability {written(wanted)}"
+    if gpu is not None:
+        return gpu.compute_capability, f"the {gpu.name} of this machine"
+    return DEFAULT_CAPABILITY, f"compute capability {written(DEFAULT_CAPABILITY)}"
+
+
+def _allowed(profile: DeviceProfile | None) -> tuple[Runtime, ...]:
+    if profile is None:
+        return RUNTIMES
+    return tuple(runtime for runtime in RUNTIMES if runtime in profile.runtimes)
+
+
+def _serving(runtime: Runtime, wanted: Capability, gpu: Gpu | None) -> tuple[Library | None, str]:
+    """Gives the library if it can build for this capability here, or else why it cannot."""
+    try:
+        library = load(runtime)
+    except MissingError as error:
+        return None, error.fact.rstrip(".")
+    if library.has("building for another GPU"):
+        if wanted in library.capabilities():
+            return library, ""
+        known = ", ".join(map(written, library.capabilities()))
+        return None, f"{library.title} builds for {known} only"
+    if gpu is None:
+        return None, f"{library.title} builds on the device, and no GPU is here"
+    if gpu.compute_capability != wanted:
+        return None, f"{library.title} builds for the {gpu.name} that is here"
+    return library, ""
+
+
+def _reason(library: Library, what: str, gpu: Gpu | None, *, is_asked: bool) -> str:
+    how = "was asked for" if is_asked else "is installed"
+    builds = "builds without a GPU" if gpu is None else "serves the GPU that is here"
+    return f"{library.title} {how} and {builds}; it is built for {what}."
+
+
+def _plan(wanted: Capability, what: str, profile: DeviceProfile | None) -> Target:
+    from edgeattn.devices.architecture import nearest_architecture
+
+    library = load("tensorrt-rtx")
+    nearest = nearest_architecture(wanted, library.capabilities())
+    return Target(
+        library=library,
+        compute_capability=nearest,
+        device=profile,
+        plan_for=profile.name if profile is not None else f"compute capability {written(wanted)}",
+        reason=f"{library.title} builds without a GPU; of its compute capabilities,"
+        f" {written(nearest)} is the nearest to {what}.",
+    )
+
+
+def _ways_out(profile: DeviceProfile | None, wanted: Capability) -> str:
+    name = f"--device {profile.name}" if profile else f"--compute-capability {written(wanted)}"
+    return (
+        "Two ways out. Build on the device itself, with edgeattn build or with\n"
+        f"  {_trtexec(profile)}\n"
+        "Or build a plan of the nearest architecture here, for profiling only:\n"
+        f"  edgeattn build MODEL.onnx {name} --plan"
+    )
+
+
+def _trtexec(profile: DeviceProfile | None) -> str:
+    typed = "" if profile is not None and _major(profile) < 10 else " --stronglyTyped"
+    return (
+        f"trtexec --onnx=MODEL.onnx --saveEngine=MODEL.engine{typed}"
+        " --profilingVerbosity=detailed --exportLayerInfo=layers.json"
+    )
+
+
+def _major(profile: DeviceProfile) -> int:
+    return int((profile.tensorrt or "10").partition(".")[0])
