@@ -6,8 +6,9 @@ import json
 import os
 import signal
 import sys
+import typing
 from collections.abc import Sequence
-from typing import Annotated, Final, NoReturn, cast
+from typing import Annotated, Final, NoReturn
 
 import typer
 
@@ -16,7 +17,7 @@ from edgeattn.files import explain
 from edgeattn.nearest import did_you_mean
 from edgeattn.versions import own_version
 
-from . import doctor, export, faults, optimize, parity
+from . import build, cast, devices, doctor, export, faults, inspect, optimize, parity
 from . import list as listing
 from .options import command_line
 from .screen import BROKEN_PIPE
@@ -26,7 +27,7 @@ FAULT: Final = 70  # EX_SOFTWARE of sysexits.h
 
 # Typer carries its own copy of click since 0.20-odd, and click itself before that; either way
 # its usage errors are the bases of the one that it exports.
-_UsageError: Final = cast("type[Exception]", typer.BadParameter.__bases__[0])
+_UsageError: Final = typing.cast("type[Exception]", typer.BadParameter.__bases__[0])
 
 app = typer.Typer(
     name="edgeattn",
@@ -41,8 +42,12 @@ app = typer.Typer(
 )
 app.command()(export.export)
 app.command()(optimize.optimize)
+app.command()(cast.cast)
+app.command()(build.build)
+app.command()(inspect.inspect)
 app.command()(parity.parity)
 app.add_typer(listing.app)
+app.add_typer(devices.app)
 app.command()(doctor.doctor)
 
 

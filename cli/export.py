@@ -13,14 +13,14 @@ import typer
 from edgeattn.errors import InputError
 
 from .groups import grouped
-from .options import LoweringChoice, ModelChoice, command_line
+from .options import CastChoice, LoweringChoice, ModelChoice, command_line
 from .screen import Screen
 from .tables import columns, lowering_in_a_line, print_notes, print_parity, size, table
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgeattn.manifest import Manifest, Site
+    from edgeattn.manifest import CastRecord, Manifest, Site
 
 
 @grouped
@@ -35,6 +35,7 @@ def export(
     ],
     choice: ModelChoice,
     lowering: LoweringChoice,
+    casting: CastChoice,
     context: typer.Context,
     output: Annotated[
         Path | None,
@@ -78,7 +79,9 @@ def export(
         if no_lower and lowering != LoweringChoice():
             raise InputError("--target and --rules say how to lower, and --no-lower forbids it.")
         request = choice.request(model)
-        path = destination(output, model, tuple(one.name for one in request.attentions))
+        cast = casting.options(seed=choice.seed)
+        words = [*(one.name for one in request.attentions), *([cast.precision] if cast else [])]
+        path = destination(output, model, words)
         for source in (choice.weights, Path(model)):
             if source is not None and source.is_file() and path.exists() and path.samefile(source):
                 raise InputError(f"{path} is what the model is read from; it would be replaced.")
@@ -94,6 +97,7 @@ def export(
                 lower=not no_lower,
                 target=lowering.chosen_target(),
                 rules=lowering.chosen_rules(),
+                cast=cast,
             ),
             path,
             command=command_line(context.obj),
@@ -104,13 +108,13 @@ def export(
     screen.show(document, lambda console: _report(console, manifest, path))
 
 
-def destination(output: Path | None, source: str, attentions: tuple[str, ...]) -> Path:
-    """The file to write: as asked, or named after the model and its attentions.
+def destination(output: Path | None, source: str, more: Sequence[str]) -> Path:
+    """The file to write: as asked, or named after the model and what was done to it.
 
     Args:
         output: A file or a folder, or None for the folder the user stands in.
         source: The model as the user wrote it: `timm:resnet50`, `nets/mine.py:small`, `a.pt2`.
-        attentions: What is inserted, in the order given.
+        more: The attentions that are inserted, in the order given, and the precision of a cast.
 
     Raises:
         InputError: `output` is neither an .onnx file nor a folder that exists.
@@ -124,7 +128,7 @@ def destination(output: Path | None, source: str, attentions: tuple[str, ...]) -
                 else "Write: -o model.onnx",
             )
         return output
-    words = [re.sub(r"[^\w.-]+", "_", word) for word in (*_words(source), *attentions)]
+    words = [re.sub(r"[^\w.-]+", "_", word) for word in (*_words(source), *more)]
     return (output or Path()) / f"{'-'.join(filter(None, words)) or 'model'}.onnx"
 
 
@@ -147,6 +151,7 @@ def _report(console: Console, manifest: Manifest, path: Path) -> None:
         "lowered": lowering_in_a_line(manifest.rewrites, manifest.near_misses)
         if manifest.options["lower"]
         else "no",
+        "cast": _cast_in_a_line(manifest.cast) if manifest.cast else "no",
         "seconds": ", ".join(f"{name} {s:.1f}" for name, s in manifest.seconds.items()),
     }
     console.print(columns((name, fact) for name, fact in facts.items()))
@@ -156,6 +161,15 @@ def _report(console: Console, manifest: Manifest, path: Path) -> None:
     console.print()
     print_parity(console, manifest.parity)
     print_notes(console, manifest.notes)
+
+
+def _cast_in_a_line(record: CastRecord) -> str:
+    ratios = [output.sqnr_db for output in record.parity.outputs if output.sqnr_db is not None]
+    near = f"{min(ratios):.1f} dB" if ratios else "equal"
+    return (
+        f"{record.cast_nodes} nodes in {record.precision}, {len(record.kept)} kept; against float32"
+        f" {near} (ranges: {record.audited_on})"
+    )
 
 
 def _print_sites(console: Console, sites: Sequence[Site]) -> None:

@@ -14,7 +14,9 @@ from edgeattn.errors import InputError
 from edgeattn.nearest import did_you_mean, nearest
 
 if TYPE_CHECKING:
+    from edgeattn.graph.precision import Precision
     from edgeattn.models.source import AttentionRequest, ModelRequest
+    from edgeattn.precision.cast import CastOptions
 
 Texts = list[str] | None
 
@@ -144,6 +146,84 @@ class LoweringChoice:
         chosen, named = parse_rules(self.rules, RULES)
         check(self.chosen_target(), named)
         return chosen
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class CastChoice:
+    """The precision that is asked, and how a model is cast to it."""
+
+    precision: Annotated[
+        str | None,
+        typer.Option("--precision", metavar="P", help="fp32, fp16 or int8. [what the model is in]"),
+    ] = None
+    keep_fp32: Annotated[
+        Texts,
+        typer.Option(
+            "--keep-fp32",
+            metavar="GLOB",
+            help="Nodes or modules to keep in float32, beside those that the audit finds.",
+        ),
+    ] = None
+    half_io: Annotated[
+        bool, typer.Option("--half-io", help="Make inputs and outputs float16 too.")
+    ] = False
+    calibration: Annotated[
+        str | None,
+        typer.Option(
+            "--calibration",
+            metavar="DATA",
+            help="What int8 is calibrated on, and ranges are taken from: a folder of images or"
+            " arrays, an .npz or .npy file, or the word random.",
+        ),
+    ] = None
+    samples: Annotated[
+        int | None,
+        typer.Option("--samples", metavar="N", min=1, help="The most samples to take of it."),
+    ] = None
+    quantise_gates: Annotated[
+        bool,
+        typer.Option("--quantise-gates", help="Quantise gates and statistics too, for int8."),
+    ] = False
+
+    def asked(self) -> Precision | None:
+        """Gives the precision that is asked.
+
+        Raises:
+            InputError: There is none of that name.
+        """
+        if self.precision is None:
+            return None
+        from edgeattn.graph.precision import named
+
+        return named(self.precision)
+
+    def options(self, *, seed: int) -> CastOptions | None:
+        """Gives what to cast to, None where no precision is asked.
+
+        Raises:
+            InputError: There is no such precision, or options of a cast are given without one.
+        """
+        if self.asked() in (None, "fp32"):
+            given = dataclasses.replace(self, precision=None)
+            if given != CastChoice():
+                raise InputError(
+                    "Options of a cast are given, and no precision to cast to.",
+                    mend="Add --precision fp16 or --precision int8.",
+                )
+            return None
+        from edgeattn.precision.cast import CastOptions
+
+        precision = self.asked()
+        assert precision in ("fp16", "int8")
+        return CastOptions(
+            precision=precision,
+            keep_fp32=tuple(self.keep_fp32 or ()),
+            half_io=self.half_io,
+            calibration=self.calibration,
+            samples=self.samples,
+            gates=self.quantise_gates,
+            seed=seed,
+        )
 
 
 def parse_rules(text: str, known: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from edgeattn.engine.manifest import EngineManifest
     from edgeattn.manifest import NearMiss, Rewrite, Trial
     from edgeattn.parity import ParityReport
 
@@ -109,11 +111,57 @@ def print_parity(console: Console, report: ParityReport) -> None:
         )
     console.print(outputs)
     verdict = "passed" if report.passed else "failed"
+    bounds = [
+        text
+        for bound, text in (
+            (report.max_rel_tolerance, f"relative error at most {report.max_rel_tolerance:g}"),
+            (report.min_sqnr_db, f"SQNR at least {report.min_sqnr_db:g} dB"),
+        )
+        if math.isfinite(bound)
+    ]
     console.print(
-        f"parity {verdict} ({report.precision}: relative error at most"
-        f" {report.max_rel_tolerance:g}, SQNR at least {report.min_sqnr_db:g} dB;"
+        f"parity {verdict} ({report.precision}: {', '.join(bounds) or 'no bound was asked'};"
         f" at worst over {len(report.cases)} runs)",
         style="green" if report.passed else "red",
     )
     if report.first_difference is not None:
         console.print(f"the first that differs: {report.first_difference}")
+
+
+def print_engine(console: Console, manifest: EngineManifest) -> None:
+    """Prints what an engine is, and what was built in which precision."""
+    console.print(f"{manifest.engine}  {size(manifest.size_bytes)}", style="bold")
+    precision = manifest.precision
+    built = ", ".join(f"{count} {name}" for name, count in precision.built.items() if count)
+    facts = {
+        "runtime": f"{manifest.runtime} {manifest.runtime_version}",
+        "built for": f"compute capability {manifest.compute_capability}"
+        + (f" ({manifest.device})" if manifest.device and not manifest.not_for else ""),
+        "because": manifest.runtime_reason,
+        "NOT FOR": manifest.not_for or "",
+        "kernels": f"{manifest.kernels}: {built}",
+        "precision": f"{precision.asked} asked, {len(precision.mismatches)} kernels differ"
+        + (f", {precision.kept} nodes kept in fp32" if precision.kept else ""),
+        "traffic": f"{manifest.traffic_bytes / 1e6:.1f} MB",
+        "weights": "not said" if manifest.weights_bytes is None else size(manifest.weights_bytes),
+        "activations": "not said"
+        if manifest.activation_bytes is None
+        else size(manifest.activation_bytes),
+        "seconds": ", ".join(f"{name} {s:.1f}" for name, s in manifest.seconds.items()),
+    }
+    console.print(columns((name, fact) for name, fact in facts.items() if fact))
+    if manifest.points:
+        console.print()
+        rows = table("profile", "shapes", "traffic, MB")
+        for point in manifest.points:
+            shapes = ", ".join(f"{n}:{'x'.join(map(str, s))}" for n, s in point.shapes.items())
+            rows.add_row(
+                f"{point.profile} {point.point}", shapes, f"{point.traffic_bytes / 1e6:.1f}"
+            )
+        console.print(rows)
+    if precision.mismatches:
+        console.print()
+        rows = table("built in", "kernel", "ONNX nodes")
+        for one in precision.mismatches:
+            rows.add_row(one.built, one.kernel, ", ".join(one.nodes))
+        console.print(rows)

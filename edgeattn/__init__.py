@@ -9,6 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from edgeattn.build import BuildOptions
+    from edgeattn.build import build as build_engine
+    from edgeattn.engine.build import EngineOptions
+    from edgeattn.engine.manifest import EngineManifest, read_manifest
+    from edgeattn.engine.target import Target
+    from edgeattn.engine.target import choose as choose_target
     from edgeattn.errors import CheckError, EdgeattnError, InputError, MissingError
     from edgeattn.export import ExportOptions
     from edgeattn.export import export as export_model
@@ -17,13 +23,19 @@ if TYPE_CHECKING:
     from edgeattn.optimize import OptimizeOptions
     from edgeattn.optimize import optimize as optimize_model
     from edgeattn.parity import ParityReport, check_file, compare_files
+    from edgeattn.precision.cast import CastOptions
+    from edgeattn.precision.cast import cast as cast_model
 
     __version__: str
 
 __all__ = [
     "AttentionRequest",
+    "BuildOptions",
+    "CastOptions",
     "CheckError",
     "EdgeattnError",
+    "EngineManifest",
+    "EngineOptions",
     "ExportOptions",
     "InputError",
     "Manifest",
@@ -31,19 +43,28 @@ __all__ = [
     "ModelRequest",
     "OptimizeOptions",
     "ParityReport",
+    "Target",
     "__version__",
+    "build_engine",
+    "cast_model",
     "check_file",
+    "choose_target",
     "compare_files",
     "export_model",
     "optimize_model",
+    "read_manifest",
 ]
 
 # `edgeattn.export` and its like are modules: a function of the same name would be replaced by its
 # module on the first import of that module, hence `export_model`.
 _HOMES: Final = {
     "AttentionRequest": ("edgeattn.models.source", "AttentionRequest"),
+    "BuildOptions": ("edgeattn.build", "BuildOptions"),
+    "CastOptions": ("edgeattn.precision.cast", "CastOptions"),
     "CheckError": ("edgeattn.errors", "CheckError"),
     "EdgeattnError": ("edgeattn.errors", "EdgeattnError"),
+    "EngineManifest": ("edgeattn.engine.manifest", "EngineManifest"),
+    "EngineOptions": ("edgeattn.engine.build", "EngineOptions"),
     "ExportOptions": ("edgeattn.export", "ExportOptions"),
     "InputError": ("edgeattn.errors", "InputError"),
     "Manifest": ("edgeattn.manifest", "Manifest"),
@@ -51,10 +72,15 @@ _HOMES: Final = {
     "ModelRequest": ("edgeattn.models.source", "ModelRequest"),
     "OptimizeOptions": ("edgeattn.optimize", "OptimizeOptions"),
     "ParityReport": ("edgeattn.parity", "ParityReport"),
+    "Target": ("edgeattn.engine.target", "Target"),
+    "build_engine": ("edgeattn.build", "build"),
+    "cast_model": ("edgeattn.precision.cast", "cast"),
     "check_file": ("edgeattn.parity", "check_file"),
+    "choose_target": ("edgeattn.engine.target", "choose"),
     "compare_files": ("edgeattn.parity", "compare_files"),
     "export_model": ("edgeattn.export", "export"),
     "optimize_model": ("edgeattn.optimize", "optimize"),
+    "read_manifest": ("edgeattn.engine.manifest", "read_manifest"),
 }
 
 

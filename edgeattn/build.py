@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -19,7 +19,7 @@ from edgeattn.errors import InputError
 
 if TYPE_CHECKING:
     from edgeattn.engine.build import Built, EngineOptions
-    from edgeattn.engine.layers import LayerInformation
+    from edgeattn.engine.layers import Kernel, LayerInformation
     from edgeattn.engine.manifest import EngineManifest, Point
     from edgeattn.engine.manifest import Precision as AuditedPrecision
     from edgeattn.engine.target import Target
@@ -108,8 +108,9 @@ def build(
                 log.write(options.log)
         with clock.stage("layers"):
             information, points = _resolved(built, found)
+            first = information.of_profile(0)
         with clock.stage("audit"):
-            precision = _audited(information, asked, found)
+            precision = _audited(first, asked, found)
         with clock.stage("write"):
             (staging / destination.name).write_bytes(memoryview(built.engine))
             digest = hashlib.sha256(memoryview(built.engine)).hexdigest()
@@ -132,8 +133,8 @@ def build(
             device=target.device.name if target.device is not None else None,
             not_for=target.plan_for,
             precision=precision,
-            kernels=len(information.kernels),
-            traffic_bytes=traffic_bytes(information.kernels),
+            kernels=len(first.kernels),
+            traffic_bytes=traffic_bytes(first.kernels),
             weights_bytes=built.weights_bytes,
             activation_bytes=built.activation_bytes,
             points=points,
@@ -203,24 +204,15 @@ def _destination(
 
 
 def _check_names(destination: Path, found: Source, options: BuildOptions) -> None:
-    """Refuses to write over what is something else's, before any work is done."""
-    from edgeattn.engine.manifest import manifest_of, read_manifest
+    """Refuses to write over what the model is read from, before any work is done."""
+    from edgeattn.engine.manifest import manifest_of
 
-    manifest = manifest_of(destination)
-    for path in (destination, manifest, *filter(None, [options.log])):
+    written = [destination, manifest_of(destination), *filter(None, [options.log])]
+    for path in written:
         files.check_target(path)
-        for source in (found.path, *found.data):
-            if path.exists() and path.samefile(source):
-                raise InputError(f"{path} is what the model is read from; it would be replaced.")
-    if manifest.exists():
-        try:
-            read_manifest(manifest)
-        except InputError as error:
-            name = default_name(destination.stem, options.target)
-            raise InputError(
-                f"{manifest} is there, and is not the manifest of an engine; it would be replaced.",
-                mend=f"Name the engine otherwise: -o {destination.with_name(name)}",
-            ) from error
+    files.check_apart(written, (found.path, *found.data))
+    if options.log is not None and options.log.resolve() in written[:2]:
+        raise InputError(f"--log {options.log} is the engine, or its manifest.")
 
 
 def _cast(found: Source, options: CastOptions, staging: Path, home: Path) -> Source:
@@ -255,21 +247,21 @@ def _check_precision(found: Source, options: BuildOptions) -> Precision:
 
 
 def _resolved(built: Built, found: Source) -> tuple[LayerInformation, tuple[Point, ...]]:
-    """Gives the kernels at the tuned shapes, and the bytes at every point of every profile."""
+    """Gives each profile's kernels at its tuned shapes, and the bytes at every point of each."""
     if not built.profiles:
         return built.information, ()
     from edgeattn.engine.dynamic import resolve
     from edgeattn.engine.layers import traffic_bytes
     from edgeattn.engine.manifest import Point
 
+    kernels: list[Kernel] = []
     points = []
-    tuned = built.information
     for number, profile in enumerate(built.profiles):
         for point in _POINTS:
             shapes = dict(getattr(profile, point))
             information = resolve(built.information, shapes, found.model, profile=number)
-            if (number, point) == (0, "opt"):
-                tuned = information
+            if point == "opt":
+                kernels += information.kernels
             points.append(
                 Point(
                     profile=number,
@@ -279,7 +271,7 @@ def _resolved(built: Built, found: Source) -> tuple[LayerInformation, tuple[Poin
                     kernel_bytes=tuple(kernel.traffic_bytes for kernel in information.kernels),
                 )
             )
-    return tuned, tuple(points)
+    return replace(built.information, kernels=tuple(kernels)), tuple(points)
 
 
 def _audited(information: LayerInformation, asked: str, found: Source) -> AuditedPrecision:
@@ -321,14 +313,21 @@ def _named(path: Path, destination: Path) -> str:
 
 
 def _remarks(target: Target, found: Source) -> list[str]:
-    """Says what a user should know of an engine that is not for the device that was named."""
-    if target.plan_for is None:
-        return []
+    """Says what a user should know of what stands between this engine and the device."""
     from edgeattn.engine.target import written
 
-    plan_of = written(target.compute_capability)
-    fact = f"This is a plan of compute capability {plan_of}, for profiling only"
-    notes = [f"{fact}: it does not run on {target.plan_for}, whose TensorRT fuses differently."]
+    notes = []
+    if target.plan_for is not None:
+        fact = f"This is a plan of compute capability {written(target.compute_capability)}"
+        notes.append(
+            f"{fact}, for profiling only: it does not run on {target.plan_for}, whose TensorRT"
+            " fuses differently."
+        )
+    elif target.library.runtime == "tensorrt-rtx":
+        notes.append(
+            "These kernels are what was planned: TensorRT-RTX compiles them on the device, and may"
+            " choose other tactics there."
+        )
     device = target.device
     if device is not None and device.opset is not None and found.opset > device.opset:
         notes.append(

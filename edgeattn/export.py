@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from edgeattn.manifest import Manifest
     from edgeattn.models.build import BuiltModel
     from edgeattn.models.source import ModelRequest
+    from edgeattn.precision.cast import CastOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,7 @@ class ExportOptions:
         lower: Write what the model computes in the forms that the target runs best.
         target: The runtime to choose forms for: `tensorrt` or `onnxruntime`.
         rules: The rules of lowering to apply; None for all.
+        cast: How to cast the model, once it is proven in float32; None leaves it in that.
     """
 
     opset: int = 17
@@ -52,6 +54,7 @@ class ExportOptions:
     lower: bool = True
     target: str = "tensorrt"
     rules: tuple[str, ...] | None = None
+    cast: CastOptions | None = None
 
 
 def export(
@@ -80,6 +83,10 @@ def export(
     """
     check_opset(options.opset)
     lowering_stage.check(options.target, options.rules)
+    if options.cast is not None:
+        from edgeattn.precision.cast import check_options
+
+        check_options(options.cast)
     destination = check_destination(destination)
     clock = Clock(on_stage)
     with clock.stage("build"):
@@ -116,7 +123,7 @@ def export(
             uncounted=tuple(facts.costs.unknown),
             attentions=tuple(attention.name for attention in request.attentions),
             sites=tuple(Site(**asdict(site)) for site in built.sites),
-            nodes=Nodes(exported=work.exported_nodes, final=len(facts.nodes)),
+            nodes=Nodes(exported=work.exported_nodes, final=facts.final_nodes),
             rewrites=facts.rewrites,
             near_misses=facts.near_misses,
             legalised=facts.legalised,
@@ -126,6 +133,7 @@ def export(
             seconds=clock.seconds,
             notes=(*built.notes, *notes),
             command=command,
+            cast=facts.cast,
         )
         work.write_manifest(manifest)
     return manifest
@@ -162,9 +170,22 @@ def check_destination(destination: Path) -> Path:
     destination = destination.resolve()
     if destination.suffix != ".onnx":
         raise InputError(f"The output {destination} must end in .onnx.")
-    for path in (destination, destination.with_suffix(".json")):
+    for path in files_of(destination):
         files.check_target(path)
+    from edgeattn.engine.manifest import is_manifest
+
+    beside = destination.with_suffix(".json")
+    if is_manifest(beside):
+        raise InputError(
+            f"{beside} is the manifest of an engine; it would be replaced.",
+            mend="Write elsewhere with -o, or move the engine and its manifest.",
+        )
     return destination
+
+
+def files_of(onnx: Path) -> tuple[Path, ...]:
+    """Gives the files that may be written for a model: itself, its weights, its manifest."""
+    return onnx, onnx.with_name(f"{onnx.name}.data"), onnx.with_suffix(".json")
 
 
 def _check_precision(built: BuiltModel) -> None:

@@ -14,7 +14,7 @@ import os
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -95,6 +95,22 @@ def check_target(path: Path) -> None:
         kind = "a folder" if path.is_dir() else "not a regular file"
         raise InputError(f"Cannot write {path}: it is {kind}.", mend="Name a file.")
     check_writable(path.resolve().parent)
+
+
+def check_apart(written: Iterable[Path], read: Iterable[Path]) -> None:
+    """Refuses to write over what is read.
+
+    Raises:
+        InputError: A file that is to be written is one of those that are read.
+    """
+    sources = list(read)
+    for file in written:
+        for source in sources:
+            if file.exists() and source.exists() and file.samefile(source):
+                raise InputError(
+                    f"{file} is what the model is read from; it would be replaced.",
+                    mend="Name another file with -o.",
+                )
 
 
 @contextlib.contextmanager

@@ -164,8 +164,10 @@ class Manifest(_Frozen):
         rewrites: What lowering replaced, in order.
         near_misses: What lowering nearly replaced.
         legalised: The nodes that the opset made us replace.
+        parity: The check of this file against the torch model.
         seconds: Wall-clock time per stage.
         command: The command that makes the same file again.
+        cast: What was cast, and how near it is to the float32 file; None where nothing was.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -195,6 +197,7 @@ class Manifest(_Frozen):
     seconds: dict[str, float]
     notes: tuple[str, ...]
     command: str
+    cast: CastRecord | None = None
 
 
 class Change(_Frozen):
@@ -243,4 +246,77 @@ class Optimised(_Frozen):
     versions: dict[str, str]
     seconds: dict[str, float]
     notes: tuple[str, ...]
+    command: str
+
+
+class KeptNode(_Frozen):
+    """A node that a cast left in float32, or a quantisation as it was.
+
+    `max_abs` is the largest |x| that was measured of what it gives; None where nothing was.
+    """
+
+    node: str
+    op_type: str
+    reason: str
+    max_abs: float | None = None
+
+
+class LargestValue(_Frozen):
+    """The value that comes nearest to half's 65504, of those that are half."""
+
+    name: str
+    max_abs: float
+
+
+class CastRecord(_Frozen):
+    """What a cast did to a model.
+
+    Attributes:
+        precision: `fp16` or `int8`.
+        cast_nodes: How many nodes work in that precision.
+        added_nodes: How many Cast, QuantizeLinear and DequantizeLinear nodes were added.
+        kept: The nodes that work in float32, and why.
+        audited_on: What ranges were measured on.
+        largest: The value in half that is nearest to overflow; None for int8.
+        parity_on: What the parity is over.
+        parity: The cast model against the one that was read.
+        notes: What a user should know of it.
+    """
+
+    precision: Literal["fp16", "int8"]
+    cast_nodes: int
+    added_nodes: int
+    kept: tuple[KeptNode, ...]
+    audited_on: str
+    largest: LargestValue | None
+    parity_on: str
+    parity: ParityReport
+    notes: tuple[str, ...]
+
+
+class Cast(CastRecord):
+    """What `edgeattn cast` says of a model.
+
+    Attributes:
+        onnx: The file, relative to the manifest.
+        sha256: The hash of each file that belongs to it.
+        sources: The hash of each file that it was made from: the model, and its weights' files.
+        nodes: How many nodes there are.
+        seconds: Wall-clock time per stage.
+        command: The command that makes the same file again.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    onnx: str
+    sha256: dict[str, str]
+    sources: dict[str, str]
+    size_bytes: int
+    opset: int
+    ir_version: int
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    nodes: Change
+    options: dict[str, object]
+    versions: dict[str, str]
+    seconds: dict[str, float]
     command: str

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from edgeattn import files
 from edgeattn.clock import Clock
-from edgeattn.errors import InputError
-from edgeattn.export import check_destination, check_opset
+from edgeattn.export import check_destination, check_opset, files_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -87,7 +86,7 @@ def optimize(
 
         found = read(source)
     destination = check_destination(destination)
-    _check_apart(destination, found)
+    files.check_apart(files_of(destination), (found.path, *found.data))
     before = _count(found.model)
     with files.staged(destination.parent) as staging:
         # Beside what is to land, and on the same disk: gone with it, whatever happens.
@@ -138,18 +137,6 @@ def optimize(
         text = manifest.model_dump_json(indent=2) + "\n"
         (staging / destination.with_suffix(".json").name).write_text(text, encoding="utf-8")
     return manifest
-
-
-def _check_apart(destination: Path, found: Source) -> None:
-    """Refuses to write over what is read."""
-    written = (destination, Path(f"{destination}.data"), destination.with_suffix(".json"))
-    for file in written:
-        for read in (found.path, *found.data):
-            if file.exists() and file.samefile(read):
-                raise InputError(
-                    f"{file} is what the model is read from; it would be replaced.",
-                    mend="Name another file with -o.",
-                )
 
 
 def _count(model: ir.Model) -> int:

@@ -1,5 +1,8 @@
 """The proof of an export: two graphs through the same stages, each compared with torch.
 
+Where the model is to be cast, each is proven in float32 first: a fault of a stage before would hide
+behind what half precision may differ.
+
 One graph holds the model's weights and becomes the file. The other is the same, but for parameters
 and statistics that are drawn at random: what a fresh initialisation hides is checked there.
 """
@@ -8,10 +11,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from edgeattn import lowering_stage
+from edgeattn import cast_stage, lowering_stage
 from edgeattn.artifacts import describe
 from edgeattn.errors import CheckError, InputError
 
@@ -20,14 +24,17 @@ if TYPE_CHECKING:
 
     import onnx_ir as ir
     import torch
+    from torch import nn
 
     from edgeattn.artifacts import Weights, Workspace
+    from edgeattn.cast_stage import Compare, Reference
     from edgeattn.clock import Clock
     from edgeattn.export import ExportOptions
     from edgeattn.graph.costs import Costs
     from edgeattn.legalise import Legalised
     from edgeattn.lowering.record import Lowered
     from edgeattn.manifest import (
+        CastRecord,
         LegalisedNode,
         NearMiss,
         ParityCase,
@@ -59,7 +66,6 @@ def prove(
     Returns:
         What was written, the report, and notes for the user.
     """
-    from edgeattn.legalise import legalise
     from edgeattn.parity.compare import run_cases, summarise
     from edgeattn.parity.metrics import tolerance_of
     from edgeattn.parity.randomise import randomise
@@ -87,33 +93,72 @@ def prove(
         reason = work.why_unsimplified()
     if reason:
         notes.append(f"The model is not simplified: {reason}.")
-    tolerance = tolerance_of("fp32")
     cases: list[ParityCase] = []
+    cast_cases: list[ParityCase] = []
     facts: dict[Weights, Facts] = {}
     for weights, expected in references.items():
-        with clock.stage("lower"):
-            model = work.simplified(weights)
-            lowered = _lowered(model, options)
-        with clock.stage("legalise"):
-            legalised = legalise(model, options.opset)
-            path = work.finish(weights, model)
-        with clock.stage("count"):
-            facts[weights] = _facts(model, lowered, legalised, batch=next(iter(batches)))
-        del model  # its weights, before the sessions hold them too
-        with clock.stage("parity"):
-            found = run_cases(path, arrays, expected, weights=weights, tolerance=tolerance)
-        if not all(case.passed for case in found):
-            with clock.stage("difference"):
-                found, note = _judged(found, path, built, request, weights)
-            notes.append(note)
+        path, facts[weights] = _written(work, weights, options, clock, batch=next(iter(batches)))
+        compare = partial(run_cases, path, arrays, expected, weights=weights)
+        rerun = partial(_reference, built, request, weights)
+        found, told = _proven(path, compare, rerun, weights, clock)
         cases += found
-    counts = [len(fact.nodes) for fact in facts.values()]
-    if len({fact.nodes for fact in facts.values()}) > 1:
-        notes.append(
-            "What is neutral with these weights (a bias of 0, a scale of 1) was removed: the file"
-            f" has {counts[0]} nodes, the graph with random weights {counts[1]}."
-        )
-    return facts["model"], summarise(cases, tolerance), notes
+        notes += told
+        if options.cast is not None and found:
+            record, found, told = cast_stage.run(
+                path, options.cast, weights, compare=compare, reference=rerun, clock=clock
+            )
+            cast_cases += found
+            notes += told
+            facts[weights] = _cast_facts(facts[weights], path, record)
+    notes += _neutral(list(facts.values()))
+    if options.cast is None:
+        return facts["model"], summarise(cases, tolerance_of("fp32")), notes
+    notes.append(_before_cast(cases))
+    tolerance = tolerance_of(options.cast.precision, min_sqnr_db=options.cast.min_sqnr_db)
+    return facts["model"], summarise(cast_cases, tolerance), notes
+
+
+def _written(
+    work: Workspace, weights: Weights, options: ExportOptions, clock: Clock, *, batch: int
+) -> tuple[Path, Facts]:
+    """Lowers and legalises a graph, and writes it."""
+    from edgeattn.legalise import legalise
+
+    with clock.stage("lower"):
+        model = work.simplified(weights)
+        lowered = _lowered(model, options)
+    with clock.stage("legalise"):
+        legalised = legalise(model, options.opset)
+        path = work.finish(weights, model)
+    with clock.stage("count"):
+        return path, _facts(model, lowered, legalised, batch=batch)
+
+
+def _neutral(facts: Sequence[Facts]) -> list[str]:
+    """Says so where the two graphs differ, in float32."""
+    if len({fact.nodes for fact in facts}) < 2:
+        return []
+    counts = [len(fact.nodes) for fact in facts]
+    note = (
+        "What is neutral with these weights (a bias of 0, a scale of 1) was removed: the file has"
+        f" {counts[0]} nodes, the graph with random weights {counts[1]}."
+    )
+    return [note]
+
+
+def _proven(
+    path: Path, compare: Compare, reference: Reference, weights: Weights, clock: Clock
+) -> tuple[list[ParityCase], list[str]]:
+    """Compares a float32 file with torch: gives the cases, all passed, and notes on them."""
+    from edgeattn.parity.metrics import tolerance_of
+
+    with clock.stage("parity"):
+        found = compare(tolerance=tolerance_of("fp32"))
+    if all(case.passed for case in found):
+        return found, []
+    with clock.stage("difference"):
+        found, note = _judged(found, path, reference, weights)
+    return found, [note]
 
 
 def _is_finite(reference: Mapping[int, Sequence[Array]]) -> bool:
@@ -144,10 +189,12 @@ class Facts:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     nodes: tuple[tuple[str, str], ...]
+    final_nodes: int
     rewrites: tuple[Rewrite, ...]
     near_misses: tuple[NearMiss, ...]
     legalised: tuple[LegalisedNode, ...]
     costs: Costs
+    cast: CastRecord | None = None
 
 
 def _lowered(model: ir.Model, options: ExportOptions) -> Lowered:
@@ -167,10 +214,41 @@ def _facts(model: ir.Model, lowered: Lowered, legalised: Legalised, *, batch: in
         inputs=describe(model.graph.inputs),
         outputs=describe(model.graph.outputs),
         nodes=tuple((str(node.name), node.op_type) for node in model.graph),
+        final_nodes=len(model.graph),
         **lowering_stage.record(lowered),
         legalised=lowering_stage.record_legalised(legalised.rewrites),
         costs=count(model, batch=batch),
     )
+
+
+def _cast_facts(facts: Facts, path: Path, record: CastRecord) -> Facts:
+    """Gives what there is to say of the file once it is cast; its costs are those of float32."""
+    from edgeattn.parity.runtime import load
+
+    model = load(path)
+    return replace(
+        facts,
+        inputs=describe(model.graph.inputs),
+        outputs=describe(model.graph.outputs),
+        final_nodes=len(model.graph),
+        cast=record,
+    )
+
+
+def _before_cast(cases: Sequence[ParityCase]) -> str:
+    ratios = [o.sqnr_db for case in cases for o in case.outputs if o.sqnr_db is not None]
+    worst = f"within {min(ratios):.0f} dB of torch" if ratios else "equal to torch"
+    return f"In float32, before the cast, the model was {worst}."
+
+
+def _reference(
+    built: BuiltModel, request: ModelRequest, weights: Weights
+) -> tuple[nn.Module, Sequence[torch.Tensor]]:
+    """Gives the module with these weights: by now, the one that was built holds random ones."""
+    from edgeattn.models.build import build
+
+    module = built.module if weights == "random" else build(request).module
+    return module, built.inputs
 
 
 def _batches(
@@ -184,11 +262,7 @@ def _batches(
 
 
 def _judged(
-    cases: Sequence[ParityCase],
-    path: Path,
-    built: BuiltModel,
-    request: ModelRequest,
-    weights: Weights,
+    cases: Sequence[ParityCase], path: Path, reference: Reference, weights: Weights
 ) -> tuple[list[ParityCase], str]:
     """Judges runs that miss the tolerance by the rounding that torch itself has.
 
@@ -200,7 +274,6 @@ def _judged(
         InputError: If the torch model itself gives one result now and another then.
         CheckError: If the file differs by more than rounding: says where that begins.
     """
-    from edgeattn.models.build import build
     from edgeattn.parity.bisect import first_difference_of_module
     from edgeattn.parity.compare import summarise
     from edgeattn.parity.metrics import measure, tolerance_of
@@ -208,16 +281,15 @@ def _judged(
     from edgeattn.parity.rounding import LOWEST_FLOOR_DB, judge, rounding_floor_db
     from edgeattn.parity.runtime import run_torch
 
-    # By now the module holds random weights, whichever graph failed.
-    module = built.module if weights == "random" else build(request).module
+    module, inputs = reference()
     tolerance = tolerance_of("fp32")
-    once, again = (run_torch(module, built.inputs) for _ in range(2))
+    once, again = (run_torch(module, inputs) for _ in range(2))
     if not all(measure("", *pair, tolerance).passed for pair in zip(once, again, strict=True)):
         raise InputError(
             "The model is no function of its input: torch itself gives two results for one.",
             mend="Draw no random numbers in forward; pass training=self.training to dropout.",
         )
-    floor_db = rounding_floor_db(module, built.inputs, tolerance)
+    floor_db = rounding_floor_db(module, inputs, tolerance)
     judged = [judge(case, tolerance, floor_db) for case in cases]
     if all(case.passed for case in judged):
         return judged, _RESTS_ON_FLOOR.format(weights=weights, db=floor_db)
@@ -232,7 +304,7 @@ def _judged(
             f"Nothing can be proven in float32: {reason}.",
             mend="Nothing was written. A norm or a smaller initialisation keeps values in range.",
         )
-    first = first_difference_of_module(path, module, built.inputs, tolerance)
+    first = first_difference_of_module(path, module, inputs, tolerance)
     report = summarise(judged, tolerance, first_difference=first)
     raise CheckError(
         f"The ONNX model differs from the torch model: {describe_failure(report)}",

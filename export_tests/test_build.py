@@ -20,6 +20,7 @@ from edgeattn.engine.manifest import EngineManifest, manifest_of, read_manifest
 from edgeattn.engine.shapes import Profile
 from edgeattn.engine.target import choose
 from edgeattn.errors import InputError
+from edgeattn.export import check_destination
 from edgeattn.precision.cast import CastOptions
 from edgeattn.reading import read
 from export_tests.engine.nets import HALF, small
@@ -127,6 +128,10 @@ def test_every_profile_has_its_points(tmp_path):
     assert sizes == [1, 1, 1, 6, 6, 6]
     assert manifest.traffic_bytes == manifest.points[0].traffic_bytes
     assert manifest.kernels == len(manifest.points[0].kernel_bytes)
+    assert manifest.layers.profiles == (0, 1)
+    for number, point in ((0, manifest.points[1]), (1, manifest.points[4])):
+        own = manifest.layers.of_profile(number).kernels
+        assert tuple(kernel.traffic_bytes for kernel in own) == point.kernel_bytes
     assert manifest.points[3].traffic_bytes > 4 * manifest.points[0].traffic_bytes
 
 
@@ -219,10 +224,23 @@ def test_a_place_that_cannot_be_written(tmp_path, name, fact):
 def test_a_manifest_of_something_else_is_not_replaced(tmp_path):
     source = small(tmp_path / "m.onnx")
     (tmp_path / "m.json").write_text('{"onnx": "m.onnx"}')
-    with pytest.raises(InputError, match="not the manifest of an engine") as caught:
-        build(source, options(), tmp_path / "m.engine")
-    assert "m.sm86.engine" in caught.value.mend
-    assert not (tmp_path / "m.engine").exists()
+    manifest = build(source, options(), tmp_path / "m.engine")
+    assert manifest.manifest == "m.engine.json"
+    assert (tmp_path / "m.json").read_text() == '{"onnx": "m.onnx"}'
+    assert read_manifest(tmp_path / "m.engine") == manifest
+    (tmp_path / "m.json").unlink()
+    (tmp_path / "m.engine.json").unlink()
+    assert build(source, options(), tmp_path / "m.engine").manifest == "m.json"
+    with pytest.raises(InputError, match="manifest of an engine"):
+        check_destination(tmp_path / "m.onnx")
+
+
+def test_what_is_read_is_not_replaced(tmp_path):
+    source = small(tmp_path / "m.onnx")
+    with pytest.raises(InputError, match="read from"):
+        build(source, options(log=source), tmp_path)
+    with pytest.raises(InputError, match="or its manifest"):
+        build(source, options(log=tmp_path / "m.sm86.json"), tmp_path)
 
 
 def test_what_fails_leaves_nothing_but_the_log(tmp_path):

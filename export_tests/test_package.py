@@ -86,12 +86,18 @@ def test_no_top_level_package_but_ours_is_installed():
             for command in (
                 "export",
                 "optimize",
+                "cast",
+                "build",
+                "inspect",
                 "parity",
                 "doctor",
                 "list",
                 "list models",
                 "list attentions",
                 "list rules",
+                "devices",
+                "devices list",
+                "devices show",
             )
         ),
     ],

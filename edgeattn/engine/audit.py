@@ -43,11 +43,15 @@ def audit(
             and not _reads_and_writes(kernel, passed)
         ]
     elif asked == "int8":
-        wrong = [
-            kernel
+        # The scale of a product may be a kernel of its own beside it, and bear its name too.
+        done = {
+            node
             for kernel in information.kernels
-            if quantised.intersection(kernel.nodes) and information.precision(kernel) != "int8"
-        ]
+            if information.precision(kernel) == "int8"
+            for node in kernel.nodes
+        }
+        missed = quantised - done
+        wrong = [kernel for kernel in information.kernels if missed.intersection(kernel.nodes)]
     else:
         wrong = [k for k in information.kernels if information.precision(k) not in ("", asked)]
     counts = Counter(filter(None, map(information.precision, information.kernels)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Literal
 
@@ -81,7 +82,7 @@ class EngineManifest(_Frozen):
         weights_bytes: Device memory of the weights, as the library says it.
         activation_bytes: Device memory that it needs while it runs, as the library says it.
         points: The bytes at every point of every optimisation profile; empty for fixed shapes.
-        layers: The kernels, at the tuned shapes of the first profile.
+        layers: The kernels of every profile, at its tuned shapes.
         seconds: Wall-clock time per stage.
         command: The command that builds it again.
     """
@@ -115,8 +116,26 @@ class EngineManifest(_Frozen):
 
 
 def manifest_of(engine: Path) -> Path:
-    """Gives the path of the manifest beside an engine."""
-    return engine.with_suffix(".json")
+    """Gives the path of the manifest beside an engine.
+
+    It is `OUT.json` beside `OUT.engine`, and `OUT.engine.json` where `OUT.json` is something
+    else's: `edgeattn export` writes one of that name beside `OUT.onnx`.
+    """
+    usual = engine.with_suffix(".json")
+    return engine.with_name(f"{engine.name}.json") if _is_others(usual) else usual
+
+
+def is_manifest(path: Path) -> bool:
+    """Says whether a file is the manifest of an engine, be it a good one or not."""
+    try:
+        said = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(said, dict) and said.get("artifact") == "engine"
+
+
+def _is_others(path: Path) -> bool:
+    return path.exists() and not is_manifest(path)
 
 
 def read_manifest(path: Path) -> EngineManifest:
@@ -129,6 +148,8 @@ def read_manifest(path: Path) -> EngineManifest:
         InputError: There is none, or it is the manifest of something else.
     """
     manifest = path if path.suffix == ".json" else manifest_of(path)
+    if not manifest.is_file() and path.with_suffix(".json").is_file():
+        manifest = path.with_suffix(".json")  # something else's, and it will say so
     if not manifest.is_file():
         raise InputError(
             f"There is no manifest {manifest}.",

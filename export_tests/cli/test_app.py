@@ -21,12 +21,18 @@ from edgeattn.errors import CheckError, EdgeattnError, InputError, MissingError
 COMMANDS = (
     ["export"],
     ["optimize"],
+    ["cast"],
+    ["build"],
+    ["inspect"],
     ["parity"],
     ["doctor"],
     ["list"],
     ["list", "models"],
     ["list", "attentions"],
     ["list", "rules"],
+    ["devices"],
+    ["devices", "list"],
+    ["devices", "show"],
 )
 
 
@@ -167,7 +173,7 @@ def test_version(capsys):
 
 def test_every_command_takes_the_common_options(capsys):
     for command in COMMANDS:
-        if command == ["list"]:
+        if command in (["list"], ["devices"]):
             continue
         app.run([*command, "--help"])
         told = capsys.readouterr().out

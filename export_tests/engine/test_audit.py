@@ -89,7 +89,8 @@ def test_of_int8_the_quantised_nodes_count():
     layers = engine(
         kernel("quantise", "x:fp32", "a:int8", "x/QuantizeLinear"),
         kernel("conv", "a:int8", "b:int8", "conv/Conv"),
-        kernel("gate", "b:fp32", "c:fp32", "gate/Sigmoid"),
+        kernel("scale", "b:int8", "b2:fp32", "conv/Conv"),
+        kernel("gate", "b2:fp32", "c:fp32", "gate/Sigmoid"),
         kernel("lost", "c:fp32", "y:fp32", "fc/Gemm"),
     )
     found = audit(layers, "int8", quantised=frozenset({"conv/Conv", "fc/Gemm"}))

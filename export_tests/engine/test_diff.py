@@ -81,6 +81,12 @@ def test_a_node_in_several_kernels_is_fused_where_one_of_them_has_all():
     assert group.is_equal
 
 
+def test_a_node_of_one_engine_alone_ties_nothing():
+    a = engine(kernel("m/1 m/Quantize"), kernel("n/2 m/Quantize"))
+    b = engine(kernel("m/1"), kernel("n/2"))
+    assert sides(diff(a, b)) == [([0], [0]), ([1], [1])]
+
+
 def test_copies_go_to_the_kernel_that_reads_what_they_write():
     a = engine(
         kernel("c/Conv", ["x"], ["c"]),
@@ -152,6 +158,28 @@ def test_kernels_of_a_module_that_share_all_nodes_stay_apart():
     a = engine(kernel("m/1"), kernel("m/2"), kernel("m/old"))
     b = engine(kernel("m/1"), kernel("m/2"), kernel("m/new"))
     assert sides(diff(a, b)) == [([0], [0]), ([1], [1]), ([2], [2])]
+
+
+def test_the_names_of_torchs_older_exporter():
+    a = engine(
+        kernel("/layer1/layer1.0/conv2/Conv /layer1/layer1.0/Add /layer1/layer1.0/act/Relu"),
+        kernel("/layer1/layer1.1/conv2/Conv"),
+        kernel("/layer1/layer1.1/downsample/downsample.0/Conv"),
+        kernel("/Add /fc/Gemm"),
+    )
+    b = engine(
+        kernel("layer1.1.downsample.0/Conv"),
+        kernel("/Add fc/Gemm"),
+        kernel("layer1.1.conv2/Conv"),
+        kernel("layer1.0.conv2/Conv"),
+        kernel("layer1.0/Add layer1.0.act/Relu"),
+    )
+    groups = diff(a, b)
+    assert sides(groups) == [([0], [3, 4]), ([1], [2]), ([2], [0]), ([3], [1])]
+    assert groups[0].fused_in_a[0].nodes == (
+        "layer1.0.conv2/Conv", "layer1.0/Add", "layer1.0.act/Relu",
+    )  # fmt: skip
+    assert all(not (one.nodes_only_in_a or one.nodes_only_in_b) for one in groups)
 
 
 def test_without_names_by_kind_and_shapes_then_by_shapes():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -56,7 +57,11 @@ def manifest(*, points=(), **fields):
         kernels=len(KERNELS), traffic_bytes=sum(BYTES), weights_bytes=None, activation_bytes=None,
         points=points,
         layers=LayerInformation(
-            kernels=KERNELS,
+            kernels=tuple(
+                replace(kernel, profile=profile)
+                for profile in sorted({one.profile for one in points} | {0})
+                for kernel in KERNELS
+            ),
             bindings=(
                 Binding(name="x", is_input=True, dtype="fp32", shape=(1, 3), profiles=()),
                 Binding(name="y", is_input=False, dtype="fp32", shape=(1, 5), profiles=()),

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgeattn.cli.inputs import closed, read_input
 from edgeattn.errors import InputError
+from edgeattn.inputs import closed, read_input
 
 
 def test_closed():
@@ -68,6 +68,20 @@ def test_bad_files(tmp_path, name, content, shape):
         (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError):
         read_input(tmp_path / name, shape)
+
+
+def test_an_archive_is_no_array(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.zeros((1, 3)))
+    (tmp_path / "x.npz").rename(tmp_path / "x.npy")
+    with pytest.raises(InputError, match="archive"):
+        read_input(tmp_path / "x.npy", [1, 3])
+
+
+def test_what_is_read_is_the_reader_s_own(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((1, 3), np.float32))
+    read = read_input(tmp_path / "x.npy", [1, 3])
+    read += 1
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), 0)
 
 
 def test_a_pickle_is_not_run(tmp_path):

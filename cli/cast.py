@@ -1,0 +1,138 @@
+"""`edgeattn cast`: an ONNX file in half precision or int8, compared with what it was."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgeattn.errors import InputError
+from edgeattn.graph.tags import module_of
+
+from .groups import grouped
+from .options import CastChoice, Texts, command_line, parse_shape
+from .screen import Screen
+from .tables import columns, print_notes, print_parity, size, table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from edgeattn.manifest import Cast, KeptNode
+
+
+@grouped
+def cast(
+    *,
+    onnx: Annotated[Path, typer.Argument(metavar="IN.onnx", help="The file to read.")],
+    context: typer.Context,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="OUT.onnx", help="Where to write; a folder will do."
+        ),
+    ],
+    choice: CastChoice,
+    min_sqnr: Annotated[
+        float | None,
+        typer.Option(
+            "--min-sqnr",
+            metavar="DB",
+            help="Smallest SQNR of an output against float32. [fp16 40; int8 none]",
+        ),
+    ] = None,
+    shape: Annotated[
+        Texts,
+        typer.Option(
+            "--shape",
+            metavar="1x3x224x224",
+            help="Shape to run a file with whose height or width is open; once per input.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of random samples.")] = 0,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Print every node that stays float32.")
+    ] = False,
+    screen: Screen,
+) -> None:
+    """Cast an ONNX file to half precision or int8, and compare it with what it was.
+
+    What half cannot hold stays float32, and is named. Writes OUT.onnx, and beside it OUT.json.
+    Nothing is written if the outputs differ by more than they may.
+    """
+    with screen.working() as stage:
+        from edgeattn.precision.cast import cast as cast_model
+
+        options = choice.options(seed=seed)
+        if options is None:
+            raise InputError(
+                "No precision is given to cast to.",
+                mend="Add --precision fp16 or --precision int8.",
+            )
+        path = output / onnx.name if output.is_dir() else output
+        if path.suffix != ".onnx":
+            raise InputError(
+                f"-o {output} is neither a folder that exists nor the name of an .onnx file.",
+                mend=f"Write: -o {shlex.quote(str(output.with_suffix('.onnx')))}",
+            )
+        manifest = cast_model(
+            onnx,
+            dataclasses.replace(
+                options,
+                min_sqnr_db=min_sqnr,
+                shapes=tuple(parse_shape(text) for text in shape or ()),
+            ),
+            path,
+            command=command_line(context.obj),
+            on_stage=stage,
+        )
+    # The manifest names the file as it lies beside it; who reads stdout stands elsewhere.
+    document = manifest.model_copy(update={"onnx": str(path)})
+    screen.show(document, lambda console: _report(console, manifest, path, explain=explain))
+
+
+def _report(console: Console, manifest: Cast, path: Path, *, explain: bool) -> None:
+    console.print(f"{path}  {size(manifest.size_bytes)}", style="bold")
+    largest = manifest.largest
+    facts = {
+        "precision": manifest.precision,
+        "nodes": f"{manifest.cast_nodes} in {manifest.precision}, {len(manifest.kept)} kept,"
+        f" {manifest.added_nodes} added",
+        "ranges": f"{manifest.audited_on}"
+        + (f"; largest in half {largest.max_abs:.3g} ({largest.name})" if largest else ""),
+        "compared on": manifest.parity_on,
+        "seconds": ", ".join(f"{name} {s:.1f}" for name, s in manifest.seconds.items()),
+    }
+    console.print(columns(facts.items()))
+    if manifest.kept:
+        console.print()
+        (_print_every if explain else _print_modules)(console, manifest.kept)
+    console.print()
+    print_parity(console, manifest.parity)
+    print_notes(console, manifest.notes)
+
+
+def _print_modules(console: Console, kept: Sequence[KeptNode]) -> None:
+    """Prints what stays float32 by module: how many nodes, why, and how large they get."""
+    rows = table("kept in float32", "nodes", "because of", "|x| up to")
+    for module in dict.fromkeys(module_of(one.node) for one in kept):
+        inside = [one for one in kept if module_of(one.node) == module]
+        reasons = Counter(one.reason for one in inside if not one.reason.startswith("what reads"))
+        told = [reason for reason, _ in reasons.most_common() if not reason.startswith("what it")]
+        sizes = [one.max_abs for one in inside if one.max_abs is not None]
+        largest = f"{max(sizes):.3g}" if sizes else ""
+        rows.add_row(module or "(no module)", str(len(inside)), "; ".join(told), largest)
+    console.print(rows)
+
+
+def _print_every(console: Console, kept: Sequence[KeptNode]) -> None:
+    rows = table("kept in float32", "operator", "because", "|x| up to")
+    for one in kept:
+        largest = "" if one.max_abs is None else f"{one.max_abs:.3g}"
+        rows.add_row(one.node, one.op_type, one.reason, largest)
+    console.print(rows)

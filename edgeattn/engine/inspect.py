@@ -1,0 +1,292 @@
+"""What an engine is: read from its manifest, or from what its library wrote. No GPU is needed."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from edgeattn import files
+from edgeattn.engine.gpu import local_gpu
+from edgeattn.engine.layers import Binding, Kernel, LayerInformation, read
+from edgeattn.engine.libraries import RUNTIMES, load
+from edgeattn.errors import InputError, MissingError
+
+if TYPE_CHECKING:
+    from edgeattn.engine.manifest import EngineManifest, Point
+
+PointName = Literal["min", "opt", "max"]
+
+_ENGINES: Final = (".engine", ".plan", ".trt")
+_DIGITS: Final = 12  # of a hash, enough for people to tell two apart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A kernel as it is shown.
+
+    Attributes:
+        index: Its place in the engine.
+        kernel: The kernel.
+        precision: What it computes in; empty for indices only.
+        traffic_bytes: Bytes that it moves at the shapes that are shown; None where they are open.
+    """
+
+    index: int
+    kernel: Kernel
+    precision: str
+    traffic_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFile:
+    """A file that the engine was built from.
+
+    Attributes:
+        path: Its path, as the manifest has it.
+        state: Whether it is what it was: `same`, `changed`, or `absent`.
+    """
+
+    path: str
+    state: Literal["same", "changed", "absent"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What is known of an engine.
+
+    Attributes:
+        path: What was inspected.
+        manifest: The engine's manifest; None where there is none of ours.
+        rows: The kernels, in the order of the engine.
+        bindings: The engine's inputs and outputs.
+        point: The shapes that the bytes are of; None where they are the engine's only ones.
+        sources: What it was built from.
+        faults: Why the engine is not what the manifest describes.
+        notes: What the user should know.
+    """
+
+    path: str
+    manifest: EngineManifest | None
+    rows: tuple[Row, ...]
+    bindings: tuple[Binding, ...]
+    point: Point | None
+    sources: tuple[SourceFile, ...]
+    faults: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def traffic_bytes(self) -> int | None:
+        """Bytes that all kernels move; None where shapes are open."""
+        return traffic_of(self.rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sum:
+    """Kernels that have something in common.
+
+    Attributes:
+        name: What it is.
+        kernels: How many they are.
+        traffic_bytes: Bytes that they move; None where shapes are open.
+    """
+
+    name: str
+    kernels: int
+    traffic_bytes: int | None
+
+
+def inspect(
+    path: Path, *, profile: int | None = None, point: PointName | None = None
+) -> Inspection:
+    """Says what an engine is.
+
+    Args:
+        path: An engine, its manifest, the JSON that `trtexec --exportLayerInfo` or an engine
+            inspector wrote, or a build log of TensorRT-RTX.
+        profile: The optimisation profile to show; None for the first.
+        point: Which of its shapes to show; None for those that it is tuned for. All are the same
+            where shapes are fixed.
+
+    Returns:
+        What is known of it. Its `faults` are for the caller to judge.
+
+    Raises:
+        InputError: There is no such file, profile or point, or what is there cannot be read.
+        MissingError: It is an engine without a manifest, and what could be asked is not here.
+    """
+    from edgeattn.engine.manifest import is_manifest, manifest_of, read_manifest
+
+    if path.is_dir():
+        raise InputError(f"{path} is a folder.", mend="Give the engine that lies in it.")
+    if path.suffix == ".onnx":
+        raise InputError(
+            f"{path} is an ONNX file, and no engine.",
+            mend=f"Build one of it: edgeattn build {shlex.quote(str(path))}",
+        )
+    beside = path if path.suffix == ".json" else manifest_of(path)
+    is_engine = path.suffix in _ENGINES
+    if (is_engine or beside == path) and is_manifest(beside):
+        manifest = read_manifest(beside)
+        engine = path if is_engine else beside.with_name(manifest.engine)
+        shown = _point(path, manifest, profile, point)
+        return _of_manifest(path, manifest, engine, shown, home=beside.parent)
+    information = _asked(path) if is_engine else read(path)
+    information = information.of_profile(profile or information.profiles[0])
+    rows = _rows(information, [_bytes_of(kernel) for kernel in information.kernels])
+    return Inspection(
+        path=str(path),
+        manifest=None,
+        rows=rows,
+        bindings=information.bindings,
+        point=None,
+        sources=(),
+        faults=(),
+        notes=("Shapes are open, so the bytes of some kernels are not known.",)
+        if traffic_of(rows) is None
+        else (),
+    )
+
+
+def traffic_of(rows: Iterable[Row]) -> int | None:
+    """Gives the bytes that kernels move; None where those of one are not known."""
+    total = 0
+    for row in rows:
+        if row.traffic_bytes is None:
+            return None
+        total += row.traffic_bytes
+    return total
+
+
+def sums(rows: Iterable[Row], key: Callable[[Row], str]) -> list[Sum]:
+    """Sums kernels up by what they have in common, the most bytes first.
+
+    Args:
+        rows: The kernels.
+        key: What to sum by.
+    """
+    members: dict[str, list[Row]] = {}
+    for row in rows:
+        members.setdefault(key(row), []).append(row)
+    found = [
+        Sum(name=name, kernels=len(own), traffic_bytes=traffic_of(own))
+        for name, own in members.items()
+    ]
+    return sorted(found, key=lambda one: -(one.traffic_bytes or 0))
+
+
+def _of_manifest(
+    path: Path,
+    manifest: EngineManifest,
+    engine: Path,
+    shown: Point | None,
+    *,
+    home: Path,
+) -> Inspection:
+    faults, notes = [], list(manifest.notes)
+    if not engine.is_file():
+        notes.append(f"The engine {engine} is not here; this is what its manifest says.")
+    elif (digest := files.sha256(engine)) != manifest.sha256:
+        faults.append(
+            f"{engine} is not the engine that its manifest describes: its SHA-256 starts with"
+            f" {digest[:_DIGITS]}, and the manifest says {manifest.sha256[:_DIGITS]}."
+        )
+    layers = manifest.layers.of_profile(0 if shown is None else shown.profile)
+    each = [_bytes_of(kernel) for kernel in layers.kernels] if shown is None else shown.kernel_bytes
+    if len(each) != len(layers.kernels):
+        raise InputError(
+            f"The manifest of {engine.name} has {len(layers.kernels)} kernels, and bytes of"
+            f" {len(each)}: it does not belong to one engine.",
+            mend="Build the engine again.",
+        )
+    return Inspection(
+        path=str(path),
+        manifest=manifest,
+        rows=_rows(layers, each),
+        bindings=layers.bindings,
+        point=shown,
+        sources=tuple(
+            SourceFile(path=name, state=_state(name, digest, home))
+            for name, digest in manifest.sources.items()
+        ),
+        faults=tuple(faults),
+        notes=tuple(notes),
+    )
+
+
+def _rows(information: LayerInformation, each_bytes: Iterable[int | None]) -> tuple[Row, ...]:
+    return tuple(
+        Row(
+            index=index,
+            kernel=kernel,
+            precision=information.precision(kernel),
+            traffic_bytes=traffic_bytes,
+        )
+        for index, (kernel, traffic_bytes) in enumerate(
+            zip(information.kernels, each_bytes, strict=True)
+        )
+    )
+
+
+def _bytes_of(kernel: Kernel) -> int | None:
+    if any(one.is_open or not one.dtype for one in kernel.tensors):
+        return None
+    return kernel.traffic_bytes
+
+
+def _point(
+    path: Path, manifest: EngineManifest, profile: int | None, point: PointName | None
+) -> Point | None:
+    wanted = (profile or 0, point or "opt")
+    for one in manifest.points:
+        if (one.profile, one.point) == wanted:
+            return one
+    # Fixed shapes are the smallest, the tuned and the largest ones.
+    if not manifest.points and not profile:
+        return None
+    known = dict.fromkeys([one.profile for one in manifest.points] or [0])
+    raise InputError(
+        f"{path} has no optimisation profile {profile}.",
+        mend=f"It has {', '.join(map(str, known))}.",
+    )
+
+
+def _state(name: str, digest: str, home: Path) -> Literal["same", "changed", "absent"]:
+    """Compares a file with its hash; a manifest names it from its own folder, or from ours."""
+    for place in (home / name, Path(name)):
+        if place.is_file():
+            return "same" if files.sha256(place) == digest else "changed"
+    return "absent"
+
+
+def _asked(path: Path) -> LayerInformation:
+    """Asks an engine itself, on its GPU, by whichever library takes it."""
+    from edgeattn.engine.layer_json import read_json
+    from edgeattn.engine.log import Log, logger_of
+
+    if not path.is_file():
+        raise InputError(f"There is no file {path}.")
+    refusals = []
+    if local_gpu() is None:
+        refusals.append("no GPU is here")
+    for runtime in RUNTIMES if not refusals else ():
+        try:
+            library = load(runtime)
+        except MissingError as error:
+            refusals.append(error.fact.rstrip("."))
+            continue
+        log = Log()
+        trt = library.module
+        engine = trt.Runtime(logger_of(trt, log)).deserialize_cuda_engine(path.read_bytes())
+        if engine is not None:
+            inspector = engine.create_engine_inspector()
+            return read_json(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
+        refusals.append(f"{library.title} does not take it: {'; '.join(log.errors)}")
+    raise MissingError(
+        f"{path} has no manifest beside it, and it cannot be asked itself: {'; '.join(refusals)}.",
+        mend="Put the manifest beside it that edgeattn build wrote; or, on its GPU, inspect what"
+        f" this writes: trtexec --loadEngine={shlex.quote(str(path))}"
+        " --exportLayerInfo=layers.json",
+    )
