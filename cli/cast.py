@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeattn.errors import InputError
-from edgeattn.graph.tags import module_of
+from edgeattn.graph.names import module_of
 
 from .groups import grouped
 from .options import CastChoice, Texts, command_line, parse_shape

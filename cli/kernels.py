@@ -45,7 +45,7 @@ def shape_in_words(shape: Iterable[int]) -> str:
 
 def kernel_document(row: Row) -> dict[str, Any]:
     """Gives a kernel as `--json` says it."""
-    from edgeattn.graph.tags import module_of
+    from edgeattn.graph.names import module_of
 
     return {
         "index": row.index,
@@ -114,7 +114,7 @@ def print_sums(
 
 def nodes_in_words(nodes: Iterable[str]) -> str:
     """Says nodes, the module before the first of each run: `layer1.0.attention/Sigmoid + Mul`."""
-    from edgeattn.graph.tags import module_of
+    from edgeattn.graph.names import module_of
 
     return " + ".join(
         node if place == 0 or not module else node.removeprefix(f"{module}/")

@@ -142,7 +142,11 @@ def _held_to(rung: Rung) -> str:
     if not rung.comparisons:
         return rung.precision
     least = rung.comparisons[0].min_sqnr_db
-    return f"{rung.precision}: {least:.0f} dB" if least > float("-inf") else f"{rung.precision}: reported"
+    return (
+        f"{rung.precision}: {least:.0f} dB"
+        if least > float("-inf")
+        else f"{rung.precision}: reported"
+    )
 
 
 def _figures(comparison: Comparison) -> tuple[str, ...]:

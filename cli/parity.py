@@ -1,24 +1,25 @@
-"""`edgeattn parity`: an ONNX file against another, or against the model that it was made from."""
+"""`edgeattn parity`: a file or an engine against what it was made from, or all rungs between."""
 
 from __future__ import annotations
 
 import dataclasses
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from edgeattn.errors import CheckError, InputError
+from edgeattn.inputs import closed, read_input
 
 from .groups import grouped
-from .inputs import closed, read_input
-from .options import ModelChoice
+from .ladder import LadderChoice, cast_of, climb, print_ladder
+from .options import CastChoice, LoweringChoice, ModelChoice
 from .screen import Screen
 from .tables import print_notes, print_parity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from rich.console import Console
 
@@ -27,12 +28,20 @@ if TYPE_CHECKING:
     from edgeattn.parity import ParityReport, Tolerance
     from edgeattn.parity.runtime import Array
 
+ENGINE: Final = ".engine"
+
 
 @grouped
 def parity(
     *,
-    onnx: Annotated[Path, typer.Argument(metavar="A.onnx", help="The file to judge.")],
-    choice: ModelChoice,
+    subject: Annotated[
+        str,
+        typer.Argument(
+            metavar="A.onnx",
+            help="The ONNX file or engine to judge; with --ladder an ONNX file, or a model as for"
+            " export.",
+        ),
+    ],
     other: Annotated[
         Path | None, typer.Argument(metavar="[B.onnx]", help="The file to compare it with.")
     ] = None,
@@ -42,6 +51,7 @@ def parity(
             "--reference", metavar="MODEL", help="The model to compare it with, as for export."
         ),
     ] = None,
+    how: LadderChoice,
     data: Annotated[
         list[Path] | None,
         typer.Option(
@@ -57,46 +67,115 @@ def parity(
         typer.Option(
             "--max-rel",
             min=0,
-            help="Largest error over |value| + its root mean square. [1e-3; with fp16 weights 0.1]",
+            help="Largest error over |value| + its root mean square. [1e-3; fp16 and engines 0.1;"
+            " int8 none]",
         ),
     ] = None,
     min_sqnr: Annotated[
         float | None,
-        typer.Option("--min-sqnr", metavar="DB", help="Smallest SQNR in dB. [80; fp16 40]"),
+        typer.Option(
+            "--min-sqnr",
+            metavar="DB",
+            help="Smallest SQNR in dB; on a ladder, of the cast. [80; fp16 and engines 40; int8"
+            " none]",
+        ),
     ] = None,
+    choice: ModelChoice,
+    lowering: LoweringChoice,
+    cast: CastChoice,
     screen: Screen,
 ) -> None:
     """Compare an ONNX file with another one, or with a model, output by output.
 
-    Ends with 0 if they agree. If not, ends with 1 and names the first module that differs.
+    An engine (X.engine) is run on its GPU, and compared with the ONNX file that its manifest names,
+    or with B.onnx. Ends with 0 if they agree. If not, ends with 1 and names the first module that
+    differs; with --ladder, the first rung that falls too.
     """
-    if (other is None) == (reference is None):
+    given = (how, lowering, cast)
+    if how.ladder:
+        if other is not None or reference is not None or max_rel is not None:
+            raise InputError(
+                "A ladder takes neither a second file, nor --reference, nor --max-rel."
+            )
+        _climb(subject, choice, how, lowering, cast, min_sqnr, data or [], screen)
+    elif given != (LadderChoice(), LoweringChoice(), CastChoice()):
         raise InputError(
-            "Give one thing to compare with: a second ONNX file, or --reference MODEL."
+            "Options of an export, of lowering or of a cast are given, and nothing is made.",
+            mend="Add --ladder.",
         )
-    if other is not None and choice != ModelChoice(seed=choice.seed):
-        raise InputError("Options of a model are given without --reference MODEL.")
-    for path in filter(None, (onnx, other)):
-        if not path.is_file():
-            raise InputError(f"There is no file {path}.")
+    else:
+        _compare(Path(subject), other, reference, choice, data or [], max_rel, min_sqnr, screen)
+
+
+def _climb(
+    subject: str,
+    choice: ModelChoice,
+    how: LadderChoice,
+    lowering: LoweringChoice,
+    cast: CastChoice,
+    min_sqnr: float | None,
+    data: list[Path],
+    screen: Screen,
+) -> None:
+    with screen.working() as stage:
+        options = cast_of(cast, min_sqnr, seed=choice.seed)
+        inputs = None
+        if data:
+            stage("reading the data")
+            shapes = _shapes(subject, choice)
+            inputs = _read(data, subject, shapes)
+        ladder = climb(subject, choice, how, lowering, options, inputs, stage)
+    screen.show(ladder, lambda console: print_ladder(console, ladder))
+    if ladder.first_fall is not None:
+        raise typer.Exit(CheckError.exit_code)
+
+
+def _shapes(subject: str, choice: ModelChoice) -> list[Sequence[int | str | None]]:
+    """Gives the shapes that a file or a model takes."""
+    if subject.endswith(".onnx"):
+        return _shapes_of(Path(subject))
+    from edgeattn.models.build import build
+
+    return [list(one.shape) for one in build(choice.request(subject)).inputs]
+
+
+def _compare(
+    path: Path,
+    other: Path | None,
+    reference: str | None,
+    choice: ModelChoice,
+    data: list[Path],
+    max_rel: float | None,
+    min_sqnr: float | None,
+    screen: Screen,
+) -> None:
+    """Compares a file or an engine with another file, or with a model."""
+    _check_asked(path, other, reference, choice)
+    notes: tuple[str, ...] = ()
     with screen.working() as stage:
         stage("reading the file")
-        tolerance = _tolerance(onnx, max_rel, min_sqnr)
-        arrays = _read(data or [], onnx)
-        notes: tuple[str, ...] = ()
-        if other is not None:
+        tolerance = _tolerance(path, max_rel, min_sqnr)
+        inputs = _read(data, str(path), _shapes_of(_onnx_of(path, other))) if data else None
+        if path.suffix == ENGINE:
+            from edgeattn.parity.engines import compare_engine
+
+            stage("parity")
+            report = compare_engine(
+                path, other, inputs=inputs, seed=choice.seed, tolerance=tolerance
+            )
+        elif other is not None:
             from edgeattn.parity import compare_files
 
             stage("parity")
             report = compare_files(
-                onnx, other, inputs=arrays, seed=choice.seed, tolerance=tolerance
+                path, other, inputs=inputs, seed=choice.seed, tolerance=tolerance
             )
         else:
             assert reference is not None
-            built = _built(choice.request(reference), onnx, stage)
+            built = _built(choice.request(reference), path, stage)
             notes = built.notes
             stage("parity")
-            report = _with_model(onnx, built, arrays, tolerance)
+            report = _with_model(path, built, inputs, tolerance)
     if screen.json and not screen.quiet:  # the report has no place for them
         for note in notes:
             print(f"note: {note}", file=sys.stderr)
@@ -137,31 +216,72 @@ def _with_model(
     return check_file(onnx, built.module, inputs, tolerance=tolerance)
 
 
-def _read(data: list[Path], onnx: Path) -> list[Array] | None:
-    """Reads the files given with --input; None if there are none."""
-    if not data:
-        return None
+def _check_asked(
+    path: Path, other: Path | None, reference: str | None, choice: ModelChoice
+) -> None:
+    """Refuses what cannot be compared, before anything is read."""
+    is_engine = path.suffix == ENGINE
+    if is_engine and reference is not None:
+        raise InputError("An engine is compared with an ONNX file, not with a model.")
+    if not is_engine and (other is None) == (reference is None):
+        raise InputError(
+            "Give one thing to compare with: a second ONNX file, or --reference MODEL.",
+            mend="Or climb from the model to the engine: --ladder",
+        )
+    if reference is None and choice != ModelChoice(seed=choice.seed):
+        raise InputError("Options of a model are given without --reference MODEL.")
+    for file in filter(None, (path, other)):
+        if not file.is_file():
+            raise InputError(f"There is no file {file}.")
+
+
+def _onnx_of(path: Path, other: Path | None) -> Path:
+    """Gives the ONNX file whose inputs the data is for."""
+    if path.suffix != ENGINE:
+        return path
+    from edgeattn.engine.manifest import read_manifest
+    from edgeattn.parity.engines import source_of
+
+    return other or source_of(path, read_manifest(path))
+
+
+def _shapes_of(onnx: Path) -> list[Sequence[int | str | None]]:
     from edgeattn.parity.runtime import Session
 
-    wanted = Session(onnx).inputs
-    if len(data) != len(wanted):
+    return [value.shape for value in Session(onnx).inputs]
+
+
+def _read(
+    data: list[Path], subject: str, shapes: Sequence[Sequence[int | str | None]]
+) -> list[Array]:
+    """Reads the files given with --input."""
+    if len(data) != len(shapes):
         raise InputError(
-            f"{onnx} takes {len(wanted)} inputs, and {len(data)} files are given.",
+            f"{subject} takes {len(shapes)} inputs, and {len(data)} files are given.",
             mend="Give --input once for each.",
         )
-    return [read_input(path, value.shape) for path, value in zip(data, wanted, strict=True)]
+    return [read_input(path, shape) for path, shape in zip(data, shapes, strict=True)]
 
 
-def _tolerance(onnx: Path, max_rel: float | None, min_sqnr: float | None) -> Tolerance | None:
+def _tolerance(path: Path, max_rel: float | None, min_sqnr: float | None) -> Tolerance | None:
     """What passes: None, which is the tolerance of the file's precision, or that one changed."""
     if max_rel is None and min_sqnr is None:
         return None
-    from edgeattn.parity import tolerance_of
-    from edgeattn.parity.compare import precision_of
-
-    usual = tolerance_of(precision_of(onnx))
+    usual = _usual(path)
     return dataclasses.replace(
         usual,
         max_rel=usual.max_rel if max_rel is None else max_rel,
         min_sqnr_db=usual.min_sqnr_db if min_sqnr is None else min_sqnr,
     )
+
+
+def _usual(path: Path) -> Tolerance:
+    if path.suffix == ENGINE:
+        from edgeattn.engine.manifest import read_manifest
+        from edgeattn.parity.engines import tolerance_of_engine
+
+        return tolerance_of_engine(read_manifest(path).precision.asked)
+    from edgeattn.parity import tolerance_of
+    from edgeattn.parity.compare import precision_of
+
+    return tolerance_of(precision_of(path))

@@ -1,4 +1,4 @@
-"""Draws docs/export.svg, the picture in the README: what `edgeattn export` prints.
+"""Draws the pictures in the README: what commands print.
 
 python docs/picture.py
 """
@@ -7,34 +7,54 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-COMMAND = ["edgeattn", "export", "resnet18", "--attention", "simam", "--opset", "13"]
-COLUMNS = 96
+COLUMNS = 110
+# By the picture's name, commands that run in one folder; the last of them is shown.
+PICTURES = {
+    "export": ["edgeattn export resnet18 --attention simam --opset 13"],
+    "diff": [
+        "edgeattn export resnet18 --attention ulsam --no-lower -o stock.onnx",
+        "edgeattn export resnet18 --attention ulsam -o lowered.onnx",
+        "edgeattn build stock.onnx --device jetson --plan",
+        "edgeattn build lowered.onnx --device jetson --plan",
+        "edgeattn inspect stock.plan-sm86.engine --diff lowered.plan-sm86.engine",
+    ],
+}
 
 
 def main() -> None:
-    """Runs the command and draws what it printed."""
+    """Runs the commands and draws what the last of each picture printed."""
     from rich.console import Console
     from rich.text import Text
 
-    with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(
-            [str(Path(sys.executable).with_name("edgeattn")), *COMMAND[1:]],
-            cwd=folder,
-            env={**os.environ, "FORCE_COLOR": "1", "COLUMNS": str(COLUMNS)},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    console = Console(record=True, width=COLUMNS, file=io.StringIO())
-    console.print(Text(f"$ {' '.join(COMMAND)}", style="bold"))
-    console.print(Text.from_ansi(done.stdout))
-    target = Path(__file__).with_name("export.svg")
-    target.write_text(console.export_svg(title="edgeattn export"), encoding="utf-8")
+    for name, commands in PICTURES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            for command in commands:
+                printed = run(command, folder)
+        console = Console(record=True, width=COLUMNS, file=io.StringIO())
+        console.print(Text(f"$ {commands[-1]}", style="bold"))
+        console.print(Text.from_ansi(printed))
+        target = Path(__file__).with_name(f"{name}.svg")
+        title = " ".join(commands[-1].split()[:2])
+        target.write_text(console.export_svg(title=title), encoding="utf-8")
+
+
+def run(command: str, folder: str) -> str:
+    """Runs a command of edgeattn's in a folder, and gives what it printed."""
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("edgeattn")), *shlex.split(command)[1:]],
+        cwd=folder,
+        env={**os.environ, "FORCE_COLOR": "1", "COLUMNS": str(COLUMNS)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout
 
 
 if __name__ == "__main__":

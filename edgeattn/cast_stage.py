@@ -78,14 +78,17 @@ def run(
     tolerance = tolerance_of(options.precision, min_sqnr_db=options.min_sqnr_db)
     with clock.stage("parity"):
         cases = compare(tolerance=tolerance)
-    if all(case.passed for case in cases):
+    # The record's own comparison rounds what ONNX Runtime's kernels would not: see
+    # precision.emulate. With random weights, a model may be no model that half can hold.
+    near = record.parity.passed or weights == "random"
+    if near and all(case.passed for case in cases):
         return record, cases, []
     with clock.stage("difference"):
         if weights == "random" and options.precision == "fp16":
             note = _amplified(cases, tolerance, reference)
             if note is not None:
                 return record, [], [note]
-        raise _refused(path, cases, tolerance, reference)
+        raise _refused(path, cases, record, tolerance, reference)
 
 
 def _amplified(
@@ -106,6 +109,7 @@ def _amplified(
 def _refused(
     path: Path,
     cases: Sequence[ParityCase],
+    record: CastRecord,
     tolerance: Tolerance,
     reference: Reference,
 ) -> CheckError:
@@ -114,7 +118,10 @@ def _refused(
     from edgeattn.parity.report import describe_failure
 
     first = first_difference_of_module(path, *reference(), tolerance)
-    report = summarise(cases, tolerance, first_difference=first)
+    report = summarise(cases, tolerance)
+    if report.passed:
+        report = record.parity
+    report = report.model_copy(update={"first_difference": first})
     return CheckError(
         f"The cast model differs from the torch model: {describe_failure(report)}",
         mend="Nothing was written. Keep more in float32: --keep-fp32 MODULE",

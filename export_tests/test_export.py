@@ -26,6 +26,7 @@ from edgeattn.export import ExportOptions, _sources, export
 from edgeattn.lowering.record import Lowered, NearMiss, Rewrite
 from edgeattn.manifest import Manifest
 from edgeattn.models.source import AttentionRequest, ModelRequest
+from edgeattn.precision.cast import CastOptions
 
 NET = '''
 import torch
@@ -585,3 +586,25 @@ def test_a_random_draw_that_overflows_is_told(net, tmp_path):
         "Parity was not checked with random weights: torch itself gives NaN or infinity with them.",
     )
     assert {case.weights for case in manifest.parity.cases} == {"model"}
+
+
+def test_a_cast_file_is_compared_with_torch(net, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    options = ExportOptions(simplify=False, cast=CastOptions(half_io=True))
+    manifest = export(request(net, attention="simam"), options, out / "net.onnx")
+    assert left_in(out) == ["net.json", "net.onnx"]
+    assert [value.dtype for value in (*manifest.inputs, *manifest.outputs)] == ["float16"] * 2
+    assert manifest.parity.precision == "fp16"
+    assert manifest.cast.kept
+    assert all(one.node.startswith("layer1.") for one in manifest.cast.kept)
+
+
+def test_a_cast_that_differs_too_much_leaves_nothing(net, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    options = ExportOptions(simplify=False, cast=CastOptions(min_sqnr_db=150))
+    with pytest.raises(CheckError, match="The cast model differs from the torch model") as caught:
+        export(request(net), options, out / "net.onnx")
+    assert "--keep-fp32" in caught.value.mend
+    assert left_in(out) == []

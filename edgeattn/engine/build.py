@@ -7,7 +7,7 @@ be ignored in silence.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +17,7 @@ from edgeattn.engine.layer_log import memory_bytes, read_log
 from edgeattn.engine.layers import LayerInformation
 from edgeattn.engine.libraries import Capability, Library
 from edgeattn.engine.log import Log, logger_of, monitor_of
+from edgeattn.engine.refusals import failed, reason, refused
 from edgeattn.engine.shapes import Profile, complete
 from edgeattn.errors import InputError, MissingError
 
@@ -136,11 +137,11 @@ def build_engine(
     logger = logger_of(trt, log)
     builder = trt.Builder(logger)
     if builder is None:  # pragma: no cover  # what TensorRT proper does where there is no GPU
-        raise MissingError(f"{library.title} does not start: {_reason(log)}")
+        raise MissingError(f"{library.title} does not start: {reason(log)}")
     network = builder.create_network(_network_flags(library))
     parser = trt.OnnxParser(network, logger)
     if not _parsed(parser, model):
-        raise _refused(parser, library, log)
+        raise refused(parser, library, log)
     inputs = [network.get_input(index) for index in range(network.num_inputs)]
     profiles, notes = complete(options.profiles, {i.name: tuple(i.shape) for i in inputs})
     config = builder.create_builder_config()
@@ -152,7 +153,8 @@ def build_engine(
     cache = _use_timing_cache(config, options.timing_cache, notes)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
-        raise _failed(library, log)
+        _clear_up(library)
+        raise failed(library, log)
     if cache is not None and options.timing_cache is not None:
         _keep_timing_cache(config.get_timing_cache(), options.timing_cache)
     activation_bytes, weights_bytes = memory_bytes(log.text)
@@ -164,6 +166,26 @@ def build_engine(
         weights_bytes=weights_bytes,
         notes=tuple(notes),
     )
+
+
+def _clear_up(library: Library) -> None:
+    """Builds the smallest network there is, and throws it away.
+
+    TensorRT-RTX 1.7 keeps something of a build that failed, which gives the next one in this
+    process other kernels; the one after that has its own again.
+    """
+    trt = library.module
+    builder = trt.Builder(logger_of(trt, Log()))
+    network = builder.create_network(_network_flags(library))
+    relu = network.add_activation(
+        network.add_input("x", trt.float32, (1,)), trt.ActivationType.RELU
+    )
+    network.mark_output(relu.get_output(0))
+    config = builder.create_builder_config()
+    if library.has("building for another GPU"):
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(next(iter(library.capabilities().values())), 0)
+    builder.build_serialized_network(network, config)
 
 
 def _parsed(parser: Any, model: Path | bytes) -> bool:
@@ -260,62 +282,9 @@ def _information(library: Library, logger: Any, engine: Any, log: Log) -> LayerI
     trt = library.module
     inspected = trt.Runtime(logger).deserialize_cuda_engine(engine)
     if inspected is None:
-        raise _failed(library, log)
+        raise failed(library, log)
     inspector = inspected.create_engine_inspector()
     return read_json(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
-
-
-def _refused(parser: Any, library: Library, log: Log) -> InputError:
-    """Says which nodes the parser does not take, why, and what to do."""
-    from edgeattn.graph.tags import module_of
-
-    lines, modules = [], []
-    for index in range(parser.num_errors):
-        error = parser.get_error(index)
-        name, op_type = _asked(error, "node_name"), _asked(error, "node_operator")
-        where = f"{name or f'node {error.node()}'} ({op_type}): " if op_type else ""
-        lines.append(f"  {where}{_in_one_line(error.desc())}")
-        modules += [module_of(name)] if module_of(name) else []
-    lines = lines or [f"  {message}" for message in log.errors] or ["  it gave no reason"]
-    return InputError(
-        "\n".join([f"{library.title} does not take this model:", *lines]), mend=_mend(modules, log)
-    )
-
-
-def _mend(modules: Sequence[str], log: Log) -> str:
-    text = log.text.lower()
-    if any(words in text for words in _NO_MEMORY):
-        return "Free some memory, or make the model smaller."
-    if modules:
-        return (
-            f"Write {', '.join(dict.fromkeys(modules))} with other operators, or try what lowering"
-            " makes of the file: edgeattn optimize IN.onnx -o OUT.onnx"
-        )
-    return "Try what lowering makes of the file: edgeattn optimize IN.onnx -o OUT.onnx"
-
-
-def _asked(error: Any, name: str) -> str:
-    """Asks a parser's error for a fact; those before TensorRT 10 know fewer."""
-    method = getattr(error, name, None)
-    return str(method()) if method is not None else ""
-
-
-def _failed(library: Library, log: Log) -> InputError:
-    text = log.text.lower()
-    mend = (
-        "Give it more: --workspace MiB; or free some memory."
-        if any(words in text for words in _NO_MEMORY)
-        else "The whole log is kept with --log FILE."
-    )
-    return InputError(f"{library.title} builds no engine of this model: {_reason(log)}", mend=mend)
-
-
-def _reason(log: Log) -> str:
-    return "; ".join(log.errors) or "it gave no reason."
-
-
-def _in_one_line(text: str) -> str:
-    return " ".join(text.split())
 
 
 def options_in_words(options: EngineOptions) -> dict[str, object]:

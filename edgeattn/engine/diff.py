@@ -170,7 +170,7 @@ def _attached(rows: Sequence[Row]) -> dict[int, int]:
 
 def _match_modules(rows: Sequence[Row], bonds: _Bonds) -> None:
     """Ties kernels of new nodes to those of the other side that are of the same module."""
-    from edgeattn.graph.tags import module_of
+    from edgeattn.graph.names import module_of
 
     nodes = (_nodes(rows[: bonds.size_a]), _nodes(rows[bonds.size_a :]))
     new: tuple[dict[str, list[int]], dict[str, list[int]]] = ({}, {})
@@ -264,7 +264,7 @@ def _tagged(node: str) -> str:
 
 
 def _place(rows: Sequence[Row]) -> str:
-    from edgeattn.graph.tags import module_of
+    from edgeattn.graph.names import module_of
 
     nodes = _nodes(rows)
     modules = Counter(filter(None, map(module_of, nodes)))

@@ -15,12 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import onnx_ir as ir
 
+from edgeattn.graph.names import module_of
+
 _SCOPES = "pkg.torch.onnx.name_scopes"
-
-
-def module_of(node_name: str) -> str:
-    """Gives the torch module path in a node's name; the root module and untagged nodes give ''."""
-    return node_name.rpartition("/")[0]
 
 
 def tag(model: ir.Model, *, inputs: Sequence[str], outputs: Sequence[str]) -> None:

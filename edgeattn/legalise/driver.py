@@ -10,7 +10,7 @@ from onnx import defs, helper
 
 from edgeattn.errors import InputError
 from edgeattn.graph import shapes
-from edgeattn.graph.tags import module_of
+from edgeattn.graph.names import module_of
 from edgeattn.legalise import changes
 from edgeattn.legalise.edit import Edit
 from edgeattn.legalise.schemas import STANDARD_DOMAINS, crossed, faults, signature

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.graph.tags import module_of
+from edgeattn.graph.names import module_of
 
 AttributeValue: TypeAlias = int | float | str | Sequence[int] | Sequence[float] | ir.Attr
 

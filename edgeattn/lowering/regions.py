@@ -15,8 +15,8 @@ from typing import Final
 
 import onnx_ir as ir
 
+from edgeattn.graph.names import module_of
 from edgeattn.graph.nodes import is_used
-from edgeattn.graph.tags import module_of
 from edgeattn.lowering.build import Builder, replace
 from edgeattn.lowering.indices import Axes
 from edgeattn.lowering.raising import Raised, Raising

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeattn.errors import InputError
+from edgeattn.graph.names import module_of
 from edgeattn.graph.shapes import infer
-from edgeattn.graph.tags import module_of
 from edgeattn.parity.metrics import Tolerance, measure
 from edgeattn.parity.runtime import Array, Session, load, run_torch
 
@@ -119,25 +119,38 @@ def _producers(path: Path) -> dict[str, str]:
     }
 
 
+def expose(path: Path, names: Sequence[str], target: Path) -> Path:
+    """Writes a file whose named values are outputs too, behind its own.
+
+    Args:
+        path: The file.
+        names: Values that its nodes make.
+        target: The file to write.
+
+    Returns:
+        What was written.
+    """
+    import onnx_ir
+
+    model = load(path)
+    infer(model)
+    values = {str(v.name): v for node in model.graph for v in node.outputs}
+    for name in names:
+        if not values[name].is_graph_output():
+            model.graph.outputs.append(values[name])
+    onnx_ir.save(model, target, external_data=f"{target.name}.data")
+    return target
+
+
 def _run_with_outputs(
     path: Path, names: Sequence[str], inputs: Sequence[Array]
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Runs a file, unoptimised, and gives named values besides its own outputs."""
     import tempfile
 
-    import onnx_ir
-
-    model = load(path)
-    infer(model)
-    own = len(model.graph.outputs)
-    values = {str(v.name): v for node in model.graph for v in node.outputs}
-    for name in names:
-        if not values[name].is_graph_output():
-            model.graph.outputs.append(values[name])
+    own = len(load(path).graph.outputs)
     with tempfile.TemporaryDirectory(prefix="edgeattn-") as folder:
-        exposed = Path(folder) / "exposed.onnx"
-        onnx_ir.save(model, exposed, external_data="exposed.onnx.data")
-        session = Session(exposed)
+        session = Session(expose(path, names, Path(folder) / "exposed.onnx"))
         arrays = session.run(inputs)
     found = dict(zip(session.output_names, arrays, strict=True))
     own_names = session.output_names[:own]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -16,9 +17,81 @@ from edgeattn.parity.runtime import Array, Session, give_memory_back, load, rand
 if TYPE_CHECKING:
     import torch
 
+    from edgeattn.graph.precision import Precision
+
 _OPTIMISATIONS: tuple[Literal["off", "on"], ...] = ("off", "on")
 #: The batch sizes at which a model with an open batch is checked.
 BATCHES = (1, 2, 3, 8)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run of what is judged.
+
+    Attributes:
+        optimisations: ONNX Runtime's graph optimisations, off or on.
+        batch: The batch size.
+        names: The outputs' names.
+        outputs: The outputs.
+    """
+
+    optimisations: Literal["off", "on"]
+    batch: int
+    names: Sequence[str]
+    outputs: Sequence[Array]
+
+    def judge(
+        self,
+        references: Mapping[int, Sequence[Array]],
+        *,
+        weights: Literal["model", "random"],
+        tolerance: Tolerance,
+    ) -> ParityCase:
+        """Compares the outputs with a reference's.
+
+        Args:
+            references: Per batch size, one array per output.
+            weights: Which weights both hold.
+            tolerance: What passes.
+
+        Raises:
+            InputError: If the outputs' number differs.
+        """
+        expected = references[self.batch]
+        if len(self.outputs) != len(expected):
+            raise InputError(
+                f"There are {len(self.outputs)} outputs, and the reference gives {len(expected)}."
+            )
+        measured = tuple(
+            measure(name, reference, output, tolerance)
+            for name, reference, output in zip(self.names, expected, self.outputs, strict=True)
+        )
+        return ParityCase(
+            weights=weights, optimisations=self.optimisations, batch=self.batch, outputs=measured
+        )
+
+
+def runs_of(path: Path, inputs: Mapping[int, Sequence[Array]]) -> Iterator[Run]:
+    """Runs a file with ONNX Runtime's optimisations off and on, at every batch size.
+
+    Args:
+        path: The ONNX file.
+        inputs: Per batch size, one array per input.
+
+    Raises:
+        InputError: If ONNX Runtime cannot load or run the file.
+    """
+    for optimisations in _OPTIMISATIONS:
+        session = Session(path, optimisations=optimisations)
+        for batch, arrays in inputs.items():
+            yield Run(
+                optimisations=optimisations,
+                batch=batch,
+                names=session.output_names,
+                outputs=session.run(arrays),
+            )
+        del session  # before the next one doubles its memory
+        give_memory_back()
 
 
 def run_cases(
@@ -29,7 +102,7 @@ def run_cases(
     weights: Literal["model", "random"],
     tolerance: Tolerance,
 ) -> list[ParityCase]:
-    """Runs a file with ONNX Runtime's optimisations off and on, at every batch size.
+    """Runs a file as `runs_of` does, and compares each run.
 
     Args:
         path: The ONNX file.
@@ -41,44 +114,20 @@ def run_cases(
     Raises:
         InputError: If ONNX Runtime cannot load or run the file, or the outputs' number differs.
     """
-    cases = []
-    for optimisations in _OPTIMISATIONS:
-        session = Session(path, optimisations=optimisations)
-        for batch, arrays in inputs.items():
-            outputs = session.run(arrays)
-            expected = references[batch]
-            if len(outputs) != len(expected):
-                raise InputError(
-                    f"{path} gives {len(outputs)} outputs, the reference gives {len(expected)}."
-                )
-            measured = tuple(
-                measure(name, reference, output, tolerance)
-                for name, reference, output in zip(
-                    session.output_names, expected, outputs, strict=True
-                )
-            )
-            cases.append(
-                ParityCase(
-                    weights=weights, optimisations=optimisations, batch=batch, outputs=measured
-                )
-            )
-        del session  # before the next one doubles its memory
-        give_memory_back()
-    return cases
+    return [
+        run.judge(references, weights=weights, tolerance=tolerance) for run in runs_of(path, inputs)
+    ]
 
 
-def precision_of(path: Path) -> str:
-    """Gives the precision of an ONNX file: `fp16` where it holds half-precision weights.
+def precision_of(path: Path) -> Precision:
+    """Gives the precision that an ONNX file is written in.
 
     Raises:
         InputError: If the file is no ONNX model.
     """
-    import onnx_ir
+    from edgeattn.graph import precision
 
-    half = onnx_ir.DataType.FLOAT16
-    model = load(path)
-    values = (*model.graph.initializers.values(), *model.graph.outputs)
-    return "fp16" if any(value.dtype == half for value in values) else "fp32"
+    return precision.precision_of(load(path))
 
 
 def summarise(

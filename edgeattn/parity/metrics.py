@@ -17,7 +17,7 @@ class Tolerance:
     """The most that outputs may differ.
 
     Attributes:
-        precision: What it is for: `fp32`.
+        precision: What it is for: `fp32`, `tf32`, `fp16` or `int8`.
         max_rel: Largest |difference| / (|reference| + root mean square of the reference).
         min_sqnr_db: Smallest signal to noise ratio in dB.
     """
@@ -34,16 +34,31 @@ class Tolerance:
 # Float32 through some hundred layers stays near 110 dB on both sides; a wrong epsilon, axis,
 # rounding mode or statistic costs more than 30 dB of that. See benchmarks/timm_models.py, which
 # prints the worst of some sixty models.
-# Half precision has 13 bits of significand fewer, which are 78 dB.
+# Half precision has 13 bits of significand fewer, which are 78 dB; so has TF32, in which GPUs from
+# Ampere on multiply float32. What int8 costs depends on the model and on what it is for: that is
+# reported, and nothing but NaN and infinity fails unless an SQNR is asked.
 TOLERANCES = {
     "fp32": Tolerance(precision="fp32", max_rel=1e-3, min_sqnr_db=80.0),
+    "tf32": Tolerance(precision="tf32", max_rel=0.1, min_sqnr_db=40.0),
     "fp16": Tolerance(precision="fp16", max_rel=0.1, min_sqnr_db=40.0),
+    "int8": Tolerance(precision="int8", max_rel=math.inf, min_sqnr_db=-math.inf),
 }
 
 
-def tolerance_of(precision: str) -> Tolerance:
-    """Gives the tolerance for a precision."""
-    return TOLERANCES[precision]
+def tolerance_of(precision: str, *, min_sqnr_db: float | None = None) -> Tolerance:
+    """Gives the tolerance for a precision.
+
+    Args:
+        precision: `fp32`, `tf32`, `fp16` or `int8`.
+        min_sqnr_db: The smallest SQNR to pass instead of the usual one; the largest relative error
+            moves with it, tenfold for each 20 dB, from what half has.
+    """
+    usual = TOLERANCES[precision]
+    if min_sqnr_db is None:
+        return usual
+    half = TOLERANCES["fp16"]
+    factor = 10 ** ((half.min_sqnr_db - min_sqnr_db) / 20)
+    return Tolerance(precision=precision, max_rel=half.max_rel * factor, min_sqnr_db=min_sqnr_db)
 
 
 def measure(

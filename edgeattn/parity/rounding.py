@@ -14,6 +14,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from edgeattn.errors import InputError
 from edgeattn.manifest import ParityCase
 from edgeattn.parity.metrics import Tolerance, measure
 from edgeattn.parity.runtime import run_torch
@@ -23,6 +24,20 @@ from edgeattn.parity.runtime import run_torch
 _MARGIN_DB = 10.0
 #: Below this, hardly anything could be told from rounding, so nothing is proven.
 LOWEST_FLOOR_DB = 45.0
+
+
+def check_function(module: nn.Module, inputs: Sequence[torch.Tensor], tolerance: Tolerance) -> None:
+    """Refuses a module that gives one result now and another then.
+
+    Raises:
+        InputError: It draws random numbers.
+    """
+    once, again = (run_torch(module, inputs) for _ in range(2))
+    if not all(measure("", *pair, tolerance).passed for pair in zip(once, again, strict=True)):
+        raise InputError(
+            "The model is no function of its input: torch itself gives two results for one.",
+            mend="Draw no random numbers in forward; pass training=self.training to dropout.",
+        )
 
 
 def rounding_floor_db(
@@ -47,6 +62,19 @@ def rounding_floor_db(
     return min((ratio for ratio in ratios if ratio is not None), default=float("inf"))
 
 
+def relaxed_by(tolerance: Tolerance, floor_db: float) -> Tolerance:
+    """Gives the tolerance for a model whose rounding floor lies this low.
+
+    Returns:
+        The same one where the floor lies high enough for it, or too low to tell anything.
+    """
+    lowest_db = min(tolerance.min_sqnr_db, floor_db - _MARGIN_DB)
+    if floor_db < LOWEST_FLOOR_DB or lowest_db == tolerance.min_sqnr_db:
+        return tolerance
+    factor = 10 ** ((tolerance.min_sqnr_db - lowest_db) / 20)
+    return replace(tolerance, min_sqnr_db=lowest_db, max_rel=tolerance.max_rel * factor)
+
+
 def judge(case: ParityCase, tolerance: Tolerance, floor_db: float) -> ParityCase:
     """Judges a case by the rounding floor, where that lies too low for the tolerance.
 
@@ -58,11 +86,9 @@ def judge(case: ParityCase, tolerance: Tolerance, floor_db: float) -> ParityCase
     Returns:
         The case with its verdicts, and the floor that they rest on.
     """
-    lowest_db = min(tolerance.min_sqnr_db, floor_db - _MARGIN_DB)
-    if floor_db < LOWEST_FLOOR_DB or lowest_db == tolerance.min_sqnr_db:
+    relaxed = relaxed_by(tolerance, floor_db)
+    if relaxed is tolerance:
         return case
-    factor = 10 ** ((tolerance.min_sqnr_db - lowest_db) / 20)
-    relaxed = replace(tolerance, min_sqnr_db=lowest_db, max_rel=tolerance.max_rel * factor)
     outputs = tuple(
         output.model_copy(update={"passed": relaxed.admits(output.max_rel, output.sqnr_db)})
         for output in case.outputs

@@ -130,6 +130,24 @@ def test_export_as_json(edgeattn, small, tmp_path):
     assert manifest == {**document, "onnx": path.name}  # from where the manifest lies
 
 
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_a_cast_is_part_of_the_name_and_of_the_manifest(edgeattn, small, tmp_path, precision):
+    data = ["--calibration", "random", "--samples", "4"] if precision == "int8" else []
+    ask = ["export", *options(small), "--no-simplify", "--precision", precision, *data]
+    run = edgeattn(*ask)
+    assert run.returncode == 0, run.stderr
+    assert f"in {precision}" in run.stdout
+    written = {path.name for path in tmp_path.iterdir()}
+    assert written == {f"small-make-se-{precision}.onnx", f"small-make-se-{precision}.json"}
+    manifest = json.loads((tmp_path / f"small-make-se-{precision}.json").read_text())
+    assert manifest["cast"]["precision"] == manifest["parity"]["precision"] == precision
+    assert manifest["parity"]["passed"] is True
+    assert {case["weights"] for case in manifest["parity"]["cases"]} == {"model", "random"}
+    assert any("before the cast" in note for note in manifest["notes"])
+    nodes = onnx.load(tmp_path / manifest["onnx"]).graph.node
+    assert manifest["nodes"]["final"] == len(nodes)
+
+
 def test_lowering_may_be_left_out(edgeattn, small):
     ask = ["export", *options(small), "--no-simplify"]
     run = edgeattn(*ask, "--no-lower")
@@ -176,6 +194,9 @@ def test_quiet_says_nothing(edgeattn, small):
         (["--weights", "missing.pth"], "missing.pth"),
         (["--model-arg", "widht=3"], "widht"),
         (["--at", "nowhere.*", "-a", "se"], "nowhere"),
+        (["--precision", "int8"], "--calibration"),
+        (["--precision", "fp8"], "fp8"),
+        (["--half-io"], "--precision fp16"),
     ],
 )
 def test_bad_input_is_refused(capsys, small, tmp_path, monkeypatch, more, said):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 from edgeattn.engine.build import EngineOptions, _network_flags, build_engine, check
 from edgeattn.engine.layers import traffic_bytes
 from edgeattn.engine.libraries import Library, load
 from edgeattn.engine.log import Log
+from edgeattn.engine.refusals import failed
 from edgeattn.engine.shapes import Profile
 from edgeattn.errors import InputError, MissingError
 from export_tests.engine.nets import HALF, small
@@ -88,7 +92,7 @@ def test_an_open_batch_is_built_for_1(tmp_path):
 def test_a_node_that_is_not_taken_is_named_with_its_module(tmp_path):
     with pytest.raises(InputError, match=r"last/Foo \(Foo\): .*Plugin not found") as caught:
         build_engine(small(tmp_path / "m.onnx", extra="Foo"), RTX, SM86)
-    assert "Write last with other operators" in caught.value.mend
+    assert "write last with other operators" in caught.value.mend
     assert "edgeattn optimize" in caught.value.mend
 
 
@@ -100,6 +104,43 @@ def test_what_is_no_model_is_refused_in_the_librarys_words(tmp_path, content):
         build_engine(path, RTX, SM86)
     with pytest.raises(InputError, match="There is no file"):
         build_engine(tmp_path / "other.onnx", RTX, SM86)
+
+
+@pytest.mark.parametrize(
+    ("said", "mend"),
+    [
+        ("Error Code 2: OutOfMemory (Requested size was 99 bytes.)", "--workspace"),
+        ("Error Code 10: Could not find any implementation for node m/Conv.", "--log FILE"),
+    ],
+)
+def test_a_failure_has_the_librarys_own_words(said, mend):
+    error = failed(RTX, Log(messages=[("VERBOSE", "out of memory, going on"), ("ERROR", said)]))
+    assert said in error.fact
+    assert mend in error.mend
+    assert "it gave no reason" in failed(RTX, Log()).fact
+
+
+def product(path):
+    """Writes a product of floats, which TensorRT-RTX does not build for Turing."""
+    weight = np.random.default_rng(3).standard_normal((8, 4)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Gemm", ["x", "w"], ["y"], name="fc/Gemm")],
+        "product",
+        [helper.make_tensor_value_info("x", 1, [1, 8])],
+        [helper.make_tensor_value_info("y", 1, [1, 4])],
+        [numpy_helper.from_array(weight, "w")],
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+    return path
+
+
+def test_a_build_that_failed_leaves_the_next_alone(tmp_path):
+    path, refused = small(tmp_path / "m.onnx"), product(tmp_path / "p.onnx")
+    clean = build_engine(path, RTX, SM86).information
+    with pytest.raises(InputError, match="FP32 GEMM is not supported"):
+        build_engine(refused, RTX, (7, 5))
+    assert build_engine(path, RTX, SM86).information == clean
 
 
 def test_open_sizes_need_shapes(tmp_path):

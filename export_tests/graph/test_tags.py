@@ -10,6 +10,7 @@ from torch import nn
 from edgeattn import capture, simplify
 from edgeattn.artifacts import save
 from edgeattn.graph import tags
+from edgeattn.graph.names import module_of
 from edgeattn.parity.bisect import _module_outputs, _producers, _run_with_outputs
 from edgeattn.parity.metrics import measure, tolerance_of
 from edgeattn.parity.randomise import randomise
@@ -85,9 +86,9 @@ def test_nodes_are_named_after_their_modules(net):
 
 
 def test_module_of():
-    assert tags.module_of("layer1.0.attention/Mul_2") == "layer1.0.attention"
-    assert tags.module_of("/Sub") == ""
-    assert tags.module_of("stray") == ""
+    assert module_of("layer1.0.attention/Mul_2") == "layer1.0.attention"
+    assert module_of("/Sub") == ""
+    assert module_of("stray") == ""
 
 
 def test_names_survive_the_simplifier(net, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from edgeattn.errors import CheckError, InputError
-from edgeattn.parity.gate import must_agree
+from edgeattn.parity.gate import must_agree, tolerance_of_rewrites
 from export_tests.foreign import net, value
 
 
@@ -58,6 +58,30 @@ def test_half_precision_has_its_tolerance(tmp_path):
     path = net(tmp_path / "a.onnx")
     with pytest.raises(CheckError):
         must_agree(spoiled(path, tmp_path / "b.onnx", "b3", 1.01), path)
+
+
+def test_rewrites_of_an_int8_file_are_exact(tmp_path):
+    def quantised(name, factor):
+        """A file that quantises its input, and scales what it gives."""
+        numbers = {
+            "s": np.float32(0.1), "z": np.int8(0), "f": np.float32(factor),
+        }  # fmt: skip
+        nodes = [
+            helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"], name="q"),
+            helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"], name="d"),
+            helper.make_node("Mul", ["d", "f"], ["y"], name="m"),
+        ]
+        tensors = [numpy_helper.from_array(np.array(v), n) for n, v in numbers.items()]
+        graph = helper.make_graph(nodes, "g", [value("x", [1, 9])], [value("y", [1, 9])], tensors)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        onnx.save(model, tmp_path / name)
+        return tmp_path / name
+
+    reference = quantised("a.onnx", 1)
+    assert tolerance_of_rewrites(reference).precision == "fp32"
+    assert must_agree(reference, reference)[0].passed
+    with pytest.raises(CheckError):
+        must_agree(quantised("b.onnx", 1.01), reference)
 
 
 def test_open_sizes_need_a_shape(tmp_path):

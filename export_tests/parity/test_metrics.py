@@ -72,3 +72,31 @@ def test_a_zero_reference_takes_nothing_but_zero():
     found = measure("y", zero, zero + np.float32(1e-30), FP32)
     assert not found.passed
     assert found.cosine == 0.0
+
+
+def test_int8_is_reported_and_only_what_is_no_number_fails():
+    int8 = tolerance_of("int8")
+    reference = np.random.default_rng(1).normal(size=(4, 25)).astype(np.float32)
+    far = measure("y", reference, -reference, int8)
+    assert far.passed
+    assert far.sqnr_db < 0
+    for wrong in (np.nan, np.inf):
+        spoiled = reference.copy()
+        spoiled[2, 3] = wrong
+        assert not measure("y", reference, spoiled, int8).passed
+    assert not measure("y", reference, reference[:2], int8).passed
+
+
+@pytest.mark.parametrize(
+    ("precision", "min_sqnr_db", "max_rel"),
+    [("fp16", 40, 0.1), ("fp16", 60, 0.01), ("int8", 20, 1.0), ("int8", 40, 0.1)],
+)
+def test_an_sqnr_that_is_asked_moves_the_error_too(precision, min_sqnr_db, max_rel):
+    asked = tolerance_of(precision, min_sqnr_db=min_sqnr_db)
+    assert (asked.precision, asked.min_sqnr_db) == (precision, min_sqnr_db)
+    assert asked.max_rel == pytest.approx(max_rel)
+
+
+def test_what_is_not_asked_is_as_usual():
+    for precision in ("fp32", "tf32", "fp16", "int8"):
+        assert tolerance_of(precision, min_sqnr_db=None) is tolerance_of(precision)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.graph.tags import module_of
+from edgeattn.graph.names import module_of
 
 
 class NewNodes:

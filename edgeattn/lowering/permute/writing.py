@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.graph.tags import module_of
+from edgeattn.graph.names import module_of
 from edgeattn.lowering.permutation import Permutation, expand, identity, inverse
 from edgeattn.lowering.permute.constants import Constants
 from edgeattn.lowering.permute.nodes import NewNodes

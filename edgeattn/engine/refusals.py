@@ -1,0 +1,81 @@
+"""What a library refuses, in its own words, with what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from edgeattn.engine.libraries import Library
+from edgeattn.engine.log import Log
+from edgeattn.errors import InputError
+
+_NO_MEMORY: Final = (
+    "outofmemory",
+    "out of memory",
+    "insufficient memory",
+    "insufficient workspace",
+)
+
+
+def refused(parser: Any, library: Library, log: Log) -> InputError:
+    """Says which nodes a parser does not take, why, and what to do.
+
+    Args:
+        parser: The parser that refused.
+        library: What it is of.
+        log: What was said meanwhile.
+    """
+    from edgeattn.graph.names import module_of
+
+    lines, modules = [], []
+    for index in range(parser.num_errors):
+        error = parser.get_error(index)
+        name, op_type = _asked(error, "node_name"), _asked(error, "node_operator")
+        where = f"{name or f'node {error.node()}'} ({op_type}): " if op_type else ""
+        lines.append(f"  {where}{' '.join(error.desc().split())}")
+        modules += [module_of(name)] if module_of(name) else []
+    lines = lines or [f"  {message}" for message in log.errors] or ["  it gave no reason"]
+    return InputError(
+        "\n".join([f"{library.title} does not take this model:", *lines]), mend=_mend(modules, log)
+    )
+
+
+def failed(library: Library, log: Log) -> InputError:
+    """Says why a builder gave no engine, and what to do.
+
+    Args:
+        library: What the builder is of.
+        log: What was said meanwhile.
+    """
+    mend = (
+        "Give it more: --workspace MiB; or free some memory."
+        if _lacks_memory(log)
+        else "The whole log is kept with --log FILE."
+    )
+    return InputError(f"{library.title} builds no engine of this model: {reason(log)}", mend=mend)
+
+
+def reason(log: Log) -> str:
+    """Gives the library's own words on what went wrong."""
+    return "; ".join(log.errors) or "it gave no reason."
+
+
+def _mend(modules: Sequence[str], log: Log) -> str:
+    if _lacks_memory(log):
+        return "Free some memory, or make the model smaller."
+    advice = ["Try what lowering makes of the file: edgeattn optimize IN.onnx -o OUT.onnx"]
+    if modules:
+        named = ", ".join(dict.fromkeys(modules))
+        advice.append(f"Or write {named} with other operators.")
+    return "\n".join(advice)
+
+
+def _lacks_memory(log: Log) -> bool:
+    said = " ".join(log.errors).lower()
+    return any(words in said for words in _NO_MEMORY)
+
+
+def _asked(error: Any, name: str) -> str:
+    """Asks a parser's error for a fact; those before TensorRT 10 know fewer."""
+    method = getattr(error, name, None)
+    return str(method()) if method is not None else ""

@@ -1,0 +1,267 @@
+"""Calibration data: samples that show how large a model's values get."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from edgeattn import files
+from edgeattn.errors import InputError
+from edgeattn.inputs import check_shape, checked_numbers, in_words, read_image, read_npy
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+#: The source that is no file.
+RANDOM: Final = "random"
+
+
+class Input(Protocol):
+    """An input of a model, as a manifest or ONNX Runtime describes it, the batch first."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - what it says
+    @property
+    def shape(self) -> Sequence[int | str]: ...  # noqa: D102 - open sizes are no integers
+    @property
+    def dtype(self) -> str: ...  # noqa: D102 - NumPy's name for it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """Data to calibrate with. Iterating reads it, as often as one likes, a batch at a time.
+
+    Attributes:
+        description: Where it is from, and how many samples there are.
+        sha256: The hash of the data; '' where it is random.
+        count: How many batches iterating gives.
+        read: Yields one array for each input, by name.
+    """
+
+    description: str
+    sha256: str
+    count: int
+    read: Callable[[], Iterator[dict[str, npt.NDArray[Any]]]] = field(repr=False)
+
+    def __iter__(self) -> Iterator[dict[str, npt.NDArray[Any]]]:
+        """Yields one array for each input, by name."""
+        return self.read()
+
+
+def read_samples(source: str, inputs: Sequence[Input], *, limit: int, seed: int) -> Samples:
+    """Finds calibration data; it is read when it is iterated over.
+
+    Args:
+        source: `random`; a folder of images, or of .npy arrays that hold a sample each, folders in
+            it included; an .npz file with an array for each input, samples first; or an .npy file,
+            for a model of one input. Images are brought to what the input takes as
+            `inputs.read_image` does.
+        inputs: The model's inputs. Where their batch is fixed and larger than 1, so many samples
+            make a batch, the first ones filling up the last one.
+        limit: How many samples to use at most. Of more, so many are drawn.
+        seed: Seed of that draw, and of random data.
+
+    Returns:
+        The samples.
+
+    Raises:
+        InputError: There is no such data, it does not fit the inputs, or it holds no finite
+            numbers. Of a folder's files, this is raised when they are read.
+    """
+    import numpy as np
+
+    if limit < 1:
+        raise InputError(f"{limit} samples calibrate nothing.", mend="Use 1 at least.")
+    batch = _batch(inputs)
+    if source == RANDOM:
+        rows, pick = limit, _random(inputs, seed)
+        description, sha256 = f"random, seed {seed}", ""
+        drawn: npt.NDArray[np.intp] = np.arange(rows)
+    else:
+        path = Path(source)
+        found = _folder(path, inputs) if path.is_dir() else _archive(path, inputs)
+        rows, pick = found.rows, found.pick
+        drawn = np.arange(rows)
+        if rows > limit:
+            drawn = np.sort(np.random.default_rng(seed).choice(rows, limit, replace=False))
+        description, sha256 = f"{found.kind} {source}", found.sha256(drawn)
+    used = f"{len(drawn)} of {rows}" if len(drawn) < rows else str(len(drawn))
+    count = -(-len(drawn) // batch)
+
+    def read() -> Iterator[dict[str, npt.NDArray[Any]]]:
+        for start in range(0, count * batch, batch):
+            picked = [pick(int(drawn[i % len(drawn)])) for i in range(start, start + batch)]
+            yield {
+                value.name: np.stack([sample[value.name] for sample in picked]) for value in inputs
+            }
+
+    return Samples(
+        description=f"{description}: {used} sample{'s' if len(drawn) > 1 else ''}",
+        sha256=sha256,
+        count=count,
+        read=read,
+    )
+
+
+_Pick = Callable[[int], Mapping[str, "npt.NDArray[Any]"]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Data:
+    """Rows of data: how many, what a row holds, and the hash of some of them."""
+
+    kind: str
+    rows: int
+    pick: _Pick
+    sha256: Callable[[Sequence[int] | npt.NDArray[np.intp]], str]
+
+
+def _batch(inputs: Sequence[Input]) -> int:
+    """Gives the batch that the inputs share."""
+    fixed = set()
+    for value in inputs:
+        if not value.shape:
+            raise InputError(f"Input {value.name} is a single number, and has no batch.")
+        if isinstance(value.shape[0], int):
+            fixed.add(value.shape[0])
+    if len(fixed) > 1:
+        raise InputError(
+            f"The inputs have batches of {' and '.join(map(str, sorted(fixed)))},"
+            " so that no samples can be made of them."
+        )
+    return fixed.pop() if fixed else 1
+
+
+def _random(inputs: Sequence[Input], seed: int) -> _Pick:
+    """Draws samples: normal for floats, 0 or 1 for whole numbers."""
+    import numpy as np
+
+    for value in inputs:
+        if not all(isinstance(size, int) for size in value.shape[1:]):
+            raise InputError(
+                f"Input {value.name} has open dimensions: {in_words(value.shape)}.",
+                mend="Calibrate with data of the sizes that are to be used.",
+            )
+
+    def pick(row: int) -> dict[str, npt.NDArray[Any]]:
+        generator = np.random.default_rng((seed, row))
+        sample = {}
+        for value in inputs:
+            drawn = generator.standard_normal([int(size) for size in value.shape[1:]])
+            is_float = np.issubdtype(np.dtype(value.dtype), np.floating)
+            sample[value.name] = (drawn if is_float else drawn > 0).astype(value.dtype)
+        return sample
+
+    return pick
+
+
+def _folder(folder: Path, inputs: Sequence[Input]) -> _Data:
+    from PIL import Image
+
+    if len(inputs) != 1:
+        raise InputError(
+            f"The model takes {len(inputs)} inputs, and a folder holds data for one.",
+            mend="Give an .npz file with an array for each.",
+        )
+    (value,) = inputs
+    suffixes = {".npy", *Image.registered_extensions()}
+    paths = sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file()
+    )
+    if not paths:
+        raise InputError(f"{folder} holds no images and no .npy files.")
+
+    def pick(row: int) -> dict[str, npt.NDArray[Any]]:
+        path = paths[row]
+        if path.suffix.lower() == ".npy":
+            array = read_npy(path)
+            if array.ndim == len(value.shape) and array.shape[0] == 1:
+                array = array[0]
+        else:
+            array = read_image(path, (1, *value.shape[1:]))[0]
+        return {value.name: _fitted(str(path), array, value)}
+
+    def sha256(rows: Sequence[int] | npt.NDArray[np.intp]) -> str:
+        digest = hashlib.sha256()
+        for row in rows:
+            digest.update(bytes.fromhex(files.sha256(paths[row])))
+        return digest.hexdigest()
+
+    return _Data(kind="folder", rows=len(paths), pick=pick, sha256=sha256)
+
+
+def _archive(path: Path, inputs: Sequence[Input]) -> _Data:
+    """Reads an .npz or .npy file."""
+    if not path.exists():
+        raise InputError(
+            f"There is no file or folder {path}.",
+            mend=f"Give a folder of images or arrays, an .npz or .npy file, or `{RANDOM}`.",
+        )
+    arrays = _arrays(path, inputs)
+    lengths = {name: array.shape[0] if array.ndim else 0 for name, array in arrays.items()}
+    if 0 in lengths.values():
+        raise InputError(f"{path} holds no samples.")
+    if len(set(lengths.values())) > 1:
+        each = ", ".join(f"{count} of {name}" for name, count in lengths.items())
+        raise InputError(f"{path} holds different numbers of samples: {each}.")
+    for value in inputs:
+        array = arrays[value.name]
+        check_shape(f"{path}, for {value.name},", array.shape, ("samples", *value.shape[1:]))
+        _fitted(str(path), array[0], value)
+
+    def pick(row: int) -> dict[str, npt.NDArray[Any]]:
+        return {value.name: _fitted(str(path), arrays[value.name][row], value) for value in inputs}
+
+    return _Data(
+        kind="file",
+        rows=next(iter(lengths.values())),
+        pick=pick,
+        sha256=lambda _rows: files.sha256(path),
+    )
+
+
+def _arrays(path: Path, inputs: Sequence[Input]) -> dict[str, npt.NDArray[Any]]:
+    """Gives the array of each input; the one array of a file is that of the one input."""
+    import numpy as np
+
+    names = [value.name for value in inputs]
+    if path.suffix.lower() == ".npy":
+        found = {path.stem: read_npy(path)}
+    elif path.suffix.lower() == ".npz":
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                found = {name: archive[name] for name in archive.files}
+        except (ValueError, EOFError, OSError, AttributeError, zipfile.BadZipFile) as error:
+            raise InputError(f"{path} is no archive that NumPy reads: {error}.") from error
+    else:
+        raise InputError(
+            f"{path} is neither a folder nor an .npz or .npy file.",
+            mend="Put images into a folder, and give that.",
+        )
+    if len(names) == len(found) == 1:
+        return dict(zip(names, found.values(), strict=True))
+    if missing := [name for name in names if name not in found]:
+        held = ", ".join(found) or "none"
+        raise InputError(
+            f"{path} holds no array for {', '.join(missing)}; it holds {held}.",
+            mend="Name its arrays as the model names its inputs.",
+        )
+    return {name: found[name] for name in names}
+
+
+def _fitted(name: str, array: npt.NDArray[Any], value: Input) -> npt.NDArray[Any]:
+    """Gives a sample in an input's shape and type."""
+    import numpy as np
+
+    check_shape(name, array.shape, value.shape[1:])
+    numbers = checked_numbers(name, array)
+    if not np.can_cast(numbers.dtype, value.dtype, "same_kind"):
+        raise InputError(
+            f"{name} holds {numbers.dtype}, and input {value.name} takes {value.dtype}."
+        )
+    return numbers.astype(value.dtype)

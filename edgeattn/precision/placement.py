@@ -1,0 +1,115 @@
+"""Where int8 begins: which inputs of which nodes get a pair of QuantizeLinear and DequantizeLinear.
+
+Layers (Conv, ConvTranspose, Gemm, MatMul with constant weights) get one on their data and one on
+their weights. A sum of two maps, which a residual block ends with, gets one on the operand that
+lies in memory anyway: the shortcut. Without it the shortcut is written a second time, in float32,
+and read so. The other operand is computed in the same kernel, and stays exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import onnx_ir as ir
+
+from edgeattn.graph.nodes import given, integer, needed, static
+from edgeattn.precision.gates import gate_nodes
+
+_LAYERS: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """What is to be quantised.
+
+    Attributes:
+        layers: The layers, and the dimension of their weights that gets a scale for each channel;
+            None for one scale.
+        shortcuts: The other inputs that get a pair, as node and index.
+        left: The layers that stay as they are, by name, each with the reason.
+    """
+
+    layers: dict[ir.Node, int | None]
+    shortcuts: tuple[tuple[ir.Node, int], ...]
+    left: tuple[tuple[str, str], ...]
+
+
+def place(graph: ir.Graph, *, gates: bool) -> Placement:
+    """Decides what is quantised.
+
+    Args:
+        graph: A graph without branches and loops that is sorted and has types and shapes.
+        gates: Whether layers that compute gates and statistics are.
+    """
+    apart = frozenset[ir.Node]() if gates else gate_nodes(graph)
+    layers: dict[ir.Node, int | None] = {}
+    left: list[tuple[str, str]] = []
+    for node in graph:
+        if node.op_type not in _LAYERS or node.domain:
+            continue
+        reason = "it computes a gate or a statistic" if node in apart else _obstacle(node)
+        if reason:
+            left.append((str(node.name), reason))
+        else:
+            layers[node] = _channels(node)
+    shortcuts = [
+        (node, index)
+        for node in graph
+        if node.op_type == "Add" and node not in apart
+        for index in _shortcuts(node, layers)
+    ]
+    return Placement(layers=layers, shortcuts=tuple(shortcuts), left=tuple(left))
+
+
+def _obstacle(node: ir.Node) -> str:
+    """Says why int8 cannot take a layer; '' where it can."""
+    data, weight = needed(node, 0), needed(node, 1)
+    constant = static(weight)
+    if data.dtype != ir.DataType.FLOAT:
+        kind = "unknown" if data.dtype is None else data.dtype.name.lower()
+        return f"its input is {kind}, and not float32"
+    if static(data) is not None:
+        return "it multiplies a constant"
+    if constant is None:
+        return "its weights are computed"
+    if constant.ndim < 2:
+        return "its weights are a vector"
+    if node.op_type == "Gemm" and integer(node, "transA", 0):
+        return "it transposes its input"
+    return ""
+
+
+def _channels(node: ir.Node) -> int | None:
+    """Gives the dimension of a layer's weights that its output channels lie along."""
+    if node.op_type == "Conv":
+        return 0
+    if node.op_type == "Gemm":
+        return 0 if integer(node, "transB", 0) else 1
+    rank = len(needed(node, 1).shape or ())
+    if node.op_type == "MatMul":
+        return 1 if rank == 2 else None
+    # A transposed convolution has the output channels of one group there, not of all.
+    return 1 if integer(node, "group", 1) == 1 else None
+
+
+def _shortcuts(node: ir.Node, layers: dict[ir.Node, int | None]) -> list[int]:
+    """Gives the operands of a sum of maps that lie in memory when it is computed.
+
+    They are what a quantised layer reads too, or, after a block that changes the size, what the
+    convolution of the shortcut gives: of two layers the second one, so that the first can be summed
+    as it is computed.
+    """
+    operands = [given(node, index) for index in range(2)]
+    sizes = [None if v is None or static(v) is not None else v.shape for v in operands]
+    if None in sizes or sizes[0] != sizes[1] or len(sizes[0] or ()) < 3:
+        return []
+    shared = [i for i, v in enumerate(operands) if v is not None and _feeds(v, layers)]
+    if shared:
+        return shared
+    made = [i for i, v in enumerate(operands) if v is not None and v.producer() in layers]
+    return made[-1:]
+
+
+def _feeds(value: ir.Value, layers: dict[ir.Node, int | None]) -> bool:
+    return any(user in layers and index == 0 for user, index in value.uses())
