@@ -72,7 +72,7 @@ def cast(fp32: Path, precision: str) -> Path:
         return fp32
     path = fp32.with_name(f"{fp32.stem}-{precision}.onnx")
     if not path.exists():
-        data = ["--calibration", "random"] if precision == "int8" else []
+        data = ["--calibration", "random", "--samples", "8"] if precision == "int8" else []
         edgeattn("cast", str(fp32), "--precision", precision, *data, "-o", str(path))
     return path
 

@@ -236,7 +236,7 @@ def run(path: Path, x: Any) -> list[Any]:
 
 def run_half(path: Path, x: Any) -> list[Any]:
     """Runs a half-precision file of one input with each half value rounded."""
-    from edgeattn.precision.emulate import write_emulated
+    from edgeattn.parity.emulate import write_emulated
 
     with tempfile.TemporaryDirectory() as folder:
         return run(write_emulated(path, Path(folder) / "emulated.onnx"), x)

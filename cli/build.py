@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from edgeattn.engine.manifest import EngineManifest
     from edgeattn.engine.target import Target
     from edgeattn.graph.precision import Precision
+
+
+_FILE: Final = ".onnx"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,8 +189,8 @@ def build(
         asked = engine.options(precision)
         casting = cast.options(seed=choice.seed)
         check(chosen.library, asked)
-        if casting is not None:
-            check_options(casting)
+        if casting is not None and not model.endswith(_FILE):
+            check_options(casting)  # before a model is exported; a file may need no cast
         source = _source(model, output, choice, lowering, chosen, context, stage)
         found = build_engine(
             source,
@@ -221,7 +224,7 @@ def _source(
     stage: Callable[[str], None],
 ) -> Path:
     """Gives the ONNX file to build: the one that is named, or the model's, exported beside it."""
-    if model.endswith(".onnx"):
+    if model.endswith(_FILE):
         if choice != ModelChoice(seed=choice.seed) or lowering != LoweringChoice():
             raise InputError(
                 f"Options of a model are given, and {model} is a file that is exported already.",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edgeattn.engine.manifest import EngineManifest, Point
     from edgeattn.engine.manifest import Precision as AuditedPrecision
     from edgeattn.engine.target import Target
+    from edgeattn.engine.turing import Rewritten
     from edgeattn.graph.precision import Precision
     from edgeattn.precision.cast import CastOptions
     from edgeattn.reading import Source
@@ -78,6 +79,7 @@ def build(
     """
     from edgeattn.engine import build as engines
     from edgeattn.engine.log import Log
+    from edgeattn.engine.turing import for_turing
     from edgeattn.reading import read
 
     engines.check(options.target.library, options.engine)
@@ -95,8 +97,10 @@ def build(
         asked = _check_precision(found, options)
         try:
             with clock.stage("build"):
+                rewritten = for_turing(found.model, options.target)
+                network = _stored(rewritten, found, staging)
                 built = engines.build_engine(
-                    found.path,
+                    network.path,
                     options.target.library,
                     options.target.compute_capability,
                     options.engine,
@@ -107,10 +111,10 @@ def build(
             if options.log is not None:
                 log.write(options.log)
         with clock.stage("layers"):
-            information, points = _resolved(built, found)
+            information, points = _resolved(built, network)
             first = information.of_profile(0)
         with clock.stage("audit"):
-            precision = _audited(first, asked, found)
+            precision = _audited(first, asked, found, rewritten)
         with clock.stage("write"):
             (staging / destination.name).write_bytes(memoryview(built.engine))
             digest = hashlib.sha256(memoryview(built.engine)).hexdigest()
@@ -142,7 +146,12 @@ def build(
             options=engines.options_in_words(options.engine),
             versions=versions() | {target.library.runtime: target.library.version},
             seconds=clock.seconds,
-            notes=(*built.notes, *_remarks(target, found), *log.warnings),
+            notes=(
+                *built.notes,
+                *([] if rewritten is None else [rewritten.note]),
+                *_remarks(target, found),
+                *log.warnings,
+            ),
             command=command,
             manifest=manifest_of(destination).name,
         )
@@ -246,6 +255,17 @@ def _check_precision(found: Source, options: BuildOptions) -> Precision:
     return asked
 
 
+def _stored(rewritten: Rewritten | None, found: Source, staging: Path) -> Source:
+    """Gives the file to build from; one that was rewritten lies where it goes with the staging."""
+    if rewritten is None:
+        return found
+    from edgeattn import artifacts
+
+    path = staging.parent / "rewritten.onnx"
+    artifacts.save(rewritten.model, path)
+    return replace(found, path=path, model=rewritten.model)
+
+
 def _resolved(built: Built, found: Source) -> tuple[LayerInformation, tuple[Point, ...]]:
     """Gives each profile's kernels at its tuned shapes, and the bytes at every point of each."""
     if not built.profiles:
@@ -274,11 +294,16 @@ def _resolved(built: Built, found: Source) -> tuple[LayerInformation, tuple[Poin
     return replace(built.information, kernels=tuple(kernels)), tuple(points)
 
 
-def _audited(information: LayerInformation, asked: str, found: Source) -> AuditedPrecision:
+def _audited(
+    information: LayerInformation, asked: str, found: Source, rewritten: Rewritten | None
+) -> AuditedPrecision:
     from edgeattn.engine.audit import audit
     from edgeattn.graph.precision import quantised_nodes
 
-    return audit(information, asked, kept=_kept(found.path), quantised=quantised_nodes(found.model))
+    kept = _kept(found.path)
+    if rewritten is not None:
+        kept = rewritten.with_made(kept)
+    return audit(information, asked, kept=kept, quantised=quantised_nodes(found.model))
 
 
 def _kept(onnx: Path) -> frozenset[str]:

@@ -122,8 +122,8 @@ def _note(forms: Sequence[str]) -> str:
         "products as sums": sums,
         "3D convolutions as 2D ones": convolutions,
     }
-    built = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    built = ", ".join(f"{what} ({count})" for what, count in counts.items() if count)
     return (
-        "For compute capability 7.5, TensorRT-RTX has no float32 matrix products and 3D"
-        f" convolutions; so it built {built}."
+        "TensorRT-RTX takes neither matrix products nor 3D convolutions in float32 for compute"
+        f" capability 7.5; built instead: {built}."
     )

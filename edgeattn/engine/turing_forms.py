@@ -25,7 +25,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeattn.graph.nodes import given, integer, ints, needed, number, rank, static, text
-from edgeattn.legalise.edit import Edit
+from edgeattn.legalise.edit import AttributeValue, Edit
 
 # From this opset on, the axes of Unsqueeze and ReduceSum are inputs.
 _AXES_ARE_INPUTS: Final = 13
@@ -98,7 +98,7 @@ def convolution(edit: Edit, node: ir.Node) -> ir.Value | None:
         _reshaped(edit, filters, _extents(filters)[:-1]),
         *([] if bias is None else [bias]),
     ]
-    attributes = {
+    attributes: dict[str, AttributeValue] = {
         "kernel_shape": _extents(filters)[2:-1],
         "strides": strides[:-1],
         "dilations": [dilations[0], dilations[1] * depth],

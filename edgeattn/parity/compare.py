@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from edgeattn.errors import InputError
 from edgeattn.manifest import OutputParity, ParityCase, ParityReport
 from edgeattn.parity.bisect import first_difference_of_files, first_difference_of_module
+from edgeattn.parity.emulate import as_stored
 from edgeattn.parity.metrics import Tolerance, measure, tolerance_of
 from edgeattn.parity.report import worst
 from edgeattn.parity.runtime import Array, Session, give_memory_back, load, random_inputs, run_torch
@@ -74,6 +76,8 @@ class Run:
 def runs_of(path: Path, inputs: Mapping[int, Sequence[Array]]) -> Iterator[Run]:
     """Runs a file with ONNX Runtime's optimisations off and on, at every batch size.
 
+    Half precision is emulated where they are off: see `emulate`.
+
     Args:
         path: The ONNX file.
         inputs: Per batch size, one array per input.
@@ -82,7 +86,9 @@ def runs_of(path: Path, inputs: Mapping[int, Sequence[Array]]) -> Iterator[Run]:
         InputError: If ONNX Runtime cannot load or run the file.
     """
     for optimisations in _OPTIMISATIONS:
-        session = Session(path, optimisations=optimisations)
+        stored = as_stored(path) if optimisations == "off" else contextlib.nullcontext(path)
+        with stored as file:
+            session = Session(file, optimisations=optimisations)
         for batch, arrays in inputs.items():
             yield Run(
                 optimisations=optimisations,
@@ -242,7 +248,8 @@ def compare_files(
         InputError: If a file cannot be loaded, or the two take different inputs.
     """
     tolerance = tolerance or tolerance_of(precision_of(path))
-    reference = Session(other)
+    with as_stored(other) as file:
+        reference = Session(file)
     batches: Sequence[int | None] = (None,)
     if inputs is None and reference.has_open_batch:
         batches = BATCHES
@@ -259,5 +266,7 @@ def compare_files(
     report = summarise(cases, tolerance)
     if report.passed:
         return report
-    found = first_difference_of_files(path, other, next(iter(arrays.values())), tolerance)
+    with as_stored(path) as file, as_stored(other) as reference_file:
+        first = next(iter(arrays.values()))
+        found = first_difference_of_files(file, reference_file, first, tolerance)
     return report.model_copy(update={"first_difference": found})

@@ -11,6 +11,7 @@ from edgeattn.errors import CheckError, InputError
 from edgeattn.manifest import ParityReport
 from edgeattn.parity.bisect import first_difference_of_files
 from edgeattn.parity.compare import BATCHES, precision_of, run_cases, summarise
+from edgeattn.parity.emulate import as_stored
 from edgeattn.parity.metrics import Tolerance, tolerance_of
 from edgeattn.parity.report import describe_failure
 from edgeattn.parity.runtime import Array, Session, give_memory_back, random_inputs
@@ -107,7 +108,8 @@ def run_reference(
 
 def _session(path: Path) -> Session:
     try:
-        return Session(path)
+        with as_stored(path) as file:
+            return Session(file)
     except InputError as error:
         raise InputError(
             error.fact,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -13,10 +13,10 @@ from edgeattn.errors import CheckError, InputError
 from edgeattn.manifest import ParityCase, ParityReport
 from edgeattn.parity.bisect import first_difference_of_files
 from edgeattn.parity.compare import summarise
+from edgeattn.parity.emulate import as_stored
 from edgeattn.parity.metrics import Tolerance, measure
 from edgeattn.parity.report import describe_failure
 from edgeattn.parity.runtime import Array, Session, give_memory_back
-from edgeattn.precision.emulate import write_emulated
 
 if TYPE_CHECKING:
     from edgeattn.precision.calibration import Samples
@@ -56,12 +56,10 @@ class Judge:
         cases = []
         for optimisations in _OPTIMISATIONS:
             give_memory_back()
-            emulate = tolerance.precision == "fp16" and optimisations == "off"
+            stored = as_stored(path) if optimisations == "off" else contextlib.nullcontext(path)
             try:
-                if emulate:
-                    outputs = self._emulated(path)
-                else:
-                    outputs = _run(Session(path, optimisations=optimisations), self._batches)
+                with stored as file:
+                    outputs = _run(Session(file, optimisations=optimisations), self._batches)
             except InputError as error:
                 raise CheckError(
                     f"What was made of {self._source} does not run: {error.fact}",
@@ -80,17 +78,10 @@ class Judge:
             cases.append(case)
         return summarise(cases, tolerance)
 
-    def _emulated(self, path: Path) -> list[Array]:
-        with tempfile.TemporaryDirectory(prefix="edgeattn-") as folder:
-            emulated = write_emulated(path, Path(folder) / "emulated.onnx")
-            return _run(Session(emulated), self._batches)
-
     def refusal(self, path: Path, report: ParityReport, tolerance: Tolerance) -> CheckError:
         """Gives the error of a file that differs: it names the first value that does."""
-        with tempfile.TemporaryDirectory(prefix="edgeattn-") as folder:
-            if tolerance.precision == "fp16":
-                path = write_emulated(path, Path(folder) / "emulated.onnx")
-            first = first_difference_of_files(path, self._source, self._batches[0], tolerance)
+        with as_stored(path) as file:
+            first = first_difference_of_files(file, self._source, self._batches[0], tolerance)
         report = report.model_copy(update={"first_difference": first})
         return CheckError(
             f"The cast model differs from {self._source}: {describe_failure(report)}",

@@ -94,6 +94,20 @@ def test_a_mismatch_is_exit_1_and_lists_the_kernels(edgeattn, tmp_path):
     assert any("stem/Conv" in one["nodes"] for one in mismatches)
 
 
+def test_a_file_in_int8_needs_no_calibration_again(edgeattn, tmp_path):
+    small(tmp_path / "m.onnx")
+    run = edgeattn(
+        "build", "m.onnx", "--precision", "int8", "--calibration", "random", "--samples", "4"
+    )
+    assert run.returncode == 0, run.stderr
+    run = edgeattn("build", "m-int8.onnx", "--precision", "int8", "--json")
+    assert run.returncode == 0, run.stderr
+    said = json.loads(run.stdout)
+    assert said["precision"]["asked"] == "int8"
+    assert said["precision"]["built"]["int8"] >= 2
+    assert said["precision"]["mismatches"] == []
+
+
 def test_a_plan_for_a_jetson(edgeattn, tmp_path):
     small(tmp_path / "m.onnx")
     run = edgeattn("build", "m.onnx", "--device", "jetson")

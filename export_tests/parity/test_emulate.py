@@ -6,7 +6,7 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
-from edgeattn.precision.emulate import write_emulated
+from edgeattn.parity.emulate import write_emulated
 from edgeattn.precision.half import prepare, to_half
 from edgeattn.reading import read
 from export_tests.precision.nets import write

@@ -9,6 +9,9 @@ is rounded.
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -16,12 +19,31 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeattn.graph.nodes import static
+from edgeattn.graph.precision import precision_of
 from edgeattn.graph.shapes import infer
 from edgeattn.parity.runtime import load
 
 _FLOAT, _HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
 #: What gives half by an attribute, not by what it reads.
 _BY_ATTRIBUTE: Final = frozenset({"Cast", "ConstantOfShape", "Constant", "EyeLike"})
+
+
+@contextlib.contextmanager
+def as_stored(path: Path) -> Iterator[Path]:
+    """Gives a file whose values ONNX Runtime rounds as a device stores them.
+
+    Args:
+        path: A file.
+
+    Yields:
+        The same file; where it is in half precision, one that emulates it, for as long as the block
+        lasts.
+    """
+    if precision_of(load(path)) != "fp16":
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="edgeattn-") as folder:
+        yield write_emulated(path, Path(folder) / path.name)
 
 
 def write_emulated(path: Path, target: Path) -> Path:
