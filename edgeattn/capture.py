@@ -161,14 +161,24 @@ def name_everything(
     Raises:
         InputError: If the number of names is not the number of inputs or outputs, or names repeat.
     """
-    inputs = _io_names("input", input_names, len(model.graph.inputs))
-    outputs = _io_names("output", output_names, len(model.graph.outputs))
+    inputs = io_names("input", input_names, len(model.graph.inputs))
+    outputs = io_names("output", output_names, len(model.graph.outputs))
     if shared := set(inputs) & set(outputs):
         raise InputError(f"Inputs and outputs share names: {', '.join(sorted(shared))}")
     tags.tag(model, inputs=inputs, outputs=outputs)
 
 
-def _io_names(kind: str, asked: Sequence[str], count: int) -> list[str]:
+def io_names(kind: str, asked: Sequence[str], count: int) -> list[str]:
+    """Names inputs or outputs: as asked, or `input`, or `input_0` and so on.
+
+    Args:
+        kind: `input` or `output`.
+        asked: The names that were asked.
+        count: How many there are.
+
+    Raises:
+        InputError: Others are asked than there are.
+    """
     if not asked:
         return [kind] if count == 1 else [f"{kind}_{index}" for index in range(count)]
     if len(asked) != count:

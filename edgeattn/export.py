@@ -93,7 +93,7 @@ def export(
         from edgeattn.models.build import build
 
         built = build(request)
-    _check_precision(built)
+    check_float32(built)
     with workspace(
         destination,
         input_names=options.input_names,
@@ -101,7 +101,7 @@ def export(
         simplify_timeout_s=options.simplify_timeout_s if options.simplify else None,
     ) as work:
         with clock.stage("export"):
-            raw = _capture(built, options)
+            raw = captured(built, options)
         facts, report, notes = prove(built, raw, request, options, work, clock)
         from edgeattn.manifest import Manifest, Nodes, Site
         from edgeattn.versions import versions
@@ -188,7 +188,12 @@ def files_of(onnx: Path) -> tuple[Path, ...]:
     return onnx, onnx.with_name(f"{onnx.name}.data"), onnx.with_suffix(".json")
 
 
-def _check_precision(built: BuiltModel) -> None:
+def check_float32(built: BuiltModel) -> None:
+    """Refuses a model whose parameters are not float32.
+
+    Raises:
+        InputError: Names the parameter.
+    """
     import torch
 
     for name, parameter in built.module.named_parameters():
@@ -200,7 +205,12 @@ def _check_precision(built: BuiltModel) -> None:
             )
 
 
-def _capture(built: BuiltModel, options: ExportOptions) -> ir.Model:
+def captured(built: BuiltModel, options: ExportOptions) -> ir.Model:
+    """Traces and translates a model.
+
+    Raises:
+        InputError: It cannot be traced, or its batch cannot be left open.
+    """
     from edgeattn import capture
 
     program = built.program

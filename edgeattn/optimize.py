@@ -93,8 +93,8 @@ def optimize(
         scratch = staging.parent / "scratch"
         scratch.mkdir()
         with clock.stage("simplify"):
-            model, notes = _simplified(found, options, scratch)
-        lowered, legalised = _transformed(
+            model, notes = simplified(found, options, scratch)
+        lowered, legalised = transformed(
             model,
             options,
             clock,
@@ -143,7 +143,7 @@ def _count(model: ir.Model) -> int:
     return sum(1 for _ in model.graph.all_nodes())
 
 
-def _simplified(
+def simplified(
     found: Source, options: OptimizeOptions, scratch: Path
 ) -> tuple[ir.Model, list[str]]:
     """Gives the model as onnxsim left it, or as it was, and then why."""
@@ -177,7 +177,7 @@ def _interface(model: ir.Model) -> tuple[list[str | None], list[str | None]]:
     return [v.name for v in model.graph.inputs], [v.name for v in model.graph.outputs]
 
 
-def _transformed(
+def transformed(
     model: ir.Model,
     options: OptimizeOptions,
     clock: Clock,

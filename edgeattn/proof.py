@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from edgeattn import cast_stage, lowering_stage
-from edgeattn.artifacts import describe
 from edgeattn.errors import CheckError, InputError
+from edgeattn.facts import Facts, cast_facts, facts_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,17 +29,10 @@ if TYPE_CHECKING:
     from edgeattn.cast_stage import Compare, Reference
     from edgeattn.clock import Clock
     from edgeattn.export import ExportOptions
-    from edgeattn.graph.costs import Costs
-    from edgeattn.legalise import Legalised
     from edgeattn.lowering.record import Lowered
     from edgeattn.manifest import (
-        CastRecord,
-        LegalisedNode,
-        NearMiss,
         ParityCase,
         ParityReport,
-        Rewrite,
-        Tensor,
     )
     from edgeattn.models.build import BuiltModel
     from edgeattn.models.source import ModelRequest
@@ -71,7 +63,7 @@ def prove(
     from edgeattn.parity.randomise import randomise
     from edgeattn.parity.runtime import run_torch
 
-    batches = _batches(built.inputs, raw)
+    batches = batches_for(built.inputs, raw)
     arrays = {b: [value.numpy(force=True) for value in values] for b, values in batches.items()}
     references: dict[Weights, Mapping[int, Sequence[Array]]] = {}
     notes: list[str] = []
@@ -81,9 +73,9 @@ def prove(
             if weights == "random":
                 randomise(built.module, built.inputs, seed=request.seed)
             reference = {b: run_torch(built.module, v) for b, v in batches.items()}
-        if not _is_finite(reference):
+        if not is_finite(reference):
             if weights == "model":
-                raise _not_finite()
+                raise not_finite()
             notes.append(_NOT_CHECKED.format(reason="torch itself gives NaN or infinity with them"))
             continue
         references[weights] = reference
@@ -109,7 +101,7 @@ def prove(
             )
             cast_cases += found
             notes += told
-            facts[weights] = _cast_facts(facts[weights], path, record)
+            facts[weights] = cast_facts(facts[weights], path, record)
     notes += _neutral(list(facts.values()))
     if options.cast is None:
         return facts["model"], summarise(cases, tolerance_of("fp32")), notes
@@ -131,7 +123,7 @@ def _written(
         legalised = legalise(model, options.opset)
         path = work.finish(weights, model)
     with clock.stage("count"):
-        return path, _facts(model, lowered, legalised, batch=batch)
+        return path, facts_of(model, lowered, legalised, batch=batch)
 
 
 def _neutral(facts: Sequence[Facts]) -> list[str]:
@@ -161,7 +153,15 @@ def _proven(
     return found, [note]
 
 
-def _is_finite(reference: Mapping[int, Sequence[Array]]) -> bool:
+def is_finite(reference: Mapping[int, Sequence[Array]]) -> bool:
+    """Says whether a reference's outputs hold neither NaN nor infinity.
+
+    Args:
+        reference: Its outputs, by batch size.
+
+    Raises:
+        InputError: They are complex numbers.
+    """
     import numpy as np
 
     outputs = [output for batch in reference.values() for output in batch]
@@ -173,28 +173,12 @@ def _is_finite(reference: Mapping[int, Sequence[Array]]) -> bool:
     return all(np.isfinite(output).all() for output in outputs if output.dtype.kind == "f")
 
 
-def _not_finite() -> InputError:
+def not_finite() -> InputError:
+    """Gives the error of a torch model that itself gives NaN or infinity."""
     return InputError(
         "The torch model itself gives NaN or infinity, so nothing can be compared.",
         mend="Look for a division by zero, or for an overflow, in the model.",
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What there is to say of the model that was written, once its weights are gone."""
-
-    opset: int
-    ir_version: int
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    nodes: tuple[tuple[str, str], ...]
-    final_nodes: int
-    rewrites: tuple[Rewrite, ...]
-    near_misses: tuple[NearMiss, ...]
-    legalised: tuple[LegalisedNode, ...]
-    costs: Costs
-    cast: CastRecord | None = None
 
 
 def _lowered(model: ir.Model, options: ExportOptions) -> Lowered:
@@ -203,36 +187,6 @@ def _lowered(model: ir.Model, options: ExportOptions) -> Lowered:
     if not options.lower:
         return Lowered(target=options.target)
     return lowering_stage.run(model, target=options.target, rules=options.rules)
-
-
-def _facts(model: ir.Model, lowered: Lowered, legalised: Legalised, *, batch: int) -> Facts:
-    from edgeattn.graph.costs import count
-
-    return Facts(
-        opset=legalised.opset,
-        ir_version=int(model.ir_version),
-        inputs=describe(model.graph.inputs),
-        outputs=describe(model.graph.outputs),
-        nodes=tuple((str(node.name), node.op_type) for node in model.graph),
-        final_nodes=len(model.graph),
-        **lowering_stage.record(lowered),
-        legalised=lowering_stage.record_legalised(legalised.rewrites),
-        costs=count(model, batch=batch),
-    )
-
-
-def _cast_facts(facts: Facts, path: Path, record: CastRecord) -> Facts:
-    """Gives what there is to say of the file once it is cast; its costs are those of float32."""
-    from edgeattn.parity.runtime import load
-
-    model = load(path)
-    return replace(
-        facts,
-        inputs=describe(model.graph.inputs),
-        outputs=describe(model.graph.outputs),
-        final_nodes=len(model.graph),
-        cast=record,
-    )
 
 
 def _before_cast(cases: Sequence[ParityCase]) -> str:
@@ -251,9 +205,10 @@ def _reference(
     return module, built.inputs
 
 
-def _batches(
+def batches_for(
     inputs: Sequence[torch.Tensor], raw: ir.Model
 ) -> Mapping[int, tuple[torch.Tensor, ...]]:
+    """Gives the inputs at every batch size that a graph is proven at."""
     from edgeattn.parity.compare import BATCHES, at_batches
 
     shapes = [value.shape for value in raw.graph.inputs]
@@ -276,19 +231,13 @@ def _judged(
     """
     from edgeattn.parity.bisect import first_difference_of_module
     from edgeattn.parity.compare import summarise
-    from edgeattn.parity.metrics import measure, tolerance_of
+    from edgeattn.parity.metrics import tolerance_of
     from edgeattn.parity.report import describe_failure
-    from edgeattn.parity.rounding import LOWEST_FLOOR_DB, judge, rounding_floor_db
-    from edgeattn.parity.runtime import run_torch
+    from edgeattn.parity.rounding import LOWEST_FLOOR_DB, check_function, judge, rounding_floor_db
 
     module, inputs = reference()
     tolerance = tolerance_of("fp32")
-    once, again = (run_torch(module, inputs) for _ in range(2))
-    if not all(measure("", *pair, tolerance).passed for pair in zip(once, again, strict=True)):
-        raise InputError(
-            "The model is no function of its input: torch itself gives two results for one.",
-            mend="Draw no random numbers in forward; pass training=self.training to dropout.",
-        )
+    check_function(module, inputs, tolerance)
     floor_db = rounding_floor_db(module, inputs, tolerance)
     judged = [judge(case, tolerance, floor_db) for case in cases]
     if all(case.passed for case in judged):

@@ -41,12 +41,12 @@ def make_optimised(
     """Makes of a file what `edgeattn optimize` makes of it."""
     from edgeattn.artifacts import save
     from edgeattn.clock import Clock
-    from edgeattn.optimize import _simplified, _transformed
+    from edgeattn.optimize import simplified, transformed
     from edgeattn.reading import read
 
-    model, remarks = _simplified(read(below), options, folder)
+    model, remarks = simplified(read(below), options, folder)
     notes += remarks
-    _transformed(model, options, Clock(lambda _: None), on_trial=lambda _number, _count: None)
+    transformed(model, options, Clock(lambda _: None), on_trial=lambda _number, _count: None)
     path = folder / "lowered.onnx"
     save(model, path)
     return Made(path=path, runs=runs_of(path, side.arrays))

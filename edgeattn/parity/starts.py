@@ -57,8 +57,8 @@ def climb_model(
         InputError: The model cannot be had, traced, translated, written at this opset, or cast.
     """
     from edgeattn.artifacts import workspace
-    from edgeattn.capture import _io_names
-    from edgeattn.export import _capture, _check_precision, check_opset
+    from edgeattn.capture import io_names
+    from edgeattn.export import captured, check_float32, check_opset
     from edgeattn.lowering_stage import check
     from edgeattn.models.build import build
 
@@ -68,7 +68,7 @@ def climb_model(
     on_stage("build")
     built = build(request)
     if inputs is None:
-        names = _io_names("input", options.input_names, len(built.inputs))
+        names = io_names("input", options.input_names, len(built.inputs))
         inputs = _calibrated_on(
             options.cast,
             [
@@ -78,7 +78,7 @@ def climb_model(
         )
     if inputs is not None:
         built = dataclasses.replace(built, inputs=_as_tensors(inputs, built))
-    _check_precision(built)
+    check_float32(built)
     with (
         _scratch() as folder,
         workspace(
@@ -89,7 +89,7 @@ def climb_model(
         ) as work,
     ):
         on_stage("export")
-        raw = _capture(built, options)
+        raw = captured(built, options)
         notes = list(built.notes)
         sides = _torch_sides(built, request, raw, work, notes)
         if reason := work.why_unsimplified():
@@ -213,18 +213,18 @@ def _torch_sides(
     """
     from edgeattn.parity.randomise import randomise
     from edgeattn.parity.runtime import run_torch
-    from edgeattn.proof import _batches, _is_finite, _not_finite
+    from edgeattn.proof import batches_for, is_finite, not_finite
 
-    batches = _batches(built.inputs, raw)
+    batches = batches_for(built.inputs, raw)
     sides = []
     kinds: tuple[Weights, ...] = ("model", "random")
     for weights in kinds:
         if weights == "random":
             randomise(built.module, built.inputs, seed=request.seed)
         references = {batch: run_torch(built.module, values) for batch, values in batches.items()}
-        if not _is_finite(references):
+        if not is_finite(references):
             if weights == "model":
-                raise _not_finite()
+                raise not_finite()
             notes.append("Not climbed with random weights: torch gives NaN or infinity with them.")
             continue
         work.begin(weights, raw)
