@@ -149,7 +149,7 @@ def build(
             notes=(
                 *built.notes,
                 *([] if rewritten is None else [rewritten.note]),
-                *_remarks(target, found),
+                *_remarks(target, found, asked),
                 *log.warnings,
             ),
             command=command,
@@ -337,11 +337,12 @@ def _named(path: Path, destination: Path) -> str:
     return path.name if path.parent == destination.parent else str(path)
 
 
-def _remarks(target: Target, found: Source) -> list[str]:
+def _remarks(target: Target, found: Source, asked: Precision) -> list[str]:
     """Says what a user should know of what stands between this engine and the device."""
     from edgeattn.engine.target import written
+    from edgeattn.engine.turing import NO_INT8, is_turing
 
-    notes = []
+    notes = [NO_INT8] if asked == "int8" and is_turing(target) else []
     if target.plan_for is not None:
         fact = f"This is a plan of compute capability {written(target.compute_capability)}"
         notes.append(

@@ -3,8 +3,9 @@
 In a strongly typed network the ONNX file says each type, and a cast that keeps some nodes in
 float32 says so in its manifest. A kernel that was built higher than asked must hold such a node, or
 stand where float32 comes in or goes out: at the network's inputs and outputs, or beside a kernel
-that holds one. Anything else is a mismatch: a flag that was ignored, or a file that is not in the
-precision that it is taken for.
+that holds one; or what is float32 must stay within one node, whose sums the library chose to make
+so. Anything else is a mismatch: a flag that was ignored, or a file that is not in the precision
+that it is taken for.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def _float32_by_intent(information: LayerInformation, kept: frozenset[str]) -> s
 
     Copies, which come from no node, hand that on to what they read and write.
     """
-    passed = {binding.name for binding in information.bindings}
+    passed = {binding.name for binding in information.bindings} | _within_a_node(information)
     copies = []
     for kernel in information.kernels:
         if kept.intersection(kernel.nodes):
@@ -90,6 +91,19 @@ def _float32_by_intent(information: LayerInformation, kept: frozenset[str]) -> s
         passed.update(*touched)
         copies = [names for names in copies if not names & passed]
     return passed
+
+
+def _within_a_node(information: LayerInformation) -> set[str]:
+    """Gives the tensors between kernels that are all of one node, such as a norm's statistics."""
+    holders: dict[str, list[Kernel]] = {}
+    for kernel in information.kernels:
+        for name in _names(kernel):
+            holders.setdefault(name, []).append(kernel)
+    return {
+        name
+        for name, kernels in holders.items()
+        if len(kernels) > 1 and set.intersection(*(set(kernel.nodes) for kernel in kernels))
+    }
 
 
 def _names(kernel: Kernel) -> set[str]:

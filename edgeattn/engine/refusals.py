@@ -16,6 +16,9 @@ _NO_MEMORY: Final = (
     "insufficient workspace",
 )
 
+# What TensorRT-RTX says of what it lacks for compute capability 7.5.
+_TURING: Final = "for Turing (SM75)"
+
 
 def refused(parser: Any, library: Library, log: Log) -> InputError:
     """Says which nodes a parser does not take, why, and what to do.
@@ -47,11 +50,12 @@ def failed(library: Library, log: Log) -> InputError:
         library: What the builder is of.
         log: What was said meanwhile.
     """
-    mend = (
-        "Give it more: --workspace MiB; or free some memory."
-        if _lacks_memory(log)
-        else "The whole log is kept with --log FILE."
-    )
+    if _lacks_memory(log):
+        mend = "Give it more: --workspace MiB; or free some memory."
+    elif any(_TURING in message for message in log.errors):
+        mend = "Build it in half precision, which has it there: --precision fp16"
+    else:
+        mend = "The whole log is kept with --log FILE."
     return InputError(f"{library.title} builds no engine of this model: {reason(log)}", mend=mend)
 
 

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from edgeattn.engine.target import Target
 
 _TURING: Final = (7, 5)
+#: What to say of an engine whose quantised layers were built in float32.
+NO_INT8: Final = (
+    "TensorRT-RTX has no int8 convolutions for compute capability 7.5 and computes them in float32,"
+    " slower than without quantisation: build this model with --precision fp16 instead."
+)
 _PRODUCTS: Final = frozenset({"Gemm", "MatMul"})
 _WORKING: Final = frozenset({"Conv", "ReduceSum"})
 _3D: Final = 5
@@ -62,9 +67,12 @@ def for_turing(model: ir.Model, target: Target) -> Rewritten | None:
     Returns:
         What to build instead; None where the model can be built as it is.
     """
-    if target.library.runtime != "tensorrt-rtx" or target.compute_capability != _TURING:
-        return None
-    return rewrite(model)
+    return rewrite(model) if is_turing(target) else None
+
+
+def is_turing(target: Target) -> bool:
+    """Says whether TensorRT-RTX is to build for Turing."""
+    return target.library.runtime == "tensorrt-rtx" and target.compute_capability == _TURING
 
 
 def rewrite(model: ir.Model) -> Rewritten | None:

@@ -70,6 +70,15 @@ def test_what_the_cast_kept_may_be_float32_and_so_may_what_stands_beside_it():
     assert [one.kernel for one in named] == ["square", "copy", "gate"]
 
 
+def test_the_sums_within_a_node_are_the_librarys_own():
+    first = kernel("moments", "a:fp16", "m:fp32 v:fp32", "norm/LayerNormalization")
+    second = kernel("scale", "m:fp32 v:fp32", "b:fp16", "norm/LayerNormalization", "act/Relu")
+    assert audit(engine(HALF[0], first, second, HALF[2]), "fp16").mismatches == ()
+    other = kernel("other", "m:fp32", "c:fp16", "act_1/Relu")
+    named = audit(engine(HALF[0], first, second, other, HALF[2]), "fp16").mismatches
+    assert [one.kernel for one in named] == ["moments", "scale", "other"]
+
+
 def test_a_file_in_float32_that_was_taken_for_half():
     layers = engine(
         kernel("conv", "x:fp32", "a:fp32", "conv/Conv"),
