@@ -178,27 +178,6 @@ def check_options(options: CastOptions) -> None:
             raise InputError(f"{name} is for {precision} only.")
 
 
-def kept_nodes(path: Path) -> frozenset[str]:
-    """Gives the names of the nodes of an ONNX file that work in float32, casts to and from too.
-
-    Raises:
-        InputError: If the file is no ONNX model.
-    """
-    import onnx_ir
-
-    from edgeattn.graph.shapes import infer
-    from edgeattn.parity.runtime import load
-
-    model = load(path)
-    infer(model)
-    single = onnx_ir.DataType.FLOAT
-    return frozenset(
-        str(node.name)
-        for node in model.graph
-        if any(v is not None and v.dtype == single for v in (*node.inputs, *node.outputs))
-    )
-
-
 def _cast(
     found: Source,
     path: Path,
