@@ -237,7 +237,10 @@ def _arrays(path: Path, inputs: Sequence[Input]) -> dict[str, npt.NDArray[Any]]:
             with np.load(path, allow_pickle=False) as archive:
                 found = {name: archive[name] for name in archive.files}
         except (ValueError, EOFError, OSError, AttributeError, zipfile.BadZipFile) as error:
-            raise InputError(f"{path} is no archive that NumPy reads: {error}.") from error
+            raise InputError(
+                f"{path} is no archive that NumPy reads.",
+                mend="Write one with numpy.savez: an array for each input, samples first.",
+            ) from error
     else:
         raise InputError(
             f"{path} is neither a folder nor an .npz or .npy file.",

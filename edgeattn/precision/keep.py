@@ -143,9 +143,10 @@ def _matching(nodes: Sequence[ir.Node], pattern: str) -> list[ir.Node]:
     found = [node for node in nodes if any(fnmatchcase(n, pattern) for n in _names(node))]
     if not found:
         known = sorted({name for node in nodes for name in _names(node)})
+        example = f"There are, for example, {', '.join(known[:3])}." if known else ""
         raise InputError(
             f"No float32 node or module is called {pattern!r}.",
-            mend=did_you_mean(nearest(pattern, known)) or "Names stand in: edgeattn list modules",
+            mend=did_you_mean(nearest(pattern, known)) or example,
         )
     return found
 
