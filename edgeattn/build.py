@@ -354,6 +354,11 @@ def _remarks(target: Target, found: Source, asked: Precision) -> list[str]:
             "These kernels are what was planned: TensorRT-RTX compiles them on the device, and may"
             " choose other tactics there."
         )
+    if not target.library.has("strong typing") and asked != "fp32":
+        notes.append(
+            f"{target.library.title} takes a precision as a permission: it may compute in {asked}"
+            " what edgeattn cast would keep in float32, and it may not."
+        )
     device = target.device
     if device is not None and device.opset is not None and found.opset > device.opset:
         notes.append(

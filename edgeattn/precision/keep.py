@@ -35,8 +35,8 @@ from edgeattn.precision.ranges import HALF_MAX, HALF_NORMAL, Range, summed_value
 
 #: Other inputs than those that were measured give larger values, up to so many times.
 HEADROOM: Final = 8.0
-#: The same for products of two activations, which 64 times larger ones make 4096 times larger. Those
-#: of non-local attention grow by 2500 in a ResNet-18 whose other statistics pass 10^4.
+#: The same for products of two activations, which 64 times larger ones make 4096 times larger.
+#: Those of non-local attention grow by 2500 in a ResNet-18 whose other statistics pass 10^4.
 HEADROOM_OF_PRODUCTS: Final = 4096.0
 #: Sums and softmax over so many values are made in float32: half has 2048 whole numbers.
 LARGE_SUM: Final = 1024
