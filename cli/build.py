@@ -13,7 +13,14 @@ from edgeattn.errors import CheckError, InputError
 
 from .export import destination as onnx_destination
 from .groups import grouped
-from .options import CastChoice, LoweringChoice, ModelChoice, Texts, command_line
+from .options import (
+    CastChoice,
+    ExportChoice,
+    LoweringChoice,
+    ModelChoice,
+    Texts,
+    command_line,
+)
 from .screen import Screen
 from .tables import print_engine, print_notes
 
@@ -171,6 +178,7 @@ def build(
     ] = None,
     choice: ModelChoice,
     lowering: LoweringChoice,
+    writing: ExportChoice,
     screen: Screen,
 ) -> None:
     """Build an engine for a device, without one if need be, and say what was built.
@@ -191,7 +199,7 @@ def build(
         check(chosen.library, asked)
         if casting is not None and not model.endswith(_FILE):
             check_options(casting)  # before a model is exported; a file may need no cast
-        source = _source(model, output, choice, lowering, chosen, context, stage)
+        source = _source(model, _folder(output), choice, lowering, writing, chosen, context, stage)
         found = build_engine(
             source,
             BuildOptions(
@@ -216,29 +224,29 @@ def build(
 
 def _source(
     model: str,
-    output: Path | None,
+    folder: Path,
     choice: ModelChoice,
     lowering: LoweringChoice,
+    writing: ExportChoice,
     target: Target,
     context: typer.Context,
     stage: Callable[[str], None],
 ) -> Path:
     """Gives the ONNX file to build: the one that is named, or the model's, exported beside it."""
     if model.endswith(_FILE):
-        if choice != ModelChoice(seed=choice.seed) or lowering != LoweringChoice():
+        asked = (choice, lowering, writing)
+        if asked != (ModelChoice(seed=choice.seed), LoweringChoice(), ExportChoice()):
             raise InputError(
                 f"Options of a model are given, and {model} is a file that is exported already.",
                 mend="To lower it: edgeattn optimize IN.onnx -o OUT.onnx",
             )
         return Path(model)
-    from edgeattn.export import ExportOptions, export
+    from edgeattn.export import export
 
-    request = choice.request(model)
-    path = onnx_destination(_folder(output), model, tuple(one.name for one in request.attentions))
-    options = ExportOptions(target=lowering.chosen_target(), rules=lowering.chosen_rules())
     device = target.device
-    if device is not None and device.opset is not None and device.opset < options.opset:
-        options = dataclasses.replace(options, opset=device.opset)
+    options = writing.options(lowering, highest=None if device is None else device.opset)
+    request = choice.request(model)
+    path = onnx_destination(folder, model, [one.name for one in request.attentions])
     export(request, options, path, command=command_line(context.obj), on_stage=stage)
     return path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shlex
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import typer
 from edgeattn.errors import InputError
 
 from .groups import grouped
-from .options import CastChoice, LoweringChoice, ModelChoice, command_line
+from .options import CastChoice, ExportChoice, LoweringChoice, ModelChoice, command_line
 from .screen import Screen
 from .tables import columns, lowering_in_a_line, print_notes, print_parity, size, table
 
@@ -36,6 +37,7 @@ def export(
     choice: ModelChoice,
     lowering: LoweringChoice,
     casting: CastChoice,
+    writing: ExportChoice,
     context: typer.Context,
     output: Annotated[
         Path | None,
@@ -43,28 +45,6 @@ def export(
             "--output", "-o", metavar="FILE.onnx", help="Where to write; a folder will do."
         ),
     ] = None,
-    opset: Annotated[
-        int, typer.Option("--opset", min=13, help="The opset: exactly this one, or none.")
-    ] = 17,
-    dynamic_batch: Annotated[
-        bool, typer.Option("--dynamic-batch", help="Leave the batch size open.")
-    ] = False,
-    input_name: Annotated[
-        list[str] | None,
-        typer.Option("--input-name", metavar="NAME", help="Name of an input; once per input."),
-    ] = None,
-    output_name: Annotated[
-        list[str] | None,
-        typer.Option("--output-name", metavar="NAME", help="Name of an output; once per output."),
-    ] = None,
-    no_simplify: Annotated[bool, typer.Option("--no-simplify", help="Leave onnxsim out.")] = False,
-    simplify_timeout: Annotated[
-        float,
-        typer.Option("--simplify-timeout", metavar="S", min=1, help="Seconds that onnxsim gets."),
-    ] = 300.0,
-    no_lower: Annotated[
-        bool, typer.Option("--no-lower", help="Write the operators that torch wrote.")
-    ] = False,
     screen: Screen,
 ) -> None:
     """Export a model with attention to ONNX, and prove the file equal to the model.
@@ -73,11 +53,9 @@ def export(
     if the proof fails.
     """
     with screen.working() as stage:
-        from edgeattn.export import ExportOptions
         from edgeattn.export import export as export_model
 
-        if no_lower and lowering != LoweringChoice():
-            raise InputError("--target and --rules say how to lower, and --no-lower forbids it.")
+        options = writing.options(lowering)
         request = choice.request(model)
         cast = casting.options(seed=choice.seed)
         words = [*(one.name for one in request.attentions), *([cast.precision] if cast else [])]
@@ -87,18 +65,7 @@ def export(
                 raise InputError(f"{path} is what the model is read from; it would be replaced.")
         manifest = export_model(
             request,
-            ExportOptions(
-                opset=opset,
-                dynamic_batch=dynamic_batch,
-                input_names=tuple(input_name or ()),
-                output_names=tuple(output_name or ()),
-                simplify=not no_simplify,
-                simplify_timeout_s=simplify_timeout,
-                lower=not no_lower,
-                target=lowering.chosen_target(),
-                rules=lowering.chosen_rules(),
-                cast=cast,
-            ),
+            dataclasses.replace(options, cast=cast),
             path,
             command=command_line(context.obj),
             on_stage=stage,

@@ -14,6 +14,7 @@ from edgeattn.errors import InputError
 from edgeattn.nearest import did_you_mean, nearest
 
 if TYPE_CHECKING:
+    from edgeattn.export import ExportOptions
     from edgeattn.graph.precision import Precision
     from edgeattn.models.source import AttentionRequest, ModelRequest
     from edgeattn.precision.cast import CastOptions
@@ -146,6 +147,62 @@ class LoweringChoice:
         chosen, named = parse_rules(self.rules, RULES)
         check(self.chosen_target(), named)
         return chosen
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ExportChoice:
+    """How a model is written as ONNX."""
+
+    opset: Annotated[
+        int | None,
+        typer.Option("--opset", min=13, help="The opset: exactly this one, or none. [17]"),
+    ] = None
+    dynamic_batch: Annotated[
+        bool, typer.Option("--dynamic-batch", help="Leave the batch size open.")
+    ] = False
+    input_name: Annotated[
+        Texts,
+        typer.Option("--input-name", metavar="NAME", help="Name of an input; once per input."),
+    ] = None
+    output_name: Annotated[
+        Texts,
+        typer.Option("--output-name", metavar="NAME", help="Name of an output; once per output."),
+    ] = None
+    no_simplify: Annotated[bool, typer.Option("--no-simplify", help="Leave onnxsim out.")] = False
+    simplify_timeout: Annotated[
+        float,
+        typer.Option("--simplify-timeout", metavar="S", min=1, help="Seconds that onnxsim gets."),
+    ] = 300.0
+    no_lower: Annotated[
+        bool, typer.Option("--no-lower", help="Write the operators that torch wrote.")
+    ] = False
+
+    def options(self, lowering: LoweringChoice, *, highest: int | None = None) -> ExportOptions:
+        """Reads the options.
+
+        Args:
+            lowering: How it is lowered.
+            highest: The highest opset that is taken where it is to go, where none is asked.
+
+        Raises:
+            InputError: It is said how to lower, and not to.
+        """
+        from edgeattn.export import ExportOptions
+
+        if self.no_lower and lowering != LoweringChoice():
+            raise InputError("--target and --rules say how to lower, and --no-lower forbids it.")
+        usual = ExportOptions().opset
+        return ExportOptions(
+            opset=self.opset or min(usual, highest or usual),
+            dynamic_batch=self.dynamic_batch,
+            input_names=tuple(self.input_name or ()),
+            output_names=tuple(self.output_name or ()),
+            simplify=not self.no_simplify,
+            simplify_timeout_s=self.simplify_timeout,
+            lower=not self.no_lower,
+            target=lowering.chosen_target(),
+            rules=lowering.chosen_rules(),
+        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
