@@ -16,6 +16,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
+@pytest.fixture(autouse=True)
+def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves out the width of a terminal, which pytest's workers are given."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture
 def edgeattn(tmp_path: Path) -> Run:
     """Runs the command line in a process of its own, in an empty folder."""
@@ -24,7 +30,6 @@ def edgeattn(tmp_path: Path) -> Run:
         *arguments: str, stubs: Path | None = None, **settings: object
     ) -> subprocess.CompletedProcess[str]:
         environment = dict(os.environ)
-        environment.pop("COLUMNS", None)
         if stubs is not None:
             paths = [str(stubs), *filter(None, [environment.get("PYTHONPATH")])]
             environment["PYTHONPATH"] = os.pathsep.join(paths)
