@@ -16,7 +16,7 @@ from edgeattn.precision.cast import CastOptions
 
 pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx has wheels for x86-64 only")
 
-ATTENTIONS = ("se", "simam", "cbam", "ulsam")
+ATTENTIONS = ("se", "simam")
 CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "12.0")
 
 

@@ -157,7 +157,7 @@ def build_engine(
         raise failed(library, log)
     if cache is not None and options.timing_cache is not None:
         _keep_timing_cache(config.get_timing_cache(), options.timing_cache)
-    activation_bytes, weights_bytes = memory_bytes(log.text)
+    activation_bytes, weights_bytes = memory_bytes("\n".join(log.starting_with("Total ")))
     return Built(
         engine=engine,
         information=_information(library, logger, engine, log),

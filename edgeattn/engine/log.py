@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,22 +14,23 @@ _LETTERS: Final = {"INTERNAL_ERROR": "F", "ERROR": "E", "WARNING": "W", "INFO": 
 
 @dataclass(slots=True)
 class Log:
-    """What a library said, in order: severity and text."""
+    """What a library said, in order: severity and text.
 
-    messages: list[tuple[str, str]] = field(default_factory=list)
+    A build says ten thousand things and waits for each to be heard, so a severity is kept as the
+    library gives it, and read when it is asked for.
+    """
+
+    messages: list[tuple[Any, str]] = field(default_factory=list)
 
     @property
     def errors(self) -> list[str]:
         """The errors, each in one line."""
-        return [" ".join(t.split()) for s, t in self.messages if s in ("ERROR", "INTERNAL_ERROR")]
+        return list(self._of("ERROR", "INTERNAL_ERROR"))
 
     @property
     def warnings(self) -> list[str]:
         """The warnings, each once and in one line."""
-        found = (
-            " ".join(text.split()) for severity, text in self.messages if severity == "WARNING"
-        )
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(self._of("WARNING")))
 
     def starting_with(self, heading: str) -> list[str]:
         """Gives the messages that start with these words."""
@@ -37,11 +39,19 @@ class Log:
     @property
     def text(self) -> str:
         """The whole log, a letter for the severity before each message, as trtexec writes it."""
-        return "".join(f"[{_LETTERS.get(s, s)}] {text}\n" for s, text in self.messages)
+        return "".join(f"[{_LETTERS.get(_name(s), '?')}] {text}\n" for s, text in self.messages)
+
+    def _of(self, *names: str) -> Iterator[str]:
+        return (" ".join(text.split()) for s, text in self.messages if _name(s) in names)
 
     def write(self, path: Path) -> None:
         """Writes the whole log."""
         path.write_text(self.text, encoding="utf-8")
+
+
+@cache
+def _name(severity: Any) -> str:
+    return str(severity).rpartition(".")[2]
 
 
 def logger_of(trt: Any, log: Log) -> Any:
@@ -57,7 +67,7 @@ def logger_of(trt: Any, log: Log) -> Any:
             trt.ILogger.__init__(self)
 
         def log(self, severity: Any, message: str) -> None:
-            log.messages.append((str(severity).rpartition(".")[2], message))
+            log.messages.append((severity, message))
 
     return Logger()
 
