@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +13,7 @@ from edgeattn.errors import InputError
 from edgeattn.graph.names import module_of
 
 from .groups import grouped
-from .options import CastChoice, Texts, command_line, parse_shape
+from .options import CastChoice, Texts, command_line, onnx_output, parse_shape
 from .screen import Screen
 from .tables import columns, print_notes, print_parity, size, table
 
@@ -74,12 +73,7 @@ def cast(
                 "No precision is given to cast to.",
                 mend="Add --precision fp16 or --precision int8.",
             )
-        path = output / onnx.name if output.is_dir() else output
-        if path.suffix != ".onnx":
-            raise InputError(
-                f"-o {output} is neither a folder that exists nor the name of an .onnx file.",
-                mend=f"Write: -o {shlex.quote(str(output.with_suffix('.onnx')))}",
-            )
+        path = onnx_output(output, onnx)
         manifest = cast_model(
             onnx,
             dataclasses.replace(

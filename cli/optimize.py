@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeattn.errors import InputError
-
 from .groups import grouped
-from .options import LoweringChoice, Texts, command_line, parse_shape
+from .options import LoweringChoice, Texts, command_line, onnx_output, parse_shape
 from .screen import Screen
 from .tables import (
     columns,
@@ -88,12 +85,7 @@ def optimize(
         from edgeattn.optimize import OptimizeOptions
         from edgeattn.optimize import optimize as optimize_model
 
-        path = output / onnx.name if output.is_dir() else output
-        if path.suffix != ".onnx":
-            raise InputError(
-                f"-o {output} is neither a folder that exists nor the name of an .onnx file.",
-                mend=f"Write: -o {shlex.quote(str(output.with_suffix('.onnx')))}",
-            )
+        path = onnx_output(output, onnx)
         manifest = optimize_model(
             onnx,
             OptimizeOptions(

@@ -283,6 +283,21 @@ class CastChoice:
         )
 
 
+def onnx_output(output: Path, onnx: Path) -> Path:
+    """Gives the ONNX file to write: as asked, or named as the one that is read, in a folder.
+
+    Raises:
+        InputError: `output` is neither an .onnx file nor a folder that exists.
+    """
+    path = output / onnx.name if output.is_dir() else output
+    if path.suffix != ".onnx":
+        raise InputError(
+            f"-o {output} is neither a folder that exists nor the name of an .onnx file.",
+            mend=f"Write: -o {shlex.quote(str(output.with_suffix('.onnx')))}",
+        )
+    return path
+
+
 def parse_rules(text: str, known: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Reads --rules: `+a,-b` changes the set of all rules, `a,b` is exactly those.
 

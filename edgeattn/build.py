@@ -119,8 +119,8 @@ def build(
             (staging / destination.name).write_bytes(memoryview(built.engine))
             digest = hashlib.sha256(memoryview(built.engine)).hexdigest()
         from edgeattn.engine.layers import traffic_bytes
+        from edgeattn.engine.libraries import dotted
         from edgeattn.engine.manifest import EngineManifest, manifest_of
-        from edgeattn.engine.target import written
         from edgeattn.versions import versions
 
         target = options.target
@@ -133,7 +133,7 @@ def build(
             runtime=target.library.runtime,
             runtime_version=target.library.version,
             runtime_reason=target.reason,
-            compute_capability=written(target.compute_capability),
+            compute_capability=dotted(target.compute_capability),
             device=target.device.name if target.device is not None else None,
             not_for=target.plan_for,
             precision=precision,
@@ -339,12 +339,12 @@ def _named(path: Path, destination: Path) -> str:
 
 def _remarks(target: Target, found: Source, asked: Precision) -> list[str]:
     """Says what a user should know of what stands between this engine and the device."""
-    from edgeattn.engine.target import written
+    from edgeattn.engine.libraries import dotted
     from edgeattn.engine.turing import NO_INT8, is_turing
 
     notes = [NO_INT8] if asked == "int8" and is_turing(target) else []
     if target.plan_for is not None:
-        fact = f"This is a plan of compute capability {written(target.compute_capability)}"
+        fact = f"This is a plan of compute capability {dotted(target.compute_capability)}"
         notes.append(
             f"{fact}, for profiling only: it does not run on {target.plan_for}, whose TensorRT"
             " fuses differently."

@@ -79,7 +79,7 @@ def run(
     with clock.stage("parity"):
         cases = compare(tolerance=tolerance)
     # The record's own comparison rounds what ONNX Runtime's kernels would not: see
-    # precision.emulate. With random weights, a model may be no model that half can hold.
+    # parity.emulate. With random weights, a model may be no model that half can hold.
     near = record.parity.passed or weights == "random"
     if near and all(case.passed for case in cases):
         return record, cases, []

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edgeattn import files
 from edgeattn.engine.layer_log import memory_bytes, read_log
 from edgeattn.engine.layers import LayerInformation
-from edgeattn.engine.libraries import Capability, Library
+from edgeattn.engine.libraries import Capability, Library, dotted
 from edgeattn.engine.log import Log, logger_of, monitor_of
 from edgeattn.engine.refusals import failed, reason, refused
 from edgeattn.engine.shapes import Profile, complete
@@ -242,9 +242,9 @@ def _use_dla(config: Any, builder: Any, trt: Any, options: EngineOptions) -> Non
 def _capability(library: Library, wanted: Capability) -> Any:
     known = library.capabilities()
     if wanted not in known:
-        names = ", ".join(f"{major}.{minor}" for major, minor in known)
+        names = ", ".join(map(dotted, known))
         raise InputError(
-            f"{library.title} builds nothing for compute capability {wanted[0]}.{wanted[1]}.",
+            f"{library.title} builds nothing for compute capability {dotted(wanted)}.",
             mend=f"It does for {names}.",
         )
     return known[wanted]

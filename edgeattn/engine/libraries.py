@@ -127,9 +127,9 @@ class Library:
         elif support.since is None:
             reason = "it never had it"
         elif _numbers(self.version) < support.since:
-            reason = f"it came with {_dotted(support.since)}"
+            reason = f"it came with {dotted(support.since)}"
         else:
-            reason = f"it was removed in {_dotted(support.until or ())}"
+            reason = f"it was removed in {dotted(support.until or ())}"
         raise InputError(
             f"{self.title} has no {feature}: {reason}.",
             mend=f"Leave {feature} out." if feature.startswith("--") else "",
@@ -190,5 +190,6 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(parts)
 
 
-def _dotted(numbers: tuple[int, ...]) -> str:
+def dotted(numbers: tuple[int, ...]) -> str:
+    """Writes a compute capability, or a version: 8.6."""
     return ".".join(map(str, numbers))

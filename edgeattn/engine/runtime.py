@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from edgeattn import files
 from edgeattn.engine.gpu import Gpu, local_gpu
-from edgeattn.engine.libraries import TITLES, Library, check_runtime, load
+from edgeattn.engine.libraries import TITLES, Library, check_runtime, dotted, load
 from edgeattn.engine.log import Log, logger_of
 from edgeattn.engine.manifest import EngineManifest, read_manifest
 from edgeattn.engine.shapes import written
@@ -103,7 +103,7 @@ def check_gpu(path: Path, manifest: EngineManifest, gpu: Gpu | None) -> None:
             " NVIDIA GPU is here.",
             mend="Run this on the device that it was built for.",
         )
-    have = f"{gpu.compute_capability[0]}.{gpu.compute_capability[1]}"
+    have = dotted(gpu.compute_capability)
     is_portable = bool(manifest.options.get("hardware_compatible"))
     if have == manifest.compute_capability or (is_portable and gpu.compute_capability >= _AMPERE):
         return

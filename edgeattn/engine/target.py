@@ -13,6 +13,7 @@ from edgeattn.engine.libraries import (
     Library,
     Runtime,
     check_runtime,
+    dotted,
     load,
 )
 from edgeattn.errors import InputError, MissingError
@@ -101,11 +102,6 @@ def parse_capability(text: str) -> Capability:
     return int(found[1]), int(found[2])
 
 
-def written(capability: Capability) -> str:
-    """Writes a compute capability: 8.6."""
-    return f"{capability[0]}.{capability[1]}"
-
-
 def _profile(device: str | None) -> DeviceProfile | None:
     if device is None:
         return None
@@ -124,14 +120,14 @@ def _wanted(
                 f"{profile.title} has no GPU that TensorRT builds for.",
                 mend="Name a device that has one: edgeattn devices list",
             )
-        what = f"{profile.name} (compute capability {written(profile.compute_capability)})"
+        what = f"{profile.name} (compute capability {dotted(profile.compute_capability)})"
         return profile.compute_capability, what
     if capability is not None:
         wanted = parse_capability(capability)
-        return wanted, f"compute capability {written(wanted)}"
+        return wanted, f"compute capability {dotted(wanted)}"
     if gpu is not None:
         return gpu.compute_capability, f"the {gpu.name} of this machine"
-    return DEFAULT_CAPABILITY, f"compute capability {written(DEFAULT_CAPABILITY)}"
+    return DEFAULT_CAPABILITY, f"compute capability {dotted(DEFAULT_CAPABILITY)}"
 
 
 def _allowed(profile: DeviceProfile | None) -> tuple[Runtime, ...]:
@@ -149,7 +145,7 @@ def _serving(runtime: Runtime, wanted: Capability, gpu: Gpu | None) -> tuple[Lib
     if library.has("building for another GPU"):
         if wanted in library.capabilities():
             return library, ""
-        known = ", ".join(map(written, library.capabilities()))
+        known = ", ".join(map(dotted, library.capabilities()))
         return None, f"{library.title} builds for {known} only"
     if gpu is None:
         return None, f"{library.title} builds on the device, and no GPU is here"
@@ -173,14 +169,14 @@ def _plan(wanted: Capability, what: str, profile: DeviceProfile | None) -> Targe
         library=library,
         compute_capability=nearest,
         device=profile,
-        plan_for=profile.name if profile is not None else f"compute capability {written(wanted)}",
+        plan_for=profile.name if profile is not None else f"compute capability {dotted(wanted)}",
         reason=f"{library.title} builds without a GPU; of its compute capabilities,"
-        f" {written(nearest)} is the nearest to {what}.",
+        f" {dotted(nearest)} is the nearest to {what}.",
     )
 
 
 def _ways_out(profile: DeviceProfile | None, wanted: Capability) -> str:
-    name = f"--device {profile.name}" if profile else f"--compute-capability {written(wanted)}"
+    name = f"--device {profile.name}" if profile else f"--compute-capability {dotted(wanted)}"
     return (
         "Two ways out. Build on the device itself, with edgeattn build or with\n"
         f"  {_trtexec(profile)}\n"

@@ -85,7 +85,7 @@ def rewrite(model: ir.Model) -> Rewritten | None:
         The rewritten model; None where nothing is to be rewritten.
     """
     model = model.clone()
-    _find_shapes(model)
+    shapes.find(model)
     edit, opset = Edit(model), opset_of(model)
     made: dict[str, frozenset[str]] = {}
     forms: list[str] = []
@@ -104,14 +104,6 @@ def rewrite(model: ir.Model) -> Rewritten | None:
         made[str(node.name)] = frozenset(str(new.name) for new in edit.made if new is not working)
     edit.sweep()
     return Rewritten(model=model, made=made, note=_note(forms)) if made else None
-
-
-def _find_shapes(model: ir.Model) -> None:
-    shapes.infer(model)
-    if shapes.is_open(model):
-        shapes.resolve_open(model)
-    elif not shapes.is_static(model):
-        shapes.resolve(model)
 
 
 def _is_lacked(node: ir.Node) -> bool:

@@ -116,6 +116,19 @@ def _opened(size: int | ir.SymbolicDim, name: str | None) -> int | str | None:
     return name if size == _UNLIKELY_SIZE else None
 
 
+def find(model: ir.Model) -> None:
+    """Fills in the shapes of a model's values, behind computed reshapes too.
+
+    Args:
+        model: The model, changed in place; its batch may be open.
+    """
+    infer(model)
+    if is_open(model):
+        resolve_open(model)
+    elif not is_static(model):
+        resolve(model)
+
+
 def is_static(model: ir.Model) -> bool:
     """Says whether every node's outputs have static shapes."""
     made = (v for node in model.graph.all_nodes() for v in node.outputs if v.name)

@@ -118,7 +118,7 @@ def quantise(
     model = found.model
     model.graph.sort()
     common.RemoveInitializersFromInputsPass()(model)
-    _find_shapes(model)
+    shapes.find(model)
     placement = place(model.graph, gates=gates)
     if not placement.layers:
         reasons = "".join(f"\n  {name}: {reason}." for name, reason in placement.left[:5])
@@ -158,15 +158,6 @@ def _check(path: Path, found: Source) -> None:
                 f"{node.name} is an {node.op_type}, whose body is not quantised.",
                 mend="Export the model without control flow, or let onnxsim remove it.",
             )
-
-
-def _find_shapes(model: ir.Model) -> None:
-    """Fills in the shapes that tell a gate from a map, behind computed reshapes too."""
-    shapes.infer(model)
-    if shapes.is_open(model):
-        shapes.resolve_open(model)
-    elif not shapes.is_static(model):
-        shapes.resolve(model)
 
 
 def _weight_scale(weight: ir.Value, axis: int | None) -> Scale:

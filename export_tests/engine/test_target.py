@@ -9,7 +9,8 @@ import pytest
 
 from edgeattn.engine import target as targets
 from edgeattn.engine.gpu import Gpu
-from edgeattn.engine.target import choose, parse_capability, written
+from edgeattn.engine.libraries import dotted
+from edgeattn.engine.target import choose, parse_capability
 from edgeattn.errors import InputError, MissingError
 
 pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx has wheels for x86-64 only")
@@ -49,7 +50,7 @@ def test_a_compute_capability_is_read(text):
 
 def test_a_compute_capability_of_two_digits():
     assert parse_capability("12.0") == parse_capability("sm_120") == (12, 0)
-    assert written((12, 0)) == "12.0"
+    assert dotted((12, 0)) == "12.0"
 
 
 @pytest.mark.parametrize("text", ["", "8", "8.6.1", "x", "-8.6", "8,6"])
@@ -99,7 +100,7 @@ def test_a_plan_is_stamped(gpu, tensorrt, device, nearest):
     found = chosen(device=device, as_plan=True)
     assert found.compute_capability == nearest
     assert found.plan_for == found.device.name
-    assert written(nearest) in found.reason
+    assert dotted(nearest) in found.reason
 
 
 def test_a_plan_of_what_can_be_built_is_an_engine(gpu, tensorrt):
