@@ -22,12 +22,11 @@ from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from itertools import pairwise
 from typing import Final, Literal
 
 from edgeattn.engine.inspect import Row, traffic_of
 from edgeattn.engine.layers import Kernel
+from edgeattn.graph.names import module_of, tagged
 
 Match = Literal["nodes", "module", "shapes", "nothing"]
 
@@ -170,8 +169,6 @@ def _attached(rows: Sequence[Row]) -> dict[int, int]:
 
 def _match_modules(rows: Sequence[Row], bonds: _Bonds) -> None:
     """Ties kernels of new nodes to those of the other side that are of the same module."""
-    from edgeattn.graph.names import module_of
-
     nodes = (_nodes(rows[: bonds.size_a]), _nodes(rows[bonds.size_a :]))
     new: tuple[dict[str, list[int]], dict[str, list[int]]] = ({}, {})
     for index, row in enumerate(rows):
@@ -247,25 +244,10 @@ def _group(a: tuple[Row, ...], b: tuple[Row, ...], bond: int) -> Group:
 
 
 def _nodes(rows: Iterable[Row]) -> dict[str, None]:
-    return dict.fromkeys(_tagged(node) for row in rows for node in row.kernel.nodes)
-
-
-@lru_cache(maxsize=1 << 16)
-def _tagged(node: str) -> str:
-    """Writes a node's name as our tags do, where torch's older exporter wrote it.
-
-    A child of a container repeats the container: `/layer1/layer1.0` is `layer1.0`.
-    """
-    if not node.startswith("/"):
-        return node
-    *parts, operator = node[1:].split("/")
-    kept = [one for one, then in pairwise([*parts, ""]) if not then.startswith(f"{one}.")]
-    return f"{'.'.join(kept)}/{operator}"
+    return dict.fromkeys(tagged(node) for row in rows for node in row.kernel.nodes)
 
 
 def _place(rows: Sequence[Row]) -> str:
-    from edgeattn.graph.names import module_of
-
     nodes = _nodes(rows)
     modules = Counter(filter(None, map(module_of, nodes)))
     if modules:

@@ -6,7 +6,7 @@ import contextlib
 import ctypes
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -107,8 +107,18 @@ def load(path: Path) -> ir.Model:
         raise InputError(f"{path} is no ONNX model: {first_line(error)}") from error
 
 
+class TakesInputs(Protocol):
+    """What says which inputs it takes, as ONNX Runtime does."""
+
+    inputs: Sequence[Any]
+
+
 def random_inputs(
-    session: Session, *, batch: int | None, seed: int, shapes: Sequence[Sequence[int | str]] = ()
+    session: TakesInputs,
+    *,
+    batch: int | None,
+    seed: int,
+    shapes: Sequence[Sequence[int | str]] = (),
 ) -> list[Array]:
     """Draws inputs that a session takes, normal for floats.
 

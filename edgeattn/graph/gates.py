@@ -1,0 +1,220 @@
+"""Finds attention in a graph that nobody has tagged: gates, and products of queries and keys.
+
+A gate is y = x ∘ g, a product or a sum, whose g is made of x alone, by way of a reduction: SE, ECA,
+CBAM, SimAM and their like, as anyone has written them. An activation of x alone (SiLU) has no
+reduction and is none. Self-attention is a softmax of a product that goes into another product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import onnx_ir as ir
+
+from edgeattn.graph.kinds import kind_of
+from edgeattn.graph.names import is_inside, module_of, tagged
+
+_GATING: Final = frozenset({"Mul", "Add"})
+# More nodes than the branch of any gate has: ULSAM's with 16 groups has some 200.
+_MOST_NODES: Final = 400
+_REDUCING: Final = frozenset({"reduction", "normalisation"})
+_THROUGH: Final = frozenset(
+    {"Mul", "Div", "Add", "Sub", "Where", "Reshape", "Transpose", "Cast", "Concat", "Slice", "Max"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """An attention that was found.
+
+    Attributes:
+        path: The module of its nodes, where they have one of their own; else its last node.
+        attention: `gate` or `self-attention`.
+        nodes: Its nodes.
+        shape: (C, H, W) of the map that a gate attends; none where that is not known.
+    """
+
+    path: str
+    attention: str
+    nodes: tuple[str, ...]
+    shape: tuple[int, ...]
+
+
+def find(model: ir.Model) -> tuple[Found, ...]:
+    """Finds attention in a model.
+
+    Args:
+        model: The model; its nodes have names, and its shapes are known where they matter.
+
+    Returns:
+        What was found, in the model's order; no node is in two.
+    """
+    graph = _Graph(model)
+    regions = [(region, "gate") for node in model.graph if (region := graph.gate(node))]
+    regions += [
+        (region, "self-attention")
+        for node in model.graph
+        if node.op_type == "Softmax" and (region := graph.self_attention(node))
+    ]
+    inside = frozenset[ir.Node]().union(*(nodes for nodes, _ in regions))
+    homes: dict[str, Found] = {}
+    for nodes, attention in _joined(regions):
+        home = graph.home(nodes, inside)
+        found = graph.described(home, nodes, attention)
+        homes.setdefault(found.path, found)
+    return tuple(homes.values())
+
+
+class _Graph:
+    """A model's nodes, their order and their modules."""
+
+    def __init__(self, model: ir.Model) -> None:
+        self.order = {node: place for place, node in enumerate(model.graph)}
+        self.modules: dict[ir.Node, str] = {
+            node: module_of(tagged(node.name or "")) for node in self.order
+        }
+
+    def gate(self, node: ir.Node) -> frozenset[ir.Node]:
+        """Gives the nodes of a gate that ends with this node; none where it ends none."""
+        if node.op_type not in _GATING or len(node.inputs) != 2:
+            return frozenset()
+        for x, g in (node.inputs, node.inputs[::-1]):
+            if x is None or g is None or not _may_gate(node, x, g):
+                continue
+            branch = self._branch(g, x)
+            if any(kind_of(one.op_type) in _REDUCING for one in branch):
+                return branch | {node}
+        return frozenset()
+
+    def _branch(self, g: ir.Value, x: ir.Value) -> frozenset[ir.Node]:
+        """Gives the nodes between x and g, where g is made of x and constants alone."""
+        producer = x.producer()
+        first = -1 if producer is None else self.order.get(producer, -1)
+        waiting, reaches = [g], False
+        found: set[ir.Node] = set()
+        while waiting:
+            value = waiting.pop()
+            if value is x:
+                reaches = True
+                continue
+            maker = value.producer()
+            if maker is None:
+                if value.is_graph_input() and not value.is_initializer():
+                    return frozenset()
+                continue
+            if maker in found:
+                continue
+            is_constant = not any(one is not None and not _is_weight(one) for one in maker.inputs)
+            if self.order.get(maker, -1) <= first and not is_constant:
+                return frozenset()
+            found.add(maker)
+            if len(found) > _MOST_NODES:
+                return frozenset()
+            waiting += [one for one in maker.inputs if one is not None]
+        return frozenset(found) if reaches else frozenset()
+
+    def self_attention(self, softmax: ir.Node) -> frozenset[ir.Node]:
+        """Gives the nodes of the module that a softmax between two products belongs to."""
+        before = _leads(softmax.inputs[0], backwards=True)
+        after = any(_leads(value, backwards=False) for value in softmax.outputs)
+        if not (before and after):
+            return frozenset()
+        module = self.modules[softmax]
+        parent = module.rpartition(".")[0]
+        # A softmax may be a module of its own, inside of the attention's.
+        inside = [n for n, one in self.modules.items() if module and is_inside(one, module)]
+        if not any(one.op_type in ("MatMul", "Einsum") for one in inside) and parent:
+            inside = [n for n, one in self.modules.items() if is_inside(one, parent)]
+        return frozenset(inside)
+
+    def home(self, nodes: frozenset[ir.Node], inside: frozenset[ir.Node]) -> str:
+        """Gives the outermost module of some nodes that has no layers but those of attention.
+
+        CBAM's channel and spatial gates, or ULSAM's subspaces, are one attention in it.
+        """
+        module = common_module(self.modules[node] for node in nodes)
+        home = ""
+        while module and not any(
+            kind_of(node.op_type) == "matmul" and node not in inside
+            for node, own in self.modules.items()
+            if is_inside(own, module)
+        ):
+            home, module = module, module.rpartition(".")[0]
+        return home
+
+    def described(self, home: str, nodes: frozenset[ir.Node], attention: str) -> Found:
+        """Says what was found: all of its module, or the nodes where it has no module."""
+        if home:
+            nodes = frozenset(n for n, module in self.modules.items() if is_inside(module, home))
+        inner = sorted(nodes, key=self.order.__getitem__)
+        last = inner[-1]
+        shape = last.outputs[0].shape
+        sizes = [size for size in shape or () if isinstance(size, int)]
+        return Found(
+            path=home or tagged(last.name or ""),
+            attention=attention,
+            nodes=tuple(node.name or "" for node in inner),
+            shape=tuple(sizes[1:]) if len(sizes) == 4 else (),
+        )
+
+
+def common_module(modules: Iterable[str]) -> str:
+    """Gives the innermost module that all of these lie in; "" is the root."""
+    common: list[str] | None = None
+    for module in dict.fromkeys(modules):
+        parts = module.split(".")
+        if common is None:
+            common = parts
+        while common and parts[: len(common)] != common:
+            common.pop()
+    return ".".join(common or ())
+
+
+def _joined(
+    regions: Sequence[tuple[frozenset[ir.Node], str]],
+) -> list[tuple[frozenset[ir.Node], str]]:
+    """Joins regions that share nodes."""
+    joined: list[tuple[frozenset[ir.Node], str]] = []
+    for nodes, attention in regions:
+        apart = [one for one in joined if not one[0] & nodes]
+        touched = [one for one in joined if one[0] & nodes]
+        whole = nodes.union(*(one[0] for one in touched))
+        joined = [*apart, (whole, touched[0][1] if touched else attention)]
+    return joined
+
+
+def _leads(value: ir.Value | None, *, backwards: bool) -> bool:
+    """Whether a value comes from, or goes into, a matrix product, through elementwise nodes."""
+    waiting = [value]
+    for _ in range(12):
+        following: list[ir.Value | None] = []
+        for one in waiting:
+            if one is None:
+                continue
+            nodes = [one.producer()] if backwards else [node for node, _ in one.uses()]
+            for node in nodes:
+                if node is None:
+                    continue
+                if node.op_type in ("MatMul", "Einsum", "FusedMatMul"):
+                    return True
+                if node.op_type in _THROUGH:
+                    following += node.inputs if backwards else node.outputs
+        waiting = following
+    return False
+
+
+def _may_gate(node: ir.Node, x: ir.Value, g: ir.Value) -> bool:
+    """Whether x may be a map and g a gate: what is added is smaller, or it would be a residual."""
+    if x.shape is None or len(x.shape) < 3:
+        return False
+    if node.op_type == "Mul":
+        return True
+    return g.shape is not None and any(
+        one == 1 != other for one, other in zip(g.shape, x.shape, strict=False)
+    )
+
+
+def _is_weight(value: ir.Value) -> bool:
+    return value.is_initializer() and not value.is_graph_input()

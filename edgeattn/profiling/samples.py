@@ -1,0 +1,90 @@
+"""Samples of latency: what they come to, when windows of them agree, how two models differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from edgeattn.profiling.trace import Difference, Latency
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+#: A coefficient of variation above this, and trtexec says that a figure is not to be trusted.
+MOST_VARIATION: Final = 0.025
+#: So many windows must agree.
+WINDOWS: Final = 3
+#: So far apart, at most, are medians that agree, over the least of them.
+AGREEMENT: Final = 0.05
+_RESAMPLES: Final = 2000
+
+
+def latency(samples_ms: Sequence[float]) -> Latency:
+    """Sums samples up.
+
+    Args:
+        samples_ms: The latency of each run, in ms; at least one.
+    """
+    import numpy as np
+
+    values = np.asarray(samples_ms, dtype=float)
+    p50, p90, p99 = (float(one) for one in np.percentile(values, [50, 90, 99]))
+    return Latency(
+        p50=p50,
+        p90=p90,
+        p99=p99,
+        mean=float(values.mean()),
+        min=float(values.min()),
+        max=float(values.max()),
+        cv=float(values.std() / values.mean()),
+        samples=tuple(round(float(one), 6) for one in values),
+    )
+
+
+def agree(medians: Sequence[float]) -> bool:
+    """Says whether the last windows agree.
+
+    Args:
+        medians: The median of each window, in order.
+    """
+    last = medians[-WINDOWS:]
+    return len(last) == WINDOWS and max(last) <= min(last) * (1 + AGREEMENT)
+
+
+def difference(a_ms: Sequence[float], b_ms: Sequence[float]) -> Difference:
+    """Says how A's latency differs from B's, which was run in the same rounds.
+
+    Args:
+        a_ms: A's latency in each round, in ms.
+        b_ms: B's.
+
+    Returns:
+        The median over rounds of A less B, and its 95 % interval: rounds are drawn whole, so that
+        what disturbed both in a round counts for neither.
+    """
+    import numpy as np
+
+    pairs = np.column_stack([a_ms, b_ms]).astype(float)
+    generator = np.random.default_rng(0)
+    drawn = pairs[generator.integers(len(pairs), size=(_RESAMPLES, len(pairs)))]
+    low, high = np.percentile(_percent(drawn), [2.5, 97.5])
+    return Difference(
+        p50_ms=float(np.median(pairs[:, 0] - pairs[:, 1])),
+        percent=float(_percent(pairs)),
+        ci95=(float(low), float(high)),
+        rounds=len(pairs),
+    )
+
+
+def _percent(pairs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Gives the median of the first less the second, per cent of the second's median.
+
+    Args:
+        pairs: f64[..., rounds, 2].
+    """
+    import numpy as np
+
+    above = np.median(pairs[..., 0] - pairs[..., 1], axis=-1)
+    percent: npt.NDArray[np.float64] = 100 * above / np.median(pairs[..., 1], axis=-1)
+    return percent

@@ -1,0 +1,112 @@
+"""Sums of kernels: by kind, by stage, and over the tree of modules."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from edgeattn.graph.kinds import Kind
+from edgeattn.profiling.owners import Owned
+from edgeattn.profiling.trace import KIND_TITLES
+
+# A module that takes more than this of the time is no stage, but holds stages.
+_HOLDS_STAGES: Final = 0.6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sum:
+    """Kernels that have something in common: `time_us`, their number and bytes are sums."""
+
+    name: str
+    time_us: float
+    kernels: int
+    traffic_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Module:
+    """A module of the tree: `time_us` is with what lies inside of it, `self_us` without."""
+
+    path: str
+    time_us: float
+    self_us: float
+    site: str
+
+
+def summed(
+    kernels: Iterable[Owned], names: Callable[[Owned], Iterable[tuple[str, float]]]
+) -> dict[str, Sum]:
+    """Sums kernels up by names; a kernel goes to several in parts."""
+    found: dict[str, Sum] = {}
+    for one in kernels:
+        for name, part in names(one):
+            known = found.get(name) or Sum(name=name, time_us=0.0, kernels=0, traffic_bytes=0)
+            found[name] = Sum(
+                name=name,
+                time_us=known.time_us + part * one.kernel.time_us,
+                kernels=known.kernels + 1,
+                traffic_bytes=known.traffic_bytes + round(part * (one.kernel.traffic_bytes or 0)),
+            )
+    return found
+
+
+def by_kind(kernels: Iterable[Owned]) -> tuple[Sum, ...]:
+    """Sums up by kind, in the order of a table."""
+    found = summed(kernels, lambda one: [(one.kernel.kind, 1.0)])
+    kinds: tuple[Kind, ...] = tuple(KIND_TITLES)
+    return tuple(found[kind] for kind in kinds if kind in found)
+
+
+def _parts_of(module: str) -> list[str]:
+    """Splits a module's path: at dots, and where torch did not name it, at slashes."""
+    return module.replace("/", ".").split(".")
+
+
+def by_stage(kernels: Sequence[Owned]) -> tuple[Sum, ...]:
+    """Sums up by the children of the root; one that holds most of the time gives its own."""
+    total = sum(one.kernel.time_us for one in kernels)
+    first = summed(kernels, lambda one: [(_parts_of(s.module)[0], s.part) for s in one.shares])
+    wide = {name for name, one in first.items() if one.time_us > _HOLDS_STAGES * total}
+
+    def stage(module: str) -> str:
+        parts = _parts_of(module)
+        return ".".join(parts[: 2 if parts[0] in wide else 1])
+
+    return tuple(
+        summed(kernels, lambda one: [(stage(s.module), s.part) for s in one.shares]).values()
+    )
+
+
+def tree(kernels: Sequence[Owned]) -> tuple[Module, ...]:
+    """Draws up the tree of modules."""
+    inclusive: dict[str, float] = defaultdict(float)
+    own: dict[str, float] = defaultdict(float)
+    sites: dict[str, str] = {}
+    for one in kernels:
+        for share in one.shares:
+            time_us = share.part * one.kernel.time_us
+            own[share.module] += time_us
+            for path in _around(share.module):
+                inclusive[path] += time_us
+            if share.site:
+                sites[share.module] = share.site
+    at_sites = set(sites.values())
+    return tuple(
+        Module(
+            path=path,
+            time_us=time_us,
+            self_us=own.get(path, 0.0),
+            site=sites.get(path, path if path in at_sites else ""),
+        )
+        for path, time_us in inclusive.items()
+    )
+
+
+def _around(module: str) -> Iterator[str]:
+    """Gives the modules that a module lies in, outermost first, and itself."""
+    for place, character in enumerate(module):
+        if character in "./" and place:
+            yield module[:place]
+    yield module

@@ -1,0 +1,81 @@
+"""What a report is of: one model, a pair, or the models of a comparison, each with its ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from edgeattn.profiling.ledger import Ledger, ledger
+from edgeattn.profiling.trace import Difference, Trace
+
+SCHEMA_VERSION: Literal[1] = 1
+
+
+class SavedRow(BaseModel):
+    """A model of a report, as its file keeps it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    trace: Trace
+    difference: Difference | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A model of a report.
+
+    Attributes:
+        ledger: Its ledger, which has its trace.
+        difference: What it takes above the first row's model, measured in turns or predicted by
+            the same device; None of the first, and where the two were not run together.
+    """
+
+    ledger: Ledger
+    difference: Difference | None = None
+
+    @property
+    def trace(self) -> Trace:
+        """The trace of the ledger."""
+        return self.ledger.trace
+
+    @property
+    def label(self) -> str:
+        """What tells it from the other rows: the model's name, and its variant."""
+        return " ".join(filter(None, (self.trace.name, self.trace.variant)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a report shows.
+
+    Attributes:
+        title: Its heading.
+        rows: The models; what others are compared with comes first.
+        command: The command that made it.
+    """
+
+    title: str
+    rows: tuple[Row, ...]
+    command: str = ""
+
+    @property
+    def is_of_one(self) -> bool:
+        """Whether there is one model alone."""
+        return len(self.rows) == 1
+
+
+def report_of(saved: Sequence[SavedRow], *, title: str = "", command: str = "") -> Report:
+    """Draws up the ledgers of a report.
+
+    Args:
+        saved: The traces; at least one.
+        title: The heading; by default, what the rows are called.
+        command: The command that made it.
+    """
+    rows = tuple(Row(ledger=ledger(one.trace), difference=one.difference) for one in saved)
+    names = list(dict.fromkeys(row.trace.name for row in rows))
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return Report(title=title or f"{names[0]}{more}", rows=rows, command=command)

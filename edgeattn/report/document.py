@@ -1,0 +1,142 @@
+"""A report as JSON: the figures of its ledgers, and the traces that it can be made again from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from edgeattn.profiling.ledger import STATUSES, Cost, Ledger
+from edgeattn.profiling.owners import Owned
+from edgeattn.profiling.sums import Sum
+from edgeattn.profiling.trace import Difference
+from edgeattn.report.content import SCHEMA_VERSION, Report, Row
+
+
+def profile_document(report: Report) -> dict[str, Any]:
+    """Gives a report of one model; or of two, the second being what the first is compared with.
+
+    Args:
+        report: Its first row is what the other is compared with, where there are two.
+    """
+    row = report.rows[-1]
+    document = {"schema_version": SCHEMA_VERSION, "artifact": "profile", **_row(row)}
+    if not report.is_of_one:
+        document["against"] = _row(report.rows[0])
+        document["difference"] = _difference(row.difference)
+    return document | {"command": report.command}
+
+
+def comparison_document(report: Report) -> dict[str, Any]:
+    """Gives a report of several models."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "artifact": "comparison",
+        "title": report.title,
+        "models": [_row(row) | {"difference": _difference(row.difference)} for row in report.rows],
+        "command": report.command,
+    }
+
+
+def _difference(difference: Difference | None) -> dict[str, Any] | None:
+    return None if difference is None else difference.model_dump(mode="json")
+
+
+def _row(row: Row) -> dict[str, Any]:
+    ledger, trace = row.ledger, row.trace
+    identity = trace.identity
+    return {
+        "name": trace.name,
+        "variant": trace.variant,
+        "model": trace.model,
+        "device": trace.machine.device,
+        "power_mode": trace.machine.power_mode,
+        "not_for": trace.machine.not_for,
+        "evidence": trace.evidence,
+        "runtime": trace.runtime,
+        "runtime_version": trace.runtime_version,
+        "latency_ms": trace.latency_ms.model_dump(mode="json"),
+        "interval_ms": trace.interval_ms,
+        "windows": trace.windows,
+        "kernels": [_kernel(one) for one in ledger.kernels],
+        "sites": [
+            {
+                "path": one.site.path,
+                "attention": one.site.attention,
+                "shape": one.site.shape,
+                **_cost(one.cost, ledger),
+            }
+            for one in ledger.sites
+        ],
+        "attention": None if ledger.attention is None else _cost(ledger.attention, ledger),
+        "identity": None
+        if identity is None
+        else {
+            "difference": _difference(identity.difference),
+            "kernels": len(identity.kernels),
+            "replaced": identity.replaced,
+            "kept": identity.kept,
+            "elsewhere_us": ledger.elsewhere_us,
+            "drift": ledger.drift,
+        },
+        "whole": _cost(ledger.whole, ledger),
+        "kinds": _sums(ledger.kinds, ledger.time_us),
+        "site_kinds": _sums(ledger.site_kinds, ledger.time_us),
+        "stages": _sums(ledger.stages, ledger.time_us),
+        "modules": [asdict(one) for one in ledger.modules],
+        "coverage": {s: _part(ledger.coverage_us[s], ledger.time_us) for s in STATUSES},
+        "coverage_us": ledger.coverage_us,
+        "coverage_bytes": ledger.coverage_bytes,
+        "conv_macs_per_us": ledger.conv_macs_per_us,
+        "reconciliation": asdict(ledger.reconciliation),
+        "warnings": trace.warnings,
+        "notes": trace.notes,
+        "trace": trace.model_dump(mode="json"),
+    }
+
+
+def _part(of: float, whole: float) -> float:
+    return of / whole if whole else 0.0
+
+
+def _kernel(one: Owned) -> dict[str, Any]:
+    kernel = one.kernel
+    return {
+        "name": kernel.name,
+        "kind": kernel.kind,
+        "op": kernel.op,
+        "time_us": kernel.time_us,
+        "interval_us": kernel.interval_us,
+        "traffic_bytes": kernel.traffic_bytes,
+        "macs": kernel.macs,
+        "owner": one.owner,
+        "site": one.site,
+        "status": one.status,
+        "shares": [asdict(share) for share in one.shares],
+        "cause": one.cause,
+        "nodes": kernel.nodes,
+        "precision": kernel.precision,
+        "stream": kernel.stream,
+        "bound": kernel.bound,
+    }
+
+
+def _cost(cost: Cost, ledger: Ledger) -> dict[str, Any]:
+    return {
+        **asdict(cost),
+        "broken_fusion_us": cost.broken_fusion_us,
+        "blindness": cost.blindness,
+        "part": _part(cost.time_us, ledger.time_us),
+    }
+
+
+def _sums(sums: Sequence[Sum], whole_us: float) -> dict[str, Any]:
+    return {
+        one.name: {
+            "time_us": one.time_us,
+            "part": _part(one.time_us, whole_us),
+            "kernels": one.kernels,
+            "traffic_bytes": one.traffic_bytes,
+        }
+        for one in sums
+    }

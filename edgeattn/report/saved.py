@@ -1,0 +1,70 @@
+"""Reads saved reports: what `profile` and `compare` wrote, and traces alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from edgeattn.errors import InputError
+from edgeattn.report.content import SCHEMA_VERSION, SavedRow
+
+_AGAIN = "Make it again: edgeattn profile MODEL -o TRACE.json"
+
+
+def read_saved(paths: Sequence[Path]) -> list[SavedRow]:
+    """Reads the traces of files, in their order.
+
+    Raises:
+        InputError: A file is not there, is cut off, is something else, or of another schema.
+    """
+    return [row for path in paths for row in _rows(path)]
+
+
+def _rows(path: Path) -> list[SavedRow]:
+    document = _document(path)
+    artifact = document.get("artifact")
+    if artifact == "trace":
+        found: list[Any] = [{"trace": document}]
+    elif artifact == "profile":
+        against = document.get("against")
+        found = [] if against is None else [{"trace": against.get("trace")}]
+        found.append({"trace": document.get("trace"), "difference": document.get("difference")})
+    elif artifact == "comparison":
+        found = [
+            {"trace": one.get("trace"), "difference": one.get("difference")}
+            for one in document.get("models", ())
+        ]
+    else:
+        raise InputError(f"{path} is no trace of edgeattn's.", mend=_AGAIN)
+    try:
+        return [SavedRow.model_validate(one) for one in found]
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(
+            f"{path} cannot be read as a trace: {where}: {first['msg'].lower()}.", mend=_AGAIN
+        ) from error
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise InputError(
+            f"{path} is no JSON, or not all of it: {error}.", mend="The file may be cut off."
+        ) from error
+    if not isinstance(document, dict):
+        raise InputError(f"{path} is no trace of edgeattn's.", mend=_AGAIN)
+    version = document.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise InputError(
+            f"{path} has schema version {version!r}, and this edgeattn reads {SCHEMA_VERSION}.",
+            mend="Make it again, or use the edgeattn that wrote it.",
+        )
+    return document
