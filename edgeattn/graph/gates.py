@@ -59,12 +59,19 @@ def find(model: ir.Model) -> tuple[Found, ...]:
         if node.op_type == "Softmax" and (region := graph.self_attention(node))
     ]
     inside = frozenset[ir.Node]().union(*(nodes for nodes, _ in regions))
-    homes: dict[str, Found] = {}
+    found: dict[str, Found] = {}
     for nodes, attention in _joined(regions):
-        home = graph.home(nodes, inside)
-        found = graph.described(home, nodes, attention)
-        homes.setdefault(found.path, found)
-    return tuple(homes.values())
+        common = common_module(graph.modules[node] for node in nodes)
+        home = graph.home(common, inside, climbs=attention == "gate")
+        if home:
+            found.setdefault(home, graph.described(home, graph.inside(home), attention))
+            continue
+        # A node beside them may be of another module; it is called after that of the gate itself.
+        last = graph.last(nodes)
+        path = graph.home(graph.modules[last], inside, climbs=False)
+        path = tagged(last.name or "") if path in found else path or tagged(last.name or "")
+        found[path] = graph.described(path, nodes, attention)
+    return tuple(found.values())
 
 
 class _Graph:
@@ -129,33 +136,35 @@ class _Graph:
             inside = [n for n, one in self.modules.items() if is_inside(one, parent)]
         return frozenset(inside)
 
-    def home(self, nodes: frozenset[ir.Node], inside: frozenset[ir.Node]) -> str:
-        """Gives the outermost module of some nodes that has no layers but those of attention.
+    def home(self, module: str, inside: frozenset[ir.Node], *, climbs: bool) -> str:
+        """Gives a module, if it has no layers but those of attention; else nothing.
 
-        CBAM's channel and spatial gates, or ULSAM's subspaces, are one attention in it.
+        With `climbs`, it is the outermost one around it: CBAM's channel and spatial gates, or
+        ULSAM's subspaces, are one attention in it.
         """
-        module = common_module(self.modules[node] for node in nodes)
         home = ""
         while module and not any(
-            kind_of(node.op_type) == "matmul" and node not in inside
-            for node, own in self.modules.items()
-            if is_inside(own, module)
+            kind_of(node.op_type) == "matmul" and node not in inside for node in self.inside(module)
         ):
-            home, module = module, module.rpartition(".")[0]
+            home, module = module, module.rpartition(".")[0] if climbs else ""
         return home
 
-    def described(self, home: str, nodes: frozenset[ir.Node], attention: str) -> Found:
-        """Says what was found: all of its module, or the nodes where it has no module."""
-        if home:
-            nodes = frozenset(n for n, module in self.modules.items() if is_inside(module, home))
-        inner = sorted(nodes, key=self.order.__getitem__)
-        last = inner[-1]
-        shape = last.outputs[0].shape
+    def inside(self, module: str) -> frozenset[ir.Node]:
+        """Gives the nodes of a module."""
+        return frozenset(node for node, own in self.modules.items() if is_inside(own, module))
+
+    def last(self, nodes: frozenset[ir.Node]) -> ir.Node:
+        """Gives the last of some nodes."""
+        return max(nodes, key=self.order.__getitem__)
+
+    def described(self, path: str, nodes: frozenset[ir.Node], attention: str) -> Found:
+        """Says what was found."""
+        shape = self.last(nodes).outputs[0].shape
         sizes = [size for size in shape or () if isinstance(size, int)]
         return Found(
-            path=home or tagged(last.name or ""),
+            path=path,
             attention=attention,
-            nodes=tuple(node.name or "" for node in inner),
+            nodes=tuple(node.name or "" for node in sorted(nodes, key=self.order.__getitem__)),
             shape=tuple(sizes[1:]) if len(sizes) == 4 else (),
         )
 
