@@ -11,11 +11,12 @@ import typer
 
 from edgeattn.errors import InputError
 from edgeattn.graph.names import module_of
+from edgeattn.report.grid import columns, table
 
 from .groups import grouped
 from .options import CastChoice, Texts, command_line, onnx_output, parse_shape
 from .screen import Screen
-from .tables import columns, print_notes, print_parity, size, table
+from .tables import print_notes, print_parity, size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

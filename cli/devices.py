@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from edgeattn.report.grid import columns, table
+
 from .groups import grouped
 from .screen import Screen
-from .tables import columns, size, table
+from .tables import size
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 _PRECISIONS: Final = ("fp32", "fp16", "int8")
 _PEAKS: Final = "Peaks by type are dense TFLOP/s, or TOP/s."
+# What else a mode changes, by whether it is a GPU.
+_IN_A_MODE: Final = {True: ("L2 GB/s", "smallest kernel µs"), False: ("smallest kernel µs",)}
 
 app = typer.Typer(
     name="devices", help="The devices that edgeattn has figures of.", rich_markup_mode=None
@@ -101,7 +105,9 @@ def _print_device(console: Console, device: DeviceProfile, points: list[Operatin
     console.print(columns(_facts(device)))
     console.print()
     units = "SMs" if device.sms else "cores"
-    modes = table("power mode", "clock MHz", units, *device.peak_tflops, "GB/s")
+    modes = table(
+        "power mode", "clock MHz", units, *device.peak_tflops, "GB/s", *_IN_A_MODE[bool(device.sms)]
+    )
     for point in points:
         is_default = point.power_mode == device.default_power_mode and bool(point.power_mode)
         modes.add_row(
@@ -109,6 +115,8 @@ def _print_device(console: Console, device: DeviceProfile, points: list[Operatin
             f"{point.clock_mhz:g}",
             str(point.sms or device.cores),
             *_figures(point, device.peak_tflops),
+            *([f"{point.last_level_gbps:.4g}"] if device.sms else []),
+            f"{point.kernel_floor_us:.3g}",
         )
     console.print(modes)
     console.print(_PEAKS)
@@ -133,10 +141,7 @@ def _facts(device: DeviceProfile) -> list[tuple[str, str]]:
         (cache, size(device.last_level_cache_kib * 1024)),
         ("DLA cores", str(device.dla_cores) if device.sms else "-"),
         ("smallest kernel", f"{device.kernel_floor_us:g} µs{_mark(device, 'kernel_floor_us')}"),
-        (
-            "reached of the peak",
-            f"{device.efficiency.compute:g}{_mark(device, 'efficiency.compute')}",
-        ),
+        ("reached of the peak", ", ".join(_reached_of_the_peak(device))),
         ("reached of the bandwidth", f"{bandwidth}{_mark(device, 'efficiency.bandwidth')}"),
         ("fast in", ", ".join(device.precisions)),
         ("engines of", ", ".join(device.runtimes) or "none: ONNX Runtime serves it"),
@@ -147,6 +152,13 @@ def _facts(device: DeviceProfile) -> list[tuple[str, str]]:
             ("TensorRT", f"{newest.tensorrt} of JetPack {newest.jetpack}, to opset {newest.opset}")
         )
     return facts
+
+
+def _reached_of_the_peak(device: DeviceProfile) -> list[str]:
+    found = [f"{device.efficiency.compute:g}{_mark(device, 'efficiency.compute')}"]
+    if (depthwise := device.efficiency.depthwise) is not None:
+        found.append(f"depthwise {depthwise:g}{_mark(device, 'efficiency.depthwise')}")
+    return found
 
 
 def _mark(device: DeviceProfile, key: str) -> str:

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from edgeattn.report.grid import table
+
 from .kernels import (
     is_tuned,
     kernel_document,
@@ -14,7 +16,7 @@ from .kernels import (
     shape_in_words,
     shape_of,
 )
-from .tables import print_notes, table
+from .tables import print_notes
 
 if TYPE_CHECKING:
     from rich.console import Console

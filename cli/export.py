@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeattn.errors import InputError
+from edgeattn.report.grid import columns, table
 
 from .groups import grouped
 from .options import CastChoice, ExportChoice, LoweringChoice, ModelChoice, command_line
 from .screen import Screen
-from .tables import columns, lowering_in_a_line, print_notes, print_parity, size, table
+from .tables import lowering_in_a_line, print_notes, print_parity, size
 
 if TYPE_CHECKING:
     from rich.console import Console

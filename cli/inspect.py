@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeattn.errors import CheckError
+from edgeattn.report.grid import columns
 
 from .differences import diff_document, print_diff
 from .groups import grouped
 from .kernels import bindings_in_words, kernel_document, print_kernels, print_sums, shape_of
 from .screen import Screen
-from .tables import columns, print_engine, print_notes
+from .tables import print_engine, print_notes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from .tables import table
+from edgeattn.report.grid import table
 
 if TYPE_CHECKING:
     from rich.console import Console

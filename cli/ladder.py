@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from edgeattn.errors import InputError
+from edgeattn.report.grid import table
 
 from .options import CastChoice, LoweringChoice, ModelChoice
-from .tables import print_notes, table
+from .tables import print_notes
 
 if TYPE_CHECKING:
     from rich.console import Console

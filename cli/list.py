@@ -9,10 +9,10 @@ import typer
 
 from edgeattn.errors import InputError
 from edgeattn.nearest import did_you_mean
+from edgeattn.report.grid import table
 
 from .groups import grouped
 from .screen import Screen
-from .tables import table
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgeattn.report.grid import columns
+
 from .groups import grouped
 from .options import LoweringChoice, Texts, command_line, onnx_output, parse_shape
 from .screen import Screen
 from .tables import (
-    columns,
     print_lowering,
     print_near_misses,
     print_notes,

@@ -6,30 +6,14 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from edgeattn.report.grid import columns, table
+
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
     from edgeattn.engine.manifest import EngineManifest
     from edgeattn.manifest import NearMiss, Rewrite, Trial
     from edgeattn.parity import ParityReport
-
-
-def table(*headers: str) -> Table:
-    """A table without a frame, one space from what stands above it."""
-    from rich.table import Table
-
-    return Table(*headers, box=None, padding=(0, 2, 0, 0), header_style="bold")
-
-
-def columns(rows: Iterable[tuple[str, str]]) -> Table:
-    """Names on the left, facts on the right."""
-    from rich.table import Table
-
-    grid = Table.grid(padding=(0, 2, 0, 0))
-    for row in rows:
-        grid.add_row(*row)
-    return grid
 
 
 def size(count_bytes: int) -> str:

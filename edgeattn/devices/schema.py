@@ -23,16 +23,21 @@ from edgeattn.devices.fields import (
     version_key,
 )
 from edgeattn.errors import InputError
+from edgeattn.graph.kinds import Kind as KernelKind
 from edgeattn.nearest import did_you_mean, nearest
 
 Kind = Literal["jetson", "gpu", "cpu"]
 Peak = Literal["fp32", "tf32", "fp16", "fp16_fp32_accumulate", "int8", "fp8"]
-KernelKind = Literal[
-    "matmul", "reduction", "pointwise", "shuffle", "pooling", "normalisation", "other"
-]
 
 # What a model can be cast to.
 _PRECISIONS: Final = ("fp32", "fp16", "int8")
+# Bytes per clock that an SM gets out of L2. Its port is 64 wide; 3.0 TB/s (RTX 3090, 82 SMs) to
+# 4.3 TB/s (A100, 108 SMs) is what the convolutions in ../shared/measured take out of it, 21 to 28.
+_L2_BYTES: Final = 32
+# Clocks from asking for a piece of a product's operands to being done with it, where nothing
+# overlaps: 0.36 µs at 1770 MHz is how much longer each further 64 input channels makes the 1x1
+# convolutions of MobileNetV2 on a TITAN RTX (../shared/measured), about three times L2's latency.
+_LOAD_CLOCKS: Final = 640
 # Which keys a device of each kind must have, and which it cannot.
 _NEEDED: Final = {
     "jetson": ("compute_capability", "sms", "power_mode", "default_power_mode", "jetpack"),
@@ -42,7 +47,7 @@ _NEEDED: Final = {
 _REFUSED: Final = {
     "jetson": ("cores",),
     "gpu": ("cores", "dla_cores", "jetpack"),
-    "cpu": ("compute_capability", "sms", "dla_cores", "power_mode", "jetpack"),
+    "cpu": ("compute_capability", "sms", "dla_cores", "load_us", "power_mode", "jetpack"),
 }
 
 
@@ -74,23 +79,46 @@ class JetPack(_Frozen):
 
 
 class Efficiency(_Frozen):
-    """What kernels reach: of the peak when they compute, of the bandwidth by kind of kernel.
+    """What kernels reach of what the device could.
 
-    A kind that is not named reaches what `other` does.
+    Attributes:
+        compute: Of the peak, by a convolution or a product whose tiles fill the cores.
+        depthwise: Of the peak in fp32, by a depthwise convolution; `compute` where it is not said.
+        bandwidth: Of the memory's bandwidth, by kind of kernel. A kind that is not named reaches
+            what `other` does.
     """
 
     compute: Fraction
+    depthwise: Fraction | None = None
     bandwidth: dict[KernelKind, Fraction]
+
+    def of_bandwidth(self, kind: KernelKind) -> float:
+        """Gives the part of the bandwidth that a kind of kernel reaches."""
+        return self.bandwidth.get(kind, self.bandwidth["other"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatingPoint:
-    """The device in one power mode; `power_mode` is "" where it has none."""
+    """The device in one power mode.
+
+    Attributes:
+        power_mode: Its name; "" where the device has none.
+        clock_mhz: Clock of the GPU or the cores.
+        sms: Active streaming multiprocessors; None for a CPU.
+        bandwidth_gbps: Memory bandwidth.
+        last_level_gbps: Bandwidth of the last cache; None where it is not known, as of a CPU.
+        kernel_floor_us: What the smallest kernel adds.
+        load_us: What one step of a product's loop waits; None for a CPU.
+        peak_tflops: Dense TFLOP/s, or TOP/s, by type.
+    """
 
     power_mode: str
     clock_mhz: float
     sms: int | None
     bandwidth_gbps: float
+    last_level_gbps: float | None
+    kernel_floor_us: float
+    load_us: float | None
     peak_tflops: dict[Peak, float]
 
 
@@ -106,7 +134,13 @@ class DeviceProfile(_Frozen):
         memory_mhz: The memory clock that gives `bandwidth_gbps`; needed where a mode caps it.
         bandwidth_gbps: Memory bandwidth.
         last_level_cache_kib: The last cache before memory: L2 on a GPU.
-        kernel_floor_us: The time that the smallest kernel takes.
+        last_level_gbps: What can be read out of that cache. Of a GPU, where it is not said: 32
+            bytes per clock and SM.
+        kernel_floor_us: What the smallest kernel adds to the latency of a stream of kernels that
+            wait for each other, launched as a CUDA graph. A profiler adds to it, and so does a
+            host that launches kernels one by one. In a power mode it grows as the clock falls.
+        load_us: What one step of a product's loop waits for its operands where nothing else hides
+            it. Of a GPU, where it is not said: 640 clocks.
         peak_tflops: Dense TFLOP/s, or TOP/s, by type; a type without one is not faster than fp32.
         default_power_mode: The mode of a figure for which none was asked.
         power_mode: Its power modes.
@@ -125,8 +159,10 @@ class DeviceProfile(_Frozen):
     memory_mhz: Mhz | None = None
     bandwidth_gbps: Gbps
     last_level_cache_kib: Kib
+    last_level_gbps: Gbps | None = None
     dla_cores: Dlas = 0
     kernel_floor_us: Microseconds
+    load_us: Microseconds | None = None
     peak_tflops: dict[Peak, Tflops]
     efficiency: Efficiency
     default_power_mode: str = ""
@@ -167,7 +203,7 @@ class DeviceProfile(_Frozen):
         return any(key == guess or key.startswith(f"{guess}.") for guess in self.guesses)
 
     def at(self, power_mode: str | None = None) -> OperatingPoint:
-        """Gives the clock, SMs, peaks and bandwidth in a power mode.
+        """Gives the clock, SMs, peaks, bandwidths and latencies in a power mode.
 
         Args:
             power_mode: Its name; None for the default.
@@ -177,24 +213,31 @@ class DeviceProfile(_Frozen):
         """
         chosen = self.default_power_mode if power_mode is None else power_mode
         if power_mode is None and not chosen:
-            return OperatingPoint(
-                power_mode="",
-                clock_mhz=self.clock_mhz,
-                sms=self.sms,
-                bandwidth_gbps=self.bandwidth_gbps,
-                peak_tflops=dict(self.peak_tflops),
-            )
+            return self._point("", self.clock_mhz, self.sms, 1.0)
         mode = self._mode(chosen)
-        assert self.sms is not None, "only a GPU has power modes"
-        speed = mode.clock_mhz * mode.sms / (self.clock_mhz * self.sms)
         memory = 1.0
         if mode.memory_mhz is not None and self.memory_mhz is not None:
             memory = mode.memory_mhz / self.memory_mhz
+        return self._point(mode.name, mode.clock_mhz, mode.sms, memory)
+
+    def _point(
+        self, power_mode: str, clock_mhz: float, sms: int | None, memory: float
+    ) -> OperatingPoint:
+        """Scales the figures: what SMs do together by both, what takes clocks by the clock."""
+        clock = clock_mhz / self.clock_mhz
+        speed = clock * sms / self.sms if sms is not None and self.sms is not None else clock
+        cache, load_us = self.last_level_gbps, self.load_us
+        if self.sms is not None:  # a GPU
+            cache = cache or self.sms * self.clock_mhz * _L2_BYTES / 1e3
+            load_us = load_us or _LOAD_CLOCKS / self.clock_mhz
         return OperatingPoint(
-            power_mode=mode.name,
-            clock_mhz=mode.clock_mhz,
-            sms=mode.sms,
+            power_mode=power_mode,
+            clock_mhz=clock_mhz,
+            sms=sms,
             bandwidth_gbps=self.bandwidth_gbps * memory,
+            last_level_gbps=cache and cache * speed,
+            kernel_floor_us=self.kernel_floor_us / clock,
+            load_us=load_us and load_us / clock,
             peak_tflops={name: peak * speed for name, peak in self.peak_tflops.items()},
         )
 

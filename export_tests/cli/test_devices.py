@@ -39,6 +39,7 @@ def test_show_as_json(capsys):
     assert document["precisions"] == ["fp32", "fp16", "int8"]
     assert document["figures"]["sms"] == 4
     assert document["figures"]["peak_tflops"]["fp16"] == pytest.approx(3.34, rel=0.01)
+    assert document["figures"]["kernel_floor_us"] == pytest.approx(6.4 * 1020 / 408)
     assert [mode["name"] for mode in document["power_mode"]] == ["MAXN_SUPER", "25W", "15W", "7W"]
 
 
@@ -46,7 +47,8 @@ def test_show_for_people(capsys):
     assert app.run(["devices", "show", "jetson"]) == 0
     out = capsys.readouterr().out
     assert "15W (default)" in out
-    assert "7 µs (guess)" in out
+    assert "6.4 µs (guess)" in out
+    assert "0.75 (guess), depthwise 0.2 (guess)" in out
     assert "MAXN_SUPER" in out
     assert "6.1-6.2" in out
 
@@ -59,10 +61,14 @@ def test_show_in_one_mode(capsys):
 
 
 def test_show_says_which_figures_are_measured(capsys):
+    assert app.run(["devices", "show", "titan-rtx"]) == 0
+    out = capsys.readouterr().out
+    assert "2.5 µs" in out
+    assert "2.5 µs (guess)" not in out
     assert app.run(["devices", "show", "a100"]) == 0
     out = capsys.readouterr().out
-    assert "7.2 µs" in out
-    assert "7.2 µs (guess)" not in out
+    assert "2.5 µs (guess)" in out
+    assert "0.75, depthwise 0.2 (guess)" in out
     assert "tf32" in out
 
 

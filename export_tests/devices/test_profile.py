@@ -19,6 +19,7 @@ FOLDER = importlib.resources.files("edgeattn.profiles")
 GOOD = (FOLDER / "jetson-orin-nano-8gb.toml").read_text(encoding="utf-8")
 JETPACK = GOOD[GOOD.index("[[jetpack]]") :]
 GPU = (FOLDER / "rtx-3090.toml").read_text(encoding="utf-8")
+CPU = (FOLDER / "rk3588.toml").read_text(encoding="utf-8")
 
 
 KINDS = {
@@ -157,9 +158,16 @@ BAD = {
     "MB/s": (GOOD, "bandwidth_gbps = 102.4", "bandwidth_gbps = 102400.0", ["102400", "in GB/s"]),
     "GHz": (GPU, "clock_mhz = 1695", "clock_mhz = 1.695", ["clock_mhz is 1.695", "in MHz"]),
     "bytes": (GPU, "cache_kib = 6144", "cache_kib = 6291456", ["last_level_cache_kib is 6291456"]),
-    "percent": (GPU, "compute = 0.5", "compute = 50", ["efficiency.compute is 50", "0.01 to 1"]),
+    "percent": (GPU, "compute = 0.75", "compute = 75", ["efficiency.compute is 75", "0.01 to 1"]),
+    "a part that is none": (GPU, "depthwise = 0.2", "depthwise = 0", ["efficiency.depthwise is 0"]),
+    "a wait of a CPU": (
+        CPU,
+        "clock_mhz = 2400",
+        "load_us = 0.5\nclock_mhz = 2400",
+        ["load_us has no meaning for a cpu"],
+    ),
     "not a number": (GPU, "clock_mhz = 1695", "clock_mhz = nan", ["clock_mhz is nan"]),
-    "endless": (GPU, "kernel_floor_us = 3.3", "kernel_floor_us = inf", ["is inf", "in µs"]),
+    "endless": (GPU, "kernel_floor_us = 2.5", "kernel_floor_us = inf", ["is inf", "in µs"]),
     "yes": (GPU, "sms = 82", "sms = true", ["sms is True", "whole number"]),
     "a kind that there is not": (
         GPU,
@@ -179,7 +187,7 @@ BAD = {
     "no peak in fp32": (GPU, "fp32 = 35.6\n", "", ["peak_tflops.fp32 is missing"]),
     "no bandwidth for the others": (
         GPU,
-        "other = 0.75",
+        "other = 0.85",
         "",
         ["efficiency.bandwidth.other is missing"],
     ),
@@ -231,7 +239,7 @@ BAD = {
     ),
     "a number for a table": (
         GPU,
-        "[efficiency]\ncompute = 0.5\n\n[efficiency.bandwidth]",
+        "[efficiency]\ncompute = 0.75\ndepthwise = 0.2\n\n[efficiency.bandwidth]",
         "[[efficiency]]",
         ["efficiency is", "must be a table"],
     ),

@@ -1,0 +1,91 @@
+"""Measured engines: what TensorRT lists of them, and how long they and their layers took."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeattn.devices.profile import DeviceProfile, find, names
+from edgeattn.engine.layers import Kernel, read
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """A measured engine.
+
+    Attributes:
+        name: Its folder.
+        device: What it ran on.
+        kernels: Its kernels.
+        profiled_us: What each took while a profiler looked on; None where it does not say.
+        measured_us: The median of the GPU compute time, with no profiler.
+    """
+
+    name: str
+    device: DeviceProfile
+    kernels: tuple[Kernel, ...]
+    profiled_us: tuple[float | None, ...]
+    measured_us: float
+
+    @property
+    def overhead_us(self) -> float:
+        """What profiling adds to a kernel, if it adds the same to each."""
+        known = [time for time in self.profiled_us if time is not None]
+        return max(0.0, sum(known) - self.measured_us) / max(1, len(known))
+
+
+def read_engines(roots: Sequence[Path]) -> list[Engine]:
+    """Reads every folder of layers.json, profile.json and measurement.json under these."""
+    folders = sorted({path.parent for root in roots for path in root.rglob("measurement.json")})
+    return [_engine(folder) for folder in folders]
+
+
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
+    """Gives Spearman's: equal values share the mean of their ranks."""
+    ranks = [_ranks(np.asarray(values)) for values in (first, second)]
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def _engine(folder: Path) -> Engine:
+    measurement = json.loads((folder / "measurement.json").read_text())
+    kernels = read(folder / "layers.json").kernels
+    times = _profiled(json.loads((folder / "profile.json").read_text()))
+    return Engine(
+        name=folder.name,
+        device=_device(measurement["device"]["Selected Device"]),
+        kernels=kernels,
+        profiled_us=tuple(times.get(kernel.name) for kernel in kernels),
+        measured_us=measurement["gpu_compute_ms"]["median"] * 1e3,
+    )
+
+
+def _profiled(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Gives µs by the name of a layer; a name that stands for several layers says nothing."""
+    layers = [row for row in rows if "name" in row]
+    count = Counter(row["name"] for row in layers)
+    return {row["name"]: row["averageMs"] * 1e3 for row in layers if count[row["name"]] == 1}
+
+
+def _device(said: str) -> DeviceProfile:
+    """Finds a device by CUDA's name for it: `NVIDIA A100 80GB PCIe`."""
+    for name in names():
+        device = find(name)
+        if _bare(device.title) == _bare(said):
+            return device
+    raise SystemExit(f"There is no profile of {said}.")
+
+
+def _bare(title: str) -> str:
+    return title.lower().replace("nvidia", "").replace(" ", "")
+
+
+def _ranks(values: np.ndarray[Any, np.dtype[np.float64]]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(count)
+    return (last - (count - 1) / 2)[place]
