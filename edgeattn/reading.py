@@ -25,12 +25,14 @@ class Source:
         model: Its model, without functions of its own; every node has a name that no other has.
         opset: Its opset of the standard domain.
         data: The files beside it that hold its weights.
+        is_as_written: Whether nothing had to be inlined or named for that.
     """
 
     path: Path
     model: ir.Model
     opset: int
     data: tuple[Path, ...]
+    is_as_written: bool
 
 
 def read(path: Path) -> Source:
@@ -56,10 +58,17 @@ def read(path: Path) -> Source:
     if not opset_of(model):  # an empty file is a message without fields
         raise InputError(f"{path} is no ONNX model: it says no opset.")
     data = _check_weights(path, model)
-    if model.functions:
+    is_inlined = bool(model.functions)
+    if is_inlined:
         common.InlinePass()(model)
-    name_nodes(model)
-    return Source(path=path, model=model, opset=opset_of(model), data=data)
+    is_named = name_nodes(model)
+    return Source(
+        path=path,
+        model=model,
+        opset=opset_of(model),
+        data=data,
+        is_as_written=not (is_inlined or is_named),
+    )
 
 
 def opset_of(model: ir.Model) -> int:
@@ -98,11 +107,15 @@ def _tensors(model: ir.Model) -> Iterator[ir.TensorProtocol]:
                 yield value.const_value
 
 
-def name_nodes(model: ir.Model) -> None:
+def name_nodes(model: ir.Model) -> bool:
     """Names the nodes that have no name, or that of another: the record speaks of them by name.
 
     One without a name is called after its first output, as TensorRT's parser does.
+
+    Returns:
+        Whether there were any.
     """
+    is_changed = False
     taken = {node.name for node in model.graph.all_nodes()}
     counts: Counter[str] = Counter()
     seen: set[str] = set()
@@ -114,7 +127,9 @@ def name_nodes(model: ir.Model) -> None:
                 counts[stem] += 1
             node.name = name
             taken.add(name)
+            is_changed = True
         seen.add(name)
+    return is_changed
 
 
 def _outputs(node: ir.Node) -> Iterator[str | None]:

@@ -34,7 +34,7 @@ def run(
         InputError: It said so, or died before it was done: of what.
     """
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
+        with subprocess.Popen(
             # -P: what lies in the folder the user stands in is not to be imported.
             [sys.executable, "-P", "-m", module],
             stdin=subprocess.PIPE,
@@ -44,13 +44,12 @@ def run(
             encoding="utf-8",
             # OpenMP and BLAS have threads as well, and are not wanted here.
             env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-        )
-        try:
-            result = _heard(process, job, on_progress)
-            process.wait()
-        finally:
-            process.kill()
-            process.wait()
+        ) as process:
+            try:
+                result = _heard(process, job, on_progress)
+                process.wait()
+            finally:
+                process.kill()
         if result is not None and process.returncode == 0:
             return result
         log.seek(0)

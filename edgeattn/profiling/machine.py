@@ -15,6 +15,8 @@ MOST_CORES_OF_OTHERS: Final = 0.1
 # Clocks further apart than this have changed.
 _STEADY: Final = 0.05
 _THROTTLES: Final = "/sys/devices/system/cpu/cpu*/thermal_throttle/*_throttle_count"
+_COPIED_BYTES: Final = 128 << 20
+_COPIES: Final = 6
 # A CPU's model is under one of these, by architecture and kernel.
 _NAMES: Final = ("model name", "Hardware", "Model")
 
@@ -103,6 +105,32 @@ def usable_cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS, nor on Windows
         return os.cpu_count() or 1
+
+
+def memory_bandwidth_gbps(threads: int) -> float:
+    """Measures what the memory gives when all threads copy: bytes read and written, in GB/s.
+
+    Arrays are far larger than any last cache, and the best of several copies counts: it is a bound
+    that a floor is taken from. What a write reads beforehand is not counted.
+
+    Args:
+        threads: Threads that copy.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    import numpy as np
+
+    arrays = [
+        (np.zeros(_COPIED_BYTES, np.uint8), np.ones(_COPIED_BYTES, np.uint8))
+        for _ in range(threads)
+    ]
+    best_s = float("inf")
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(_COPIES):
+            began = time.perf_counter()
+            list(pool.map(lambda pair: np.copyto(*pair), arrays))
+            best_s = min(best_s, time.perf_counter() - began)
+    return 2 * _COPIED_BYTES * threads / best_s / 1e9
 
 
 def _busy_s() -> float:

@@ -34,6 +34,7 @@ class Subject:
         sites: Where attention sits.
         params: Its parameters.
         sites_by: How the sites were found, in words.
+        is_as_written: Whether the model is that of the file, every node having been named there.
     """
 
     path: Path
@@ -43,6 +44,7 @@ class Subject:
     sites: tuple[Site, ...]
     params: int
     sites_by: str
+    is_as_written: bool
 
     @property
     def parts(self) -> dict[str, set[str]]:
@@ -90,6 +92,7 @@ def read_subject(
         sites=located.sites,
         params=_weights(model) if params is None else params,
         sites_by=located.how,
+        is_as_written=found.is_as_written,
     )
 
 
@@ -140,9 +143,9 @@ def _located(path: Path, model: ir.Model, globs: Sequence[str]) -> _Located:
         how = "by --site"
         params = None
     else:
-        said = _manifest_sites(path)
-        if said is None:
-            return _found_gates(model)
+        said = manifest_sites(path)
+        if said is None or not said[0]:  # a backbone may have attention of its own
+            return _found_gates(model, None if said is None else said[1])
         sites, params, how = said
     site_of = {
         name: site.path
@@ -153,14 +156,21 @@ def _located(path: Path, model: ir.Model, globs: Sequence[str]) -> _Located:
     return _Located(sites=tuple(sites), site_of=site_of, params=params, how=how)
 
 
-def _found_gates(model: ir.Model) -> _Located:
+def _found_gates(model: ir.Model, params: int | None) -> _Located:
+    from edgeattn.attention.ours import OURS
     from edgeattn.graph import gates
 
+    known = {spec.name for spec in OURS}
     found = gates.find(model)
+    sites = []
+    for one in found:
+        last = one.path.rpartition(".")[2].lower()
+        name = last if last in known else one.attention
+        sites.append(Site(path=one.path, attention=name, shape=one.shape))
     return _Located(
-        sites=tuple(Site(path=one.path, attention=one.attention, shape=one.shape) for one in found),
+        sites=tuple(sites),
         site_of={name: one.path for one in found for name in one.nodes},
-        params=None,
+        params=params,
         how="from the graph alone: gates over reductions, and self-attention",
     )
 
@@ -185,8 +195,12 @@ def _matching(modules: Iterable[str], globs: Sequence[str]) -> list[str]:
     ]  # fmt: skip
 
 
-def _manifest_sites(path: Path) -> tuple[list[Site], int | None, str] | None:
-    """Follows manifests from a file to that of its export, which says where attention sits."""
+def manifest_sites(path: Path) -> tuple[list[Site], int | None, str] | None:
+    """Follows manifests from an ONNX file to that of its export, which says where attention sits.
+
+    Returns:
+        The sites, the parameters of the model, and how they were found; None where nothing says.
+    """
     current = path
     for _ in range(_LONGEST_CHAIN):
         said = _manifest_of(current)

@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edgeattn.graph.kinds import kind_of, strongest
-from edgeattn.profiling import child, samples
-from edgeattn.profiling.machine import Load, cpu_name, usable_cores, warnings_of
+from edgeattn.profiling.machine import usable_cores
 from edgeattn.profiling.onnxruntime_graph import NAMELESS, Origin, name_all, origins
 from edgeattn.profiling.onnxruntime_process import Job
-from edgeattn.profiling.trace import Difference, EndToEnd, Identity, Kernel, Latency
+from edgeattn.profiling.options import ProfileOptions
+from edgeattn.profiling.process import ask
+from edgeattn.profiling.rounds import Timed, told
+from edgeattn.profiling.trace import Kernel
 
 if TYPE_CHECKING:
     import onnx_ir as ir
-
-    from edgeattn.profiling.model import Subject
 
 _PROCESS: Final = "edgeattn.profiling.onnxruntime_process"
 _PRECISIONS: Final = {"float": "fp32", "float16": "fp16", "int8": "int8", "uint8": "int8"}
@@ -46,46 +46,15 @@ class RunOptions:
     limit_s: float = 30.0
 
     @classmethod
-    def here(cls, **asked: Any) -> RunOptions:
-        """Gives options with as many threads as there are cores for this process."""
-        return cls(threads=asked.pop("threads", None) or usable_cores(), **asked)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timed:
-    """Models that were run in turns.
-
-    Attributes:
-        samples_ms: The latency of each model in each round that was kept.
-        windows: How many windows of rounds there were.
-        agree: Whether the last three agreed.
-        load: What else the machine did.
-    """
-
-    samples_ms: tuple[tuple[float, ...], ...]
-    windows: int
-    agree: bool
-    load: Load
-
-    @property
-    def latency(self) -> Latency:
-        """The latency of the first model."""
-        return samples.latency(self.samples_ms[0])
-
-    def difference(self, a: int, b: int) -> Difference:
-        """Says what model `a` takes above model `b`."""
-        return samples.difference(self.samples_ms[a], self.samples_ms[b])
-
-    @property
-    def warnings(self) -> list[str]:
-        """Why the figures are not to be trusted."""
-        found = warnings_of(self.load)
-        if not self.agree:
-            found.append(
-                f"No {samples.WINDOWS} windows of runs agreed within {samples.AGREEMENT:.0%}, of"
-                f" {self.windows}."
-            )
-        return found
+    def of(cls, options: ProfileOptions) -> RunOptions:
+        """Gives what ONNX Runtime is asked; as many threads as there are cores by default."""
+        return cls(
+            threads=options.threads or usable_cores(),
+            batch=options.batch,
+            shapes=options.shapes,
+            seed=options.seed,
+            limit_s=options.limit_s,
+        )
 
 
 def time_models(
@@ -101,22 +70,13 @@ def time_models(
     Raises:
         InputError: ONNX Runtime does not load one of them, or fails while it runs.
     """
-    job = Job(task="time", models=tuple(map(str, paths)), **_asked(options))
-    found = child.run(
-        _PROCESS,
-        asdict(job),
-        on_progress=lambda said: on_progress(
-            f"window {said['windows']}, {said['rounds']} rounds,"
-            f" {', '.join(f'{one:.2f}' for one in said['p50_ms'][:4])} ms"
-        ),
-    )
-    load = found["load"]
-    clock = load["clock_mhz"]
+    job = Job(task="time", models=tuple(map(str, paths)), **asdict(options))
+    found = ask(_PROCESS, asdict(job), on_progress=lambda said: on_progress(told(said)))
     return Timed(
         samples_ms=tuple(tuple(column) for column in found["samples_ms"]),
         windows=found["windows"],
         agree=found["agree"],
-        load=Load(**(load | {"clock_mhz": None if clock is None else tuple(clock)})),
+        doubts=tuple(found["doubts"]),
     )
 
 
@@ -151,8 +111,8 @@ def profile_kernels(
     import onnx_ir
 
     with tempfile.TemporaryDirectory(prefix="edgeattn-profile-") as folder:
-        job = Job(task="profile", models=(str(path),), folder=folder, once=once, **_asked(options))
-        found = child.run(_PROCESS, asdict(job))
+        job = Job(task="profile", models=(str(path),), folder=folder, once=once, **asdict(options))
+        found = ask(_PROCESS, asdict(job), on_progress=lambda _: None)
         optimised = onnx_ir.load(Path(folder) / "optimised.onnx")
         name_all(optimised)
         known = origins(model, optimised)
@@ -161,63 +121,11 @@ def profile_kernels(
                     profiled_us=found["profiled_us"])  # fmt: skip
 
 
-def identity_of(
-    subject: Subject,
-    timed_path: Path,
-    folder: Path,
-    options: RunOptions,
-    *,
-    on_progress: Progress = lambda _: None,
-) -> tuple[Identity, list[str]]:
-    """Measures the same model with its sites replaced by identity, in turns with the model.
-
-    Args:
-        subject: The model.
-        timed_path: The file of it that is run.
-        folder: Where the other may be written.
-        options: How they are run.
-        on_progress: Told how far it is.
-
-    Returns:
-        What was found, and what makes it doubtful.
-    """
-    from edgeattn.artifacts import save
-    from edgeattn.graph import identity
-
-    plain = subject.model.clone()
-    refused = identity.replace(plain, subject.parts)
-    path = folder / "identity.onnx"
-    save(plain, path, external=True)
-    costs = {node.name: node.macs for node in subject.nodes}
-    kernels = profile_kernels(path, plain, costs, options).kernels
-    timed = time_models((timed_path, path), options, on_progress=on_progress)
-    return Identity(
-        kernels=kernels,
-        difference=timed.difference(0, 1),
-        replaced=tuple(site.path for site in subject.sites if site.path not in refused),
-        kept=refused,
-    ), timed.warnings
-
-
 def version() -> str:
     """Gives the version of ONNX Runtime."""
     from edgeattn.versions import version_of
 
     return version_of("onnxruntime") or version_of("onnxruntime-gpu") or "unknown"
-
-
-def end_to_end(latency: Latency, profiled: Profiled) -> EndToEnd:
-    """Gives what the reconciliation rests on."""
-    return EndToEnd(latency_us=1e3 * latency.p50, profiled_us=profiled.profiled_us)
-
-
-def processor(options: RunOptions) -> str:
-    """Names the processor and the threads."""
-    return f"{cpu_name()}, {options.threads} threads"
-
-
-def _asked(options: RunOptions) -> dict[str, Any]:
-    return asdict(options)
 
 
 def _named(rows: Sequence[dict[str, Any]], optimised: ir.Model) -> Iterator[dict[str, Any]]:
@@ -261,7 +169,7 @@ def _kernels(
             op=row["op"],
             kind=_kind(row, origin, ops),
             time_us=float(row["time_us"]),
-            traffic_bytes=row["traffic_bytes"],
+            traffic_bytes=row["activation_bytes"] + origin.weights_bytes,
             macs=macs,
             nodes=origin.nodes,
             inputs=origin.inputs,

@@ -36,6 +36,7 @@ class Origin:
         nodes: The model's nodes that it stands for, in the model's order; none for a reorder.
         inputs: The values that it reads, by the optimised graph's names, weights left out.
         outputs: Those that it writes.
+        weights_bytes: Bytes of the weights that it reads.
         causes: Of a reorder, the kernels between it and other reorders in the plain layout: it is
             there for one of them. The nearest come first.
     """
@@ -43,6 +44,7 @@ class Origin:
     nodes: tuple[str, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    weights_bytes: int = 0
     causes: tuple[str, ...] = ()
 
 
@@ -69,6 +71,11 @@ def origins(model: ir.Model, optimised: ir.Model) -> dict[str, Origin]:
             nodes=known.between(own, stops),
             inputs=tuple(value.name or "" for value in read),
             outputs=tuple(value.name or "" for value in node.outputs if value.name),
+            weights_bytes=sum(
+                value.const_value.nbytes
+                for value in node.inputs
+                if value is not None and value.const_value is not None
+            ),
         )
     for name, nodes in _borrowed(known, optimised, found).items():
         found[name] = replace(found[name], nodes=nodes)

@@ -236,3 +236,10 @@ class Trace(_Frozen):
     notes: tuple[str, ...] = ()
     versions: dict[str, str] = {}
     command: str = ""
+
+
+class SavedRow(_Frozen):
+    """A trace, and what its model takes above the first of those that it was run with."""
+
+    trace: Trace
+    difference: Difference | None = None

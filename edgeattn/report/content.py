@@ -6,21 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
 from edgeattn.profiling.ledger import Ledger, ledger
-from edgeattn.profiling.trace import Difference, Trace
+from edgeattn.profiling.trace import Difference, SavedRow, Trace
 
 SCHEMA_VERSION: Literal[1] = 1
-
-
-class SavedRow(BaseModel):
-    """A model of a report, as its file keeps it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    trace: Trace
-    difference: Difference | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

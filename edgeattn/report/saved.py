@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from edgeattn.errors import InputError
-from edgeattn.report.content import SCHEMA_VERSION, SavedRow
+from edgeattn.profiling.trace import SavedRow
+from edgeattn.report.content import SCHEMA_VERSION
 
 _AGAIN = "Make it again: edgeattn profile MODEL -o TRACE.json"
 

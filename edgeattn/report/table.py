@@ -1,0 +1,265 @@
+"""A report on a terminal: the point in one line, the table of what FLOPs do not see, bars."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from edgeattn.profiling.ledger import STATUSES, Cost, Ledger, SiteCost
+from edgeattn.profiling.trace import KIND_TITLES, Difference, Trace
+from edgeattn.report.content import Report, Row
+from edgeattn.report.grid import columns, table
+from edgeattn.report.units import count, microseconds, milliseconds, percent, ratio, size
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+_BAR: Final = 24
+_EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
+RUNTIMES: Final = {
+    "onnxruntime": "ONNX Runtime",
+    "tensorrt": "TensorRT",
+    "tensorrt-rtx": "TensorRT-RTX",
+    "torch": "torch",
+}
+
+
+def profile_lines(report: Report, *, top: int | None) -> Iterator[RenderableType]:
+    """Gives what is printed of one model, or of one and what it is compared with.
+
+    Args:
+        report: The report; its last row is what is shown.
+        top: How many sites are shown, those that take the most; None for all.
+    """
+    from rich.text import Text
+
+    row = report.rows[-1]
+    yield from heading(row)
+    if not report.is_of_one:
+        other = report.rows[0]
+        latency = milliseconds(other.trace.latency_ms.p50)
+        yield Text(f"against {other.label}: {latency}, {_above(row.difference)}", style="bold")
+    yield ""
+    if row.ledger.sites:
+        yield blindness(row.ledger, top=top)
+        yield ""
+    yield kinds(row.ledger)
+    yield ""
+    yield from footing(row)
+
+
+def comparison_lines(report: Report) -> Iterator[RenderableType]:
+    """Gives what is printed of several models."""
+    from rich.text import Text
+
+    yield Text(report.title, style="bold")
+    yield provenance(report.rows[0].trace)
+    yield ""
+    yield comparison(report.rows)
+    yield ""
+    for warning in dict.fromkeys(one for row in report.rows for one in row.trace.warnings):
+        yield Text(f"warning: {warning}", style="yellow")
+    for note in dict.fromkeys(one for row in report.rows for one in row.trace.notes):
+        yield f"note: {note}"
+
+
+def heading(row: Row) -> Iterator[RenderableType]:
+    """Gives what a model is, what it takes, and what attention takes of it."""
+    from rich.text import Text
+
+    trace, ledger = row.trace, row.ledger
+    yield Text(row.label, style="bold")
+    yield provenance(trace)
+    if trace.machine.not_for:
+        yield Text(trace.machine.not_for, style="bold yellow")
+    yield columns([("latency", _latency(trace))])
+    if point := the_point(ledger):
+        yield Text(point, style="bold red")
+    if trace.identity is not None and trace.identity.difference is not None:
+        yield Text(
+            f"Against the same model without them: {_above(trace.identity.difference)}",
+            style="bold",
+        )
+
+
+def provenance(trace: Trace) -> RenderableType:
+    """Says by what, and on what, it was measured or predicted."""
+    from rich.text import Text
+
+    machine = trace.machine
+    mode = f", {machine.power_mode}" if machine.power_mode else ""
+    where = f"{RUNTIMES[trace.runtime]} {trace.runtime_version} on {machine.title}{mode}"
+    is_measured = trace.evidence == "measured"
+    style = "black on green" if is_measured else "black on yellow"
+    return Text.assemble((f" {trace.evidence.upper()} ", style), f" {where}")
+
+
+def the_point(ledger: Ledger) -> str:
+    """Says in one line what attention costs, and what FLOPs say of it; "" where there is none."""
+    if ledger.attention is None:
+        return ""
+    cost = ledger.attention
+    names = ", ".join(dict.fromkeys(one.site.attention for one in ledger.sites))
+    places = f"{len(ledger.sites)} sites" if len(ledger.sites) > 1 else "1 site"
+    said = [f"{percent(_part(cost.macs, ledger.whole.macs))} of the MACs"]
+    if cost.params is not None:
+        said.insert(0, f"{count(cost.params)} parameters")
+    return (
+        f"{names} at {places}: {', '.join(said)}, and {percent(ledger.attention_share)} of the time"
+        f" ({microseconds(cost.time_us)})"
+    )
+
+
+def blindness(ledger: Ledger, *, top: int | None) -> Table:
+    """The FLOP-blindness table: by site, for all of them, and for the whole."""
+    rows = table(
+        "site", "params", "MACs", "element ops", "traffic", "launches", "floor", "time",
+        "FLOPs say", "ratio", "marginal", "fusion", "", right=range(1, 12),
+    )  # fmt: skip
+    for column in rows.columns[1:]:
+        column.no_wrap = True
+    most = max((one.cost.time_us for one in ledger.sites), default=0.0)
+    shown: Sequence[SiteCost] = ledger.sites
+    if top is not None and top < len(shown):
+        by_time = sorted(shown, key=lambda one: -one.cost.time_us)[:top]
+        shown = [one for one in shown if one in by_time]
+    for one in shown:
+        rows.add_row(one.site.path, *_figures(one.cost), bar(one.cost.time_us, most))
+    if len(shown) < len(ledger.sites):
+        rows.add_row(f"… and {len(ledger.sites) - len(shown)} more")
+    if ledger.attention is not None:
+        rows.add_row("all sites", *_figures(ledger.attention), style="bold")
+    rows.add_row("whole model", *_figures(ledger.whole))
+    return rows
+
+
+def kinds(ledger: Ledger) -> Table:
+    """Time by kind, and how much of it is the sites'."""
+    rows = table("kind", "time", "%", "of sites", "kernels", "traffic", "", right=range(1, 6))
+    own = {one.name: one.time_us for one in ledger.site_kinds}
+    most = max((one.time_us for one in ledger.kinds), default=0.0)
+    titles = {str(kind): title for kind, title in KIND_TITLES.items()}
+    for one in ledger.kinds:
+        rows.add_row(
+            titles[one.name],
+            microseconds(one.time_us),
+            percent(_part(one.time_us, ledger.time_us)),
+            microseconds(own.get(one.name, 0.0)) if one.name in own else "",
+            str(one.kernels),
+            size(one.traffic_bytes),
+            bar(one.time_us, most),
+        )
+    return rows
+
+
+def comparison(rows: Sequence[Row]) -> Table:
+    """Several models: latency, what it takes above the first, and what FLOPs would say of that."""
+    grid = table(
+        "model", "variant", "params", "MACs", "kernels", "latency", "above", "%", "95 %", "",
+        right=range(2, 9),
+    )  # fmt: skip
+    most = max((row.difference.percent for row in rows if row.difference), default=0.0)
+    for row in rows:
+        whole, difference = row.ledger.whole, row.difference
+        grid.add_row(
+            row.trace.name,
+            row.trace.variant,
+            count(whole.params),
+            count(whole.macs),
+            str(len(row.trace.kernels)),
+            _with_interval(row.trace),
+            "" if difference is None else milliseconds(difference.p50_ms),
+            "" if difference is None else f"{difference.percent:+.1f}",
+            "" if difference is None or difference.ci95 is None
+            else "{:+.1f} … {:+.1f}".format(*difference.ci95),
+            "" if difference is None else bar(max(difference.percent, 0.0), most),
+        )  # fmt: skip
+    return grid
+
+
+def footing(row: Row) -> Iterator[RenderableType]:
+    """Gives what the figures rest on: coverage, reconciliation, warnings, notes."""
+    from rich.text import Text
+
+    ledger = row.ledger
+    known = ledger.reconciliation
+    covered = ", ".join(
+        f"{percent(_part(ledger.coverage_us[status], ledger.time_us))} {status}"
+        for status in STATUSES
+    )
+    yield columns(
+        [
+            ("coverage", covered),
+            (
+                "adds up",
+                f"kernels {microseconds(known.sum_us)}, end to end"
+                f" {microseconds(known.end_to_end_us)}, gap {microseconds(known.gap_us)}."
+                f" {known.cause}",
+            ),
+        ]
+    )
+    for warning in row.trace.warnings:
+        yield Text(f"warning: {warning}", style="yellow")
+    for note in row.trace.notes:
+        yield f"note: {note}"
+
+
+def bar(value: float, most: float) -> str:
+    """Draws a bar, in eighths of a character."""
+    eighths = round(8 * _BAR * value / most) if most > 0 else 0
+    full, rest = divmod(max(eighths, 0), 8)
+    return "█" * full + (_EIGHTHS[rest] if rest else "")
+
+
+def _figures(cost: Cost) -> tuple[str, ...]:
+    is_free = not cost.flops_predicted_us
+    return (
+        count(cost.params),
+        count(cost.macs),
+        count(cost.element_ops),
+        size(cost.traffic_bytes),
+        str(cost.launches),
+        microseconds(cost.floor_us),
+        microseconds(cost.time_us),
+        "0" if is_free and cost.flops_predicted_us is not None
+        else microseconds(cost.flops_predicted_us),
+        ratio(cost.blindness) if cost.flops_predicted_us is not None else "-",
+        microseconds(cost.marginal_us),
+        microseconds(cost.broken_fusion_us),
+    )  # fmt: skip
+
+
+def _latency(trace: Trace) -> str:
+    found = trace.latency_ms
+    if trace.evidence == "predicted":
+        return _with_interval(trace)
+    figures: Iterable[tuple[str, float | None]] = (
+        ("p50", found.p50), ("p90", found.p90), ("p99", found.p99), ("min", found.min),
+    )  # fmt: skip
+    said = [f"{milliseconds(value)} {name}" for name, value in figures if value is not None]
+    if found.cv is not None:
+        said.append(f"cv {percent(found.cv)}, {len(found.samples)} runs")
+    return " · ".join(said)
+
+
+def _with_interval(trace: Trace) -> str:
+    value = milliseconds(trace.latency_ms.p50)
+    if trace.interval_ms is None:
+        return value
+    low, high = trace.interval_ms
+    return f"{value} ({milliseconds(low)} … {milliseconds(high)})"
+
+
+def _above(difference: Difference | None) -> str:
+    if difference is None:
+        return "not run together"
+    interval = ""
+    if difference.ci95 is not None:
+        low, high = difference.ci95
+        interval = f" (95 %: {low:+.1f} … {high:+.1f} %)"
+    return f"{difference.p50_ms:+.3g} ms, {difference.percent:+.1f} %{interval}"
+
+
+def _part(of: float, whole: float) -> float:
+    return of / whole if whole else 0.0
