@@ -17,8 +17,10 @@ from edgeattn.files import explain
 from edgeattn.nearest import did_you_mean
 from edgeattn.versions import own_version
 
-from . import build, cast, devices, doctor, export, faults, inspect, optimize, parity
+from . import build, cast, compare, devices, doctor, export, faults, inspect, optimize, parity
 from . import list as listing
+from . import profile as profiling
+from . import report as reporting
 from .options import command_line
 from .screen import BROKEN_PIPE
 
@@ -45,6 +47,9 @@ app.command()(optimize.optimize)
 app.command()(cast.cast)
 app.command()(build.build)
 app.command()(inspect.inspect)
+app.command()(profiling.profile)
+app.command()(compare.compare)
+app.command()(reporting.report)
 app.command()(parity.parity)
 app.add_typer(listing.app)
 app.add_typer(devices.app)

@@ -64,7 +64,7 @@ def compare(
     """
     from edgeattn.profile import profile
 
-    name = _name(backbone.source)
+    name = name_of(backbone.source)
     count = 1 + len(attentions)
     items = make(backbone, name, export, folder, stock=False, on_stage=_counted(on_stage, 1, count))
     left_out: dict[str, str] = {}
@@ -85,8 +85,8 @@ def compare(
     if attentions and len(left_out) == len(attentions):
         reasons = "; ".join(f"{one}: {why}" for one, why in left_out.items())
         raise InputError(f"No attention can be put into {name}: {reasons}")
-    rows = profile(items, options, command=command, on_stage=on_stage)
-    return Compared(rows=tuple(rows), left_out=left_out)
+    found = profile(items, options, command=command, on_stage=on_stage)
+    return Compared(rows=tuple(one.row for one in found), left_out=left_out)
 
 
 def make(
@@ -149,6 +149,6 @@ def _counted(on_stage: Stage, number: int, count: int) -> Stage:
     return lambda name: on_stage(f"model {number}/{count}: {name}")
 
 
-def _name(source: str) -> str:
+def name_of(source: str) -> str:
     """Names a model: the last part of its source."""
     return Path(source.rpartition(":")[2] or source).stem

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeattn.errors import InputError
-from edgeattn.profiling.options import Item, ProfileOptions, Stage
-from edgeattn.profiling.route import Route, choose
+from edgeattn.profiling.options import Item, Profiled, ProfileOptions, Stage, TrtexecFiles
+from edgeattn.profiling.route import Route, choose, named_device
 
 if TYPE_CHECKING:
+    from edgeattn.models.source import ModelRequest
     from edgeattn.profiling.engine_source import EngineSource
     from edgeattn.profiling.model import Subject
-    from edgeattn.profiling.trace import SavedRow
 
 
 def profile(
@@ -24,11 +24,11 @@ def profile(
     *,
     command: str = "",
     on_stage: Stage = lambda _: None,
-) -> list[SavedRow]:
-    """Profiles models, side by side.
+) -> list[Profiled]:
+    """Profiles files, side by side.
 
     Args:
-        items: The models; several are run in turns, and compared with the first.
+        items: ONNX files and engines; several are run in turns, and compared with the first.
         options: How.
         command: The command line to record.
         on_stage: Called with the name of each stage as it begins.
@@ -43,12 +43,71 @@ def profile(
     route = _common([choose(item.path, options) for item in items])
     on_stage("read")
     if route.runtime == "onnxruntime":
-        rows = _onnxruntime(items, options, on_stage)
+        found = _onnxruntime(items, options, route, on_stage)
     else:
-        rows = _engines(items, options, route, on_stage)
+        found = _engines(items, options, route, on_stage)
+    return _signed(found, command)
+
+
+def profile_torch(
+    requests: Sequence[ModelRequest],
+    names: Sequence[str],
+    options: ProfileOptions,
+    *,
+    command: str = "",
+    on_stage: Stage = lambda _: None,
+) -> list[Profiled]:
+    """Profiles models in torch's eager mode, side by side.
+
+    Args:
+        requests: The models.
+        names: What each is called.
+        options: How.
+        command: The command line to record.
+        on_stage: Called with the name of each stage as it begins.
+
+    Raises:
+        InputError: A model cannot be built, or does not run.
+        MissingError: Something needed is not on this machine.
+    """
+    from edgeattn.profiling.torch_trace import measure
+
+    if options.device is not None or options.predict:
+        raise InputError("torch is measured on this machine, and predicted for none.")
+    return _signed(measure(requests, names, options, on_stage), command)
+
+
+def profile_files(
+    files: TrtexecFiles, onnx: Path | None, options: ProfileOptions, *, command: str = ""
+) -> list[Profiled]:
+    """Makes a trace of what trtexec exported.
+
+    Args:
+        files: Its files.
+        onnx: The ONNX file that the engine was built from; None where it is not at hand.
+        options: The device; whether to predict.
+        command: The command line to record.
+
+    Raises:
+        InputError: A file cannot be read, or they do not belong together.
+    """
+    from edgeattn.profiling.trtexec_trace import of_files
+
+    route = named_device(options)
+    subject = None if onnx is None else _subject(Item(path=onnx, name=onnx.stem), options)
+    return _signed(of_files(files, subject, options, route), command)
+
+
+def _signed(found: Sequence[Profiled], command: str) -> list[Profiled]:
+    """Records the command in every trace."""
     return [
-        row.model_copy(update={"trace": row.trace.model_copy(update={"command": command})})
-        for row in rows
+        replace(
+            one,
+            row=one.row.model_copy(
+                update={"trace": one.row.trace.model_copy(update={"command": command})}
+            ),
+        )
+        for one in found
     ]
 
 
@@ -73,58 +132,69 @@ def _subject(item: Item, options: ProfileOptions) -> Subject:
     )
 
 
-def _onnxruntime(items: Sequence[Item], options: ProfileOptions, on_stage: Stage) -> list[SavedRow]:
+def _onnxruntime(
+    items: Sequence[Item], options: ProfileOptions, route: Route, on_stage: Stage
+) -> list[Profiled]:
     from edgeattn.profiling import onnxruntime_trace
 
     subjects = [_subject(item, options) for item in items]
-    return onnxruntime_trace.measure(items, subjects, options, on_stage)
+    if route.evidence == "measured":
+        return onnxruntime_trace.measure(items, subjects, options, on_stage)
+    raise InputError("ONNX Runtime is not predicted yet.")
 
 
 def _engines(
     items: Sequence[Item], options: ProfileOptions, route: Route, on_stage: Stage
-) -> list[SavedRow]:
+) -> list[Profiled]:
+    is_cheap = all(item.path.suffix == ".onnx" for item in items)
+    marginal = is_cheap if options.marginal is None else options.marginal
+    with tempfile.TemporaryDirectory(prefix="edgeattn-profile-") as scratch:
+        folder = Path(scratch)
+        if route.evidence == "measured":
+            return _measured_engines(items, options, route, folder, marginal, on_stage)
+        from edgeattn.profiling.predicted_trace import predict
+
+        assert route.device is not None
+        assert route.point is not None
+        sources = []
+        for item in items:
+            on_stage(f"kernels of {item.name}")
+            sources.append(_planned(item, options, route, folder))
+        return predict(
+            items, sources, route.device, route.point, marginal=marginal, on_stage=on_stage
+        )
+
+
+def _planned(item: Item, options: ProfileOptions, route: Route, folder: Path) -> EngineSource:
     from edgeattn.profiling.engine_source import of_subject, read_engine
     from edgeattn.profiling.plans import build_plan
-    from edgeattn.profiling.predicted_trace import predict
 
-    route = _with_device(items, options, route)
+    if item.path.suffix != ".onnx":
+        return read_engine(item.path, options)
     assert route.device is not None
-    assert route.point is not None
-    sources: list[EngineSource] = []
-    for item in items:
+    subject = _subject(item, options)
+    return of_subject(subject, build_plan(subject.model, route.device, folder))
+
+
+def _measured_engines(
+    items: Sequence[Item],
+    options: ProfileOptions,
+    route: Route,
+    folder: Path,
+    marginal: bool,
+    on_stage: Stage,
+) -> list[Profiled]:
+    from edgeattn.profiling import tensorrt_trace
+    from edgeattn.profiling.engine_source import read_engine
+
+    engines = []
+    for place, item in enumerate(items):
         if item.path.suffix == ".onnx":
-            subject = _subject(item, options)
-            on_stage(f"plan of {item.name}")
-            with tempfile.TemporaryDirectory(prefix="edgeattn-profile-") as folder:
-                plan = build_plan(subject.model, route.device, Path(folder))
-            sources.append(of_subject(subject, plan))
+            on_stage(f"build {item.name}")
+            engines.append(tensorrt_trace.build(item.path, folder / f"engine-{place}", options))
         else:
-            sources.append(read_engine(item.path, options))
-    is_cheap = all(item.path.suffix == ".onnx" for item in items)
-    return predict(
-        items,
-        sources,
-        route.device,
-        route.point,
-        marginal=is_cheap if options.marginal is None else options.marginal,
-        on_stage=on_stage,
+            engines.append(item.path)
+    sources = [read_engine(engine, options) for engine in engines]
+    return tensorrt_trace.measure(
+        items, engines, sources, options, route, folder, marginal=marginal, on_stage=on_stage
     )
-
-
-def _with_device(items: Sequence[Item], options: ProfileOptions, route: Route) -> Route:
-    """Gives the device to predict for: the one that is asked, or the one an engine is for."""
-    if route.device is not None:
-        return route
-    from edgeattn.engine.manifest import read_manifest
-
-    path = items[0].path
-    named = None
-    if path.suffix != ".onnx":
-        manifest = read_manifest(path)
-        named = manifest.device or manifest.not_for
-    if named is None:
-        raise InputError(
-            f"No device is named that {path} is to be predicted for, and no GPU is here.",
-            mend="Add --device NAME; see: edgeattn devices list",
-        )
-    return choose(path, replace(options, device=named))

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from edgeattn.devices.schema import KernelKind
 from edgeattn.engine.layer_values import Kernel, KernelTensor
+from edgeattn.graph.kinds import Kind
 
 _STEPS: Final = re.compile(r"__my[el]\w*?_(?P<steps>(?:[A-Z][a-z0-9]*)+)_myl")
 # Myelin's steps, cut to four letters mostly; those that are not here work element by element.
@@ -31,7 +31,7 @@ _SHUFFLE_STEPS: Final = frozenset(
      "Expa", "Sque", "Unsq"}
 )  # fmt: skip
 # Kinds of layers, by what their names hold in lower case; the first that fits counts.
-_LAYERS: Final[tuple[tuple[KernelKind, str], ...]] = (
+_LAYERS: Final[tuple[tuple[Kind, str], ...]] = (
     ("matmul", r"conv|correlation|gemm|mat_?mul|matrix|fully_?connected|mha|attention"),
     ("normalisation", r"norm|lrn"),
     ("pooling", r"pool"),
@@ -83,7 +83,7 @@ class Product:
         return self.depth // self.channels
 
 
-def kind_of(kernel: Kernel) -> KernelKind:
+def kind_of(kernel: Kernel) -> Kind:
     """Gives the kind of work that a kernel does, by the strongest of its steps."""
     steps = _steps(kernel)
     if steps & _MATMUL_STEPS:

@@ -22,10 +22,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from edgeattn.devices.schema import DeviceProfile, KernelKind, OperatingPoint
+from edgeattn.devices.schema import DeviceProfile, OperatingPoint
 from edgeattn.engine.layer_values import Kernel
 from edgeattn.engine.work import kind_of
 from edgeattn.errors import InputError
+from edgeattn.graph.kinds import Kind
 from edgeattn.profiling import gpu_interval
 from edgeattn.profiling.gpu_cache import found_in_cache
 from edgeattn.profiling.gpu_streams import Task, schedule
@@ -173,7 +174,7 @@ def _parts(
     )
 
 
-def _is_known(kind: KernelKind, moved: Traffic) -> bool:
+def _is_known(kind: Kind, moved: Traffic) -> bool:
     return moved.product is not None if kind == "matmul" else kind != "other"
 
 

@@ -18,7 +18,7 @@ from edgeattn.profiling.onnxruntime import (
     time_models,
     version,
 )
-from edgeattn.profiling.options import Item, ProfileOptions, Stage
+from edgeattn.profiling.options import Item, Profiled, ProfileOptions, Stage
 from edgeattn.profiling.rounds import Timed
 from edgeattn.profiling.trace import EndToEnd, Identity, Machine, SavedRow, Trace
 
@@ -27,7 +27,7 @@ _COPIES: Final = "Floors rest on the memory bandwidth that copies reached here: 
 
 def measure(
     items: Sequence[Item], subjects: Sequence[Subject], options: ProfileOptions, on_stage: Stage
-) -> list[SavedRow]:
+) -> list[Profiled]:
     """Measures models by ONNX Runtime, those of a comparison in turns.
 
     Args:
@@ -60,8 +60,7 @@ def measure(
                 without, more = _identity(subject, paths[place], folder, asked, on_stage, is_alone)
                 doubts += more
             latency = timed.latency(place)
-            if (latency.cv or 0) > samples.MOST_VARIATION:
-                doubts.append(_varies(latency.cv or 0))
+            doubts += samples.doubts_of(latency)
             trace = Trace(
                 name=item.name,
                 variant=item.variant,
@@ -84,7 +83,7 @@ def measure(
                 versions=_versions(),
             )
             difference = timed.difference(place, 0) if place else None
-            rows.append(SavedRow(trace=trace, difference=difference))
+            rows.append(Profiled(row=SavedRow(trace=trace, difference=difference)))
     return rows
 
 
@@ -138,7 +137,7 @@ def _identity(
         difference=None if timed is None else timed.difference(1, 0),
         replaced=tuple(site.path for site in subject.sites if site.path not in refused),
         kept=refused,
-    ), [] if timed is None else timed.warnings
+    ), [] if timed is None else [f"With and without sites: {one}" for one in timed.warnings]
 
 
 def _machine(options: RunOptions) -> Machine:
@@ -151,13 +150,6 @@ def _machine(options: RunOptions) -> Machine:
         bandwidth_gbps=memory_bandwidth_gbps(options.threads),
         threads=options.threads,
         facts={"processor": name, "system": platform.platform()},
-    )
-
-
-def _varies(cv: float) -> str:
-    return (
-        f"The coefficient of variation is {cv:.1%}, above {samples.MOST_VARIATION:.1%}: run it on a"
-        " quiet machine."
     )
 
 

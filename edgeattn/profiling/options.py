@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeattn.profiling.trace import SavedRow
+
+if TYPE_CHECKING:
+    from edgeattn.engine.layers import LayerInformation
 
 Stage = Callable[[str], None]
 
@@ -56,3 +62,31 @@ class ProfileOptions:
     site_globs: tuple[str, ...] = ()
     marginal: bool | None = None
     limit_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrtexecFiles:
+    """What trtexec exported of a run.
+
+    Attributes:
+        layers: Of --exportLayerInfo.
+        profile: Of --exportProfile; None to predict instead.
+        times: Of --exportTimes; None where there is none.
+    """
+
+    layers: Path
+    profile: Path | None = None
+    times: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profiled:
+    """A model that was profiled.
+
+    Attributes:
+        row: Its trace, and what it takes above the first model's.
+        information: Of an engine, the layer information that its kernels are made of.
+    """
+
+    row: SavedRow
+    information: LayerInformation | None = None

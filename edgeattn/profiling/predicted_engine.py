@@ -57,7 +57,7 @@ def machine_of(
         title=device.title,
         power_mode=point.power_mode,
         bandwidth_gbps=point.bandwidth_gbps,
-        peak_tflops=_peak(kernels, point),
+        peak_tflops=peak_of(kernels, point),
         not_for=not_for,
         facts={
             "clock": f"{point.clock_mhz:g} MHz",
@@ -69,7 +69,7 @@ def machine_of(
     )
 
 
-def _peak(kernels: Sequence[Kernel], point: OperatingPoint) -> float | None:
+def peak_of(kernels: Sequence[Kernel], point: OperatingPoint) -> float | None:
     """Gives the peak of the precision that most MACs are computed in."""
     macs: Counter[str] = Counter()
     for kernel in kernels:

@@ -10,7 +10,7 @@ from typing import Final
 from edgeattn.devices.schema import DeviceProfile, OperatingPoint
 from edgeattn.graph import identity
 from edgeattn.profiling.engine_source import EngineSource
-from edgeattn.profiling.options import Item, Stage
+from edgeattn.profiling.options import Item, Profiled, Stage
 from edgeattn.profiling.plans import build_plan, stands_in
 from edgeattn.profiling.predicted_engine import PredictedEngine, machine_of
 from edgeattn.profiling.trace import Difference, Identity, SavedRow, Trace
@@ -28,7 +28,7 @@ def predict(
     *,
     marginal: bool,
     on_stage: Stage,
-) -> list[SavedRow]:
+) -> list[Profiled]:
     """Predicts what engines take on a device.
 
     Args:
@@ -42,7 +42,7 @@ def predict(
     Raises:
         InputError: The device runs no engines, or a kernel's shapes are not known.
     """
-    rows: list[SavedRow] = []
+    rows: list[Profiled] = []
     for item, source in zip(items, sources, strict=True):
         on_stage(f"predict {item.name}")
         found = PredictedEngine(source.plan, device, point, source.macs)
@@ -57,7 +57,7 @@ def predict(
             model=item.model or str(item.path),
             sha256=source.sha256,
             evidence="predicted",
-            runtime="tensorrt-rtx" if source.plan.runtime == "tensorrt-rtx" else "tensorrt",
+            runtime=source.plan.runtime,
             runtime_version=source.plan.version,
             machine=machine_of(device, point, found.kernels, other),
             latency_ms=found.latency,
@@ -71,8 +71,10 @@ def predict(
             notes=_notes(source, other),
             versions=_versions(),
         )
-        above = _above(trace.latency_ms.p50, rows[0].trace.latency_ms.p50) if rows else None
-        rows.append(SavedRow(trace=trace, difference=above))
+        first = rows[0].row.trace.latency_ms.p50 if rows else None
+        above = None if first is None else _above(trace.latency_ms.p50, first)
+        row = SavedRow(trace=trace, difference=above)
+        rows.append(Profiled(row=row, information=source.plan.information))
     return rows
 
 

@@ -1,8 +1,8 @@
-"""Which runtime a model is profiled by, and whether it is measured here or predicted."""
+"""Which runtime a file is profiled by, and whether it is measured here or predicted."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, get_args
 
@@ -13,19 +13,21 @@ from edgeattn.profiling.trace import Evidence, Runtime
 
 if TYPE_CHECKING:
     from edgeattn.devices.schema import DeviceProfile, OperatingPoint
+    from edgeattn.engine.manifest import EngineManifest
     from edgeattn.profiling.options import ProfileOptions
 
 RUNTIMES: Final[tuple[Runtime, ...]] = get_args(Runtime)
+_ALL_DEVICES: Final = "see: edgeattn devices list"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """How a model comes to its trace.
+    """How a file comes to its trace.
 
     Attributes:
-        runtime: The runtime, or the family of it: `tensorrt` stands for either library.
+        runtime: The runtime; `tensorrt` stands for either library.
         evidence: Whether it is measured or predicted.
-        device: The device profile that was asked; None for this machine, or an engine's own.
+        device: The device profile that was asked, or is an engine's own; None for this machine.
         point: The device's operating point; None without a device.
     """
 
@@ -46,49 +48,58 @@ def choose(path: Path, options: ProfileOptions) -> Route:
         options: What is asked.
 
     Raises:
-        InputError: A name is not known, or the file, the device and the runtime do not fit.
+        InputError: A name is not known, or the file, the device and the runtime do not fit; or an
+            engine has no manifest.
     """
     asked = _runtime(options.runtime)
-    device, point = _device(options)
-    is_engine = path.suffix != ".onnx"
+    found = named_device(options)
     if asked == "torch":
         raise InputError(
             f"torch runs models, and {path} is a file.",
             mend="Name the model: edgeattn profile resnet50 --runtime torch",
         )
-    if is_engine and asked == "onnxruntime":
-        raise InputError(f"ONNX Runtime does not run {path}, an engine.")
-    wants_cpu = asked == "onnxruntime" or (asked is None and not is_engine and _is_cpu(device))
-    if wants_cpu:
-        if device is not None and device.kind != "cpu":
-            raise InputError(
-                f"ONNX Runtime is predicted for CPUs, and {device.title} is a {device.kind}.",
-                mend="Leave --runtime out, or name a CPU: edgeattn devices list",
-            )
-        if device is None and options.predict:
-            raise InputError(
-                "--predict needs a device to predict for.",
-                mend="Measure this machine with: edgeattn devices calibrate -o mine.toml",
-            )
-        evidence: Evidence = "measured" if device is None else "predicted"
-        return Route(runtime="onnxruntime", evidence=evidence, device=device, point=point)
-    if device is not None and device.kind == "cpu":
-        raise InputError(f"{device.title} runs no TensorRT engine.", mend="Give the ONNX file.")
+    if path.suffix != ".onnx":
+        return _of_engine(path, asked, found, options)
+    is_cpu = found.device is None or found.device.kind == "cpu"
+    if asked == "onnxruntime" or (asked is None and is_cpu):
+        return _of_onnxruntime(found, options)
+    if found.device is not None and found.device.kind == "cpu":
+        raise InputError(
+            f"{found.device.title} runs no TensorRT engine.", mend="Leave --runtime out."
+        )
+    evidence = _evidence(found.device, options)
+    if evidence == "predicted" and found.device is None:
+        raise InputError(
+            f"No device is named that {path} is to be predicted for, and no GPU is here.",
+            mend=f"Add --device NAME; {_ALL_DEVICES}",
+        )
+    return replace(found, runtime=asked or "tensorrt", evidence=evidence)
+
+
+def named_device(options: ProfileOptions) -> Route:
+    """Gives the device that is asked, in its power mode; runtime and evidence are still open.
+
+    Raises:
+        InputError: There is no such device or power mode.
+    """
+    if options.device is None:
+        if options.power_mode is not None:
+            raise InputError("--power-mode is a device's.", mend="Add --device NAME.")
+        return Route(runtime="tensorrt", evidence="measured", device=None, point=None)
+    from edgeattn.devices.profile import find
+
+    device = find(options.device)
     return Route(
-        runtime=asked or "tensorrt",
-        evidence="measured" if _is_here(device, options) else "predicted",
+        runtime="tensorrt",
+        evidence="measured",
         device=device,
-        point=point,
+        point=device.at(options.power_mode),
     )
 
 
 def is_model(name: str) -> bool:
     """Whether a name is that of a model to export, and not of a file to profile."""
     return not name.endswith((".onnx", ".json", *ENGINES))
-
-
-def _is_cpu(device: DeviceProfile | None) -> bool:
-    return device is None or device.kind == "cpu"
 
 
 def _runtime(name: str | None) -> Runtime | None:
@@ -103,24 +114,72 @@ def _runtime(name: str | None) -> Runtime | None:
     )
 
 
-def _device(options: ProfileOptions) -> tuple[DeviceProfile | None, OperatingPoint | None]:
-    if options.device is None:
-        if options.power_mode is not None:
-            raise InputError("--power-mode is a device's.", mend="Add --device NAME.")
-        return None, None
-    from edgeattn.devices.profile import find
+def _of_onnxruntime(found: Route, options: ProfileOptions) -> Route:
+    if found.device is not None and found.device.kind != "cpu":
+        raise InputError(
+            f"ONNX Runtime is predicted for CPUs, and {found.device.title} is a"
+            f" {found.device.kind}.",
+            mend=f"Leave --runtime out, or name a CPU; {_ALL_DEVICES}",
+        )
+    if found.device is None and options.predict:
+        raise InputError(
+            "--predict needs a device to predict for.",
+            mend="Measure this machine: edgeattn devices calibrate -o mine.toml",
+        )
+    evidence: Evidence = "measured" if found.device is None else "predicted"
+    return replace(found, runtime="onnxruntime", evidence=evidence)
 
-    device = find(options.device)
-    return device, device.at(options.power_mode)
+
+def _of_engine(path: Path, asked: Runtime | None, found: Route, options: ProfileOptions) -> Route:
+    from edgeattn.engine.manifest import read_manifest
+
+    if asked == "onnxruntime":
+        raise InputError(f"ONNX Runtime does not run {path}, an engine.")
+    manifest = read_manifest(path)
+    runtime: Runtime = "tensorrt-rtx" if manifest.runtime == "tensorrt-rtx" else "tensorrt"
+    if asked not in (None, runtime):
+        raise InputError(f"{path} was built by {runtime}; {asked} does not run it.")
+    if _runs_here(manifest, found.device, options):
+        return replace(found, runtime="tensorrt", evidence="measured")
+    own = manifest.device or manifest.not_for
+    if found.device is None and own is not None:
+        found = named_device(replace(options, device=own))
+    if found.device is None:
+        raise InputError(
+            f"{path} does not run here, and no device is named that it is to be predicted for.",
+            mend=f"Add --device NAME; {_ALL_DEVICES}",
+        )
+    if found.device.kind == "cpu":
+        raise InputError(
+            f"{found.device.title} runs no TensorRT engine.", mend="Give the ONNX file."
+        )
+    return replace(found, runtime="tensorrt", evidence="predicted")
 
 
-def _is_here(device: DeviceProfile | None, options: ProfileOptions) -> bool:
+def _runs_here(
+    manifest: EngineManifest, device: DeviceProfile | None, options: ProfileOptions
+) -> bool:
+    """Whether the GPU that an engine is for is in this machine, and asked for."""
+    from edgeattn.engine.gpu import local_gpu
+    from edgeattn.engine.libraries import dotted
+
+    gpu = local_gpu()
+    return (
+        manifest.not_for is None
+        and gpu is not None
+        and dotted(gpu.compute_capability) == manifest.compute_capability
+        and _evidence(device, options) == "measured"
+    )
+
+
+def _evidence(device: DeviceProfile | None, options: ProfileOptions) -> Evidence:
     """Whether a GPU is in this machine that may be the one that is asked."""
     if options.predict:
-        return False
+        return "predicted"
     from edgeattn.engine.gpu import local_gpu
 
     gpu = local_gpu()
-    return gpu is not None and (
+    is_here = gpu is not None and (
         device is None or gpu.compute_capability == device.compute_capability
     )
+    return "measured" if is_here else "predicted"

@@ -42,6 +42,14 @@ def latency(samples_ms: Sequence[float]) -> Latency:
     )
 
 
+def doubts_of(found: Latency) -> list[str]:
+    """Says why a latency is not to be trusted: that it varies too much."""
+    if (found.cv or 0.0) <= MOST_VARIATION:
+        return []
+    fact = f"The coefficient of variation is {found.cv:.1%}, above {MOST_VARIATION:.1%}"
+    return [f"{fact}: run it on a quiet machine."]
+
+
 def agree(medians: Sequence[float]) -> bool:
     """Says whether the last windows agree.
 

@@ -13,6 +13,11 @@ from edgeattn.profiling.trace import Difference
 from edgeattn.report.content import SCHEMA_VERSION, Report, Row
 
 
+def document_of(report: Report) -> dict[str, Any]:
+    """Gives a report, of one model or of several."""
+    return profile_document(report) if report.is_of_one else comparison_document(report)
+
+
 def profile_document(report: Report) -> dict[str, Any]:
     """Gives a report of one model; or of two, the second being what the first is compared with.
 

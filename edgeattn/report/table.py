@@ -25,6 +25,14 @@ RUNTIMES: Final = {
 }
 
 
+def lines(report: Report, *, top: int | None) -> Iterator[RenderableType]:
+    """Gives what is printed of a report: of one model, of a pair, or of several."""
+    is_pair = len(report.rows) == 2 and report.rows[0].trace.variant != "plain"
+    if report.is_of_one or (is_pair and report.rows[1].difference is not None):
+        return profile_lines(report, top=top)
+    return comparison_lines(report)
+
+
 def profile_lines(report: Report, *, top: int | None) -> Iterator[RenderableType]:
     """Gives what is printed of one model, or of one and what it is compared with.
 
@@ -89,7 +97,8 @@ def provenance(trace: Trace) -> RenderableType:
 
     machine = trace.machine
     mode = f", {machine.power_mode}" if machine.power_mode else ""
-    where = f"{RUNTIMES[trace.runtime]} {trace.runtime_version} on {machine.title}{mode}"
+    runtime = f"{RUNTIMES[trace.runtime]} {trace.runtime_version}".rstrip()
+    where = f"{runtime} on {machine.title}{mode}"
     is_measured = trace.evidence == "measured"
     style = "black on green" if is_measured else "black on yellow"
     return Text.assemble((f" {trace.evidence.upper()} ", style), f" {where}")
@@ -188,17 +197,11 @@ def footing(row: Row) -> Iterator[RenderableType]:
         f"{percent(_part(ledger.coverage_us[status], ledger.time_us))} {status}"
         for status in STATUSES
     )
-    yield columns(
-        [
-            ("coverage", covered),
-            (
-                "adds up",
-                f"kernels {microseconds(known.sum_us)}, end to end"
-                f" {microseconds(known.end_to_end_us)}, gap {microseconds(known.gap_us)}."
-                f" {known.cause}",
-            ),
-        ]
+    sums = (
+        f"kernels {microseconds(known.sum_us)}, end to end {microseconds(known.end_to_end_us)},"
+        f" gap {microseconds(known.gap_us)}. {known.cause}"
     )
+    yield columns([("coverage", covered), ("adds up", sums)])
     for warning in row.trace.warnings:
         yield Text(f"warning: {warning}", style="yellow")
     for note in row.trace.notes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+_NOTHING_US: Final = 0.005
 _SCALES: Final = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -31,6 +32,8 @@ def microseconds(time_us: float | None) -> str:
     """Writes a time: 12.3 µs, 1.23 ms; - where it is not known."""
     if time_us is None:
         return "-"
+    if abs(time_us) < _NOTHING_US:
+        return "0 µs"
     if abs(time_us) >= 1e3:
         return f"{time_us / 1e3:.3g} ms" if abs(time_us) < 1e6 else f"{time_us / 1e3:.0f} ms"
     return f"{time_us:.3g} µs"

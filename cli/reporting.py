@@ -1,0 +1,224 @@
+"""Where a report goes: the files that profile, compare and report write."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from edgeattn import files
+from edgeattn.errors import InputError
+
+from .options import Texts
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from edgeattn.engine.layers import LayerInformation
+    from edgeattn.profiling.trace import Trace
+    from edgeattn.report.content import Report
+
+#: So many sites are shown by default: with the rest, a report fits one screen.
+TOP: Final = 8
+_FIGURES: Final = (".svg", ".png")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What was made, and is to be written.
+
+    Attributes:
+        report: The report.
+        document: The same as JSON.
+        information: Of an engine, the layer information of the report's last row.
+    """
+
+    report: Report
+    document: Any
+    information: LayerInformation | None
+
+    @property
+    def trace(self) -> Trace:
+        """The trace of the last row."""
+        return self.report.rows[-1].trace
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class OutputChoice:
+    """The files that are written."""
+
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE.json", help="What --json prints, traces included."
+        ),
+    ] = None
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report", metavar="FILE.html", help="A page with pictures, whole in one file."
+        ),
+    ] = None
+    figure: Annotated[
+        Texts,
+        typer.Option(
+            "--figure",
+            metavar="[PICTURE=]FILE.svg|png",
+            help="Pictures: icicle, kinds, blindness or roofline; without a name, all on one sheet."
+            " May be given again.",
+        ),
+    ] = None
+    trace: Annotated[
+        Path | None,
+        typer.Option("--trace", metavar="FILE.json", help="A trace for Perfetto and chrome."),
+    ] = None
+    export_profile: Annotated[
+        Path | None,
+        typer.Option(
+            "--export-profile", metavar="FILE.json", help="As trtexec --exportProfile writes it."
+        ),
+    ] = None
+    export_layer_info: Annotated[
+        Path | None,
+        typer.Option(
+            "--export-layer-info",
+            metavar="FILE.json",
+            help="As trtexec --exportLayerInfo writes it.",
+        ),
+    ] = None
+    export_times: Annotated[
+        Path | None,
+        typer.Option(
+            "--export-times", metavar="FILE.json", help="As trtexec --exportTimes writes it."
+        ),
+    ] = None
+
+    def check(self, read: Iterable[Path] = ()) -> None:
+        """Refuses files that cannot be written, before any work is done.
+
+        Args:
+            read: What is read, and may not be written over.
+
+        Raises:
+            InputError: A file cannot be written, has a wrong suffix, or is named twice.
+        """
+        paths = [path for path, _ in self._writers()]
+        for path in paths:
+            files.check_target(path)
+        files.check_apart(paths, read)
+        twice = {path for path in paths if paths.count(path) > 1}
+        if twice:
+            raise InputError(f"{min(twice)} is named for two things that are to be written.")
+
+    def write(
+        self, report: Report, document: Any, information: LayerInformation | None = None
+    ) -> None:
+        """Writes the files, each whole or not at all.
+
+        Args:
+            report: The report; trtexec's files are of its last row.
+            document: What `--json` prints.
+            information: Of an engine, the layer information of the last row.
+        """
+        made = Made(report=report, document=document, information=information)
+        for path, writer in self._writers():
+            with files.staged(path.resolve().parent) as staging:
+                writer(made, staging / path.name)
+
+    def _writers(self) -> Iterable[tuple[Path, Callable[[Made, Path], None]]]:
+        if self.output is not None:
+            yield self.output, lambda made, path: _write_json(path, made.document)
+        if self.report is not None:
+            yield self.report, _write_page
+        for text in self.figure or ():
+            picture, path = _figure(text)
+            yield path, _drawn(picture)
+        if self.trace is not None:
+            yield self.trace, _write_perfetto
+        for exported, write in (
+            (self.export_profile, _write_profile),
+            (self.export_layer_info, _write_layers),
+            (self.export_times, _write_times),
+        ):
+            if exported is not None:
+                yield exported, write
+
+
+def _figure(text: str) -> tuple[str | None, Path]:
+    from edgeattn.nearest import did_you_mean, nearest
+    from edgeattn.report.figures import PICTURES
+
+    picture, equals, name = text.rpartition("=")
+    path = Path(name)
+    if path.suffix not in _FIGURES:
+        raise InputError(
+            f"--figure {text!r} is neither an .svg nor a .png file.",
+            mend="For example: --figure roofline=roofline.svg",
+        )
+    if equals and picture not in PICTURES:
+        raise InputError(
+            f"There is no picture {picture!r}; there are {', '.join(PICTURES)}.",
+            mend=did_you_mean(nearest(picture, PICTURES, count=1)),
+        )
+    return picture if equals else None, path
+
+
+def _drawn(picture: str | None) -> Callable[[Made, Path], None]:
+    def write(made: Made, path: Path) -> None:
+        from edgeattn.report.figures import draw
+
+        draw(made.report, picture, path)
+
+    return write
+
+
+def _write_page(made: Made, path: Path) -> None:
+    from edgeattn.report.html import render
+
+    path.write_text(render(made.report), encoding="utf-8")
+
+
+def _write_perfetto(made: Made, path: Path) -> None:
+    from edgeattn.report.perfetto import trace_events
+
+    _write_json(path, trace_events(made.report))
+
+
+def _write_profile(made: Made, path: Path) -> None:
+    from edgeattn.report.trtexec import profile_json
+
+    _write_json(path, profile_json(made.trace))
+
+
+def _write_layers(made: Made, path: Path) -> None:
+    from edgeattn.report.trtexec_layers import layer_info_json
+
+    _write_json(path, layer_info_json(made.trace, made.information))
+
+
+def _write_times(made: Made, path: Path) -> None:
+    from edgeattn.report.trtexec import times_json
+
+    _write_json(path, times_json(made.trace))
+
+
+def _write_json(path: Path, document: Any) -> None:
+    path.write_text(json.dumps(document, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def print_report(console: Console, report: Report, *, top: int | None) -> None:
+    """Prints a report.
+
+    Args:
+        console: Where to.
+        report: The report.
+        top: How many sites are shown; None for all.
+    """
+    from edgeattn.report.table import lines
+
+    for line in lines(report, top=top):
+        console.print(line)
