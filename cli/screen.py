@@ -7,6 +7,7 @@ import dataclasses
 import json
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 _WIDTH_OF_A_FILE: Final = 160
 
 BROKEN_PIPE: Final = 141  # 128 + SIGPIPE, as shells count
+
+# How far a stage is: its number, and how many there are.
+_COUNT: Final = re.compile(r"\b(\d+)/(\d+)\b")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,10 +75,33 @@ class Screen:
             # Plain lines: warnings and logs would tear a moving one apart.
             yield lambda name: print(f"edgeattn: {name}", file=sys.stderr, flush=True)
         else:
-            from rich.console import Console
+            with _progress() as update:
+                yield update
 
-            with Console(stderr=True).status("starting") as status:
-                yield status.update
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """Shows the stage that goes on, and a bar where it says how far it is, as in `build 3/16`."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        TimeElapsedColumn(),
+    )
+    console = Console(stderr=True)
+    # Seldom, because what is measured meanwhile has the same cores.
+    with Progress(*columns, console=console, transient=True, refresh_per_second=4) as progress:
+        task = progress.add_task("starting", total=None)
+
+        def update(name: str) -> None:
+            progress.update(task, description=name)
+            if count := _COUNT.search(name):
+                progress.update(task, completed=int(count[1]), total=int(count[2]))
+
+        yield update
 
 
 def _say_nothing(name: str) -> None:
