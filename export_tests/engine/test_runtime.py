@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from edgeattn.build import BuildOptions, build
-from edgeattn.engine import runtime
+from edgeattn.engine import runs_here
 from edgeattn.engine.build import EngineOptions
+from edgeattn.engine.cuda import Cuda
 from edgeattn.engine.gpu import Gpu, local_gpu
 from edgeattn.engine.libraries import Library, load
-from edgeattn.engine.manifest import manifest_of
+from edgeattn.engine.manifest import manifest_of, read_manifest
 from edgeattn.engine.runtime import Engine, open_engine
 from edgeattn.engine.shapes import Profile
 from edgeattn.engine.target import Target, choose
@@ -57,7 +58,7 @@ def open_batch(tmp_path_factory):
 
 def altered(engine, folder, **changes):
     """A copy whose manifest says something else."""
-    manifest = runtime.read_manifest(engine)
+    manifest = read_manifest(engine)
     options = manifest.options | changes.pop("options", {})
     copy = folder / engine.name
     copy.write_bytes(engine.read_bytes())
@@ -84,7 +85,7 @@ def test_what_the_manifest_tells_is_refused(
 ):
     if changes.get("runtime") == "tensorrt":
         monkeypatch.setitem(sys.modules, "tensorrt", None)
-    monkeypatch.setattr(runtime, "local_gpu", lambda: gpu)
+    monkeypatch.setattr(runs_here, "local_gpu", lambda: gpu)
     with pytest.raises(kind, match=said) as caught:
         open_engine(altered(engine, tmp_path, **changes))
     assert caught.value.mend or "no runtime" in said
@@ -131,32 +132,32 @@ def library(version, **members):
 def test_versions(engine, tmp_path, built_with, here, is_compatible, runs):
     options = {"version_compatible": is_compatible}
     path = altered(engine, tmp_path, runtime_version=built_with, options=options)
-    manifest = runtime.read_manifest(path)
+    manifest = read_manifest(path)
     if runs:
-        runtime.check_version(path, manifest, library(here))
+        runs_here.check_version(path, manifest, library(here))
         return
     with pytest.raises(MissingError, match=rf"TensorRT {built_with}, and TensorRT {here} is here"):
-        runtime.check_version(path, manifest, library(here))
+        runs_here.check_version(path, manifest, library(here))
 
 
 def test_a_library_without_tensor_addresses_is_too_old(engine):
     old = library("8.4.1", IExecutionContext=object)
     with pytest.raises(MissingError, match=r"came with TensorRT 8\.5"):
-        runtime.check_version(engine, runtime.read_manifest(engine), old)
+        runs_here.check_version(engine, read_manifest(engine), old)
 
 
 def test_hardware_compatible_is_for_ampere_and_later(engine, tmp_path):
     path = altered(engine, tmp_path, options={"hardware_compatible": True})
-    manifest = runtime.read_manifest(path)
-    runtime.check_gpu(path, manifest, H100)
+    manifest = read_manifest(path)
+    runs_here.check_gpu(path, manifest, H100)
     with pytest.raises(MissingError, match=r"has 7\.5"):
-        runtime.check_gpu(path, manifest, Gpu(name="T4", compute_capability=(7, 5)))
+        runs_here.check_gpu(path, manifest, Gpu(name="T4", compute_capability=(7, 5)))
 
 
 def test_without_the_bindings_the_mend_is_to_install_them(engine, monkeypatch):
     monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", None)
     with pytest.raises(MissingError, match="cuda-bindings") as caught:
-        Engine(engine, RTX, runtime.read_manifest(engine))
+        Engine(engine, RTX, read_manifest(engine))
     assert "edgeattn[gpu]" in caught.value.mend
 
 
@@ -164,7 +165,7 @@ def test_without_the_bindings_the_mend_is_to_install_them(engine, monkeypatch):
 def test_without_a_driver_cuda_says_so(engine):
     pytest.importorskip("cuda.bindings.runtime", reason="cuda-bindings is not installed")
     with pytest.raises(MissingError, match=r"cudaGetDeviceCount fails: .*driver"):
-        Engine(engine, RTX, runtime.read_manifest(engine))
+        Engine(engine, RTX, read_manifest(engine))
 
 
 # No GPU is here: memory of this machine stands in for a GPU's, and ONNX Runtime for the kernels.
@@ -242,7 +243,11 @@ class FakeEngine:
     def get_tensor_profile_shape(self, name, index):
         return [trt.Dims(shape[name]) for shape in self.profiles[index]]
 
-    def create_execution_context(self):
+    def create_runtime_config(self):
+        return types.SimpleNamespace()
+
+    def create_execution_context(self, config=None):
+        self.config = config
         return FakeContext(self)
 
 
@@ -283,7 +288,7 @@ class FakeContext:
 def memory(monkeypatch):
     made = Memory()
     monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", made)
-    monkeypatch.setattr(runtime, "local_gpu", lambda: RTX3060)
+    monkeypatch.setattr(runs_here, "local_gpu", lambda: RTX3060)
     return made
 
 
@@ -305,7 +310,7 @@ def stand_in(monkeypatch, path, profiles=(), *, fails=False, takes=True):
     members = {name: getattr(trt, name) for name in dir(trt) if not name.startswith("_")}
     module = types.SimpleNamespace(**members | {"Runtime": Runtime})
     fake = Library(runtime="tensorrt-rtx", module=module, version=RTX.version)
-    monkeypatch.setattr(runtime, "load", lambda _: fake)
+    monkeypatch.setattr(runs_here, "load", lambda _: fake)
 
 
 PROFILES = [[{"x": (batch, 3, 16, 16)} for batch in batches] for batches in ((1, 2, 2), (4, 4, 8))]
@@ -319,6 +324,7 @@ def test_the_stand_ins_have_nothing_that_the_real_ones_have_not():
     assert hasattr(trt.IExecutionContext, "active_optimization_profile")
     for name in ("engine_host_code_allowed", "DLA_core"):
         assert hasattr(trt.Runtime, name)
+    assert hasattr(trt.IRuntimeConfig, "dynamic_shapes_kernel_specialization_strategy")
 
 
 def test_the_stand_in_for_cuda_has_nothing_that_the_real_one_has_not():
@@ -357,6 +363,8 @@ def test_the_profile_is_that_of_the_shape(open_batch, memory, monkeypatch):
     stand_in(monkeypatch, open_batch, PROFILES)
     session = Session(open_batch.with_suffix(".onnx"))
     with open_engine(open_batch) as opened:
+        strategy = opened._engine.config.dynamic_shapes_kernel_specialization_strategy
+        assert strategy == trt.DynamicShapesKernelSpecializationStrategy.EAGER
         for batch, index in ((8, 1), (1, 0), (2, 0), (4, 1), (6, 1)):
             x = np.random.default_rng(batch).normal(size=(batch, 3, 16, 16)).astype(np.float32)
             assert np.array_equal(opened.run({"x": x})["y"], session.run([x])[0])
@@ -416,7 +424,7 @@ def why_not():
         return "no NVIDIA GPU is here"
     try:
         choose(device=None, capability=None, runtime=None, as_plan=False)
-        runtime._Cuda()
+        Cuda()
     except EdgeattnError as error:
         return error.fact
     return ""

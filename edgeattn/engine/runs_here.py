@@ -1,0 +1,117 @@
+"""Whether an engine runs on this machine: what its manifest tells is refused beforehand.
+
+A library that is handed an engine of another version or GPU says so in its own words, or crashes.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from edgeattn import files
+from edgeattn.engine.gpu import Gpu, local_gpu
+from edgeattn.engine.libraries import TITLES, Library, check_runtime, dotted, load
+from edgeattn.engine.manifest import EngineManifest, read_manifest
+from edgeattn.errors import InputError, MissingError
+
+#: The major versions between which a version-compatible engine goes, besides within its own.
+_MAJOR_STEPS: Final = frozenset({(8, 10), (10, 11)})
+_AMPERE: Final = (8, 0)
+
+
+def check_engine(path: Path) -> tuple[EngineManifest, Library]:
+    """Refuses an engine that does not run here, as far as that can be told without running it.
+
+    Returns:
+        Its manifest, and the library that it was built with.
+
+    Raises:
+        InputError: There is no manifest that belongs to it, or it is a plan.
+        MissingError: The library, the version, or the GPU that it was built for is not here.
+    """
+    manifest = read_manifest(path)
+    check_belongs(path, manifest)
+    library = load(check_runtime(manifest.runtime))
+    check_version(path, manifest, library)
+    check_gpu(path, manifest, local_gpu())
+    return manifest, library
+
+
+def check_belongs(path: Path, manifest: EngineManifest) -> None:
+    """Refuses an engine that its manifest does not describe, and one that is no more than a plan.
+
+    Raises:
+        InputError: Says which.
+    """
+    if not path.is_file():
+        raise InputError(f"There is no file {path}.")
+    if files.sha256(path) != manifest.sha256:
+        raise InputError(
+            f"The manifest {manifest.manifest} does not belong to {path}: it describes a file of"
+            " another SHA-256.",
+            mend="Build the engine again, or put the manifest beside it that was written with it.",
+        )
+    if manifest.not_for is not None:
+        raise InputError(
+            f"{path} is a plan, for profiling only: it stands for {manifest.not_for}, and does not"
+            " run there.",
+            mend="Build the engine on the device itself.",
+        )
+
+
+def check_version(path: Path, manifest: EngineManifest, library: Library) -> None:
+    """Refuses an engine that the library does not read, and a library that is too old to run any.
+
+    Raises:
+        MissingError: Names both versions.
+    """
+    if not hasattr(library.module.IExecutionContext, "set_tensor_address"):
+        raise MissingError(
+            f"{library.title} is too old: what engines are run with here came with TensorRT 8.5.",
+            mend=f"Run it with trtexec --loadEngine={path}",
+        )
+    if manifest.runtime_version == library.version:
+        return
+    is_compatible = bool(manifest.options.get("version_compatible"))
+    if is_compatible and _goes_to(manifest.runtime_version, library.version):
+        return
+    raise MissingError(
+        f"{path} was built with {TITLES[library.runtime]} {manifest.runtime_version}, and"
+        f" {library.title} is here.",
+        mend=f"Build it again with {library.version}, or install {manifest.runtime_version}.",
+    )
+
+
+def check_gpu(path: Path, manifest: EngineManifest, gpu: Gpu | None) -> None:
+    """Refuses an engine for another GPU than the one that is here.
+
+    Raises:
+        MissingError: There is no GPU, or it has another compute capability.
+    """
+    if gpu is None:
+        raise MissingError(
+            f"{path} runs on a GPU of compute capability {manifest.compute_capability}, and no"
+            " NVIDIA GPU is here.",
+            mend="Run this on the device that it was built for.",
+        )
+    have = dotted(gpu.compute_capability)
+    is_portable = bool(manifest.options.get("hardware_compatible"))
+    if have == manifest.compute_capability or (is_portable and gpu.compute_capability >= _AMPERE):
+        return
+    raise MissingError(
+        f"{path} was built for compute capability {manifest.compute_capability}; the {gpu.name}"
+        f" that is here has {have}.",
+        mend="Build it for this one: edgeattn build MODEL.onnx",
+    )
+
+
+def _goes_to(built: str, here: str) -> bool:
+    """Whether a version-compatible engine of one version runs in another."""
+    older, newer = (_numbers(version) for version in (built, here))
+    within = older[:1] == newer[:1] and older <= newer
+    return within or (older[0], newer[0]) in _MAJOR_STEPS
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version))
