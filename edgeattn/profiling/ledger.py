@@ -32,7 +32,8 @@ class Cost:
         element_ops: Operations that FLOP counters skip.
         traffic_bytes: Bytes that its kernels move.
         launches: Kernels that are its own, or that it shares.
-        floor_us: What moving these bytes takes at the device's whole bandwidth; None where the
+        floor_us: What moving its kernels' bytes takes at least, at the whole bandwidth of the
+            device's memory, or of its last cache where a kernel's bytes fit; None where the
             bandwidth is not known.
         flops_predicted_us: What its MACs would take at the rate of this model's convolutions, the
             backbone's; None where there are none.
@@ -80,7 +81,8 @@ class Ledger:
         sites: Its sites, in the model's order.
         attention: All sites together; None where there are none.
         whole: The whole model.
-        kinds: By kind, in the order of `KIND_TITLES`; of the whole, and of sites alone.
+        kinds: By kind, in the order of `KIND_TITLES`.
+        site_kinds: The same, of the sites' parts alone.
         stages: By stage, in order of execution.
         modules: The module tree, parents before children.
         coverage_us: Time by status.
@@ -145,7 +147,7 @@ def ledger(trace: Trace) -> Ledger:
         attention=count.of_all(sites) if sites else None,
         whole=count.whole(),
         kinds=by_kind(kernels),
-        site_kinds=by_kind(one for one in kernels if one.site),
+        site_kinds=by_kind(kernels, of_sites=True),
         stages=by_stage(kernels),
         modules=tree(kernels),
         coverage_us={
@@ -224,7 +226,10 @@ class _Counter:
         marginal_us: float | None,
     ) -> Cost:
         traffic = round(sum(part * (one.kernel.traffic_bytes or 0) for part, one in parts))
-        bandwidth = self._trace.machine.bandwidth_gbps
+        floors = [
+            (part, self._trace.machine.floor_us(one.kernel.traffic_bytes or 0))
+            for part, one in parts
+        ]
         return Cost(
             time_us=sum(part * one.kernel.time_us for part, one in parts),
             marginal_us=marginal_us,
@@ -233,6 +238,8 @@ class _Counter:
             element_ops=element_ops,
             traffic_bytes=traffic,
             launches=len({one.kernel.name for _, one in parts}),
-            floor_us=None if bandwidth is None else traffic / bandwidth / 1e3,
+            floor_us=None
+            if self._trace.machine.bandwidth_gbps is None
+            else sum(part * (floor or 0.0) for part, floor in floors),
             flops_predicted_us=None if self._rate is None else macs / self._rate,
         )

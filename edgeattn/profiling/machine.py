@@ -8,14 +8,17 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 #: Cores that other processes had, and above which a figure is not to be trusted.
 MOST_CORES_OF_OTHERS: Final = 0.1
 # Clocks further apart than this have changed.
 _STEADY: Final = 0.05
 _THROTTLES: Final = "/sys/devices/system/cpu/cpu*/thermal_throttle/*_throttle_count"
-_COPIED_BYTES: Final = 128 << 20
+_LARGE_BYTES: Final = 128 << 20
+# More than a core has for itself, and less than it has of the last cache, mostly.
+_SMALL_BYTES: Final = 1 << 20
+_CACHES: Final = "/sys/devices/system/cpu/cpu0/cache/index*/size"
 _COPIES: Final = 6
 # A CPU's model is under one of these, by architecture and kernel.
 _NAMES: Final = ("model name", "Hardware", "Model")
@@ -108,29 +111,52 @@ def usable_cores() -> int:
 
 
 def memory_bandwidth_gbps(threads: int) -> float:
-    """Measures what the memory gives when all threads copy: bytes read and written, in GB/s.
+    """Measures what the memory gives when all threads copy arrays larger than any last cache."""
+    return _copied_gbps(_LARGE_BYTES, threads, times=1)
 
-    Arrays are far larger than any last cache, and the best of several copies counts: it is a bound
-    that a floor is taken from. What a write reads beforehand is not counted.
 
-    Args:
-        threads: Threads that copy.
+def cache_bandwidth_gbps(threads: int) -> float:
+    """Measures what the last cache gives when all threads copy arrays larger than their own."""
+    return _copied_gbps(_SMALL_BYTES, threads, times=_LARGE_BYTES // _SMALL_BYTES // 4)
+
+
+def last_cache_bytes() -> int | None:
+    """Gives the size of the processor's last cache; None where the system does not say."""
+    sizes = []
+    for path in Path("/").glob(_CACHES.lstrip("/")):
+        try:
+            text = path.read_text(encoding="ascii").strip()
+            sizes.append(int(text.rstrip("KM")) << (20 if text.endswith("M") else 10))
+        except (OSError, ValueError):
+            continue
+    return max(sizes, default=None)
+
+
+def _copied_gbps(array_bytes: int, threads: int, *, times: int) -> float:
+    """Gives bytes read and written when all threads copy, in GB/s.
+
+    The best of several copies counts: it is a bound that a floor is taken from. What a write reads
+    beforehand is not counted.
     """
     from concurrent.futures import ThreadPoolExecutor
 
     import numpy as np
 
     arrays = [
-        (np.zeros(_COPIED_BYTES, np.uint8), np.ones(_COPIED_BYTES, np.uint8))
-        for _ in range(threads)
+        (np.zeros(array_bytes, np.uint8), np.ones(array_bytes, np.uint8)) for _ in range(threads)
     ]
+
+    def copy(pair: tuple[Any, Any]) -> None:
+        for _ in range(times):
+            np.copyto(*pair)
+
     best_s = float("inf")
     with ThreadPoolExecutor(threads) as pool:
         for _ in range(_COPIES):
             began = time.perf_counter()
-            list(pool.map(lambda pair: np.copyto(*pair), arrays))
+            list(pool.map(copy, arrays))
             best_s = min(best_s, time.perf_counter() - began)
-    return 2 * _COPIED_BYTES * threads / best_s / 1e9
+    return 2 * array_bytes * times * threads / best_s / 1e9
 
 
 def _busy_s() -> float:
@@ -160,3 +186,8 @@ def _throttles() -> int | None:
         except (OSError, ValueError):
             continue
     return sum(counts) if counts else None
+
+
+def now() -> str:
+    """Gives the time of day, in UTC."""
+    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())

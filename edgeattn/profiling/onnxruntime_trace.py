@@ -10,7 +10,13 @@ from typing import Final
 from edgeattn.artifacts import save
 from edgeattn.graph import identity
 from edgeattn.profiling import samples
-from edgeattn.profiling.machine import cpu_name, memory_bandwidth_gbps
+from edgeattn.profiling.machine import (
+    cache_bandwidth_gbps,
+    cpu_name,
+    last_cache_bytes,
+    memory_bandwidth_gbps,
+    now,
+)
 from edgeattn.profiling.model import Subject
 from edgeattn.profiling.onnxruntime import (
     RunOptions,
@@ -22,7 +28,9 @@ from edgeattn.profiling.options import Item, Profiled, ProfileOptions, Stage
 from edgeattn.profiling.rounds import Timed
 from edgeattn.profiling.trace import EndToEnd, Identity, Machine, SavedRow, Trace
 
-_COPIES: Final = "Floors rest on the memory bandwidth that copies reached here: {:.1f} GB/s."
+_COPIES: Final = (
+    "Floors rest on the bandwidths that copies reached here: memory {:.1f} GB/s, last cache {:.1f}."
+)
 
 
 def measure(
@@ -148,13 +156,15 @@ def _machine(options: RunOptions) -> Machine:
         device="this-machine",
         title=f"{name}, {options.threads} threads",
         bandwidth_gbps=memory_bandwidth_gbps(options.threads),
+        cache_gbps=cache_bandwidth_gbps(options.threads),
+        cache_bytes=last_cache_bytes(),
         threads=options.threads,
-        facts={"processor": name, "system": platform.platform()},
+        facts={"processor": name, "system": platform.platform(), "measured": now()},
     )
 
 
 def _notes(subject: Subject, machine: Machine) -> tuple[str, ...]:
-    notes = [_COPIES.format(machine.bandwidth_gbps or 0)]
+    notes = [_COPIES.format(machine.bandwidth_gbps or 0, machine.cache_gbps or 0)]
     if subject.sites:
         notes.append(f"Sites were found {subject.sites_by}.")
     return tuple(notes)

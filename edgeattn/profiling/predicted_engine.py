@@ -57,6 +57,8 @@ def machine_of(
         title=device.title,
         power_mode=point.power_mode,
         bandwidth_gbps=point.bandwidth_gbps,
+        cache_gbps=point.last_level_gbps,
+        cache_bytes=device.last_level_cache_kib << 10,
         peak_tflops=peak_of(kernels, point),
         not_for=not_for,
         facts={

@@ -52,9 +52,21 @@ def summed(
     return found
 
 
-def by_kind(kernels: Iterable[Owned]) -> tuple[Sum, ...]:
-    """Sums up by kind, in the order of a table."""
-    found = summed(kernels, lambda one: [(one.kernel.kind, 1.0)])
+def by_kind(kernels: Iterable[Owned], *, of_sites: bool = False) -> tuple[Sum, ...]:
+    """Sums up by kind, in the order of a table.
+
+    Args:
+        kernels: The kernels.
+        of_sites: Take only the parts of them that are sites'.
+    """
+
+    def parts(one: Owned) -> list[tuple[str, float]]:
+        if not of_sites:
+            return [(one.kernel.kind, 1.0)]
+        part = sum(share.part for share in one.shares if share.site)
+        return [(one.kernel.kind, part)] if part else []
+
+    found = summed(kernels, parts)
     kinds: tuple[Kind, ...] = tuple(KIND_TITLES)
     return tuple(found[kind] for kind in kinds if kind in found)
 

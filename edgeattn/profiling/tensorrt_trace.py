@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from edgeattn.artifacts import save
 from edgeattn.graph import identity
 from edgeattn.profiling.engine_source import EngineSource
+from edgeattn.profiling.machine import now
 from edgeattn.profiling.options import Item, Profiled, ProfileOptions, Stage
 from edgeattn.profiling.predicted_engine import peak_of
 from edgeattn.profiling.tensorrt import RunOptions, end_to_end, profile_kernels, time_models
@@ -135,12 +136,14 @@ def _machine(route: Route, facts: Mapping[str, str], kernels: Sequence[Kernel]) 
     gpu = local_gpu()
     name = gpu.name if gpu is not None else "GPU"
     if route.device is None or route.point is None:
-        return Machine(device="this-machine", title=name, facts=dict(facts))
+        return Machine(device="this-machine", title=name, facts={**facts, "measured": now()})
     return Machine(
         device=route.device.name,
         title=name,
         power_mode=route.point.power_mode,
         bandwidth_gbps=route.point.bandwidth_gbps,
+        cache_gbps=route.point.last_level_gbps,
+        cache_bytes=route.device.last_level_cache_kib << 10,
         peak_tflops=peak_of(kernels, route.point),
-        facts=dict(facts),
+        facts={**facts, "measured": now()},
     )

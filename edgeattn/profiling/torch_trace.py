@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edgeattn.profiling import samples
-from edgeattn.profiling.machine import cpu_name, memory_bandwidth_gbps
+from edgeattn.profiling.machine import (
+    cache_bandwidth_gbps,
+    cpu_name,
+    last_cache_bytes,
+    memory_bandwidth_gbps,
+    now,
+)
 from edgeattn.profiling.options import Profiled, ProfileOptions, Stage
 from edgeattn.profiling.torch import (
     RunOptions,
@@ -47,8 +53,10 @@ def measure(
         device="this-machine",
         title=gpu or f"{cpu_name()}, {asked.threads} threads",
         bandwidth_gbps=None if gpu else memory_bandwidth_gbps(asked.threads),
+        cache_gbps=None if gpu else cache_bandwidth_gbps(asked.threads),
+        cache_bytes=None if gpu else last_cache_bytes(),
         threads=None if gpu else asked.threads,
-        facts=dict(timed.facts),
+        facts={**timed.facts, "measured": now()},
     )
     rows = []
     for place, (request, name) in enumerate(zip(requests, names, strict=True)):

@@ -181,6 +181,8 @@ class Machine(_Frozen):
         title: The same for people.
         power_mode: The power mode; "" where there is none.
         bandwidth_gbps: Memory bandwidth that a floor is taken from; None where not known.
+        cache_gbps: The same of the last cache; None where not known.
+        cache_bytes: What the last cache holds; None where not known.
         peak_tflops: The peak of the precision that the model computes in; None where not known.
         threads: Threads that computed, of a CPU.
         not_for: Where a plan stands in: what it was built for, in words.
@@ -191,10 +193,25 @@ class Machine(_Frozen):
     title: str
     power_mode: str = ""
     bandwidth_gbps: float | None = None
+    cache_gbps: float | None = None
+    cache_bytes: int | None = None
     peak_tflops: float | None = None
     threads: int | None = None
     not_for: str | None = None
     facts: dict[str, str] = {}
+
+    def floor_us(self, traffic_bytes: int) -> float | None:
+        """Gives what moving bytes takes at least; None where no bandwidth is known.
+
+        They come out of the last cache where it holds them all, else out of memory.
+        """
+        if self.bandwidth_gbps is None:
+            return None
+        is_held = self.cache_bytes is not None and traffic_bytes <= self.cache_bytes
+        fastest = (
+            max(self.bandwidth_gbps, self.cache_gbps or 0.0) if is_held else self.bandwidth_gbps
+        )
+        return traffic_bytes / fastest / 1e3
 
 
 class Trace(_Frozen):

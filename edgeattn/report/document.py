@@ -11,6 +11,7 @@ from edgeattn.profiling.owners import Owned
 from edgeattn.profiling.sums import Sum
 from edgeattn.profiling.trace import Difference
 from edgeattn.report.content import SCHEMA_VERSION, Report, Row
+from edgeattn.report.headline import hidden_ms
 
 
 def document_of(report: Report) -> dict[str, Any]:
@@ -38,7 +39,11 @@ def comparison_document(report: Report) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "artifact": "comparison",
         "title": report.title,
-        "models": [_row(row) | {"difference": _difference(row.difference)} for row in report.rows],
+        "models": [
+            _row(row)
+            | {"difference": _difference(row.difference), "hidden_ms": hidden_ms(report, row)}
+            for row in report.rows
+        ],
         "command": report.command,
     }
 

@@ -9,6 +9,7 @@ from edgeattn.profiling.ledger import STATUSES, Cost, Ledger, SiteCost
 from edgeattn.profiling.trace import KIND_TITLES, Difference, Trace
 from edgeattn.report.content import Report, Row
 from edgeattn.report.grid import columns, table
+from edgeattn.report.headline import headline, headline_of
 from edgeattn.report.units import count, microseconds, milliseconds, percent, ratio, size
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def profile_lines(report: Report, *, top: int | None) -> Iterator[RenderableType
     from rich.text import Text
 
     row = report.rows[-1]
-    yield from heading(row)
+    yield from heading(report, row)
     if not report.is_of_one:
         other = report.rows[0]
         latency = milliseconds(other.trace.latency_ms.p50)
@@ -58,66 +59,55 @@ def profile_lines(report: Report, *, top: int | None) -> Iterator[RenderableType
 
 
 def comparison_lines(report: Report) -> Iterator[RenderableType]:
-    """Gives what is printed of several models."""
+    """Gives what is printed of several models; what is measured and predicted stands apart."""
     from rich.text import Text
 
     yield Text(report.title, style="bold")
-    yield provenance(report.rows[0].trace)
+    yield Text(str(headline(report)), style="bold red")
+    for evidence in dict.fromkeys(row.trace.evidence for row in report.rows):
+        rows = [row for row in report.rows if row.trace.evidence == evidence]
+        yield ""
+        yield from {_where(row.trace): provenance(row.trace) for row in rows}.values()
+        yield comparison(rows)
     yield ""
-    yield comparison(report.rows)
-    yield ""
+    for other in dict.fromkeys(row.trace.machine.not_for for row in report.rows):
+        if other:
+            yield Text(other, style="bold yellow")
     for warning in dict.fromkeys(one for row in report.rows for one in row.trace.warnings):
         yield Text(f"warning: {warning}", style="yellow")
     for note in dict.fromkeys(one for row in report.rows for one in row.trace.notes):
         yield f"note: {note}"
 
 
-def heading(row: Row) -> Iterator[RenderableType]:
+def heading(report: Report, row: Row) -> Iterator[RenderableType]:
     """Gives what a model is, what it takes, and what attention takes of it."""
     from rich.text import Text
 
-    trace, ledger = row.trace, row.ledger
+    trace = row.trace
     yield Text(row.label, style="bold")
     yield provenance(trace)
     if trace.machine.not_for:
         yield Text(trace.machine.not_for, style="bold yellow")
     yield columns([("latency", _latency(trace))])
-    if point := the_point(ledger):
-        yield Text(point, style="bold red")
-    if trace.identity is not None and trace.identity.difference is not None:
-        yield Text(
-            f"Against the same model without them: {_above(trace.identity.difference)}",
-            style="bold",
-        )
+    if row.ledger.sites:
+        found = headline_of(report, row)
+        yield Text(str(found), style="bold red")
+        yield Text(" ".join(found.more))
 
 
 def provenance(trace: Trace) -> RenderableType:
     """Says by what, and on what, it was measured or predicted."""
     from rich.text import Text
 
+    style = "black on green" if trace.evidence == "measured" else "black on yellow"
+    return Text.assemble((f" {trace.evidence.upper()} ", style), f" {_where(trace)}")
+
+
+def _where(trace: Trace) -> str:
     machine = trace.machine
-    mode = f", {machine.power_mode}" if machine.power_mode else ""
     runtime = f"{RUNTIMES[trace.runtime]} {trace.runtime_version}".rstrip()
-    where = f"{runtime} on {machine.title}{mode}"
-    is_measured = trace.evidence == "measured"
-    style = "black on green" if is_measured else "black on yellow"
-    return Text.assemble((f" {trace.evidence.upper()} ", style), f" {where}")
-
-
-def the_point(ledger: Ledger) -> str:
-    """Says in one line what attention costs, and what FLOPs say of it; "" where there is none."""
-    if ledger.attention is None:
-        return ""
-    cost = ledger.attention
-    names = ", ".join(dict.fromkeys(one.site.attention for one in ledger.sites))
-    places = f"{len(ledger.sites)} sites" if len(ledger.sites) > 1 else "1 site"
-    said = [f"{percent(_part(cost.macs, ledger.whole.macs))} of the MACs"]
-    if cost.params is not None:
-        said.insert(0, f"{count(cost.params)} parameters")
-    return (
-        f"{names} at {places}: {', '.join(said)}, and {percent(ledger.attention_share)} of the time"
-        f" ({microseconds(cost.time_us)})"
-    )
+    mode = f", {machine.power_mode}" if machine.power_mode else ""
+    return f"{runtime} on {machine.title}{mode}"
 
 
 def blindness(ledger: Ledger, *, top: int | None) -> Table:
@@ -164,27 +154,36 @@ def kinds(ledger: Ledger) -> Table:
 
 def comparison(rows: Sequence[Row]) -> Table:
     """Several models: latency, what it takes above the first, and what FLOPs would say of that."""
+    devices = {row.trace.machine.title for row in rows}
+    own = ("device",) if len(devices) > 1 else ()
+    first = 2 + len(own)
     grid = table(
-        "model", "variant", "params", "MACs", "kernels", "latency", "above", "%", "95 %", "",
-        right=range(2, 9),
+        "model", "variant", *own, "params", "MACs", "kernels", "latency", "above", "%", "95 %", "",
+        right=range(first, first + 7),
     )  # fmt: skip
     most = max((row.difference.percent for row in rows if row.difference), default=0.0)
     for row in rows:
-        whole, difference = row.ledger.whole, row.difference
+        whole = row.ledger.whole
         grid.add_row(
             row.trace.name,
             row.trace.variant,
+            *((row.trace.machine.title,) if own else ()),
             count(whole.params),
             count(whole.macs),
             str(len(row.trace.kernels)),
             _with_interval(row.trace),
-            "" if difference is None else milliseconds(difference.p50_ms),
-            "" if difference is None else f"{difference.percent:+.1f}",
-            "" if difference is None or difference.ci95 is None
-            else "{:+.1f} … {:+.1f}".format(*difference.ci95),
-            "" if difference is None else bar(max(difference.percent, 0.0), most),
-        )  # fmt: skip
+            *_differs(row.difference, most),
+        )
     return grid
+
+
+def _differs(difference: Difference | None, most: float) -> tuple[str, str, str, str]:
+    """Writes a difference: in ms, in per cent, its interval, and a bar."""
+    if difference is None:
+        return "", "", "", ""
+    interval = "" if difference.ci95 is None else "{:+.1f} … {:+.1f}".format(*difference.ci95)
+    above = milliseconds(difference.p50_ms)
+    return above, f"{difference.percent:+.1f}", interval, bar(max(difference.percent, 0.0), most)
 
 
 def footing(row: Row) -> Iterator[RenderableType]:

@@ -1,0 +1,1 @@
+"""Pictures of a report, drawn by matplotlib: a file for each."""

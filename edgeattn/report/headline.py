@@ -1,0 +1,171 @@
+"""The sentence that a report begins with: which row makes its point, and what its sites cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from edgeattn.profiling.trace import Difference
+from edgeattn.report.content import Report, Row
+from edgeattn.report.units import count, microseconds, milliseconds, percent
+
+_LEAST: Final = 0.0005  # what percent() would write as 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headline:
+    """A headline.
+
+    Attributes:
+        subject: What it is about: simam at 16 sites.
+        said: What FLOPs and parameters say of it: 0 parameters, 0 MACs.
+        cost: What it takes: +31.5 % latency.
+        more: Where these figures come from, in sentences.
+    """
+
+    subject: str
+    said: str
+    cost: str
+    more: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Gives it in one line."""
+        return f"{self.subject}: {', '.join(filter(None, (self.said, self.cost)))}"
+
+
+def subject(report: Report) -> int:
+    """Gives the place of the row that a report is about.
+
+    Of two, the second, which is compared with the first; of more, the one whose sites take most.
+    """
+    if len(report.rows) <= 2:
+        return len(report.rows) - 1
+    return max(range(len(report.rows)), key=lambda place: report.rows[place].ledger.attention_share)
+
+
+def excess(report: Report, row: Row) -> Difference | None:
+    """Gives what a row's sites cost: above the plain model, or above identity in their place."""
+    if report.rows[0].trace.variant == "plain" and row.difference is not None:
+        return row.difference
+    return row.trace.identity.difference if row.trace.identity else None
+
+
+def hidden_ms(report: Report, row: Row) -> float | None:
+    """Gives the hidden cost: what a row takes above the first that its MACs do not explain.
+
+    MACs are taken to cost what they cost in the first row.
+    """
+    first = report.rows[0].ledger
+    if row.difference is None or first.conv_macs_per_us is None:
+        return None
+    more_macs = row.ledger.whole.macs - first.whole.macs
+    return row.difference.p50_ms - more_macs / first.conv_macs_per_us / 1e3
+
+
+def headline_of(report: Report, row: Row) -> Headline:
+    """Puts what a row shows into a headline."""
+    ledger = row.ledger
+    if ledger.attention is None:
+        latency = milliseconds(row.trace.latency_ms.p50)
+        return Headline(subject=row.label, said="no attention", cost=latency, more=())
+    names = list(dict.fromkeys(one.site.attention for one in ledger.sites))
+    number = len(ledger.sites)
+    places = f"{number} sites" if number > 1 else "1 site"
+    return Headline(
+        subject=f"{' and '.join(names)} at {places}",
+        said=", ".join(_said([row])),
+        cost=_cost(report, row),
+        more=tuple(_more(report, row)),
+    )
+
+
+def headline(report: Report) -> Headline:
+    """Puts what a whole report shows into a headline: from the least that attention costs, on."""
+    about = report.rows[subject(report)]
+    rows = [row for row in report.rows if row.trace.evidence == about.trace.evidence]
+    rows = [row for row in rows if row.ledger.sites]
+    if len(rows) < 2:
+        return headline_of(report, about)
+    known = [one.percent for row in rows if (one := excess(report, row)) is not None]
+    is_latency = len(known) == len(rows)
+    costs = known if is_latency else [100 * row.ledger.attention_share for row in rows]
+    by_cost = sorted(zip(costs, (row.label for row in rows), strict=True))
+    (least, cheapest), (most, dearest) = by_cost[0], by_cost[-1]
+    cost = f"{least:+.1f} to {most:+.1f} % latency"
+    said = list(_said(rows))
+    is_mixed = len({row.trace.evidence for row in report.rows}) > 1
+    which = f", {about.trace.evidence}" if is_mixed else ""
+    most_of_all = "" if all(one.startswith("0 ") for one in said) else "at most "
+    return Headline(
+        subject=f"{len(rows)} models with attention{which}",
+        said=f"{most_of_all}{' and '.join(said)}",
+        cost=cost if is_latency else f"{least:.1f} to {most:.1f} % of the time",
+        more=(f"Least {cheapest}, most {dearest}.",),
+    )
+
+
+def _said(rows: Sequence[Row]) -> Iterator[str]:
+    """Gives the most that rows' sites have of the parameters, and of the MACs."""
+    pairs = [(row.ledger.attention, row.ledger.whole) for row in rows]
+    params = [(cost.params, whole.params) for cost, whole in pairs if cost is not None]
+    macs = [(cost.macs, whole.macs) for cost, whole in pairs if cost is not None]
+    known = [(value, whole) for value, whole in params if value is not None]
+    if len(known) == len(rows):
+        yield _part(*max(known, key=_share_of), "parameters")
+    yield _part(*max(macs, key=_share_of), "MACs")
+
+
+def _share_of(pair: tuple[int, int | None]) -> float:
+    return pair[0] / (pair[1] or 1)
+
+
+def _part(value: int, whole: int | None, name: str) -> str:
+    """Writes a part of a whole, but 0 and what is of nothing known as they are."""
+    if not value or not whole:
+        return f"{count(value)} {name}"
+    return f"{share(value / whole)} of the {name}"
+
+
+def share(part: float) -> str:
+    """Writes a part of 1; what is small, but is there, is not written as 0."""
+    if not part:
+        return "0"
+    return "< 0.1 %" if 0 < part < _LEAST else percent(part)
+
+
+def _cost(report: Report, row: Row) -> str:
+    known = excess(report, row)
+    if known is None:
+        return f"{percent(row.ledger.attention_share)} of the time"
+    if known.ci95 is not None and known.ci95[0] <= 0 <= known.ci95[1]:
+        return f"no latency that stands out of the noise ({known.percent:+.1f} %)"
+    return f"{known.percent:+.1f} % latency"
+
+
+def _more(report: Report, row: Row) -> Iterator[str]:
+    ledger, known = row.ledger, excess(report, row)
+    cost = ledger.attention
+    assert cost is not None
+    if known is not None:
+        than = report.rows[0].label if known is row.difference else _without(row)
+        interval = ""
+        if known.ci95 is not None:
+            low, high = known.ci95
+            interval = f", 95 % interval {low:+.1f} to {high:+.1f} %"
+        yield f"{known.p50_ms:+.3g} ms above {than}{interval}."
+    launches = f"{cost.launches} of {ledger.whole.launches} launches"
+    moved = ""
+    if ledger.whole.traffic_bytes:
+        moved = f" and {percent(cost.traffic_bytes / ledger.whole.traffic_bytes)} of the bytes"
+    yield (
+        f"Its own kernels take {microseconds(cost.time_us)} of {microseconds(ledger.time_us)},"
+        f" {percent(ledger.attention_share)} of the kernels' time, in {launches}{moved}."
+    )
+
+
+def _without(row: Row) -> str:
+    """Says what the model with identity in its sites' place is; some sites may have stayed."""
+    kept = row.trace.identity.kept if row.trace.identity else {}
+    stayed = f", but for {len(kept)} of {len(row.ledger.sites)} sites" if kept else ""
+    return f"the same model without attention{stayed}"

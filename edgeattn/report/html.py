@@ -1,0 +1,171 @@
+"""A report as one HTML file: it opens from disk, and asks no network for anything.
+
+Tables are written here, and stand there without JavaScript too. Pictures, and the table of kernels,
+are drawn by the page's own scripts. The page's policy lets these scripts and styles run, by their
+hashes, and nothing else: whatever a model's nodes are called, they stay text.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Final
+
+from edgeattn.profiling.ledger import STATUSES
+from edgeattn.profiling.owners import Owned
+from edgeattn.profiling.sums import Sum
+from edgeattn.profiling.trace import KIND_TITLES, Evidence
+from edgeattn.report import units
+from edgeattn.report.content import Report, Row
+from edgeattn.report.headline import excess, headline, headline_of, hidden_ms, share, subject
+from edgeattn.report.page_data import page_data
+from edgeattn.report.palette import BACKBONE, KINDS, PAPER, SITE, Colour
+from edgeattn.report.table import RUNTIMES
+from edgeattn.versions import own_version
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+#: So many kernels stand in the page for who has no JavaScript.
+_KERNELS_WITHOUT_SCRIPT: Final = 25
+# In the order in which they build on each other.
+_STYLES: Final = ("page.css", "tables.css", "pictures.css", "print.css")
+_SCRIPTS: Final = (
+    "dom.js", "units.js", "tip.js", "blindness.js", "icicle.js", "kinds.js", "roofline.js",
+    "samples.js", "kernels.js", "main.js",
+)  # fmt: skip
+
+
+def render(report: Report) -> str:
+    """Renders a report as one HTML file, of which no part is fetched."""
+    style, script = _style(), _script()
+    return (
+        _environment()
+        .get_template("report.html.jinja")
+        .render(
+            report=report,
+            version=own_version(),
+            style=style,
+            script=script,
+            policy=_policy(style, script),
+            data=_data(report),
+            subject=subject(report),
+            headline=headline(report),
+            groups=_by_evidence(report),
+            headlines=[headline_of(report, row) for row in report.rows],
+            excess=[excess(report, row) for row in report.rows],
+            hidden=[hidden_ms(report, row) for row in report.rows],
+        )
+    )
+
+
+def _by_evidence(report: Report) -> dict[Evidence, list[tuple[int, Row]]]:
+    """Gives the rows that are measured apart from those that are predicted, with their places."""
+    found: dict[Evidence, list[tuple[int, Row]]] = {}
+    for place, row in enumerate(report.rows):
+        found.setdefault(row.trace.evidence, []).append((place, row))
+    return found
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("edgeattn.report", "assets"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters |= {
+        "count": units.count,
+        "size": units.size,
+        "us": units.microseconds,
+        "ms": units.milliseconds,
+        "ratio": units.ratio,
+        "percent": units.percent,
+        "share": share,
+        "longest": _longest,
+        "tied": _tied,
+        "times": _times,
+        "width": _width,
+    }
+    environment.globals |= {
+        "kind_titles": KIND_TITLES,
+        "runtimes": RUNTIMES,
+        "statuses": STATUSES,
+        "part": lambda of, whole: of / whole if whole else 0.0,
+    }
+    return environment
+
+
+def _longest(kernels: Sequence[Owned]) -> list[Owned]:
+    """Gives the kernels that take most."""
+    return sorted(kernels, key=lambda one: -one.kernel.time_us)[:_KERNELS_WITHOUT_SCRIPT]
+
+
+def _tied(text: str) -> str:
+    """Keeps numbers and what they count in one line."""
+    return re.sub(r"(?<=\d) (?=\S)", "\N{NO-BREAK SPACE}", text)
+
+
+def _times(sums: Sequence[Sum]) -> dict[str, float]:
+    """Gives sums' times by their names."""
+    return {one.name: one.time_us for one in sums}
+
+
+def _width(part: float) -> str:
+    """Writes a part of 1 as a bar's width, of 100."""
+    return f"{100 * min(max(part, 0.0), 1.0):.2f}"
+
+
+def _asset(name: str) -> str:
+    return (resources.files("edgeattn.report") / "assets" / name).read_text(encoding="utf-8")
+
+
+def _script() -> str:
+    return "\n".join(['"use strict";', "{", *map(_asset, _SCRIPTS), "}"])
+
+
+def _style() -> str:
+    light, dark = ("\n".join(_properties(theme)) for theme in ("light", "dark"))
+    return "\n".join(
+        [
+            f":root {{\n{light}\n}}",
+            f"@media screen and (prefers-color-scheme: dark) {{ :root {{\n{dark}\n}} }}",
+            *map(_asset, _STYLES),
+        ]
+    )
+
+
+def _properties(theme: str) -> Iterator[str]:
+    """Writes the palette as custom properties."""
+    named: dict[str, Colour] = {"paper": PAPER, "site": SITE, "backbone": BACKBONE}
+    for name, colour in (named | {f"kind-{kind}": KINDS[kind] for kind in KINDS}).items():
+        yield f"  --{name}: {getattr(colour, theme)};"
+
+
+def _policy(style: str, script: str) -> str:
+    """Writes the content security policy: our style and our script, and no network at all."""
+    return (
+        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}';"
+        " base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _data(report: Report) -> str:
+    """Writes the data of the scripts as JSON that cannot end the element that holds it."""
+    text = json.dumps(page_data(report), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text

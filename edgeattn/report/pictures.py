@@ -1,0 +1,225 @@
+"""What each picture of a report shows: names, values, and their order. Nothing is drawn here.
+
+The page and the figures draw from these values, so that a fact stands in one place.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from edgeattn.graph.kinds import Kind
+from edgeattn.graph.names import is_inside
+from edgeattn.profiling.ledger import Ledger
+from edgeattn.profiling.owners import Owned
+from edgeattn.profiling.sums import Module
+from edgeattn.profiling.trace import KIND_TITLES, Evidence, Trace
+from edgeattn.report.bands import UNATTRIBUTABLE
+from edgeattn.report.content import Report, Row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """A module in the icicle: as wide as its time, below the module that holds it.
+
+    Attributes:
+        name: The last part of its path.
+        parent: The place of the tile that holds it; -1 of the whole model.
+        start_us: Where it begins, counted from the model's beginning.
+        self_us: What of its time no module inside of it takes.
+        is_site: Whether it is a site, or lies inside of one.
+    """
+
+    name: str
+    path: str
+    parent: int
+    depth: int
+    start_us: float
+    time_us: float
+    self_us: float
+    is_site: bool
+
+
+def icicle(ledger: Ledger) -> tuple[Tile, ...]:
+    """Lays out the time by module; a parent stands before its children."""
+    sites = [one.site.path for one in ledger.sites]
+    children: dict[str, list[Module]] = defaultdict(list)
+    for module in ledger.modules:
+        children[_parent(module.path)].append(module)
+    tiles = [
+        Tile(
+            name=ledger.trace.name, path="", parent=-1, depth=0, start_us=0.0,
+            time_us=ledger.time_us, self_us=0.0, is_site=False,
+        )
+    ]  # fmt: skip
+
+    def lay(path: str, parent: int) -> None:
+        start_us, depth = tiles[parent].start_us, tiles[parent].depth + 1
+        for module in children[path]:
+            is_site = bool(module.site) or any(is_inside(module.path, site) for site in sites)
+            tiles.append(
+                Tile(
+                    name=_name(module.path), path=module.path, parent=parent, depth=depth,
+                    start_us=start_us, time_us=module.time_us, self_us=module.self_us,
+                    is_site=is_site,
+                )
+            )  # fmt: skip
+            lay(module.path, len(tiles) - 1)
+            start_us += module.time_us
+
+    lay("", 0)
+    left_us = ledger.coverage_us["unattributable"]
+    if left_us:
+        tiles.append(
+            Tile(
+                name=UNATTRIBUTABLE, path=UNATTRIBUTABLE, parent=0, depth=1,
+                start_us=ledger.time_us - left_us, time_us=left_us, self_us=left_us, is_site=False,
+            )
+        )  # fmt: skip
+    return tuple(tiles)
+
+
+def _name(path: str) -> str:
+    """Gives a module's own name; a number alone says nothing, and is given with what it counts."""
+    name = path[len(_parent(path)) :].lstrip("./") or path
+    return f"{_name(_parent(path))}.{name}" if name.isdecimal() and _parent(path) else name
+
+
+def _parent(path: str) -> str:
+    """Gives the path of the module around; "" of what lies in the model itself."""
+    return path[: max(path.rfind("."), path.rfind("/"), 0)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """The kernels of one kind, of the backbone or of sites."""
+
+    kind: Kind
+    is_site: bool
+    time_us: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """A row's time by kind.
+
+    Attributes:
+        place: The row's place in the report.
+        parts: The backbone's first, then those of sites; their sum is all kernels' time.
+        latency_us: End to end.
+        interval_us: Of a prediction, its bounds.
+    """
+
+    place: int
+    label: str
+    parts: tuple[Part, ...]
+    latency_us: float
+    interval_us: tuple[float, float] | None
+
+
+def kinds(report: Report) -> dict[Evidence, tuple[Bar, ...]]:
+    """Gives each row's time by kind; what is measured apart from what is predicted."""
+    found: dict[Evidence, list[Bar]] = defaultdict(list)
+    for place, row in enumerate(report.rows):
+        found[row.trace.evidence].append(_bar(place, row))
+    return {evidence: tuple(bars) for evidence, bars in found.items()}
+
+
+def _bar(place: int, row: Row) -> Bar:
+    time_us: dict[tuple[Kind, bool], float] = defaultdict(float)
+    for one in row.ledger.kernels:
+        at_sites = sum(share.part for share in one.shares if share.site)
+        time_us[one.kernel.kind, False] += (1 - at_sites) * one.kernel.time_us
+        time_us[one.kernel.kind, True] += at_sites * one.kernel.time_us
+    interval_ms = row.trace.interval_ms
+    return Bar(
+        place=place,
+        label=row.label,
+        parts=tuple(
+            Part(kind=kind, is_site=is_site, time_us=time_us[kind, is_site])
+            for is_site in (False, True)
+            for kind in KIND_TITLES
+            if time_us[kind, is_site] > 0
+        ),
+        latency_us=1e3 * row.trace.latency_ms.p50,
+        interval_us=interval_ms and (1e3 * interval_ms[0], 1e3 * interval_ms[1]),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A kernel in the roofline.
+
+    Attributes:
+        place: The kernel's place in the ledger.
+        operations: Two for each MAC, and one for each operation that FLOP counters skip.
+    """
+
+    place: int
+    owned: Owned
+    operations: float
+    traffic_bytes: int
+
+    @property
+    def gbps(self) -> float:
+        """The bandwidth that it reaches."""
+        return self.traffic_bytes / self.owned.kernel.time_us / 1e3
+
+    @property
+    def intensity(self) -> float:
+        """Operations for each byte that it moves; 0 of a copy."""
+        return self.operations / self.traffic_bytes
+
+    @property
+    def gops(self) -> float:
+        """Billions of operations in a second; 0 of a copy."""
+        return self.operations / self.owned.kernel.time_us / 1e3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roofline:
+    """Kernels under the roofs of their device.
+
+    Attributes:
+        points: Those whose bytes and time are known.
+        left_out: How many kernels are not.
+        gbps: Memory bandwidth; None where it is not known.
+        gops: The compute peak; None where it is not known.
+    """
+
+    points: tuple[Point, ...]
+    left_out: int
+    gbps: float | None
+    gops: float | None
+
+
+def roofline(ledger: Ledger) -> Roofline:
+    """Places each kernel by its operations and bytes."""
+    skipped = _element_ops(ledger.trace)
+    points = tuple(
+        Point(
+            place=place,
+            owned=one,
+            operations=2 * one.kernel.macs
+            + sum(skipped.get(name, 0.0) for name in one.kernel.nodes),
+            traffic_bytes=one.kernel.traffic_bytes,
+        )
+        for place, one in enumerate(ledger.kernels)
+        if one.kernel.traffic_bytes and one.kernel.time_us > 0
+    )
+    peak = ledger.trace.machine.peak_tflops
+    return Roofline(
+        points=points,
+        left_out=len(ledger.kernels) - len(points),
+        gbps=ledger.trace.machine.bandwidth_gbps,
+        gops=None if peak is None else 1e3 * peak,
+    )
+
+
+def _element_ops(trace: Trace) -> dict[str, float]:
+    """Gives each node's element operations; of a node in several kernels, each one's part."""
+    kernels: dict[str, int] = defaultdict(int)
+    for kernel in trace.kernels:
+        for name in kernel.nodes:
+            kernels[name] += 1
+    return {node.name: node.element_ops / max(kernels[node.name], 1) for node in trace.nodes}
