@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+from pathlib import Path
+
 from edgeattn.profiling.trace import (
     EndToEnd,
     Kernel,
@@ -58,3 +61,14 @@ def trace(kernels, nodes=(), sites=(), **more):
         ),
     }
     return Trace(**(given | more))
+
+
+def measured_folder(folder, name):
+    """Writes layers.json and profile.json of a measured engine, as trtexec does."""
+    home = Path(__file__).parents[1] / "engine" / "files"
+    made = folder / name
+    made.mkdir()
+    for what in ("layers", "profile"):
+        packed = (home / f"{name}.{what}.json.gz").read_bytes()
+        (made / f"{what}.json").write_bytes(gzip.decompress(packed))
+    return made

@@ -1,0 +1,106 @@
+"""`edgeattn compare`: the whole pipeline, from a model's name to differences measured in turns."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from edgeattn.cli import app
+
+NET = '''
+"""A small network of two residual blocks."""
+
+import torch
+from torch import nn
+
+
+class Block(nn.Module):
+    def __init__(self, channels):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.act1 = nn.ReLU()
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.act2 = nn.ReLU()
+
+    def forward(self, x):
+        y = self.bn2(self.conv2(self.act1(self.bn1(self.conv1(x)))))
+        return self.act2(y + x)
+
+
+def make():
+    return nn.Sequential(
+        nn.Conv2d(3, 16, 3, padding=1), Block(16), Block(16),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10),
+    )
+'''
+QUICK = ["--shape", "1x3x32x32", "--limit", "0.3", "--threads", "1", "--no-simplify"]
+
+
+@pytest.fixture
+def net(tmp_path):
+    path = tmp_path / "net.py"
+    path.write_text(NET)
+    return f"{path}:make"
+
+
+def test_plain_stock_and_lowered_in_turns(capsys, net, tmp_path):
+    keep, page = tmp_path / "kept", tmp_path / "r.html"
+    code = app.run(
+        ["compare", net, "--attention", "none,simam", "--at", "block-end", "--stock", *QUICK,
+         "--keep", str(keep), "--report", str(page), "--json"]
+    )  # fmt: skip
+    found = json.loads(capsys.readouterr().out)
+    assert code == 0
+    models = found["models"]
+    assert [(one["name"], one["variant"]) for one in models] == [
+        ("make", "plain"), ("make-simam", "stock"), ("make-simam", "lowered"),
+    ]  # fmt: skip
+    assert models[0]["difference"] is None
+    rounds = {one["difference"]["rounds"] for one in models[1:]}
+    assert rounds == {len(models[0]["latency_ms"]["samples"])}
+    for one in models[1:]:
+        low, high = one["difference"]["ci95"]
+        assert low <= one["difference"]["percent"] <= high
+        assert [site["attention"] for site in one["sites"]] == ["simam", "simam"]
+        assert one["sites"][0]["marginal_us"] is not None
+    assert models[1]["whole"]["macs"] == models[0]["whole"]["macs"]
+    counts = [len(one["kernels"]) for one in models]
+    assert counts[0] < min(counts[1:])
+    assert found["left_out"] == {}
+    assert {path.name for path in keep.glob("*.onnx")} == {
+        "make.onnx", "make-simam.onnx", "make-simam-stock.onnx",
+    }  # fmt: skip
+    assert page.is_file()
+
+
+def test_what_cannot_be_exported_is_left_out_and_said(capsys, net):
+    code = app.run(
+        ["compare", net, "--attention", "se,sa", "--attention-arg", "sa.groups=5", *QUICK,
+         "--device", "rtx-3090", "--json"]
+    )  # fmt: skip
+    found = json.loads(capsys.readouterr().out)
+    assert code == 1
+    assert [one["name"] for one in found["models"]] == ["make", "make-se"]
+    assert {one["evidence"] for one in found["models"]} == {"predicted"}
+    assert found["models"][1]["difference"]["ci95"] is None
+    assert set(found["left_out"]) == {"sa"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["resnet18"], "No attention is named."),
+        (["resnet18", "--attention", "none"], "No attention is named."),
+        (["resnet18", "--attention", "se,simamm"], "Did you mean simam"),
+        (["resnet18", "--attention", "se", "--device", "jetsonn"], "Did you mean jetson"),
+        (["no_such_model", "--attention", "se"], "no_such_model"),
+        (["resnet18", "--attention", "se", "--keep", __file__], "is no folder"),
+        (["resnet18", "--attention", "se", "--report", "/no/such/r.html"], "does not exist"),
+    ],
+)
+def test_bad_input(capsys, arguments, said):
+    assert app.run(["compare", *arguments]) == 2
+    assert said in capsys.readouterr().err

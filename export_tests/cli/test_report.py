@@ -1,0 +1,115 @@
+"""`edgeattn report`: made again from saved traces, of one kind or of several."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edgeattn.cli import app
+from edgeattn.profiling.trace import Difference, SavedRow
+from edgeattn.report.content import report_of
+from edgeattn.report.document import comparison_document, profile_document
+from export_tests.profiling.traces import kernel, node, trace
+
+SITE = "layer1.0.attention"
+
+
+def made(name="model", **more):
+    nodes = [
+        node("layer1.0.conv/Conv", "Conv", macs=100),
+        node(f"{SITE}/Mul", "Mul", site=SITE, element_ops=5),
+    ]
+    kernels = [
+        kernel("conv", ["layer1.0.conv/Conv"], kind="matmul", time_us=30, macs=100),
+        kernel("gate", [f"{SITE}/Mul"], time_us=10),
+    ]
+    return trace(kernels, nodes, [SITE], name=name, **more)
+
+
+def saved(path, document):
+    path.write_text(json.dumps(document))
+    return str(path)
+
+
+@pytest.fixture
+def profile(tmp_path):
+    rows = [SavedRow(trace=made())]
+    return saved(tmp_path / "profile.json", profile_document(report_of(rows)))
+
+
+@pytest.fixture
+def comparison(tmp_path):
+    difference = Difference(p50_ms=0.01, percent=33.0, ci95=(30.0, 35.0), rounds=40)
+    rows = [
+        SavedRow(trace=made("net", variant="plain")),
+        SavedRow(trace=made("net-se", variant="lowered"), difference=difference),
+        SavedRow(trace=made("net-eca", variant="lowered"), difference=difference),
+    ]
+    return saved(tmp_path / "compare.json", comparison_document(report_of(rows)))
+
+
+@pytest.fixture
+def predicted(tmp_path):
+    found = made("there", evidence="predicted", interval_ms=(0.01, 0.1))
+    return saved(tmp_path / "trace.json", found.model_dump(mode="json"))
+
+
+def test_a_report_again(capsys, profile, tmp_path):
+    page, again = tmp_path / "r.html", tmp_path / "again.json"
+    assert app.run(["report", profile, "--report", str(page), "-o", str(again)]) == 0
+    assert "all sites" in capsys.readouterr().out
+    assert page.read_text().startswith("<!DOCTYPE html>")
+    first, second = (json.loads(Path(path).read_text()) for path in (profile, again))
+    assert {**first, "command": ""} == {**second, "command": ""}
+
+
+def test_a_comparison_again(capsys, comparison):
+    assert app.run(["report", comparison, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [one["name"] for one in found["models"]] == ["net", "net-se", "net-eca"]
+    assert found["models"][1]["difference"]["percent"] == 33.0
+
+
+def test_devices_side_by_side_stand_apart(capsys, profile, predicted):
+    assert app.run(["report", profile, predicted]) == 0
+    out = capsys.readouterr().out
+    measured, guess = out.index(" MEASURED "), out.index(" PREDICTED ")
+    assert measured < out.index("model ", measured) < guess < out.index("there", guess)
+    assert out.count("latency  ") == 2
+
+
+def test_a_trace_alone_is_enough(capsys, predicted):
+    assert app.run(["report", predicted, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["interval_ms"] == [0.01, 0.1]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda text: text[: len(text) // 2], "not all of it"),
+        (lambda _: "[]", "is no trace"),
+        (lambda text: text.replace('"schema_version": 1', '"schema_version": 99'), "version 99"),
+        (lambda text: text.replace('"artifact": "profile"', '"artifact": "engine"'), "is no trace"),
+        (lambda text: text.replace('"evidence"', '"evidenz"'), "cannot be read as a trace"),
+        (lambda text: text.replace('"time_us": 30.0', '"time_us": "long"'), "time_us"),
+    ],
+)
+def test_files_that_are_none(capsys, profile, tmp_path, spoil, said):
+    path = tmp_path / "bad.json"
+    path.write_text(spoil(Path(profile).read_text()))
+    page = tmp_path / "r.html"
+    assert app.run(["report", str(path), "--report", str(page)]) == 2
+    assert said in capsys.readouterr().err
+    assert not page.exists()
+
+
+def test_a_file_that_is_not_there(capsys):
+    assert app.run(["report", "no-such.json"]) == 2
+    assert "no-such.json cannot be read" in capsys.readouterr().err
+
+
+def test_what_is_read_is_not_written_over(capsys, profile):
+    assert app.run(["report", profile, "-o", profile]) == 2
+    assert "would be replaced" in capsys.readouterr().err
