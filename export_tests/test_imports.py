@@ -10,7 +10,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "torchvision", "timm", "onnxruntime", "onnxsim", "tensorrt", "tensorrt_rtx"}
-LEAVES = {"edgeattn.errors", "edgeattn.manifest", "edgeattn.nearest", "edgeattn.versions"}
+LEAVES = {"edgeattn.errors", "edgeattn.manifest", "edgeattn.nearest", "edgeattn.versions",
+          "edgeattn.graph.kinds", "edgeattn.profiling.trace"}  # fmt: skip
+# What is drawn up of traces, whoever measured or predicted them.
+OF_TRACES = {
+    f"edgeattn/profiling/{name}.py"
+    for name in ("trace", "owners", "marginal", "sums", "reconciliation", "ledger")
+}
 # torch code: nothing imports it before it needs torch itself.
 TORCH_CODE = {"edgeattn/torchvision_ops.py"}
 
@@ -95,6 +101,14 @@ def test_attention_knows_nothing_of_onnx_nor_of_models(path):
 )
 def test_what_rewrites_graphs_needs_neither_torch_nor_a_runtime(path):
     assert not tops(imports(path)) & (HEAVY - {"onnxsim"})
+
+
+@pytest.mark.parametrize("path", [*sorted(OF_TRACES), *sources("edgeattn/report")])
+def test_the_ledger_and_reports_take_traces_and_never_runtimes(path):
+    ours = {name for name in imports(path) if name.startswith("edgeattn.profiling")}
+    drawn_up = {Path(one).stem for one in OF_TRACES}
+    assert {name.split(".")[2] for name in ours if name.count(".") > 1} <= drawn_up
+    assert not tops(imports(path)) & (HEAVY | {"psutil"})
 
 
 @pytest.mark.parametrize(

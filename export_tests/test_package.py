@@ -30,6 +30,9 @@ HEAVY = (
     "onnxsim",
     "numpy",
     "PIL",
+    "matplotlib",
+    "jinja2",
+    "psutil",
 )
 
 
@@ -89,6 +92,9 @@ def test_no_top_level_package_but_ours_is_installed():
                 "cast",
                 "build",
                 "inspect",
+                "profile",
+                "compare",
+                "report",
                 "parity",
                 "doctor",
                 "list",
@@ -98,6 +104,7 @@ def test_no_top_level_package_but_ours_is_installed():
                 "devices",
                 "devices list",
                 "devices show",
+                "devices calibrate",
             )
         ),
     ],
