@@ -1,8 +1,9 @@
-"""`edgeattn devices`: the devices that a model can be built for, and what is known of each."""
+"""`edgeattn devices`: what is known of each device, and how this machine becomes one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -11,7 +12,7 @@ from edgeattn.report.grid import columns, table
 
 from .groups import grouped
 from .screen import Screen
-from .tables import size
+from .tables import print_notes, size
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,6 +23,10 @@ _PRECISIONS: Final = ("fp32", "fp16", "int8")
 _PEAKS: Final = "Peaks by type are dense TFLOP/s, or TOP/s."
 # What else a mode changes, by whether it is a GPU.
 _IN_A_MODE: Final = {True: ("L2 GB/s", "smallest kernel µs"), False: ("smallest kernel µs",)}
+_CPU_ONLY: Final = (
+    "The processor alone was calibrated, and not the {}: figures of GPUs come with edgeattn. See:"
+    " edgeattn devices list"
+)
 
 app = typer.Typer(
     name="devices", help="The devices that edgeattn has figures of.", rich_markup_mode=None
@@ -66,6 +71,62 @@ def show(
     modes = [mode.name for mode in device.power_mode] if power_mode is None else []
     points = [device.at(mode) for mode in modes] or [point]
     screen.show(_document(device, point), lambda console: _print_device(console, device, points))
+
+
+@app.command()
+@grouped
+def calibrate(
+    *,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE.toml", help="The file. [after the processor, here]"
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            "--threads", metavar="N", min=1, help="Threads that the figures are of. [all cores]"
+        ),
+    ] = None,
+    name: Annotated[
+        str, typer.Option("--name", metavar="NAME", help="The device's name. [its file's]")
+    ] = "",
+    title: Annotated[
+        str, typer.Option("--title", metavar="TEXT", help="Its title. [the processor's name]")
+    ] = "",
+    limit: Annotated[
+        float, typer.Option("--limit", metavar="S", min=0.0, help="Seconds to measure for.")
+    ] = 40.0,
+    screen: Screen,
+) -> None:
+    """Measure this machine's processor, and write a device file.
+
+    Single operators of ONNX Runtime are timed. `edgeattn profile MODEL --device FILE.toml` then
+    predicts what a model takes. Nothing else should run meanwhile.
+    """
+    with screen.working() as stage:
+        from edgeattn.devices import calibrate as calibration
+        from edgeattn.engine.gpu import local_gpu
+
+        path = output or calibration.file_of(name)
+        calibration.check_file(path)
+        options = calibration.CalibrationOptions(
+            threads=threads, name=name, title=title, seconds=limit
+        )
+        found = calibration.calibrate(options, on_stage=stage)
+        calibration.write(found, path)
+        gpu = local_gpu()
+    device = found.device.model_copy(update={"name": name or path.stem})
+    notes = [*found.warnings, *([_CPU_ONLY.format(gpu.name)] if gpu else [])]
+    document = {**_document(device, device.at()), "file": str(path), "warnings": notes}
+
+    def report(console: Console) -> None:
+        _print_device(console, device, [device.at()])
+        print_notes(console, notes)
+        console.print(f"written: {path}. Predict with it: edgeattn profile MODEL --device {path}")
+
+    screen.show(document, report)
 
 
 def _document(device: DeviceProfile, point: OperatingPoint) -> dict[str, Any]:
@@ -146,12 +207,37 @@ def _facts(device: DeviceProfile) -> list[tuple[str, str]]:
         ("fast in", ", ".join(device.precisions)),
         ("engines of", ", ".join(device.runtimes) or "none: ONNX Runtime serves it"),
     ]
+    if device.kind == "cpu":
+        facts += _cpu_facts(device)
     if device.newest_jetpack:
         newest = device.newest_jetpack
         facts.append(
             ("TensorRT", f"{newest.tensorrt} of JetPack {newest.jetpack}, to opset {newest.opset}")
         )
     return facts
+
+
+def _cpu_facts(device: DeviceProfile) -> list[tuple[str, str]]:
+    """What a calibration finds of a CPU; nothing of one that was not calibrated."""
+    said = device.efficiency
+    facts: list[tuple[str, str]] = []
+    if device.last_level_gbps is not None:
+        facts.append(("out of the cache", f"{device.last_level_gbps:.4g} GB/s"))
+    if device.last_level_holds_us is not None:
+        facts.append(("the cache holds for", f"{device.last_level_holds_us:.3g} µs"))
+    if device.wake_us is not None:
+        facts.append(("waking threads", f"{device.wake_us:.3g} µs"))
+    if said.layers:
+        facts.append(("of the peak, by layers", _listed(said.layers)))
+    if said.ends:
+        facts.append(("ends of a run, in places", _listed(said.ends)))
+    if said.operators:
+        facts.append(("out of the cache, by operator", _listed(said.operators)))
+    return facts
+
+
+def _listed(parts: Mapping[Any, float]) -> str:
+    return ", ".join(f"{name} {part:.3g}" for name, part in parts.items())
 
 
 def _reached_of_the_peak(device: DeviceProfile) -> list[str]:

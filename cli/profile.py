@@ -70,7 +70,10 @@ class DeviceChoice:
     limit: Annotated[
         float,
         typer.Option(
-            "--limit", metavar="S", min=0.1, help="Seconds after which no new window is measured."
+            "--limit",
+            metavar="S",
+            min=0.1,
+            help="Seconds after which no new window is measured, for each two models.",
         ),
     ] = 30.0
     site: Annotated[

@@ -8,12 +8,15 @@ from __future__ import annotations
 import io
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 COLUMNS = 110
+# What a table of sites takes.
+WIDER = {"profile": 150}
 # By the picture's name, commands that run in one folder; the last of them is shown.
 PICTURES = {
     "export": ["edgeattn export resnet18 --attention simam --opset 13"],
@@ -23,6 +26,10 @@ PICTURES = {
         "edgeattn build stock.onnx --device jetson --plan",
         "edgeattn build lowered.onnx --device jetson --plan",
         "edgeattn inspect stock.plan-sm86.engine --diff lowered.plan-sm86.engine",
+    ],
+    "profile": [
+        "edgeattn export resnet50 --attention simam --target onnxruntime",
+        "edgeattn profile resnet50-simam.onnx --figure blindness=flops.svg --top 6",
     ],
 }
 
@@ -34,9 +41,12 @@ def main() -> None:
 
     for name, commands in PICTURES.items():
         with tempfile.TemporaryDirectory() as folder:
+            width = WIDER.get(name, COLUMNS)
             for command in commands:
-                printed = run(command, folder)
-        console = Console(record=True, width=COLUMNS, file=io.StringIO())
+                printed = run(command, folder, width)
+            for figure in Path(folder).glob("*.svg"):
+                shutil.copy(figure, Path(__file__).parent)
+        console = Console(record=True, width=width, file=io.StringIO())
         console.print(Text(f"$ {commands[-1]}", style="bold"))
         console.print(Text.from_ansi(printed))
         target = Path(__file__).with_name(f"{name}.svg")
@@ -44,12 +54,12 @@ def main() -> None:
         target.write_text(console.export_svg(title=title), encoding="utf-8")
 
 
-def run(command: str, folder: str) -> str:
+def run(command: str, folder: str, width: int) -> str:
     """Runs a command of edgeattn's in a folder, and gives what it printed."""
     done = subprocess.run(
         [str(Path(sys.executable).with_name("edgeattn")), *shlex.split(command)[1:]],
         cwd=folder,
-        env={**os.environ, "FORCE_COLOR": "1", "COLUMNS": str(COLUMNS)},
+        env={**os.environ, "FORCE_COLOR": "1", "COLUMNS": str(width)},
         capture_output=True,
         text=True,
         check=True,

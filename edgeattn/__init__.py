@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from edgeattn.build import BuildOptions
     from edgeattn.build import build as build_engine
+    from edgeattn.compare import compare as compare_models
     from edgeattn.engine.build import EngineOptions
     from edgeattn.engine.manifest import EngineManifest, read_manifest
     from edgeattn.engine.target import Target
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
     from edgeattn.parity import ParityReport, check_file, compare_files
     from edgeattn.precision.cast import CastOptions
     from edgeattn.precision.cast import cast as cast_model
+    from edgeattn.profile import profile as profile_model
+    from edgeattn.profiling.ledger import Ledger
+    from edgeattn.profiling.ledger import ledger as ledger_of
+    from edgeattn.profiling.options import Item as ProfileItem
+    from edgeattn.profiling.options import ProfileOptions
+    from edgeattn.profiling.trace import Trace
 
     __version__: str
 
@@ -38,20 +45,27 @@ __all__ = [
     "EngineOptions",
     "ExportOptions",
     "InputError",
+    "Ledger",
     "Manifest",
     "MissingError",
     "ModelRequest",
     "OptimizeOptions",
     "ParityReport",
+    "ProfileItem",
+    "ProfileOptions",
     "Target",
+    "Trace",
     "__version__",
     "build_engine",
     "cast_model",
     "check_file",
     "choose_target",
     "compare_files",
+    "compare_models",
     "export_model",
+    "ledger_of",
     "optimize_model",
+    "profile_model",
     "read_manifest",
 ]
 
@@ -67,19 +81,26 @@ _HOMES: Final = {
     "EngineOptions": ("edgeattn.engine.build", "EngineOptions"),
     "ExportOptions": ("edgeattn.export", "ExportOptions"),
     "InputError": ("edgeattn.errors", "InputError"),
+    "Ledger": ("edgeattn.profiling.ledger", "Ledger"),
     "Manifest": ("edgeattn.manifest", "Manifest"),
     "MissingError": ("edgeattn.errors", "MissingError"),
     "ModelRequest": ("edgeattn.models.source", "ModelRequest"),
     "OptimizeOptions": ("edgeattn.optimize", "OptimizeOptions"),
     "ParityReport": ("edgeattn.parity", "ParityReport"),
+    "ProfileItem": ("edgeattn.profiling.options", "Item"),
+    "ProfileOptions": ("edgeattn.profiling.options", "ProfileOptions"),
     "Target": ("edgeattn.engine.target", "Target"),
+    "Trace": ("edgeattn.profiling.trace", "Trace"),
     "build_engine": ("edgeattn.build", "build"),
     "cast_model": ("edgeattn.precision.cast", "cast"),
     "check_file": ("edgeattn.parity", "check_file"),
     "choose_target": ("edgeattn.engine.target", "choose"),
     "compare_files": ("edgeattn.parity", "compare_files"),
+    "compare_models": ("edgeattn.compare", "compare"),
     "export_model": ("edgeattn.export", "export"),
+    "ledger_of": ("edgeattn.profiling.ledger", "ledger"),
     "optimize_model": ("edgeattn.optimize", "optimize"),
+    "profile_model": ("edgeattn.profile", "profile"),
     "read_manifest": ("edgeattn.engine.manifest", "read_manifest"),
 }
 

@@ -140,7 +140,19 @@ def _onnxruntime(
     subjects = [_subject(item, options) for item in items]
     if route.evidence == "measured":
         return onnxruntime_trace.measure(items, subjects, options, on_stage)
-    raise InputError("ONNX Runtime is not predicted yet.")
+    from edgeattn.profiling.predicted_onnxruntime import predict
+
+    assert route.device is not None
+    assert route.point is not None
+    return predict(
+        items,
+        subjects,
+        route.device,
+        route.point,
+        options,
+        marginal=options.marginal is not False,
+        on_stage=on_stage,
+    )
 
 
 def _engines(

@@ -46,6 +46,12 @@ def _version(value: object) -> str:
     return value
 
 
+def _operator(value: object) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Z][A-Za-z0-9]*(-[a-z]+)?", value):
+        raise ValueError('must be an operator, as in "Softmax" or "Softmax-inner"')
+    return value
+
+
 def version_key(version: str) -> tuple[int, ...]:
     """Gives what versions are ordered by."""
     return tuple(int(part) for part in version.split("."))
@@ -58,8 +64,12 @@ Gbps = Annotated[float, BeforeValidator(_number(0.5, 50_000, ", in GB/s"))]
 Kib = Annotated[int, BeforeValidator(_count(64, 4_194_304))]
 Tflops = Annotated[float, BeforeValidator(_number(0.001, 100_000, ", in TFLOP/s or TOP/s"))]
 Microseconds = Annotated[float, BeforeValidator(_number(0.01, 1_000, ", in µs"))]
+Holds = Annotated[float, BeforeValidator(_number(1, 1e9, ", in µs"))]
 Fraction = Annotated[float, BeforeValidator(_number(0.01, 1, ", a part of the peak"))]
+Part = Annotated[float, BeforeValidator(_number(0.0001, 1, ", a part of the bandwidth"))]
+Columns = Annotated[float, BeforeValidator(_number(0, 100_000, ", in places"))]
 Opset = Annotated[int, BeforeValidator(_count(7, 99))]
+OperatorName = Annotated[str, BeforeValidator(_operator)]
 Version = Annotated[str, BeforeValidator(_version)]
 ComputeCapability = Annotated[
     tuple[int, int],

@@ -12,13 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import pydantic
 
 from edgeattn.devices.architecture import nearest_architecture
-from edgeattn.devices.schema import (
-    DeviceProfile,
-    Efficiency,
-    JetPack,
-    OperatingPoint,
-    PowerMode,
-)
+from edgeattn.devices.efficiency import Efficiency
+from edgeattn.devices.schema import DeviceProfile, JetPack, OperatingPoint, PowerMode
 from edgeattn.errors import InputError, first_line
 from edgeattn.files import explain
 from edgeattn.nearest import did_you_mean, nearest

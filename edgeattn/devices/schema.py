@@ -8,12 +8,13 @@ from typing import Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from edgeattn.devices.architecture import TENSORRT_RTX
+from edgeattn.devices.efficiency import Efficiency
 from edgeattn.devices.fields import (
     ComputeCapability,
     Count,
     Dlas,
-    Fraction,
     Gbps,
+    Holds,
     Kib,
     Mhz,
     Microseconds,
@@ -23,7 +24,6 @@ from edgeattn.devices.fields import (
     version_key,
 )
 from edgeattn.errors import InputError
-from edgeattn.graph.kinds import Kind as KernelKind
 from edgeattn.nearest import did_you_mean, nearest
 
 Kind = Literal["jetson", "gpu", "cpu"]
@@ -45,8 +45,8 @@ _NEEDED: Final = {
     "cpu": ("cores",),
 }
 _REFUSED: Final = {
-    "jetson": ("cores",),
-    "gpu": ("cores", "dla_cores", "jetpack"),
+    "jetson": ("cores", "wake_us", "last_level_holds_us"),
+    "gpu": ("cores", "dla_cores", "jetpack", "wake_us", "last_level_holds_us"),
     "cpu": ("compute_capability", "sms", "dla_cores", "load_us", "power_mode", "jetpack"),
 }
 
@@ -76,25 +76,6 @@ class JetPack(_Frozen):
     cuda: Version
     tensorrt: Version
     opset: Opset
-
-
-class Efficiency(_Frozen):
-    """What kernels reach of what the device could.
-
-    Attributes:
-        compute: Of the peak, by a convolution or a product whose tiles fill the cores.
-        depthwise: Of the peak in fp32, by a depthwise convolution; `compute` where it is not said.
-        bandwidth: Of the memory's bandwidth, by kind of kernel. A kind that is not named reaches
-            what `other` does.
-    """
-
-    compute: Fraction
-    depthwise: Fraction | None = None
-    bandwidth: dict[KernelKind, Fraction]
-
-    def of_bandwidth(self, kind: KernelKind) -> float:
-        """Gives the part of the bandwidth that a kind of kernel reaches."""
-        return self.bandwidth.get(kind, self.bandwidth["other"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,18 +110,22 @@ class DeviceProfile(_Frozen):
         name: The stem of its file, unless the file says another.
         compute_capability: Major and minor number; None for a CPU.
         sms: Streaming multiprocessors, of a GPU.
-        cores: Cores that compute, of a CPU.
+        cores: Cores that compute, of a CPU; its figures are of as many threads.
         clock_mhz: Highest clock of the GPU or the cores.
         memory_mhz: The memory clock that gives `bandwidth_gbps`; needed where a mode caps it.
         bandwidth_gbps: Memory bandwidth.
         last_level_cache_kib: The last cache before memory: L2 on a GPU.
+        last_level_holds_us: How long a CPU's last cache holds what is not touched; as long as there
+            is room where it is not said. Whatever runs beside it, or on the same host, shares it.
         last_level_gbps: What can be read out of that cache. Of a GPU, where it is not said: 32
-            bytes per clock and SM.
+            bytes per clock and SM. Of a CPU, what the fastest kernels move while it holds all.
         kernel_floor_us: What the smallest kernel adds to the latency of a stream of kernels that
             wait for each other, launched as a CUDA graph. A profiler adds to it, and so does a
             host that launches kernels one by one. In a power mode it grows as the clock falls.
         load_us: What one step of a product's loop waits for its operands where nothing else hides
             it. Of a GPU, where it is not said: 640 clocks.
+        wake_us: What waking a CPU's other threads adds to a kernel that all share; a guess where it
+            is not said.
         peak_tflops: Dense TFLOP/s, or TOP/s, by type; a type without one is not faster than fp32.
         default_power_mode: The mode of a figure for which none was asked.
         power_mode: Its power modes.
@@ -159,10 +144,12 @@ class DeviceProfile(_Frozen):
     memory_mhz: Mhz | None = None
     bandwidth_gbps: Gbps
     last_level_cache_kib: Kib
+    last_level_holds_us: Holds | None = None
     last_level_gbps: Gbps | None = None
     dla_cores: Dlas = 0
     kernel_floor_us: Microseconds
     load_us: Microseconds | None = None
+    wake_us: Microseconds | None = None
     peak_tflops: dict[Peak, Tflops]
     efficiency: Efficiency
     default_power_mode: str = ""

@@ -82,10 +82,18 @@ def time_models(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profiled:
-    """A model's kernels, and what the whole run took while they were timed, in µs."""
+    """What ONNX Runtime's profiler says of a model.
+
+    Attributes:
+        kernels: Its kernels.
+        profiled_us: What the whole run took while they were timed.
+        optimised: What ONNX Runtime made of the model: a node for each kernel, of the same name.
+            Values have the shapes that they had; of weights, the data are gone.
+    """
 
     kernels: tuple[Kernel, ...]
     profiled_us: float
+    optimised: ir.Model
 
 
 def profile_kernels(
@@ -117,8 +125,12 @@ def profile_kernels(
         name_all(optimised)
         known = origins(model, optimised)
     rows = list(_named(found["nodes"], optimised))
-    return Profiled(kernels=tuple(_kernels(rows, known, model, costs)),
-                    profiled_us=found["profiled_us"])  # fmt: skip
+    _give_shapes(rows, model, optimised)
+    return Profiled(
+        kernels=tuple(_kernels(rows, known, model, costs)),
+        profiled_us=found["profiled_us"],
+        optimised=optimised,
+    )
 
 
 def version() -> str:
@@ -144,6 +156,20 @@ def _named(rows: Sequence[dict[str, Any]], optimised: ir.Model) -> Iterator[dict
             yield row
         else:
             yield row | {"name": waiting.pop(0)}
+
+
+def _give_shapes(rows: Sequence[dict[str, Any]], model: ir.Model, optimised: ir.Model) -> None:
+    """Gives the values of the optimised graph the shapes that the profiler saw, in place."""
+    import onnx_ir as ir
+
+    bound = {value.name: value.shape for value in model.graph.inputs}
+    for value in optimised.graph.inputs:
+        value.shape = bound.get(value.name, value.shape)
+    shapes = {row["name"]: row["output_shapes"] for row in rows}
+    for node in optimised.graph:
+        written = [value for value in node.outputs if value.name]
+        for value, shape in zip(written, shapes.get(node.name, ()), strict=False):
+            value.shape = ir.Shape(shape)
 
 
 def _kernels(

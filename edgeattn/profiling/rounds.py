@@ -29,7 +29,8 @@ class Limits:
 
     Attributes:
         window: Fewest rounds of a window, most rounds, and seconds after which it ends between.
-        limit_s: Seconds after which no new window begins.
+        limit_s: Seconds after which no new window begins, for one model or two; more of them get
+            as much for each two.
         most_rounds: Rounds after which none begins, of several models.
         precise_to: Of several models: the half-width that the 95 % interval of each difference
             from the first is to reach, in percentage points.
@@ -132,6 +133,7 @@ def run_rounds(
     """
     found = _Rounds(models=len(turns))
     began, orders = time.perf_counter(), _orders(len(turns))
+    limit_s = limits.limit_s * max(1.0, len(turns) / 2)
     while True:
         found.add(_window(turns, orders, limits))
         seconds, rounds = time.perf_counter() - began, len(found.rows)
@@ -143,7 +145,7 @@ def run_rounds(
             }
         )
         is_done = found.agree and (len(turns) == 1 or found.half_width() <= limits.precise_to)
-        is_over = seconds >= limits.limit_s or (len(turns) > 1 and rounds >= limits.most_rounds)
+        is_over = seconds >= limit_s or (len(turns) > 1 and rounds >= limits.most_rounds)
         if is_done or (is_over and found.windows >= samples.WINDOWS):
             break
     return {

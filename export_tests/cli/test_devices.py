@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from importlib import resources
+from types import SimpleNamespace
 
 import pytest
 
 from edgeattn.cli import app
+from edgeattn.devices import calibrate as calibration
 from edgeattn.devices import profile
+from edgeattn.devices.schema import DeviceProfile
 
 
 def test_list_as_json(capsys):
@@ -97,3 +101,68 @@ def test_show_a_file_of_ones_own(tmp_path, capsys):
 def test_bad_input(capsys, arguments, said):
     assert app.run(["devices", "show", *arguments]) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.fixture
+def _calibrated(monkeypatch):
+    """A machine that was calibrated in no time."""
+    text = (resources.files("edgeattn.profiles") / "rk3588.toml").read_text(encoding="utf-8")
+
+    def calibrate(options, *, on_stage):
+        on_stage("runs 1/2")
+        device = DeviceProfile.model_validate({"name": "this-machine", **tomllib.loads(text)})
+        cores = options.threads or device.cores
+        return calibration.Calibration(
+            device=device.model_copy(update={"cores": cores}),
+            text=text,
+            warnings=("Others computed.",),
+        )
+
+    monkeypatch.setattr(calibration, "calibrate", calibrate)
+    monkeypatch.setattr("edgeattn.engine.gpu.local_gpu", lambda: None)
+
+
+@pytest.mark.usefixtures("_calibrated")
+def test_calibrate(tmp_path, capsys):
+    path = tmp_path / "mine.toml"
+    assert app.run(["devices", "calibrate", "-o", str(path), "--threads", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "mine" in out
+    assert "note: Others computed." in out
+    assert f"written: {path}" in out
+    assert "GPU" not in out
+    assert profile.find(str(path)).name == "mine"
+
+
+@pytest.mark.usefixtures("_calibrated")
+def test_calibrate_as_json_beside_a_gpu(tmp_path, capsys, monkeypatch):
+    gpu = SimpleNamespace(name="NVIDIA H100", compute_capability=(9, 0))
+    monkeypatch.setattr("edgeattn.engine.gpu.local_gpu", lambda: gpu)
+    monkeypatch.chdir(tmp_path)
+    assert app.run(["devices", "calibrate", "--name", "My board", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["name"], document["file"]) == ("My board", "my-board.toml")
+    assert (tmp_path / "my-board.toml").is_file()
+    assert document["warnings"][0] == "Others computed."
+    assert "The processor alone was calibrated, and not the NVIDIA H100" in document["warnings"][1]
+
+
+@pytest.mark.usefixtures("_calibrated")
+def test_calibrate_over_something_else(tmp_path, capsys):
+    other = tmp_path / "other.toml"
+    other.write_text("a = 1\n")
+    assert app.run(["devices", "calibrate", "-o", str(other)]) == 2
+    assert "is no device file" in capsys.readouterr().err
+    assert other.read_text() == "a = 1\n"
+
+
+def test_show_a_calibrated_cpu(tmp_path, capsys):
+    text = (resources.files("edgeattn.profiles") / "rk3588.toml").read_text(encoding="utf-8")
+    more = "[efficiency.layers]\npointwise = 0.7\n[efficiency.operators]\nSoftmax-strided = 0.01\n"
+    path = tmp_path / "bench.toml"
+    said = "last_level_gbps = 40\nwake_us = 9.0\nlast_level_holds_us = 900\ncores = 4"
+    path.write_text(text.replace("cores = 4", said) + more)
+    assert app.run(["devices", "show", str(path)]) == 0
+    out = capsys.readouterr().out
+    for words in ("40 GB/s", "9 µs", "pointwise 0.7", "Softmax-strided 0.01", "900 µs"):
+        assert words in out

@@ -31,8 +31,8 @@ def attended(tmp_path_factory):
     """A network with SimAM, profiled once."""
     path = residual(tmp_path_factory.mktemp("nets") / "simam.onnx")
     stages = []
-    (row,) = profile([item(path)], OPTIONS, command="edgeattn profile", on_stage=stages.append)
-    return row.trace, stages
+    (found,) = profile([item(path)], OPTIONS, command="edgeattn profile", on_stage=stages.append)
+    return found.row.trace, stages
 
 
 def test_the_trace(attended):
@@ -89,7 +89,7 @@ def test_what_it_is_without_its_sites(attended):
 def test_a_pair_is_run_in_turns(tmp_path):
     plain = residual(tmp_path / "plain.onnx", "none")
     deep = residual(tmp_path / "deep.onnx", "none", blocks=6)
-    first, second = profile([item(plain), item(deep)], OPTIONS)
+    first, second = (one.row for one in profile([item(plain), item(deep)], OPTIONS))
     assert first.difference is None
     assert second.difference.p50_ms > 0
     assert second.difference.percent > 20

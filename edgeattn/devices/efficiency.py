@@ -1,0 +1,50 @@
+"""What kernels reach of what a device could: parts of its peak, and of its bandwidths."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from edgeattn.devices.fields import Columns, Fraction, OperatorName, Part
+from edgeattn.graph.kinds import Kind as KernelKind
+
+#: Classes of layers that a CPU's kernels compute at rates of their own. A convolution with weights
+#: of several places and more than a block of channels has none: it is what `compute` says.
+#: pointwise: 1x1 convolutions; stem: fewer input channels than a block, as an image has; grouped:
+#: groups of some channels each; depthwise: groups of one; plain: what ONNX Runtime does not
+#: block, as where channels are no multiple of four; plain-depthwise: groups of one of these;
+#: product: Gemm and MatMul.
+Layer = Literal[
+    "dense", "pointwise", "stem", "grouped", "depthwise", "plain", "plain-depthwise", "product"
+]
+
+
+class Efficiency(BaseModel):
+    """What kernels reach of what the device could.
+
+    Attributes:
+        compute: Of the peak, by a convolution or a product whose tiles fill the cores.
+        depthwise: Of the peak in fp32, by a depthwise convolution; `compute` where it is not said.
+        bandwidth: Of the memory's bandwidth, by kind of kernel. A kind that is not named reaches
+            what `other` does.
+        layers: Of a CPU's peak, by class of layer, where each run is long; a guess where it is
+            not said.
+        ends: What the ends of each run cost, in places of it: columns of a map's row, or of a
+            whole map where rows are run through as one.
+        operators: Of a CPU's `last_level_gbps`, by operator of ONNX Runtime: what it moves, inputs
+            and outputs, while they are in the cache. Operators that compute much reach little.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    compute: Fraction
+    depthwise: Fraction | None = None
+    bandwidth: dict[KernelKind, Fraction]
+    layers: dict[Layer, Fraction] = {}
+    ends: dict[Layer, Columns] = {}
+    operators: dict[OperatorName, Part] = {}
+
+    def of_bandwidth(self, kind: KernelKind) -> float:
+        """Gives the part of the bandwidth that a kind of kernel reaches."""
+        return self.bandwidth.get(kind, self.bandwidth["other"])
