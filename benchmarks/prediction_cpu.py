@@ -27,11 +27,11 @@ from typing import Any, Final
 from lowering_cases import SHUFFLENET, Case, Form, Shelf, on_backbone, say
 from prediction_engines import rank_correlation
 
-from edgeattn.devices.calibrate import CalibrationOptions, calibrate
+from edgeattn.devices.calibration.calibrate import CalibrationOptions, calibrate
 from edgeattn.profile import profile
 from edgeattn.profiling.machine import MOST_CORES_OF_OTHERS, Watch
 from edgeattn.profiling.model import read_subject
-from edgeattn.profiling.onnxruntime import RunOptions, profile_kernels
+from edgeattn.profiling.onnxruntime.run import RunOptions, profile_kernels
 from edgeattn.profiling.options import Item, ProfileOptions
 from edgeattn.profiling.trace import Kernel, Trace
 

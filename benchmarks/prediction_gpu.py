@@ -26,7 +26,7 @@ from typing import Final
 from prediction_engines import Engine, rank_correlation, read_engines
 
 from edgeattn.devices.profile import DeviceProfile
-from edgeattn.profiling.gpu import Prediction, predict
+from edgeattn.profiling.gpu.predict import Prediction, predict
 
 MEASURED: Final = Path(__file__).parents[2] / "shared" / "measured"
 # What is fitted, and what each may be. All GPUs share them; what they are on one device follows.

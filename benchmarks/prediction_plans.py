@@ -21,7 +21,7 @@ from edgeattn.engine.layers import Kernel, KernelTensor
 from edgeattn.engine.plan import plan
 from edgeattn.engine.work import kind_of
 from edgeattn.errors import EdgeattnError
-from edgeattn.profiling.gpu import predict
+from edgeattn.profiling.gpu.predict import predict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

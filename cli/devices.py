@@ -106,7 +106,7 @@ def calibrate(
     predicts what a model takes. Nothing else should run meanwhile.
     """
     with screen.working() as stage:
-        from edgeattn.devices import calibrate as calibration
+        from edgeattn.devices.calibration import calibrate as calibration
         from edgeattn.engine.gpu import local_gpu
 
         path = output or calibration.file_of(name)

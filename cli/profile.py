@@ -73,7 +73,7 @@ class DeviceChoice:
             "--limit",
             metavar="S",
             min=0.1,
-            help="Seconds after which no new window is measured, for each two models.",
+            help="Seconds after which no new window is measured, for each model compared.",
         ),
     ] = 30.0
     site: Annotated[

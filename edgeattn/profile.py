@@ -14,7 +14,7 @@ from edgeattn.profiling.route import Route, choose, named_device
 
 if TYPE_CHECKING:
     from edgeattn.models.source import ModelRequest
-    from edgeattn.profiling.engine_source import EngineSource
+    from edgeattn.profiling.engines.source import EngineSource
     from edgeattn.profiling.model import Subject
 
 
@@ -70,7 +70,7 @@ def profile_torch(
         InputError: A model cannot be built, or does not run.
         MissingError: Something needed is not on this machine.
     """
-    from edgeattn.profiling.torch_trace import measure
+    from edgeattn.profiling.torch.traces import measure
 
     if options.device is not None or options.predict:
         raise InputError("torch is measured on this machine, and predicted for none.")
@@ -91,7 +91,7 @@ def profile_files(
     Raises:
         InputError: A file cannot be read, or they do not belong together.
     """
-    from edgeattn.profiling.trtexec_trace import of_files
+    from edgeattn.profiling.trtexec.traces import of_files
 
     route = named_device(options)
     subject = None if onnx is None else _subject(Item(path=onnx, name=onnx.stem), options)
@@ -135,12 +135,12 @@ def _subject(item: Item, options: ProfileOptions) -> Subject:
 def _onnxruntime(
     items: Sequence[Item], options: ProfileOptions, route: Route, on_stage: Stage
 ) -> list[Profiled]:
-    from edgeattn.profiling import onnxruntime_trace
+    from edgeattn.profiling.onnxruntime import traces
 
     subjects = [_subject(item, options) for item in items]
     if route.evidence == "measured":
-        return onnxruntime_trace.measure(items, subjects, options, on_stage)
-    from edgeattn.profiling.predicted_onnxruntime import predict
+        return traces.measure(items, subjects, options, on_stage)
+    from edgeattn.profiling.cpu.traces import predict
 
     assert route.device is not None
     assert route.point is not None
@@ -164,7 +164,7 @@ def _engines(
         folder = Path(scratch)
         if route.evidence == "measured":
             return _measured_engines(items, options, route, folder, marginal, on_stage)
-        from edgeattn.profiling.predicted_trace import predict
+        from edgeattn.profiling.gpu.traces import predict
 
         assert route.device is not None
         assert route.point is not None
@@ -178,8 +178,8 @@ def _engines(
 
 
 def _planned(item: Item, options: ProfileOptions, route: Route, folder: Path) -> EngineSource:
-    from edgeattn.profiling.engine_source import of_subject, read_engine
-    from edgeattn.profiling.plans import build_plan
+    from edgeattn.profiling.engines.plans import build_plan
+    from edgeattn.profiling.engines.source import of_subject, read_engine
 
     if item.path.suffix != ".onnx":
         return read_engine(item.path, options)
@@ -196,17 +196,17 @@ def _measured_engines(
     marginal: bool,
     on_stage: Stage,
 ) -> list[Profiled]:
-    from edgeattn.profiling import tensorrt_trace
-    from edgeattn.profiling.engine_source import read_engine
+    from edgeattn.profiling.engines.source import read_engine
+    from edgeattn.profiling.tensorrt import traces
 
     engines = []
     for place, item in enumerate(items):
         if item.path.suffix == ".onnx":
             on_stage(f"build {item.name}")
-            engines.append(tensorrt_trace.build(item.path, folder / f"engine-{place}", options))
+            engines.append(traces.build(item.path, folder / f"engine-{place}", options))
         else:
             engines.append(item.path)
     sources = [read_engine(engine, options) for engine in engines]
-    return tensorrt_trace.measure(
+    return traces.measure(
         items, engines, sources, options, route, folder, marginal=marginal, on_stage=on_stage
     )

@@ -29,8 +29,8 @@ class Limits:
 
     Attributes:
         window: Fewest rounds of a window, most rounds, and seconds after which it ends between.
-        limit_s: Seconds after which no new window begins, for one model or two; more of them get
-            as much for each two.
+        limit_s: Seconds after which no new window begins, for one model or two; of more, for each
+            that is compared with the first.
         most_rounds: Rounds after which none begins, of several models.
         precise_to: Of several models: the half-width that the 95 % interval of each difference
             from the first is to reach, in percentage points.
@@ -38,8 +38,8 @@ class Limits:
 
     window: tuple[int, int, float] = (10, 200, 1.0)
     limit_s: float = 30.0
-    most_rounds: int = 300
-    precise_to: float = 0.5
+    most_rounds: int = 500
+    precise_to: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,7 +133,7 @@ def run_rounds(
     """
     found = _Rounds(models=len(turns))
     began, orders = time.perf_counter(), _orders(len(turns))
-    limit_s = limits.limit_s * max(1.0, len(turns) / 2)
+    limit_s = limits.limit_s * max(1, len(turns) - 1)
     while True:
         found.add(_window(turns, orders, limits))
         seconds, rounds = time.perf_counter() - began, len(found.rows)

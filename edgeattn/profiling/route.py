@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, get_args
 
 from edgeattn.errors import InputError
 from edgeattn.nearest import did_you_mean, nearest
-from edgeattn.profiling.engine_source import ENGINES
+from edgeattn.profiling.engines.source import ENGINES
 from edgeattn.profiling.trace import Evidence, Runtime
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from edgeattn.cli import app
-from edgeattn.devices import calibrate as calibration
 from edgeattn.devices import profile
+from edgeattn.devices.calibration import calibrate as calibration
 from edgeattn.devices.schema import DeviceProfile
 
 

@@ -15,10 +15,10 @@ from edgeattn.engine.layer_json import read_json
 from edgeattn.engine.layer_values import Binding, LayerInformation
 from edgeattn.engine.plan import plan
 from edgeattn.errors import InputError
-from edgeattn.profiling.engine_kernels import KernelTime, trace_kernels
+from edgeattn.profiling.engines.kernels import KernelTime, trace_kernels
 from edgeattn.profiling.samples import latency
 from edgeattn.profiling.trace import EndToEnd, Kernel, Latency, Machine, Trace
-from edgeattn.profiling.trtexec import read_trtexec
+from edgeattn.profiling.trtexec.run import read_trtexec
 from edgeattn.report.trtexec import profile_json, times_json
 from edgeattn.report.trtexec_layers import layer_info_json
 from export_tests.engine.nets import HALF, small

@@ -1,0 +1,1 @@
+"""Measures this machine's processor, and writes a device profile of it."""

@@ -1,0 +1,1 @@
+"""What ONNX Runtime's kernels take on a CPU, predicted."""

@@ -1,0 +1,1 @@
+"""What every trace of a TensorRT engine needs: its kernels, their nodes, their model."""

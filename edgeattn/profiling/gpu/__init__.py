@@ -1,0 +1,1 @@
+"""What the kernels of an engine take on a GPU, predicted."""

@@ -1,0 +1,1 @@
+"""torch in eager mode, measured by module."""

@@ -1,0 +1,1 @@
+"""Runs of trtexec's, from the files that it exported."""
