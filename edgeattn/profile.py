@@ -99,16 +99,15 @@ def profile_files(
 
 
 def _signed(found: Sequence[Profiled], command: str) -> list[Profiled]:
-    """Records the command in every trace."""
-    return [
-        replace(
-            one,
-            row=one.row.model_copy(
-                update={"trace": one.row.trace.model_copy(update={"command": command})}
-            ),
-        )
-        for one in found
-    ]
+    """Records in every trace the command, and the versions of what it was made by."""
+    from edgeattn.versions import installed
+
+    signature = {"command": command, "versions": installed()}
+    signed = []
+    for one in found:
+        trace = one.row.trace.model_copy(update=signature)
+        signed.append(replace(one, row=one.row.model_copy(update={"trace": trace})))
+    return signed
 
 
 def _common(routes: Sequence[Route]) -> Route:

@@ -38,3 +38,8 @@ def versions() -> dict[str, str]:
     """Gives the versions of Python and of every library that decides what an export gives."""
     found = {name: version_of(name) or "not installed" for name in EXPORTING}
     return {"python": platform.python_version(), **found}
+
+
+def installed() -> dict[str, str]:
+    """Gives those of `versions` that are installed."""
+    return {name: said for name, said in versions().items() if said != "not installed"}

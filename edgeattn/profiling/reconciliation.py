@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgeattn.profiling.trace import Trace
+from edgeattn.profiling.trtexec.doubts import MOST_ENQUEUE
 
-# Above this part of the latency, trtexec says that the host holds the device back.
-_ENQUEUE_BOUND: Final = 0.8
+# A gap below this part of the latency is none.
+_EQUAL: Final = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,15 +44,17 @@ def reconciled(trace: Trace) -> Reconciliation:
 def _of_prediction(trace: Trace, gap_us: float) -> str:
     if trace.end_to_end.streams > 1 and gap_us < 0:
         return f"{trace.end_to_end.streams} streams: kernels on them overlap."
-    if abs(gap_us) < 1e-3 * trace.end_to_end.latency_us:
+    if abs(gap_us) < _EQUAL * trace.end_to_end.latency_us:
         return "No gap: a prediction is the sum of its kernels."
     return "What lies between kernels."
 
 
 def _of_measurement(trace: Trace, gap_us: float) -> str:
     known, count = trace.end_to_end, max(len(trace.kernels), 1)
+    if abs(gap_us) < _EQUAL * known.latency_us:
+        return "No gap: nothing was timed end to end, so the latency is the kernels' own sum."
     each = f"{abs(gap_us) / count:.1f} µs at each of {count} kernels"
-    if known.enqueue_us is not None and known.enqueue_us > _ENQUEUE_BOUND * known.latency_us:
+    if known.enqueue_us is not None and known.enqueue_us > MOST_ENQUEUE * known.latency_us:
         return (
             f"The host: enqueuing takes {known.enqueue_us:.0f} µs, so the device waits for it."
             " Capture the run in a CUDA graph."

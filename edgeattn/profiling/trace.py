@@ -6,7 +6,7 @@ the predictions. What is derived from them (owners, sites, ratios) is the ledger
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -140,6 +140,12 @@ class Difference(_Frozen):
     ci95: tuple[float, float] | None
     rounds: int
 
+    @classmethod
+    def of_predictions(cls, ours_ms: float, theirs_ms: float) -> Self:
+        """Gives how two predicted latencies differ."""
+        percent = 100 * (ours_ms / theirs_ms - 1)
+        return cls(p50_ms=ours_ms - theirs_ms, percent=percent, ci95=None, rounds=0)
+
 
 class Identity(_Frozen):
     """The same model with its sites replaced by identity, run or predicted beside it.
@@ -260,3 +266,11 @@ class SavedRow(_Frozen):
 
     trace: Trace
     difference: Difference | None = None
+
+    @classmethod
+    def of_prediction(cls, trace: Trace, first: Trace | None) -> Self:
+        """Sets a predicted trace beside the first one; None where it is itself the first."""
+        if first is None:
+            return cls(trace=trace)
+        ours, theirs = trace.latency_ms.p50, first.latency_ms.p50
+        return cls(trace=trace, difference=Difference.of_predictions(ours, theirs))

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from edgeattn.artifacts import save
-from edgeattn.graph import identity
+from edgeattn.profiling.bare import write_bare
 from edgeattn.profiling.cpu import interval
 from edgeattn.profiling.cpu.machine import machine_of
 from edgeattn.profiling.cpu.model import PredictedModel, predict_model
@@ -19,7 +18,6 @@ from edgeattn.profiling.options import Item, Profiled, ProfileOptions, Stage
 from edgeattn.profiling.trace import (
     Difference,
     EndToEnd,
-    Identity,
     Latency,
     Machine,
     SavedRow,
@@ -75,8 +73,10 @@ def predict(
             without = None
             if marginal and subject.sites:
                 on_stage(f"{item.name} without its sites")
-                folder = Path(scratch) / f"{place}-identity"
-                without = _identity(predictor, subject, found, folder)
+                bare = write_bare(subject, Path(scratch) / f"{place}-identity")
+                other = predictor.model(bare.path, bare.model, subject)
+                above = Difference.of_predictions(found.latency_us / 1e3, other.latency_us / 1e3)
+                without = bare.identity(other.kernels, above)
             trace = Trace(
                 name=item.name,
                 variant=item.variant,
@@ -95,11 +95,9 @@ def predict(
                 params=subject.params,
                 identity=without,
                 notes=_notes(subject),
-                versions=_versions(),
             )
-            first_us = 1e3 * (rows[0].row.trace if rows else trace).latency_ms.p50
-            above = _above(found.latency_us, first_us) if rows else None
-            rows.append(Profiled(row=SavedRow(trace=trace, difference=above)))
+            row = SavedRow.of_prediction(trace, rows[0].row.trace if rows else None)
+            rows.append(Profiled(row=row))
     return rows
 
 
@@ -128,42 +126,8 @@ class _Predictor:
         )
 
 
-def _identity(
-    predictor: _Predictor, subject: Subject, found: PredictedModel, folder: Path
-) -> Identity:
-    """Predicts a model with its sites replaced by identity; its file is written to a new folder."""
-    folder.mkdir()
-    plain = subject.model.clone()
-    refused = identity.replace(plain, subject.parts)
-    path = folder / "identity.onnx"
-    save(plain, path, external=True)
-    other = predictor.model(path, plain, subject)
-    return Identity(
-        kernels=other.kernels,
-        difference=_above(found.latency_us, other.latency_us),
-        replaced=tuple(site.path for site in subject.sites if site.path not in refused),
-        kept=refused,
-    )
-
-
-def _above(ours_us: float, theirs_us: float) -> Difference:
-    return Difference(
-        p50_ms=(ours_us - theirs_us) / 1e3,
-        percent=100 * (ours_us / theirs_us - 1),
-        ci95=None,
-        rounds=0,
-    )
-
-
 def _notes(subject: Subject) -> tuple[str, ...]:
     notes = [_MADE_HERE]
     if subject.sites:
         notes.append(f"Sites were found {subject.sites_by}.")
     return tuple(notes)
-
-
-def _versions() -> dict[str, str]:
-    from edgeattn.versions import versions
-
-    known = versions()
-    return {name: known[name] for name in ("python", "edgeattn", "onnx", "onnxruntime", "numpy")}

@@ -126,11 +126,7 @@ def _convolution(node: ir.Node, traffic_bytes: float, weights_bytes: float) -> W
     channels = filters[0]
     if is_blocked and groups == 1:
         channels = _computed_channels(channels)
-    activation = (
-        node.attributes["activation"].as_string() if "activation" in node.attributes else ""
-    )
-    if activation in _FREE:
-        activation = ""
+    activation = _activation(node)
     return Work(
         operator=node.op_type,
         kind="matmul",
@@ -156,6 +152,7 @@ def _layer_of(filters: Sequence[int], groups: int, *, is_blocked: bool) -> Layer
 
 
 def _activation(node: ir.Node) -> str:
+    """Gives the activation that is fused behind a convolution and costs a pass; "" for none."""
     said = node.attributes["activation"].as_string() if "activation" in node.attributes else ""
     return "" if said in _FREE else said
 

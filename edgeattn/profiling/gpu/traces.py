@@ -5,15 +5,18 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from edgeattn.devices.schema import DeviceProfile, OperatingPoint
-from edgeattn.graph import identity
+from edgeattn.profiling.bare import write_bare
 from edgeattn.profiling.engines.plans import build_plan, stands_in
 from edgeattn.profiling.engines.source import EngineSource
 from edgeattn.profiling.gpu.engine import PredictedEngine, machine_of
 from edgeattn.profiling.options import Item, Profiled, Stage
 from edgeattn.profiling.trace import Difference, Identity, SavedRow, Trace
+
+if TYPE_CHECKING:
+    from edgeattn.profiling.model import Subject
 
 _PLANNED: Final = (
     "TensorRT-RTX compiles these kernels on the device, and may choose other tactics there."
@@ -50,7 +53,7 @@ def predict(
         without = None
         if marginal and source.subject is not None and source.sites:
             on_stage(f"plan of {item.name} without its sites")
-            without = _identity(source, found, device, point)
+            without = _without(source.subject, source, found, device, point)
         trace = Trace(
             name=item.name,
             variant=item.variant,
@@ -69,48 +72,27 @@ def predict(
             params=source.params,
             identity=without,
             notes=_notes(source, other),
-            versions=_versions(),
         )
-        first = rows[0].row.trace.latency_ms.p50 if rows else None
-        above = None if first is None else _above(trace.latency_ms.p50, first)
-        row = SavedRow(trace=trace, difference=above)
+        row = SavedRow.of_prediction(trace, rows[0].row.trace if rows else None)
         rows.append(Profiled(row=row, information=source.plan.information))
     return rows
 
 
-def _identity(
-    source: EngineSource, found: PredictedEngine, device: DeviceProfile, point: OperatingPoint
+def _without(
+    subject: Subject,
+    source: EngineSource,
+    found: PredictedEngine,
+    device: DeviceProfile,
+    point: OperatingPoint,
 ) -> Identity:
-    assert source.subject is not None
-    plain = source.subject.model.clone()
-    refused = identity.replace(plain, source.subject.parts)
     with tempfile.TemporaryDirectory(prefix="edgeattn-profile-") as folder:
-        plan = build_plan(plain, device, Path(folder))
+        bare = write_bare(subject, Path(folder) / "identity")
+        plan = build_plan(bare.model, device, Path(folder))
     other = PredictedEngine(plan, device, point, source.macs)
-    return Identity(
-        kernels=other.kernels,
-        difference=_above(found.latency.p50, other.latency.p50),
-        replaced=tuple(site.path for site in source.sites if site.path not in refused),
-        kept=refused,
-    )
-
-
-def _above(ours_ms: float, theirs_ms: float) -> Difference:
-    return Difference(
-        p50_ms=ours_ms - theirs_ms,
-        percent=100 * (ours_ms / theirs_ms - 1),
-        ci95=None,
-        rounds=0,
-    )
+    above = Difference.of_predictions(found.latency.p50, other.latency.p50)
+    return bare.identity(other.kernels, above)
 
 
 def _notes(source: EngineSource, other: str | None) -> tuple[str, ...]:
     is_planned = source.plan.runtime == "tensorrt-rtx" and other is None
     return tuple(dict.fromkeys([*source.notes, *([_PLANNED] if is_planned else [])]))
-
-
-def _versions() -> dict[str, str]:
-    from edgeattn.versions import versions
-
-    known = versions()
-    return {name: known[name] for name in ("python", "edgeattn", "onnx", "numpy")}

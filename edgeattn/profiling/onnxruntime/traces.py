@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from edgeattn.artifacts import save
-from edgeattn.graph import identity
 from edgeattn.profiling import samples
+from edgeattn.profiling.bare import write_bare
 from edgeattn.profiling.machine import (
     cache_bandwidth_gbps,
     cpu_name,
@@ -88,7 +88,6 @@ def measure(
                 identity=without,
                 warnings=tuple(dict.fromkeys(doubts)),
                 notes=_notes(subject, machine),
-                versions=_versions(),
             )
             difference = timed.difference(place, 0) if place else None
             rows.append(Profiled(row=SavedRow(trace=trace, difference=difference)))
@@ -126,26 +125,20 @@ def _identity(
     Returns:
         What was found, and what makes it doubtful.
     """
-    folder.mkdir()
-    plain = subject.model.clone()
-    refused = identity.replace(plain, subject.parts)
-    other = folder / "identity.onnx"
-    save(plain, other, external=True)
+    bare = write_bare(subject, folder)
     macs = {node.name: node.macs for node in subject.nodes}
-    found = profile_kernels(other, plain, macs, options)
+    found = profile_kernels(bare.path, bare.model, macs, options)
     timed: Timed | None = None
     if is_alone:
         timed = time_models(
-            (other, path),
+            (bare.path, path),
             options,
             on_progress=lambda said: on_stage(f"with and without its sites: {said}"),
         )
-    return Identity(
-        kernels=found.kernels,
-        difference=None if timed is None else timed.difference(1, 0),
-        replaced=tuple(site.path for site in subject.sites if site.path not in refused),
-        kept=refused,
-    ), [] if timed is None else [f"With and without sites: {one}" for one in timed.warnings]
+    if timed is None:
+        return bare.identity(found.kernels, None), []
+    doubts = [f"With and without sites: {one}" for one in timed.warnings]
+    return bare.identity(found.kernels, timed.difference(1, 0)), doubts
 
 
 def _machine(options: RunOptions) -> Machine:
@@ -168,10 +161,3 @@ def _notes(subject: Subject, machine: Machine) -> tuple[str, ...]:
     if subject.sites:
         notes.append(f"Sites were found {subject.sites_by}.")
     return tuple(notes)
-
-
-def _versions() -> dict[str, str]:
-    from edgeattn.versions import versions
-
-    known = versions()
-    return {name: known[name] for name in ("python", "edgeattn", "onnx", "onnxruntime", "numpy")}

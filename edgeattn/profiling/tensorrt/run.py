@@ -173,7 +173,7 @@ def read_profiled(
     """Joins what the profiler told with what the manifest says of the layers.
 
     Args:
-        found: What `tensorrt_process.profile_engine` gives.
+        found: What `process.profile_engine` gives.
         manifest: The engine's manifest.
         subject: The ONNX model that it was built from; None where it is not at hand.
 

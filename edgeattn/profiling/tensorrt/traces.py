@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeattn.artifacts import save
-from edgeattn.graph import identity
+from edgeattn.profiling.bare import write_bare
 from edgeattn.profiling.engines.source import EngineSource
 from edgeattn.profiling.gpu.engine import peak_of
 from edgeattn.profiling.machine import now
 from edgeattn.profiling.options import Item, Profiled, ProfileOptions, Stage
 from edgeattn.profiling.tensorrt.run import RunOptions, end_to_end, profile_kernels, time_models
-from edgeattn.profiling.trace import Identity, Kernel, Machine, SavedRow, Trace
+from edgeattn.profiling.trace import Kernel, Machine, SavedRow, Trace
 
 if TYPE_CHECKING:
     from edgeattn.profiling.route import Route
@@ -56,19 +55,15 @@ def measure(
         without = None
         if marginal and source.subject is not None and source.sites:
             on_stage(f"{item.name} without its sites")
-            bare, refused = _without_sites(source, folder / str(place), options)
-            kernels = profile_kernels(bare, asked).parts.kernels
+            bare = write_bare(source.subject, folder / f"{place}-identity")
+            engine = build(bare.path, folder / f"{place}-identity-engine", options)
+            kernels = profile_kernels(engine, asked).parts.kernels
             difference = None
             if len(items) == 1:
-                pair = time_models((bare, engines[place]), asked)
+                pair = time_models((engine, engines[place]), asked)
                 difference = pair.difference(1, 0)
                 doubts += pair.warnings
-            without = Identity(
-                kernels=kernels,
-                difference=difference,
-                replaced=tuple(s.path for s in source.sites if s.path not in refused),
-                kept=refused,
-            )
+            without = bare.identity(kernels, difference)
         trace = Trace(
             name=item.name,
             variant=item.variant,
@@ -115,19 +110,6 @@ def build(onnx: Path, folder: Path, options: ProfileOptions) -> Path:
     target = choose(device=options.device, capability=None, runtime=options.runtime, as_plan=False)
     manifest = build_engine(onnx, BuildOptions(target=target, engine=EngineOptions()), folder)
     return folder / manifest.engine
-
-
-def _without_sites(
-    source: EngineSource, folder: Path, options: ProfileOptions
-) -> tuple[Path, dict[str, str]]:
-    """Builds a model's engine with its sites replaced by identity; gives those that were not."""
-    assert source.subject is not None
-    plain = source.subject.model.clone()
-    refused = identity.replace(plain, source.subject.parts)
-    folder.mkdir()
-    path = folder / "identity.onnx"
-    save(plain, path, external=True)
-    return build(path, folder / "engine", options), refused
 
 
 def _machine(route: Route, facts: Mapping[str, str], kernels: Sequence[Kernel]) -> Machine:
