@@ -51,7 +51,7 @@ def test_a_power_mode():
         ({"device": "jetson", "power_mode": "16W"}, "16W", "15W"),
         ({"power_mode": "15W"}, "--power-mode is a device's", "--device"),
         ({"runtime": "tensorrt"}, "No device is named", "--device"),
-        ({"runtime": "tensorrtx"}, "tensorrtx", "tensorrt-rtx"),
+        ({"runtime": "tensorrtx"}, "tensorrtx", "tensorrt"),
         ({"runtime": "torch"}, "torch runs models", "--runtime torch"),
         ({"predict": True}, "--predict needs a device", "calibrate"),
         ({"runtime": "onnxruntime", "device": "jetson"}, "predicted for CPUs", "--runtime"),
