@@ -1,23 +1,26 @@
 """Hidden costs of `edgeattn compare` against an independent measurement of the same files.
 
     edgeattn compare resnet50 --attention se,simam --at block-end --keep DIR -o compare.json
-    python benchmarks/compare_check.py compare.json DIR [--rounds 60]
+    python benchmarks/compare_check.py compare.json DIR [--rounds 150]
 
 The independent measurement shares no code with edgeattn: each model has an ONNX Runtime session in
-a process of its own, two threads that do not spin, and the model and the plain one are run in turns
-by a parent that only passes the turn. Prints both figures, per cent above the plain model, and how
-far apart they are; ends with 1 where that is more than 3 percentage points.
+a process of its own, two threads that do not spin, and a parent that only passes the turn. A round
+gives each model a pair of turns of its own, one of the plain model beside one of the model, in an
+order that changes. Prints both figures, per cent above the plain model, with their 95 % intervals,
+and how far apart they are; ends with 1 where that is more than 3 percentage points.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
+
+import numpy as np
 
 ASKED_POINTS: Final = 3.0
 _THREADS: Final = 2
@@ -71,21 +74,30 @@ class Runner:
         return self._process.stdout.readline().strip()
 
 
-def hidden_percent(model: Path, plain: Path, rounds: int) -> float:
-    """Measures what a model takes above the plain one, per cent."""
-    runners = [Runner(plain), Runner(model)]
+def measure_pairs(paths: Sequence[Path], plain: Path, rounds: int) -> np.ndarray:
+    """Runs each model beside the plain one.
+
+    Returns:
+        Seconds, f64[models, rounds, 2]: of the model, and of the plain one beside it.
+    """
+    runners = [Runner(path) for path in (plain, *paths)]
+    times = np.zeros((len(paths), rounds, 2))
     try:
-        pairs = [
-            [runners[place].turn() for place in ((0, 1), (1, 0))[count % 2]][
-                :: 1 if count % 2 == 0 else -1
-            ]
-            for count in range(rounds)
-        ]
+        for count in range(rounds):
+            for place, ours in enumerate(runners[1:]):
+                pair = [(ours, 0), (runners[0], 1)]
+                for runner, column in pair if count % 2 else pair[::-1]:
+                    times[place, count, column] = runner.turn()
     finally:
         for runner in runners:
             runner.end()
-    above = statistics.median(ours - base for base, ours in pairs)
-    return 100 * above / statistics.median(base for base, _ in pairs)
+    return times
+
+
+def percent(pairs: np.ndarray) -> np.ndarray:
+    """Gives what models take above the plain one, per cent, of seconds f64[..., rounds, 2]."""
+    above = np.median(pairs[..., 0] - pairs[..., 1], axis=-1)
+    return 100 * above / np.median(pairs[..., 1], axis=-1)
 
 
 def main() -> int:
@@ -93,21 +105,29 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("json", type=Path, help="what compare wrote with -o")
     parser.add_argument("folder", type=Path, help="what it kept with --keep")
-    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=150)
     asked = parser.parse_args()
     models = json.loads(asked.json.read_text(encoding="utf-8"))["models"]
     plain = asked.folder / f"{models[0]['name']}.onnx"
-    print(f"{'model':32}{'compare':>10}{'95 %':>18}{'here':>10}{'apart':>8}")
+    paths = [
+        asked.folder / f"{one['name']}{'-stock' * (one['variant'] == 'stock')}.onnx"
+        for one in models[1:]
+    ]
+    times = measure_pairs(paths, plain, asked.rounds)
+    drawn = np.random.default_rng(0).integers(asked.rounds, size=(1000, asked.rounds))
+    print(f"{'model':32}{'compare':>10}{'95 %':>18}{'here':>10}{'95 %':>18}{'apart':>8}")
     worst = 0.0
-    for one in models[1:]:
-        path = asked.folder / f"{one['name']}{'-stock' * (one['variant'] == 'stock')}.onnx"
-        own = hidden_percent(path, plain, asked.rounds)
+    for one, pairs in zip(models[1:], times, strict=True):
+        own = float(percent(pairs))
+        least, most = np.percentile(percent(pairs[drawn]), [2.5, 97.5])
         said = one["difference"]["percent"]
         low, high = one["difference"]["ci95"]
         worst = max(worst, abs(own - said))
         name = f"{one['name']} {one['variant']}"
-        print(f"{name:32}{said:9.1f}%{low:8.1f} …{high:6.1f} %{own:9.1f}%{own - said:+8.1f}",
-              flush=True)  # fmt: skip
+        print(
+            f"{name:32}{said:9.1f}%{low:8.1f} …{high:6.1f} %{own:9.1f}%"
+            f"{least:8.1f} …{most:6.1f} %{own - said:+8.1f}"
+        )
     print(f"worst {worst:.1f} points, of {ASKED_POINTS:g}")
     return 0 if worst <= ASKED_POINTS else 1
 
