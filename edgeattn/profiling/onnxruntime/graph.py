@@ -268,9 +268,3 @@ def _blocked_values(optimised: ir.Model) -> set[ir.Value]:
         if not gives_plain and (node.domain == _BLOCKED_DOMAIN or reads_blocked):
             blocked.update(node.outputs)
     return blocked
-
-
-def uncovered(found: Mapping[str, Origin], model: ir.Model) -> list[str]:
-    """Gives the model's nodes that no kernel stands for: folded away, or not found."""
-    covered = {name for origin in found.values() for name in origin.nodes}
-    return [node.name or "" for node in model.graph if (node.name or "") not in covered]
