@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -12,6 +13,8 @@ import pytest
 
 # torch and ONNX Runtime take every core they see, and two workers run beside each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Where tests run in a shell's background, Ctrl-C is ignored, and so it were in all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -15,7 +15,7 @@ LEAVES = {"edgeattn.errors", "edgeattn.manifest", "edgeattn.nearest", "edgeattn.
 # What is drawn up of traces, whoever measured or predicted them.
 OF_TRACES = {
     f"edgeattn/profiling/{name}.py"
-    for name in ("trace", "owners", "marginal", "sums", "reconciliation", "ledger")
+    for name in ("trace", "samples", "owners", "marginal", "sums", "reconciliation", "ledger")
 }
 # torch code: nothing imports it before it needs torch itself.
 TORCH_CODE = {"edgeattn/torchvision_ops.py"}

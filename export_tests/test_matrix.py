@@ -1,7 +1,8 @@
 """Every attention on every backbone at opsets 13, 17 and 20: with parity, or refused with a reason.
 
 Parameters and statistics are drawn at random, so that nothing hides behind a fresh initialisation.
-A model is captured and simplified once, and legalised for each opset.
+A model is captured and simplified once, and legalised for each opset. Of the larger backbones CI
+takes none: `python -m pytest export_tests/test_matrix.py -m ""` takes all.
 """
 
 from __future__ import annotations
@@ -22,7 +23,12 @@ from edgeattn.parity.randomise import randomise
 from edgeattn.parity.rounding import judge, rounding_floor_db
 from edgeattn.parity.runtime import run_torch
 
-BACKBONES = ("resnet18", "resnet50", "mobilenetv1", "mobilenetv2")
+BACKBONES = (
+    "resnet18",
+    pytest.param("resnet50", marks=pytest.mark.slow),
+    pytest.param("mobilenetv1", marks=pytest.mark.slow),
+    "mobilenetv2",
+)
 OPSETS = (13, 17, 20)
 NAMES = ("none", *ATTENTIONS)
 

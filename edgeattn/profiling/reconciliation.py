@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from edgeattn.profiling.samples import MOST_ENQUEUE
 from edgeattn.profiling.trace import Trace
-from edgeattn.profiling.trtexec.doubts import MOST_ENQUEUE
 
 # A gap below this part of the latency is none.
 _EQUAL: Final = 1e-6

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 #: A coefficient of variation above this, and trtexec says that a figure is not to be trusted.
 MOST_VARIATION: Final = 0.025
+#: An enqueue that takes more of the GPU's compute than this holds the GPU up, says trtexec.
+MOST_ENQUEUE: Final = 0.8
 #: So many windows must agree.
 WINDOWS: Final = 3
 #: So far apart, at most, are medians that agree, over the least of them.

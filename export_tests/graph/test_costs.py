@@ -318,7 +318,13 @@ def test_weights_are_never_read():
 
 
 # MACs of convolutions and linear layers at 224 pixels, as printed in units of 10^9.
-@pytest.mark.parametrize(("name", "printed"), [("resnet50", 4.089), ("resnet101", 7.801)])
+@pytest.mark.parametrize(
+    ("name", "printed"),
+    [
+        ("resnet50", 4.089),
+        pytest.param("resnet101", 7.801, marks=pytest.mark.slow),
+    ],
+)
 def test_published_networks(name, printed):
     from edgeattn.torchvision_ops import declare_missing_operators
 

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-from edgeattn.profiling.samples import MOST_VARIATION
+from edgeattn.profiling.samples import MOST_ENQUEUE, MOST_VARIATION
 from edgeattn.profiling.trace import Latency
-
-#: An enqueue that takes more of the GPU's compute than this holds the GPU up.
-MOST_ENQUEUE: Final = 0.8
 
 
 def doubts_of(latency: Latency, enqueue_us: float | None) -> list[str]:
