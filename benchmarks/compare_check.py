@@ -24,6 +24,8 @@ import numpy as np
 
 ASKED_POINTS: Final = 3.0
 _THREADS: Final = 2
+# Rounds after which processes are started anew: each has a speed of its own, as its memory lies.
+_RENEWED_AFTER: Final = 20
 _RUNNER: Final = """
 import sys, time
 import numpy as np
@@ -80,18 +82,26 @@ def measure_pairs(paths: Sequence[Path], plain: Path, rounds: int) -> np.ndarray
     Returns:
         Seconds, f64[models, rounds, 2]: of the model, and of the plain one beside it.
     """
-    runners = [Runner(path) for path in (plain, *paths)]
     times = np.zeros((len(paths), rounds, 2))
+    runners: list[Runner] = []
     try:
         for count in range(rounds):
+            if count % _RENEWED_AFTER == 0:
+                end(runners)
+                runners = [Runner(path) for path in (plain, *paths)]
             for place, ours in enumerate(runners[1:]):
                 pair = [(ours, 0), (runners[0], 1)]
                 for runner, column in pair if count % 2 else pair[::-1]:
                     times[place, count, column] = runner.turn()
     finally:
-        for runner in runners:
-            runner.end()
+        end(runners)
     return times
+
+
+def end(runners: Sequence[Runner]) -> None:
+    """Ends processes."""
+    for runner in runners:
+        runner.end()
 
 
 def percent(pairs: np.ndarray) -> np.ndarray:

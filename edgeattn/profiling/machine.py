@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import time
@@ -173,8 +174,15 @@ def _busy_s() -> float:
 def _own_s() -> float:
     import psutil
 
-    own = psutil.Process().cpu_times()
-    return float(own.user + own.system)
+    process = psutil.Process()
+    running = [process, *process.children(recursive=True)]
+    own = process.cpu_times()
+    total = float(own.children_user + own.children_system)  # of those that have ended
+    for one in running:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = one.cpu_times()
+            total += times.user + times.system
+    return total
 
 
 def _throttles() -> int | None:

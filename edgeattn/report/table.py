@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _BAR: Final = 24
+_FIGURES_AND_FILES: Final = re.compile(r"\S*/\S+|\d+(?:\.\d+)?")
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
 RUNTIMES: Final = {
     "onnxruntime": "ONNX Runtime",
@@ -73,10 +75,19 @@ def comparison_lines(report: Report) -> Iterator[RenderableType]:
     for other in dict.fromkeys(row.trace.machine.not_for for row in report.rows):
         if other:
             yield Text(other, style="bold yellow")
-    for warning in dict.fromkeys(one for row in report.rows for one in row.trace.warnings):
+    for warning in _alike(one for row in report.rows for one in row.trace.warnings):
         yield Text(f"warning: {warning}", style="yellow")
-    for note in dict.fromkeys(one for row in report.rows for one in row.trace.notes):
+    for note in _alike(one for row in report.rows for one in row.trace.notes):
         yield f"note: {note}"
+
+
+def _alike(messages: Iterable[str]) -> Iterator[str]:
+    """Gives messages, each once; of those that differ in figures and files alone, the first."""
+    groups: dict[str, dict[str, None]] = {}
+    for message in messages:
+        groups.setdefault(_FIGURES_AND_FILES.sub("", message), {})[message] = None
+    for first, *others in groups.values():
+        yield f"{first} (And {len(others)} like it.)" if others else first
 
 
 def heading(report: Report, row: Row) -> Iterator[RenderableType]:

@@ -10,87 +10,56 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from edgeattn.errors import InputError, first_line
 from edgeattn.profiling.machine import Watch, warnings_of
+from edgeattn.profiling.onnxruntime.session import Job, Session
+from edgeattn.profiling.onnxruntime.turns import Turn
 from edgeattn.profiling.process import say, serve
 from edgeattn.profiling.rounds import Limits, run_rounds
 
-_WARM_UP_RUNS: Final = 3
 _PROFILED_RUNS: Final = (10, 40)
-# Of the limit: what is run before anything is timed, a window, and what is profiled. At most so
-# many seconds.
-_WARM_UP: Final = (1 / 60, 0.5)
+# Of the limit, and at most so many seconds: a window, and what is profiled.
 _WINDOW: Final = (1 / 30, 1.0)
 _PROFILED: Final = (1 / 20, 1.5)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """What the process is to do.
-
-    Attributes:
-        task: `time` measures end to end, without the profiler; `profile` takes one model through
-            it, and keeps the graph that ONNX Runtime made of it.
-        models: The ONNX files; more than one are run in turns.
-        threads: Threads of each session.
-        batch: What an open first dimension stands for.
-        shapes: The shape of each input; none for the model's own.
-        seed: Seed of the inputs, which are the same for all models.
-        limit_s: Seconds after which no new window begins.
-        folder: Where `profile` writes.
-        once: `profile` runs the model once, for its shapes alone.
-    """
-
-    task: Literal["time", "profile"]
-    models: tuple[str, ...]
-    threads: int
-    batch: int = 1
-    shapes: tuple[tuple[int, ...], ...] = ()
-    seed: int = 0
-    limit_s: float = 30.0
-    folder: str = ""
-    once: bool = False
-
-    def seconds(self, part: tuple[float, float]) -> float:
-        """Gives how long something goes on: a part of the limit, at most so much."""
-        of, most = part
-        return min(of * self.limit_s, most)
+# Windows after which models that are compared get new processes.
+_RENEWED_AFTER: Final = 3
 
 
 def time_models(job: Job) -> dict[str, Any]:
-    """Measures models end to end, those of a comparison in turns.
+    """Measures models end to end, without the profiler, those of a comparison in turns."""
+    with ExitStack() as stack:
+        if len(job.models) == 1:
+            session = Session(Path(job.models[0]), job)
+            session.warm_up(job)
+            return _timed([session.run_ms], job, renew=lambda: None)
+        each = [replace(job, models=(model,)) for model in job.models]
+        turns = [stack.enter_context(Turn(one)) for one in each]
 
-    Beside other models, a turn is one run that is not timed, since the caches hold another's
-    weights, and one that is.
-    """
-    sessions = [_Session(Path(model), job) for model in job.models]
-    feeds = [_feeds(session, job) for session in sessions]
-    for session, feed in zip(sessions, feeds, strict=True):
-        _warm_up(session, feed, job.seconds(_WARM_UP))
+        def renew() -> None:
+            for turn in turns:
+                turn.renew()
+
+        return _timed(turns, job, renew=renew)
+
+
+def _timed(
+    turns: Sequence[Callable[[], float]], job: Job, *, renew: Callable[[], None]
+) -> dict[str, Any]:
     watch = Watch()
-    alone = len(sessions) == 1
-
-    def turn(session: _Session, feed: dict[str, Any]) -> float:
-        if not alone:
-            session.run(feed)
-        began = time.perf_counter()
-        session.run(feed)
-        return 1e3 * (time.perf_counter() - began)
 
     def tell(said: dict[str, Any]) -> None:
         watch.look()
         say(**said)
+        if said["windows"] % _RENEWED_AFTER == 0:
+            renew()
 
-    turns = [partial(turn, *pair) for pair in zip(sessions, feeds, strict=True)]
-    found = run_rounds(
-        turns, Limits(window=(10, 200, job.seconds(_WINDOW)), limit_s=job.limit_s), on_window=tell
-    )
+    limits = Limits(window=(10, 200, job.seconds(_WINDOW)), limit_s=job.limit_s)
+    found = run_rounds(turns, limits, on_window=tell)
     return found | {"doubts": warnings_of(watch.load())}
 
 
@@ -102,15 +71,14 @@ def profile_model(job: Job) -> dict[str, Any]:
         time, bytes and shapes; and the median of the whole run while it was profiled.
     """
     folder = Path(job.folder)
-    session = _Session(Path(job.models[0]), job, folder=folder)
-    feeds = _feeds(session, job)
+    session = Session(Path(job.models[0]), job, folder=folder)
     fewest, most = (1, 1) if job.once else _PROFILED_RUNS
     if not job.once:
-        _warm_up(session, feeds, job.seconds(_WARM_UP))
+        session.warm_up(job)
     # The profiler writes of every run: what came before these is passed over.
     warm, runs, end = session.runs, 0, time.perf_counter() + job.seconds(_PROFILED)
     while runs < fewest or (runs < most and time.perf_counter() < end):
-        session.run(feeds)
+        session.run()
         runs += 1
     events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
     return _by_node(events, skip=warm) | {"runs": runs}
@@ -146,63 +114,6 @@ def _by_node(events: Sequence[dict[str, Any]], *, skip: int) -> dict[str, Any]:
             }
         )  # fmt: skip
     return {"nodes": nodes, "profiled_us": statistics.median(whole[skip:] or whole or [0])}
-
-
-class _Session:
-    """A session of ONNX Runtime's, as it runs by default but for its threads' spinning."""
-
-    def __init__(self, path: Path, job: Job, *, folder: Path | None = None) -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = job.threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # what is wrong is raised too
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        if folder is not None:
-            options.enable_profiling = True
-            options.profile_file_prefix = str(folder / "events")
-            options.optimized_model_filepath = str(folder / "optimised.onnx")
-            # Weights go to a file beside it, which nobody opens.
-            key = "session.optimized_model_external_initializers_"
-            options.add_session_config_entry(f"{key}file_name", "optimised.weights")
-            options.add_session_config_entry(f"{key}min_size_in_bytes", "1024")
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:
-            raise InputError(f"ONNX Runtime cannot load {path}: {first_line(error)}") from error
-        self._path = path
-        self.inputs = self._session.get_inputs()
-        self.runs = 0
-
-    def run(self, feeds: dict[str, Any]) -> None:
-        self.runs += 1
-        try:
-            self._session.run(None, feeds)
-        except Exception as error:
-            raise InputError(
-                f"ONNX Runtime fails while it runs {self._path}: {first_line(error)}"
-            ) from error
-
-    def end_profiling(self) -> str:
-        return str(self._session.end_profiling())
-
-
-def _feeds(session: _Session, job: Job) -> dict[str, Any]:
-    from edgeattn.parity.runtime import random_inputs
-
-    drawn = random_inputs(session, batch=job.batch, seed=job.seed, shapes=job.shapes)
-    return {value.name: array for value, array in zip(session.inputs, drawn, strict=True)}
-
-
-def _warm_up(session: _Session, feeds: dict[str, Any], seconds: float) -> None:
-    end = time.perf_counter() + seconds
-    runs = 0
-    while runs < _WARM_UP_RUNS or time.perf_counter() < end:
-        session.run(feeds)
-        runs += 1
 
 
 def _do(job: dict[str, Any]) -> dict[str, Any]:

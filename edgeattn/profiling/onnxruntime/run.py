@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edgeattn.graph.kinds import kind_of, strongest
 from edgeattn.profiling.machine import usable_cores
 from edgeattn.profiling.onnxruntime.graph import NAMELESS, Origin, name_all, origins
-from edgeattn.profiling.onnxruntime.process import Job
+from edgeattn.profiling.onnxruntime.session import Job
 from edgeattn.profiling.options import ProfileOptions
 from edgeattn.profiling.process import ask
 from edgeattn.profiling.rounds import Timed, told

@@ -19,9 +19,10 @@ from edgeattn.profiling.engines.layer_times import join
 from edgeattn.profiling.engines.parts import EngineParts, parts_of
 from edgeattn.profiling.options import ProfileOptions
 from edgeattn.profiling.rounds import Timed, told
+from edgeattn.profiling.samples import MOST_ENQUEUE
 from edgeattn.profiling.tensorrt.process import Job
 from edgeattn.profiling.trace import EndToEnd
-from edgeattn.profiling.trtexec.doubts import MOST_ENQUEUE, doubts_of
+from edgeattn.profiling.trtexec.doubts import doubts_of
 from edgeattn.profiling.trtexec.files import Entry, Listed
 
 if TYPE_CHECKING:
