@@ -1,7 +1,7 @@
-"""Runs ONNX files in ONNX Runtime and times them: the process that `onnxruntime` starts.
+"""Runs ONNX files in ONNX Runtime and times them: the process that `run` starts.
 
-A process of its own, because threads of torch, of a simplifier or of another session would take
-part. Sessions' threads do not spin: two that do, in one process, disturb each other.
+A process of its own, because threads of torch or of a simplifier would take part. Sessions' threads
+do not spin: those of two models would disturb each other.
 """
 
 from __future__ import annotations

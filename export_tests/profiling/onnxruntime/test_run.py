@@ -13,7 +13,9 @@ from edgeattn.profile import profile
 from edgeattn.profiling.ledger import ledger
 from edgeattn.profiling.model import read_subject
 from edgeattn.profiling.onnxruntime.run import RunOptions, profile_kernels, time_models
+from edgeattn.profiling.onnxruntime.session import Job
 from edgeattn.profiling.onnxruntime.traces import runnable
+from edgeattn.profiling.onnxruntime.turns import Turn
 from edgeattn.profiling.options import Item, ProfileOptions
 from edgeattn.profiling.owners import attribute
 from export_tests.profiling.nets import residual
@@ -144,6 +146,25 @@ def failing(path):
 def test_a_model_that_fails_while_it_runs(tmp_path):
     with pytest.raises(InputError, match="fails while it runs"):
         time_models([failing(tmp_path / "a.onnx")], RUN)
+
+
+def test_of_a_pair_one_fails(tmp_path):
+    plain = residual(tmp_path / "plain.onnx", "none")
+    with pytest.raises(InputError, match="fails while it runs"):
+        time_models([plain, failing(tmp_path / "a.onnx")], RUN)
+
+
+def test_a_process_that_ends_is_named(tmp_path):
+    path = residual(tmp_path / "a.onnx", "none")
+    job = Job(task="time", models=(str(path),), threads=1, limit_s=0.3)
+    with Turn(job) as turn:
+        before = turn()
+        turn.renew()
+        assert min(before, turn()) > 0
+        turn._process.kill()
+        turn._process.wait()
+        with pytest.raises(InputError, match=r"The process that ran .*a\.onnx ended"):
+            turn()
 
 
 def test_a_file_that_onnxruntime_does_not_load(tmp_path):
