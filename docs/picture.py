@@ -1,6 +1,6 @@
 """Draws the pictures in the README: what commands print.
 
-python docs/picture.py
+python docs/picture.py [NAME …]
 """
 
 from __future__ import annotations
@@ -28,18 +28,19 @@ PICTURES = {
         "edgeattn inspect stock.plan-sm86.engine --diff lowered.plan-sm86.engine",
     ],
     "profile": [
-        "edgeattn export resnet50 --attention simam --target onnxruntime",
+        "edgeattn export resnet50 --attention simam --at block-end --target onnxruntime",
         "edgeattn profile resnet50-simam.onnx --figure blindness=flops.svg --top 6",
     ],
 }
 
 
 def main() -> None:
-    """Runs the commands and draws what the last of each picture printed."""
+    """Runs the commands and draws what the last of each picture printed; of those named, or all."""
     from rich.console import Console
     from rich.text import Text
 
-    for name, commands in PICTURES.items():
+    for name in sys.argv[1:] or PICTURES:
+        commands = PICTURES[name]
         with tempfile.TemporaryDirectory() as folder:
             width = WIDER.get(name, COLUMNS)
             for command in commands:
