@@ -66,3 +66,12 @@ def static_ints(value: ir.Value | None) -> list[int] | None:
     """Gives a constant's elements as a flat list of integers."""
     array = static(value)
     return None if array is None else [int(v) for v in array.reshape(-1)]
+
+
+def weights_bytes(node: ir.Node) -> int:
+    """Gives the bytes of the constants that a node reads."""
+    return sum(
+        value.const_value.nbytes
+        for value in node.inputs
+        if value is not None and value.const_value is not None
+    )

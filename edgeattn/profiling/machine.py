@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ _THROTTLES: Final = "/sys/devices/system/cpu/cpu*/thermal_throttle/*_throttle_co
 _LARGE_BYTES: Final = 128 << 20
 # More than a core has for itself, and less than it has of the last cache, mostly.
 _SMALL_BYTES: Final = 1 << 20
-_CACHES: Final = "/sys/devices/system/cpu/cpu0/cache/index*/size"
+_CACHES: Final = "sys/devices/system/cpu/cpu0/cache/index*"
+_UNITS: Final = {"K": 1, "M": 1024, "G": 1024 * 1024}
 _COPIES: Final = 6
 # A CPU's model is under one of these, by architecture and kernel.
 _NAMES: Final = ("model name", "Hardware", "Model")
@@ -121,16 +123,24 @@ def cache_bandwidth_gbps(threads: int) -> float:
     return _copied_gbps(_SMALL_BYTES, threads, times=_LARGE_BYTES // _SMALL_BYTES // 4)
 
 
-def last_cache_bytes() -> int | None:
-    """Gives the size of the processor's last cache; None where the system does not say."""
-    sizes = []
-    for path in Path("/").glob(_CACHES.lstrip("/")):
+def last_cache_kib(root: Path = Path("/")) -> int | None:
+    """Gives the size of the processor's last cache, as Linux tells it; None elsewhere."""
+    found: dict[int, int] = {}
+    for cache in root.glob(_CACHES):
         try:
-            text = path.read_text(encoding="ascii").strip()
-            sizes.append(int(text.rstrip("KM")) << (20 if text.endswith("M") else 10))
+            level = int((cache / "level").read_text(encoding="ascii"))
+            size = re.fullmatch(r"(\d+)([KMG])", (cache / "size").read_text("ascii").strip())
         except (OSError, ValueError):
             continue
-    return max(sizes, default=None)
+        if size:
+            found[level] = int(size[1]) * _UNITS[size[2]]
+    return found[max(found)] if found else None
+
+
+def last_cache_bytes() -> int | None:
+    """Gives the same in bytes."""
+    kib = last_cache_kib()
+    return None if kib is None else 1024 * kib
 
 
 def _copied_gbps(array_bytes: int, threads: int, *, times: int) -> float:

@@ -15,7 +15,6 @@ from edgeattn.devices.calibration.calibrate import (
     calibrate,
     check_file,
     file_of,
-    last_cache_kib,
     write,
 )
 from edgeattn.devices.calibration.cases import cases, holds, wakes
@@ -25,6 +24,7 @@ from edgeattn.errors import InputError
 from edgeattn.profiling.cpu.machine import OPERATORS, machine_of
 from edgeattn.profiling.cpu.predict import time_of
 from edgeattn.profiling.cpu.work import Work
+from edgeattn.profiling.machine import last_cache_kib
 
 KNOWN = find("generic-x86").model_copy(
     update={

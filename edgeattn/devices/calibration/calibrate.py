@@ -1,7 +1,7 @@
 """Calibrates this machine: runs single operators in ONNX Runtime, and writes a device file of it.
 
-What is run is in `cases`, how in `process`, what is made of it in
-`fit`. No network is run, so predictions of networks are not fitted to any.
+What is run is in `cases`, how in `process`, what is made of it in `fit`. No network is run, so
+predictions of networks are not fitted to any.
 """
 
 from __future__ import annotations
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 _PROCESS: Final = "edgeattn.devices.calibration.process"
 _SUFFIX: Final = ".toml"
-_CACHES: Final = "sys/devices/system/cpu/cpu0/cache/index*"
-_UNITS: Final = {"K": 1, "M": 1024, "G": 1024 * 1024}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +71,13 @@ def calibrate(
     Raises:
         InputError: There are not so many cores, or ONNX Runtime fails.
     """
-    from edgeattn.profiling.machine import Load, cpu_name, usable_cores, warnings_of
+    from edgeattn.profiling.machine import (
+        Load,
+        cpu_name,
+        last_cache_kib,
+        usable_cores,
+        warnings_of,
+    )
     from edgeattn.profiling.process import ask
 
     cores = usable_cores()
@@ -83,7 +87,8 @@ def calibrate(
             f"--threads asks for {threads}, and this process may run on {cores} cores.",
             mend=f"Ask for at most {cores}.",
         )
-    job = {"threads": threads, "seconds": options.seconds, "cache_kib": last_cache_kib()}
+    cache_kib = last_cache_kib()
+    job = {"threads": threads, "seconds": options.seconds, "cache_kib": cache_kib}
     found = ask(_PROCESS, job, on_progress=lambda said: on_stage(said["stage"]))
     load = Load(**found["load"])
     figures = fit(read_samples(found), threads, found["node_us"][str(threads)])
@@ -93,7 +98,7 @@ def calibrate(
         name=options.name,
         title=options.title or processor,
         clock_mhz=load.clock_mhz[1] if load.clock_mhz else None,
-        cache_kib=last_cache_kib(),
+        cache_kib=cache_kib,
         header=_header(processor, words, load),
     )
     text = written(figures, facts)
@@ -133,30 +138,14 @@ def write(calibration: Calibration, path: Path) -> None:
         (folder / path.name).write_text(calibration.text, encoding="utf-8")
 
 
-def last_cache_kib(root: Path = Path("/")) -> int | None:
-    """Gives the size of the processor's last cache, as Linux tells it; None elsewhere."""
-    found: dict[int, int] = {}
-    for cache in root.glob(_CACHES):
-        try:
-            level = int((cache / "level").read_text(encoding="ascii"))
-            size = re.fullmatch(r"(\d+)([KMG])", (cache / "size").read_text("ascii").strip())
-        except (OSError, ValueError):
-            continue
-        if size:
-            found[level] = int(size[1]) * _UNITS[size[2]]
-    return found[max(found)] if found else None
-
-
 def _header(processor: str, words: str, load: Load) -> list[str]:
-    import datetime as dt
-
+    from edgeattn.profiling.machine import now
     from edgeattn.versions import versions
 
     known = versions()
-    when = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
     made_by = f"edgeattn {known['edgeattn']}, ONNX Runtime {known['onnxruntime']}"
     return [
-        f"{processor}, {words}, measured on {when}",
+        f"{processor}, {words}, measured on {now()}",
         f"by `edgeattn devices calibrate` ({made_by}):",
         "single operators, run in turns; means of the rounds in which little else ran.",
         f"Other processes had {load.cores_of_others:.2f} cores meanwhile.",

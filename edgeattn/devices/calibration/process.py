@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edgeattn.devices.calibration.cases import cases, holds, wakes
 from edgeattn.devices.calibration.graphs import TIMED, chain
+from edgeattn.graph.nodes import weights_bytes
 from edgeattn.profiling.cpu.work import work_of
 from edgeattn.profiling.machine import MOST_CORES_OF_OTHERS, Load, Watch
+from edgeattn.profiling.onnxruntime.session import session_options
 from edgeattn.profiling.process import say, serve
 
 if TYPE_CHECKING:
@@ -54,11 +56,7 @@ class _Session:
         import numpy as np
         import onnxruntime
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options = session_options(threads)
         self.graph = folder / f"{name}.onnx"
         options.optimized_model_filepath = str(self.graph)
         if profile:
@@ -199,12 +197,8 @@ def _kernels(session: _Session, kept: Sequence[int]) -> list[dict[str, Any]]:
 
 def _traffic_bytes(node: ir.Node, event: Mapping[str, Any]) -> float:
     said = event["args"]
-    weights = sum(
-        value.const_value.nbytes
-        for value in node.inputs
-        if value is not None and value.const_value is not None
-    )
-    return float(sum(int(said.get(k, 0)) for k in ("activation_size", "output_size")) + weights)
+    moved = sum(int(said.get(k, 0)) for k in ("activation_size", "output_size"))
+    return float(moved + weights_bytes(node))
 
 
 def _timed(events: Sequence[dict[str, Any]]) -> list[float]:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from edgeattn.graph.kinds import Kind, kind_of
+from edgeattn.graph.nodes import integer, ints, text, weights_bytes
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -89,7 +90,7 @@ def work_of(node: ir.Node, traffic_bytes: float, macs: int) -> Work:
         traffic_bytes: What it reads and writes, each tensor once.
         macs: Multiply-accumulates of the model's nodes that it stands for.
     """
-    op_type, weights = node.op_type, _weights_bytes(node)
+    op_type, weights = node.op_type, float(weights_bytes(node))
     if op_type in _CONVOLUTIONS:
         return _convolution(node, traffic_bytes, weights)
     kind = kind_of(op_type)
@@ -108,7 +109,7 @@ def work_of(node: ir.Node, traffic_bytes: float, macs: int) -> Work:
     if op_type in _VIEWS:
         moved = 0.0
     elif op_type in _POOLS:
-        window = math.prod(_ints(node, "kernel_shape"))
+        window = math.prod(ints(node, "kernel_shape"))
         moved = 4.0 * (1 + window) * math.prod(_shape(node.outputs[0]))
     return Work(
         operator=f"{op_type}{_loop(node)}", kind=kind, moved_bytes=moved, weights_bytes=weights
@@ -119,10 +120,10 @@ def _convolution(node: ir.Node, traffic_bytes: float, weights_bytes: float) -> W
     filters = _shape(node.inputs[_CONVOLUTIONS[node.op_type]])
     out = _shape(node.outputs[0])
     batch, places = out[0], math.prod(out[2:])
-    groups = node.attributes["group"].as_int() if "group" in node.attributes else 1
+    groups = integer(node, "group", 1)
     is_blocked = node.domain == _BLOCKED
     layer = _layer_of(filters, groups, is_blocked=is_blocked)
-    runs_on = not is_blocked or (layer == "pointwise" and math.prod(_ints(node, "strides")) == 1)
+    runs_on = not is_blocked or (layer == "pointwise" and math.prod(ints(node, "strides")) == 1)
     channels = filters[0]
     if is_blocked and groups == 1:
         channels = _computed_channels(channels)
@@ -153,7 +154,7 @@ def _layer_of(filters: Sequence[int], groups: int, *, is_blocked: bool) -> Layer
 
 def _activation(node: ir.Node) -> str:
     """Gives the activation that is fused behind a convolution and costs a pass; "" for none."""
-    said = node.attributes["activation"].as_string() if "activation" in node.attributes else ""
+    said = text(node, "activation", "")
     return "" if said in _FREE else said
 
 
@@ -179,7 +180,7 @@ def _product_flops(node: ir.Node) -> float:
     first, out = _shape(node.inputs[0]), _shape(node.outputs[0])
     if not first:
         return 0.0
-    is_turned = "transA" in node.attributes and node.attributes["transA"].as_int() == 1
+    is_turned = integer(node, "transA", 0) == 1
     inner = first[-2] if is_turned and len(first) > 1 else first[-1]
     return 2.0 * math.prod(out) * inner
 
@@ -191,13 +192,12 @@ def _loop(node: ir.Node) -> str:
     if op_type in _BINARY and len({shape for shape in shapes if math.prod(shape) > 1}) > 1:
         return "-broadcast"
     if op_type == "ReorderOutput":
-        turns = "channels_last" in node.attributes and node.attributes["channels_last"].as_int()
-        return "-strided" if turns else ""
+        return "-strided" if integer(node, "channels_last", 0) else ""
     if op_type in _POOLS:
-        return "-strided" if max(_ints(node, "strides"), default=1) > 1 else ""
+        return "-strided" if max(ints(node, "strides"), default=1) > 1 else ""
     rank = len(shapes[0])
     if op_type in _SOFTMAX and rank:
-        axis = node.attributes["axis"].as_int() if "axis" in node.attributes else -1
+        axis = integer(node, "axis", -1)
         return "-strided" if axis % rank != rank - 1 else ""
     if op_type.startswith("Reduce"):
         axes = {axis % rank for axis in _axes(node)} if rank else set()
@@ -209,16 +209,12 @@ def _loop(node: ir.Node) -> str:
 def _axes(node: ir.Node) -> Sequence[int]:
     """Gives the axes of a reduction; none for all."""
     if "axes" in node.attributes:
-        return _ints(node, "axes")
+        return ints(node, "axes")
     value = node.inputs[1] if len(node.inputs) > 1 else None
     if value is None or value.const_value is None:
         return ()
     found: list[int] = value.const_value.numpy().reshape(-1).tolist()
     return found
-
-
-def _ints(node: ir.Node, name: str) -> Sequence[int]:
-    return node.attributes[name].as_ints() if name in node.attributes else ()
 
 
 def _shape(value: ir.Value | None) -> tuple[int, ...]:
@@ -227,13 +223,3 @@ def _shape(value: ir.Value | None) -> tuple[int, ...]:
         return ()
     shape = value.shape if value.const_value is None else value.const_value.shape
     return tuple(size if isinstance(size, int) else 1 for size in shape or ())
-
-
-def _weights_bytes(node: ir.Node) -> float:
-    return float(
-        sum(
-            value.const_value.nbytes
-            for value in node.inputs
-            if value is not None and value.const_value is not None
-        )
-    )

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from edgeattn.graph.nodes import weights_bytes
+
 if TYPE_CHECKING:
     import onnx_ir as ir
 
@@ -71,11 +73,7 @@ def origins(model: ir.Model, optimised: ir.Model) -> dict[str, Origin]:
             nodes=known.between(own, stops),
             inputs=tuple(value.name or "" for value in read),
             outputs=tuple(value.name or "" for value in node.outputs if value.name),
-            weights_bytes=sum(
-                value.const_value.nbytes
-                for value in node.inputs
-                if value is not None and value.const_value is not None
-            ),
+            weights_bytes=weights_bytes(node),
         )
     for name, nodes in _borrowed(known, optimised, found).items():
         found[name] = replace(found[name], nodes=nodes)

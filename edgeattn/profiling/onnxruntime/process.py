@@ -32,11 +32,11 @@ _RENEWED_AFTER: Final = 3
 
 def time_models(job: Job) -> dict[str, Any]:
     """Measures models end to end, without the profiler, those of a comparison in turns."""
+    if len(job.models) == 1:
+        session = Session(Path(job.models[0]), job)
+        session.warm_up(job)
+        return _timed([session.run_ms], job, renew=lambda: None)
     with ExitStack() as stack:
-        if len(job.models) == 1:
-            session = Session(Path(job.models[0]), job)
-            session.warm_up(job)
-            return _timed([session.run_ms], job, renew=lambda: None)
         each = [replace(job, models=(model,)) for model in job.models]
         turns = [stack.enter_context(Turn(one)) for one in each]
 

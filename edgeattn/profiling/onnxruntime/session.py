@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from edgeattn.errors import InputError, first_line
 
@@ -47,6 +47,18 @@ class Job:
         return min(of * self.limit_s, most)
 
 
+def session_options(threads: int) -> Any:
+    """Gives how sessions are set up that are timed: by default, but threads do not spin."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # what is wrong is raised too
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
 class Session:
     """A session of ONNX Runtime's, as it runs by default but for its threads' spinning."""
 
@@ -55,11 +67,7 @@ class Session:
 
         from edgeattn.parity.runtime import random_inputs
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = job.threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # what is wrong is raised too
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options = session_options(job.threads)
         if folder is not None:
             options.enable_profiling = True
             options.profile_file_prefix = str(folder / "events")
