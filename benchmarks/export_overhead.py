@@ -22,7 +22,7 @@ from pathlib import Path
 
 STOCK = """
 import sys
-import edgeattn.torchvision_ops as ops
+import edgeattn.base.torchvision_ops as ops
 ops.declare_missing_operators()  # the stock script would not start here without it
 import timm, torch
 model = timm.create_model(sys.argv[1]).eval()

@@ -1,4 +1,4 @@
-"""Prints what lowering reaches: the tables of issue 3, by table or all.
+"""Prints what lowering reaches: the tables of docs/measured.md, by table or all.
 
     python benchmarks/lowering.py plan --work DIR [--markdown] [--json FILE]
 
@@ -128,7 +128,7 @@ def _makers(shelf: Shelf, arguments: argparse.Namespace) -> dict[str, Callable[[
 
 
 def _facts() -> dict[str, str]:
-    from edgeattn.versions import version_of, versions
+    from edgeattn.base.versions import version_of, versions
 
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []

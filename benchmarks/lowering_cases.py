@@ -1,4 +1,4 @@
-"""The models of issue 3's tables, and their files: stock, lowered, and cast to half precision.
+"""The models of lowering's tables, and their files: stock, lowered, and cast to half precision.
 
 A model is exported once, at the opset that torch writes, simplified and not lowered; stock is that
 at opset 17, lowered is that lowered and then at opset 17: the same stages, in the same order, as
@@ -243,6 +243,6 @@ def _digest_of_sources(*names: str) -> str:
 
 @cache
 def _versions() -> dict[str, Any]:
-    from edgeattn.versions import versions
+    from edgeattn.base.versions import versions
 
     return dict(versions())

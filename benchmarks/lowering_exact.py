@@ -32,7 +32,7 @@ def exact_table(shelf: Shelf, cases: Sequence[Case]) -> Table:
 
 
 def _row(shelf: Shelf, case: Case, target: Target) -> dict[str, Any]:
-    from edgeattn.versions import version_of
+    from edgeattn.base.versions import version_of
 
     say(f"exactness: {case.name} for {target}")
     stock, lowered = shelf.file(case, "stock"), shelf.file(case, target)

@@ -56,9 +56,9 @@ class Figures:
 
 def figures(shelf: Shelf, case: Case, form: Form, precision: Precision = "fp32") -> Figures:
     """Gives the figures of a case's plan for sm_86."""
+    from edgeattn.base.versions import version_of
     from edgeattn.engine.layers import traffic_bytes
     from edgeattn.engine.plan import plan
-    from edgeattn.versions import version_of
 
     path = shelf.file(case, form, precision)
 

@@ -39,7 +39,7 @@ def attended(attention: str = "se") -> nn.Module:
 
 def shuffle() -> nn.Module:
     """A ShuffleNetV2 unit of stride 1: split, branch, concat, channel shuffle."""
-    from edgeattn.torchvision_ops import declare_missing_operators
+    from edgeattn.base.torchvision_ops import declare_missing_operators
 
     declare_missing_operators()  # torchvision does not start here without it
     from torchvision.models.shufflenetv2 import InvertedResidual

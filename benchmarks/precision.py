@@ -73,7 +73,7 @@ def main() -> None:
     asked = parser.parse_args()
     asked.work.mkdir(parents=True, exist_ok=True)
     from edgeattn.attention.registry import ATTENTIONS
-    from edgeattn.errors import EdgeattnError
+    from edgeattn.base.errors import EdgeattnError
 
     warnings.simplefilter("ignore")
     rows = []
@@ -113,12 +113,13 @@ def exported(path: Path, backbone: str, attention: str, size: int) -> Path:
         return path
     from safetensors.torch import save_model
 
-    from edgeattn.export import ExportOptions, export
     from edgeattn.models.build import build
-    from edgeattn.models.source import AttentionRequest, ModelRequest
+    from edgeattn.options.export import ExportOptions
+    from edgeattn.options.model import AttentionRequest, ModelRequest
     from edgeattn.parity import tolerance_of
     from edgeattn.parity.randomise import randomise
     from edgeattn.parity.rounding import rounding_floor_db
+    from edgeattn.workflows.export import export
 
     # stn turns images, not maps; sk takes a convolution's place.
     at = None if attention in ("stn", "sk") else "block-end"
@@ -142,10 +143,11 @@ def row(path: Path, work: Path) -> Row:
     """Casts a file, and measures it."""
     import onnx_ir as ir
 
-    from edgeattn.precision.cast import CastOptions, cast_file
+    from edgeattn.graph.reading import read
+    from edgeattn.options.cast import CastOptions
+    from edgeattn.precision.cast import cast_file
     from edgeattn.precision.half import prepare
     from edgeattn.precision.ranges import measure_ranges
-    from edgeattn.reading import read
 
     half = work / f"{path.stem}.half.onnx"
     record = cast_file(path, half, CastOptions(), gate=False)
@@ -229,7 +231,7 @@ def stock_half(path: Path) -> Any:
 
 def run(path: Path, x: Any) -> list[Any]:
     """Runs a file of one input."""
-    from edgeattn.parity.runtime import Session
+    from edgeattn.runtimes.onnxruntime import Session
 
     return Session(path).run([x])
 

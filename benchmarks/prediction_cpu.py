@@ -27,13 +27,13 @@ from typing import Any, Final
 from lowering_cases import SHUFFLENET, Case, Form, Shelf, on_backbone, say
 from prediction_engines import rank_correlation
 
-from edgeattn.devices.calibration.calibrate import CalibrationOptions, calibrate
-from edgeattn.profile import profile
-from edgeattn.profiling.machine import MOST_CORES_OF_OTHERS, Watch
-from edgeattn.profiling.model import read_subject
-from edgeattn.profiling.onnxruntime.run import RunOptions, profile_kernels
-from edgeattn.profiling.options import Item, ProfileOptions
-from edgeattn.profiling.trace import Kernel, Trace
+from edgeattn.options.profile import Item, ProfileOptions
+from edgeattn.profiling.calibration.calibrate import CalibrationOptions, calibrate
+from edgeattn.profiling.measure.machine import MOST_CORES_OF_OTHERS, Watch
+from edgeattn.profiling.measure.onnxruntime.run import RunOptions, profile_kernels
+from edgeattn.profiling.sources.model import read_subject
+from edgeattn.records.trace import Kernel, Trace
+from edgeattn.workflows.profile import profile
 
 # Calibrations, quiet rounds after each, and how long they are waited for, in s.
 TIMES: Final = 3

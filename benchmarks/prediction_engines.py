@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from edgeattn.devices.profile import DeviceProfile, find, names
-from edgeattn.engine.layers import Kernel, read
+from edgeattn.engine.layer_json import read_json
+from edgeattn.engine.layers import Kernel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +43,11 @@ class Engine:
 
 
 def read_engines(roots: Sequence[Path]) -> list[Engine]:
-    """Reads every folder of layers.json, profile.json and measurement.json under these."""
-    folders = sorted({path.parent for root in roots for path in root.rglob("measurement.json")})
-    return [_engine(folder) for folder in folders]
+    """Return the engines of which layers.json, profile.json and measurement.json lie under these.
+
+    A folder holds one engine, or several whose files begin with a name and a dot; gzipped or not.
+    """
+    return [_engine(path) for root in roots for path in sorted(root.rglob("*measurement.json"))]
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
@@ -52,17 +56,23 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
     return float(np.corrcoef(*ranks)[0, 1])
 
 
-def _engine(folder: Path) -> Engine:
-    measurement = json.loads((folder / "measurement.json").read_text())
-    kernels = read(folder / "layers.json").kernels
-    times = _profiled(json.loads((folder / "profile.json").read_text()))
+def _engine(path: Path) -> Engine:
+    prefix = path.name.removesuffix("measurement.json")
+    measurement = json.loads(path.read_text())
+    kernels = read_json(_text(path.with_name(f"{prefix}layers.json"))).kernels
+    times = _profiled(json.loads(_text(path.with_name(f"{prefix}profile.json"))))
     return Engine(
-        name=folder.name,
+        name=prefix.rstrip(".") or path.parent.name,
         device=_device(measurement["device"]["Selected Device"]),
         kernels=kernels,
         profiled_us=tuple(times.get(kernel.name) for kernel in kernels),
         measured_us=measurement["gpu_compute_ms"]["median"] * 1e3,
     )
+
+
+def _text(path: Path) -> str:
+    packed = path.with_name(f"{path.name}.gz")
+    return gzip.decompress(packed.read_bytes()).decode() if packed.exists() else path.read_text()
 
 
 def _profiled(rows: Sequence[dict[str, Any]]) -> dict[str, float]:

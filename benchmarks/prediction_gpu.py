@@ -2,8 +2,8 @@
 
     python benchmarks/prediction_gpu.py [FOLDER ...] [--fit] [--layers NAME] [--plans]
 
-A folder holds engines: each a folder with layers.json, profile.json and measurement.json, as in
-../shared/measured, the default. For each engine: the measured and the predicted end-to-end time,
+A folder holds engines: layers.json, profile.json and measurement.json of each, as in the default,
+export_tests/engine/files. For each engine: the measured and the predicted end-to-end time,
 the interval, and Spearman's rank correlation of the layers' times.
 
 `--fit` picks the model's three free constants again, on all engines, on all but one, and on all but
@@ -26,16 +26,16 @@ from typing import Final
 from prediction_engines import Engine, rank_correlation, read_engines
 
 from edgeattn.devices.profile import DeviceProfile
-from edgeattn.profiling.gpu.predict import Prediction, predict
+from edgeattn.profiling.predict.gpu.predict import Prediction, predict
 
-MEASURED: Final = Path(__file__).parents[2] / "shared" / "measured"
+MEASURED: Final = Path(__file__).parents[1] / "export_tests" / "engine" / "files"
 # What is fitted, and what each may be. All GPUs share them; what they are on one device follows.
 CONSTANTS: Final[Mapping[str, Sequence[float]]] = {
     "compute": [0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0],
     "load_clocks": [200, 250, 320, 400, 480, 560, 640, 720, 800, 900, 1000],
     "floor_us": [1.0, 1.5, 2.0, 2.25, 2.5, 2.75, 3.0, 3.5, 4.0],
 }
-# Where the search starts: as far from the answer as "A roofline, tried" in facts/devices.md.
+# Where the search starts: a plain roofline with half of the peak, which is far from the answer.
 START: Final = {"compute": 0.5, "load_clocks": 320.0, "floor_us": 4.0}
 # No kernel takes less without the profiler; a mean overhead may be too much for the smallest.
 LEAST_US: Final = 1.0

@@ -1,6 +1,6 @@
 """Plans of TensorRT-RTX against published times, on devices of which there is no engine here.
 
-The times are those of facts/devices.md, at batch 1: MLPerf's single stream in INT8, and torch2trt
+The times are those of docs/sources.md, at batch 1: MLPerf's single stream in INT8, and torch2trt
 in FP16, which launches kernel by kernel, with no CUDA graph. INT8 is predicted on the kernels of
 the FP16 plan: TensorRT fuses into its convolutions what a plan of Q/DQ keeps beside them.
 """
@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from edgeattn.base.errors import EdgeattnError
 from edgeattn.devices.architecture import TENSORRT_RTX, nearest_architecture
 from edgeattn.devices.profile import DeviceProfile, find
 from edgeattn.engine.layers import Kernel, KernelTensor
 from edgeattn.engine.plan import plan
 from edgeattn.engine.work import kind_of
-from edgeattn.errors import EdgeattnError
-from edgeattn.profiling.gpu.predict import predict
+from edgeattn.profiling.predict.gpu.predict import predict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

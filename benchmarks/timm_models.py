@@ -96,9 +96,10 @@ def _one(name: str, opset: int) -> dict[str, object]:
     import contextlib
 
     with contextlib.redirect_stdout(sys.stderr):
-        from edgeattn.errors import EdgeattnError
-        from edgeattn.export import ExportOptions, export
-        from edgeattn.models.source import ModelRequest
+        from edgeattn.base.errors import EdgeattnError
+        from edgeattn.options.export import ExportOptions
+        from edgeattn.options.model import ModelRequest
+        from edgeattn.workflows.export import export
 
         stock, why_stock = _stock(name)
         with tempfile.TemporaryDirectory() as folder:
@@ -138,7 +139,7 @@ def _one(name: str, opset: int) -> dict[str, object]:
 
 
 def _stock(name: str) -> tuple[bool, str]:
-    from edgeattn.torchvision_ops import declare_missing_operators
+    from edgeattn.base.torchvision_ops import declare_missing_operators
 
     declare_missing_operators()
     import timm

@@ -12,10 +12,10 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
-from edgeattn.errors import EdgeattnError, InputError, MissingError
-from edgeattn.files import explain
-from edgeattn.nearest import did_you_mean
-from edgeattn.versions import own_version
+from edgeattn.base.errors import EdgeattnError, InputError, MissingError
+from edgeattn.base.files import explain
+from edgeattn.base.nearest import did_you_mean
+from edgeattn.base.versions import own_version
 
 from . import build, cast, compare, devices, doctor, export, faults, inspect, optimize, parity
 from . import list as listing
@@ -72,11 +72,11 @@ def edgeattn(
         ),
     ] = False,
 ) -> None:
-    """Takes the options that stand before a command; --version acts as it is read."""
+    """Take the options that stand before a command; --version acts as it is read."""
 
 
 def main() -> NoReturn:
-    """Runs the command line and ends the process."""
+    """Run the command line and end the process."""
     signal.signal(
         signal.SIGTERM, signal.default_int_handler
     )  # a killed command cleans up as after Ctrl-C
@@ -90,7 +90,7 @@ def main() -> NoReturn:
 
 
 def _open_closed_streams() -> None:
-    """Lets what a closed stream (`2>&-`) would have shown go nowhere.
+    """Let what a closed stream (`2>&-`) would have shown go nowhere.
 
     Its number, left free, would be given to the next file that is opened: the model itself.
     """
@@ -104,7 +104,7 @@ def _open_closed_streams() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Runs one command.
+    """Run one command.
 
     Args:
         arguments: What stands after `edgeattn` on the command line.
@@ -158,7 +158,7 @@ def _unloadable(error: ImportError) -> MissingError:
 
 
 def _misused(arguments: Sequence[str], error: Exception) -> int:
-    """Reports an option or argument that does not exist, or is not what it must be."""
+    """Report an option or argument that does not exist, or is not what it must be."""
     context = getattr(error, "ctx", None)
     nearest = getattr(error, "possibilities", None)
     place = context.command_path if context is not None else "edgeattn"
@@ -189,13 +189,13 @@ def _report(arguments: Sequence[str], kind: str, fact: str, mend: str, code: int
 
 
 def _asks(arguments: Sequence[str], option: str) -> bool:
-    """Whether an option is given; asked of the raw words, for they may not have been parsed."""
+    """Return whether an option is given, by the raw words: they may not have been parsed."""
     words = list(arguments)
     return option in (words[: words.index("--")] if "--" in words else words)
 
 
 def _silence_the_rest() -> None:
-    """Keeps stdout from what C libraries flush, or a broken pipe refuses, at the very end."""
+    """Keep stdout from what C libraries flush, or a broken pipe refuses, at the very end."""
     try:
         # click puts a wrapper before a stdout that is broken, which says nothing of that.
         for stream in filter(None, (sys.stdout, sys.__stdout__)):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from edgeattn.errors import CheckError, InputError
+from edgeattn.base.errors import CheckError, InputError
 
 from .export import destination as onnx_destination
 from .groups import grouped
@@ -27,10 +27,10 @@ from .tables import print_engine, print_notes
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgeattn.engine.build import EngineOptions
-    from edgeattn.engine.manifest import EngineManifest
     from edgeattn.engine.target import Target
-    from edgeattn.graph.precision import Precision
+    from edgeattn.options.build import EngineOptions
+    from edgeattn.options.precision import Precision
+    from edgeattn.records.engine import EngineManifest
 
 
 _FILE: Final = ".onnx"
@@ -70,7 +70,7 @@ class TargetChoice:
     ] = False
 
     def target(self) -> Target:
-        """Chooses the library and the compute capability.
+        """Choose the library and the compute capability.
 
         Raises:
             InputError: A name is not known.
@@ -131,13 +131,13 @@ class EngineChoice:
     ] = False
 
     def options(self, precision: Precision | None) -> EngineOptions:
-        """Reads the options.
+        """Read the options.
 
         Raises:
             InputError: The shapes cannot be read, or are not complete.
         """
-        from edgeattn.engine.build import EngineOptions
         from edgeattn.engine.shapes import parse_profiles
+        from edgeattn.options.build import EngineOptions
 
         return EngineOptions(
             precision=precision or "fp32",
@@ -187,10 +187,10 @@ def build(
     with 1 if kernels were built in another precision than was asked.
     """
     with screen.working() as stage:
-        from edgeattn.build import BuildOptions
-        from edgeattn.build import build as build_engine
         from edgeattn.engine.build import check
-        from edgeattn.precision.cast import check_options
+        from edgeattn.options.cast import check_options
+        from edgeattn.workflows.build import BuildOptions
+        from edgeattn.workflows.build import build as build_engine
 
         chosen = where.target()
         precision = cast.asked()
@@ -232,7 +232,7 @@ def _source(
     context: typer.Context,
     stage: Callable[[str], None],
 ) -> Path:
-    """Gives the ONNX file to build: the one that is named, or the model's, exported beside it."""
+    """Return the ONNX file to build: the one that is named, or the model's, exported beside it."""
     if model.endswith(_FILE):
         asked = (choice, lowering, writing)
         if asked != (ModelChoice(seed=choice.seed), LoweringChoice(), ExportChoice()):
@@ -241,7 +241,7 @@ def _source(
                 mend="To lower it: edgeattn optimize IN.onnx -o OUT.onnx",
             )
         return Path(model)
-    from edgeattn.export import export
+    from edgeattn.workflows.export import export
 
     device = target.device
     options = writing.options(lowering, highest=None if device is None else device.opset)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeattn.errors import InputError
+from edgeattn.base.errors import InputError
 from edgeattn.graph.names import module_of
 from edgeattn.report.grid import columns, table
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from edgeattn.manifest import Cast, KeptNode
+    from edgeattn.records.manifest import Cast, KeptNode
 
 
 @grouped
@@ -66,7 +66,7 @@ def cast(
     Nothing is written if the outputs differ by more than they may.
     """
     with screen.working() as stage:
-        from edgeattn.precision.cast import cast as cast_model
+        from edgeattn.workflows.cast import cast as cast_model
 
         options = choice.options(seed=seed)
         if options is None:
@@ -113,7 +113,7 @@ def _report(console: Console, manifest: Cast, path: Path, *, explain: bool) -> N
 
 
 def _print_modules(console: Console, kept: Sequence[KeptNode]) -> None:
-    """Prints what stays float32 by module: how many nodes, why, and how large they get."""
+    """Print what stays float32 by module: how many nodes, why, and how large they get."""
     rows = table("kept in float32", "nodes", "because of", "|x| up to")
     for module in dict.fromkeys(module_of(one.node) for one in kept):
         inside = [one for one in kept if module_of(one.node) == module]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeattn.errors import CheckError, InputError
+from edgeattn.base.errors import CheckError, InputError
 
 from .groups import grouped
 from .options import CastChoice, ExportChoice, LoweringChoice, ModelChoice, command_line
@@ -19,7 +19,7 @@ from .reporting import OutputChoice, print_report
 from .screen import Screen
 
 if TYPE_CHECKING:
-    from edgeattn.models.source import AttentionRequest
+    from edgeattn.options.model import AttentionRequest
 
 
 @grouped
@@ -52,9 +52,9 @@ def compare(
     Ends with 1 if an attention could not be exported; the others are compared all the same.
     """
     with screen.working() as stage, contextlib.ExitStack() as stack:
-        from edgeattn.compare import compare as compare_models
         from edgeattn.report.content import report_of
         from edgeattn.report.document import comparison_document
+        from edgeattn.workflows.compare import compare as compare_models
 
         out.check()
         folder = _folder(keep, stack)
@@ -81,7 +81,7 @@ def compare(
 
 
 def _attentions(choice: ModelChoice, names: tuple[str, ...]) -> list[AttentionRequest]:
-    """Reads the attentions, each with the options and the place that are its own."""
+    """Read the attentions, each with the options and the place that are its own."""
     from .options import attention_requests
 
     wanted = [name for name in names if name != "none"]

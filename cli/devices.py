@@ -106,8 +106,8 @@ def calibrate(
     predicts what a model takes. Nothing else should run meanwhile.
     """
     with screen.working() as stage:
-        from edgeattn.devices.calibration import calibrate as calibration
         from edgeattn.engine.gpu import local_gpu
+        from edgeattn.profiling.calibration import calibrate as calibration
 
         path = output or calibration.file_of(name)
         calibration.check_file(path)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def diff_document(a: Inspection, b: Inspection, groups: Sequence[Group]) -> dict[str, Any]:
-    """Gives a comparison as `--json` says it: every group, equal or not."""
+    """Return a comparison as `--json` says it: every group, equal or not."""
     from edgeattn.engine.diff import delta_of
 
     return {
@@ -91,7 +91,7 @@ def print_diff(
     top: int | None,
     whole: bool,
 ) -> None:
-    """Prints two engines side by side, by groups of kernels that do the same work.
+    """Print two engines side by side, by groups of kernels that do the same work.
 
     Args:
         console: Where to.
@@ -130,7 +130,7 @@ def print_diff(
 
 
 def differences(group: Group, *, shapes: bool) -> list[str]:
-    """Says how the two sides of a group differ, a sentence for each thing.
+    """Return how the two sides of a group differ, a sentence for each thing.
 
     Args:
         group: The group.
@@ -161,7 +161,7 @@ def differences(group: Group, *, shapes: bool) -> list[str]:
 
 
 def _unlike(group: Group, what: Callable[[Row], Iterable[str]]) -> list[str]:
-    """Says what kernels of one side have more of; nothing where there is nothing."""
+    """Return what kernels of one side have more of; nothing where there is nothing."""
     a, b = (Counter(one for row in rows for one in what(row)) for rows in (group.a, group.b))
     sides = (("A", a - b), ("B", b - a))
     more = [f"{' + '.join(here.elements())} in {side}" for side, here in sides if here]
@@ -171,7 +171,7 @@ def _unlike(group: Group, what: Callable[[Row], Iterable[str]]) -> list[str]:
 
 
 def _work(rows: Sequence[Row]) -> str:
-    """Says what kernels do: their nodes, or their names where there are none."""
+    """Return what kernels do: their nodes, or their names where there are none."""
     nodes = [node for row in rows for node in row.kernel.nodes]
     return nodes_in_words(nodes) or ", ".join(row.kernel.name for row in rows)
 
@@ -183,7 +183,7 @@ def _kernels_in_words(group: Group) -> Iterator[str]:
 
 
 def _figures(a: Sequence[Row], b: Sequence[Row]) -> tuple[str, str, str, str, str]:
-    """Gives the kernels, precisions, MB of both sides and their difference, as a table has them."""
+    """Return the kernels, precisions, MB of both sides and their difference, for a table."""
     from edgeattn.engine.diff import delta_of
     from edgeattn.engine.inspect import traffic_of
 
@@ -208,7 +208,7 @@ def _both(groups: Iterable[Group]) -> tuple[list[Row], list[Row]]:
 
 
 def _precisions(rows: Iterable[Row]) -> dict[str, int]:
-    """Counts kernels by precision, the most first; those that handle no numbers count nowhere."""
+    """Count kernels by precision, the most first; those that handle no numbers count nowhere."""
     return dict(Counter(row.precision for row in rows if row.precision).most_common())
 
 
@@ -225,7 +225,7 @@ def _engine_in_words(found: Inspection) -> str:
 
 
 def _notes(a: Inspection, b: Inspection) -> list[str]:
-    """Says what makes figures of two engines hard to compare."""
+    """Return what makes figures of two engines hard to compare."""
     notes = []
     if _inputs(a) != _inputs(b):
         said = [", ".join(map(shape_in_words, _inputs(one))) for one in (a, b)]
@@ -240,7 +240,7 @@ def _inputs(found: Inspection) -> list[tuple[int, ...]]:
 
 
 def _have_shapes(a: Inspection, b: Inspection) -> bool:
-    """Whether kernels' shapes are those that are shown, and are of the same inputs."""
+    """Return whether kernels' shapes are those that are shown, and are of the same inputs."""
     return all(is_tuned(one.point) for one in (a, b)) and _inputs(a) == _inputs(b)
 
 

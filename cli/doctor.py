@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from edgeattn.errors import MissingError
+from edgeattn.base.errors import MissingError
 
 from .groups import grouped
 from .screen import Screen
@@ -15,7 +15,7 @@ from .screen import Screen
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgeattn.doctor import Diagnosis
+    from edgeattn.workflows.doctor import Diagnosis
 
 
 @grouped
@@ -24,7 +24,7 @@ def doctor(screen: Screen) -> None:
 
     Ends with 0 if models can be exported here, and with 3 if not.
     """
-    from edgeattn.doctor import diagnose
+    from edgeattn.workflows.doctor import diagnose
 
     with screen.working() as stage:
         diagnosis = diagnose(on_stage=stage)

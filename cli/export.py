@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeattn.errors import InputError
+from edgeattn.base.errors import InputError
 from edgeattn.report.grid import columns, table
 
 from .groups import grouped
@@ -22,7 +22,7 @@ from .tables import lowering_in_a_line, print_notes, print_parity, size
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgeattn.manifest import CastRecord, Manifest, Site
+    from edgeattn.records.manifest import CastRecord, Manifest, Site
 
 
 @grouped
@@ -54,7 +54,7 @@ def export(
     if the proof fails.
     """
     with screen.working() as stage:
-        from edgeattn.export import export as export_model
+        from edgeattn.workflows.export import export as export_model
 
         options = writing.options(lowering)
         request = choice.request(model)

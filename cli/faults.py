@@ -7,12 +7,12 @@ import sys
 import tempfile
 import traceback
 
-from edgeattn.errors import in_one_line
-from edgeattn.versions import own_version
+from edgeattn.base.errors import in_one_line
+from edgeattn.base.versions import own_version
 
 
 def record(error: BaseException, command: str, *, verbose: bool) -> tuple[str, str]:
-    """Saves the traceback of a fault of ours.
+    """Save the traceback of a fault of ours.
 
     Args:
         error: The exception that nothing foresaw.

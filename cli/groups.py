@@ -11,7 +11,7 @@ from typing import Any
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options of every group among its parameters.
+    """Give a command the options of every group among its parameters.
 
     A group is a dataclass whose fields are annotated as Typer's options are. Typer sees the
     fields as if they had been declared by the command; the command receives the group.

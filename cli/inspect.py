@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgeattn.errors import CheckError
+from edgeattn.base.errors import CheckError
 from edgeattn.report.grid import columns
 
 from .differences import diff_document, print_diff

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
     from edgeattn.engine.inspect import Inspection, Row
     from edgeattn.engine.layers import Binding
-    from edgeattn.engine.manifest import Point
+    from edgeattn.records.engine import Point
 
 
 def shape_of(found: Inspection, binding: Binding) -> tuple[int, ...]:
-    """Gives the shape of an input or output at the point that is shown; none where it is not known.
+    """Return the shape of an input or output at the point that is shown, where it is known.
 
     A manifest has those of outputs at the tuned shapes of the first profile only.
     """
@@ -28,7 +28,7 @@ def shape_of(found: Inspection, binding: Binding) -> tuple[int, ...]:
 
 
 def bindings_in_words(found: Inspection) -> list[tuple[str, str]]:
-    """Says what the engine takes and gives: `input`, `x: fp32 1x3x224x224`."""
+    """Return what the engine takes and gives: `input`, `x: fp32 1x3x224x224`."""
     return [
         (
             "input" if one.is_input else "output",
@@ -39,12 +39,12 @@ def bindings_in_words(found: Inspection) -> list[tuple[str, str]]:
 
 
 def shape_in_words(shape: Iterable[int]) -> str:
-    """Writes a shape, ? for an open dimension."""
+    """Write a shape, ? for an open dimension."""
     return "x".join("?" if size < 0 else str(size) for size in shape)
 
 
 def kernel_document(row: Row) -> dict[str, Any]:
-    """Gives a kernel as `--json` says it."""
+    """Return a kernel as `--json` says it."""
     from edgeattn.graph.names import module_of
 
     return {
@@ -61,7 +61,7 @@ def kernel_document(row: Row) -> dict[str, Any]:
 def print_kernels(
     console: Console, found: Inspection, rows: Sequence[Row], *, top: int | None, whole: bool
 ) -> None:
-    """Prints kernels, one in a line; those that the precision audit refuses are red.
+    """Print kernels, one in a line; those that the precision audit refuses are red.
 
     Args:
         console: Where to.
@@ -99,7 +99,7 @@ def print_kernels(
 def print_sums(
     console: Console, rows: Sequence[Row], heading: str, key: Callable[[Row], str]
 ) -> None:
-    """Prints how many kernels, and bytes, have something in common."""
+    """Print how many kernels, and bytes, have something in common."""
     from edgeattn.engine.inspect import sums, traffic_of
 
     total = traffic_of(rows)
@@ -113,7 +113,7 @@ def print_sums(
 
 
 def nodes_in_words(nodes: Iterable[str]) -> str:
-    """Says nodes, the module before the first of each run: `layer1.0.attention/Sigmoid + Mul`."""
+    """Name nodes, the module before the first of each run: `layer1.0.attention/Sigmoid + Mul`."""
     from edgeattn.graph.names import module_of
 
     return " + ".join(
@@ -124,10 +124,10 @@ def nodes_in_words(nodes: Iterable[str]) -> str:
 
 
 def is_tuned(point: Point | None) -> bool:
-    """Whether a point is the one that a manifest has all shapes at."""
+    """Return whether a point is the one that a manifest has all shapes at."""
     return point is None or (point.profile, point.point) == (0, "opt")
 
 
 def megabytes(count_bytes: int | None) -> str:
-    """Writes bytes in MB, ? where they are not known."""
+    """Write bytes in MB, ? where they are not known."""
     return "?" if count_bytes is None else f"{count_bytes / 1e6:.3f}"

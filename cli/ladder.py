@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from edgeattn.errors import InputError
+from edgeattn.base.errors import InputError
 from edgeattn.report.grid import table
 
 from .options import CastChoice, LoweringChoice, ModelChoice
@@ -18,9 +18,9 @@ from .tables import print_notes
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgeattn.parity.rungs import Comparison, Ladder, Rung
-    from edgeattn.parity.runtime import Array
-    from edgeattn.precision.cast import CastOptions
+    from edgeattn.options.cast import CastOptions
+    from edgeattn.records.ladder import Comparison, Ladder, Rung
+    from edgeattn.runtimes.onnxruntime import Array
 
 _STYLES: Final = {"fell": "red", "not climbed": "yellow"}
 
@@ -54,15 +54,15 @@ def climb(
     inputs: list[Array] | None,
     stage: Callable[[str], None],
 ) -> Ladder:
-    """Climbs from a model, or from an ONNX file.
+    """Climb from a model, or from an ONNX file.
 
     Raises:
         InputError: Options of a model are given with a file.
     """
-    from edgeattn.parity.starts import climb_file, climb_model
+    from edgeattn.workflows.ladder.starts import climb_file, climb_model
 
     if not subject.endswith(".onnx"):
-        from edgeattn.export import ExportOptions
+        from edgeattn.options.export import ExportOptions
 
         options = ExportOptions(
             opset=17 if how.opset is None else how.opset,
@@ -76,7 +76,7 @@ def climb(
         raise InputError(
             f"Options of a model are given, and {subject} is a file that is exported already."
         )
-    from edgeattn.optimize import OptimizeOptions
+    from edgeattn.options.optimize import OptimizeOptions
 
     shapes = choice.request(subject).shapes
     if cast is not None:
@@ -97,7 +97,7 @@ def climb(
 
 
 def cast_of(cast: CastChoice, min_sqnr: float | None, *, seed: int) -> CastOptions | None:
-    """Reads how to cast.
+    """Read how to cast.
 
     Raises:
         InputError: Options of a cast are given, and no precision.
@@ -114,7 +114,7 @@ def cast_of(cast: CastChoice, min_sqnr: float | None, *, seed: int) -> CastOptio
 
 
 def print_ladder(console: Console, ladder: Ladder) -> None:
-    """Prints the rungs from the start up, and the first that fell."""
+    """Print the rungs from the start up, and the first that fell."""
     console.print(f"{ladder.start}  {ladder.model}", style="bold")
     rows = table("rung", "", "against", "weights", "SQNR dB", "max rel", "argmax", "held to", "s")
     for rung in ladder.rungs:
@@ -139,7 +139,7 @@ def print_ladder(console: Console, ladder: Ladder) -> None:
 
 
 def _held_to(rung: Rung) -> str:
-    """Says what a rung is held to; with random weights and without, it is the same."""
+    """Return what a rung is held to; with random weights and without, it is the same."""
     if not rung.comparisons:
         return rung.precision
     least = rung.comparisons[0].min_sqnr_db
@@ -151,7 +151,7 @@ def _held_to(rung: Rung) -> str:
 
 
 def _figures(comparison: Comparison) -> tuple[str, ...]:
-    """Gives the figures of the output that differs most."""
+    """Return the figures of the output that differs most."""
     ratios = [output.sqnr_db for output in comparison.outputs if output.sqnr_db is not None]
     return (
         comparison.against,

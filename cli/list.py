@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgeattn.errors import InputError
-from edgeattn.nearest import did_you_mean
+from edgeattn.base.errors import InputError
+from edgeattn.base.nearest import did_you_mean
 from edgeattn.report.grid import table
 
 from .groups import grouped
@@ -16,8 +16,6 @@ from .screen import Screen
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from edgeattn.attention.registry import AttentionSpec
 
 app = typer.Typer(name="list", help="List what has a name.", rich_markup_mode=None)
 
@@ -94,29 +92,16 @@ def _attention_names() -> list[str]:
 def _attention(name: str) -> dict[str, Any]:
     """What is said of an attention, in JSON's types."""
     from edgeattn.attention import registry
+    from edgeattn.models.placement import default_place
 
     spec = registry.find(name)
     return {
         "name": spec.name,
         "paper": spec.paper,
         "summary": spec.summary,
-        "place": _default_place(spec),
+        "place": default_place(spec),
         "options": [dataclasses.asdict(option) for option in registry.options_of(spec)],
     }
-
-
-def _default_place(spec: AttentionSpec) -> str:
-    """Where an attention goes without --at: a place that --at knows, or a rule in words."""
-    from edgeattn.models.placement import PLACES, PUBLISHED
-
-    otherwise = PUBLISHED["sk"] if spec.replaces_conv else PLACES["block-end"]
-    rule = PUBLISHED.get(spec.name, otherwise)
-    for place, same in PLACES.items():
-        if same is rule:
-            return place
-    lines = (rule.__doc__ or "").splitlines()
-    assert lines, f"{rule} says nothing of itself"
-    return lines[0].rstrip(".")
 
 
 def _print_attentions(console: Console, document: list[dict[str, Any]]) -> None:

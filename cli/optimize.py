@@ -25,7 +25,7 @@ from .tables import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgeattn.manifest import Optimised
+    from edgeattn.records.manifest import Optimised
 
 
 @grouped
@@ -83,8 +83,8 @@ def optimize(
     the proof fails.
     """
     with screen.working() as stage:
-        from edgeattn.optimize import OptimizeOptions
-        from edgeattn.optimize import optimize as optimize_model
+        from edgeattn.options.optimize import OptimizeOptions
+        from edgeattn.workflows.optimize import optimize as optimize_model
 
         path = onnx_output(output, onnx)
         manifest = optimize_model(

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeattn.errors import InputError
-from edgeattn.nearest import did_you_mean, nearest
+from edgeattn.base.errors import InputError
+from edgeattn.base.nearest import did_you_mean, nearest
 
 if TYPE_CHECKING:
-    from edgeattn.export import ExportOptions
-    from edgeattn.graph.precision import Precision
-    from edgeattn.models.source import AttentionRequest, ModelRequest
-    from edgeattn.precision.cast import CastOptions
+    from edgeattn.options.cast import CastOptions
+    from edgeattn.options.export import ExportOptions
+    from edgeattn.options.model import AttentionRequest, ModelRequest
+    from edgeattn.options.precision import Precision
 
 Texts = list[str] | None
 
@@ -84,12 +84,12 @@ class ModelChoice:
     ] = None
 
     def request(self, source: str) -> ModelRequest:
-        """Reads the options into a request for a model from this source.
+        """Read the options into a request for a model from this source.
 
         Raises:
             InputError: An option cannot be read, or speaks of an attention that is not asked.
         """
-        from edgeattn.models.source import ModelRequest
+        from edgeattn.options.model import ModelRequest
 
         return ModelRequest(
             source=source,
@@ -128,13 +128,13 @@ class LoweringChoice:
     ] = None
 
     def chosen_target(self) -> str:
-        """Gives the target, the default where none is asked."""
+        """Return the target, the default where none is asked."""
         from edgeattn.lowering.pipeline import DEFAULT_TARGET
 
         return DEFAULT_TARGET if self.target is None else self.target
 
     def chosen_rules(self) -> tuple[str, ...] | None:
-        """Gives the rules that are asked, None where none are.
+        """Return the rules that are asked, None where none are.
 
         Raises:
             InputError: They cannot be read, or name a rule that there is not.
@@ -142,7 +142,7 @@ class LoweringChoice:
         if self.rules is None:
             return None
         from edgeattn.lowering.pipeline import RULES
-        from edgeattn.lowering_stage import check
+        from edgeattn.lowering.stage import check
 
         chosen, named = parse_rules(self.rules, RULES)
         check(self.chosen_target(), named)
@@ -178,7 +178,7 @@ class ExportChoice:
     ] = False
 
     def options(self, lowering: LoweringChoice, *, highest: int | None = None) -> ExportOptions:
-        """Reads the options.
+        """Read the options.
 
         Args:
             lowering: How it is lowered.
@@ -187,7 +187,7 @@ class ExportChoice:
         Raises:
             InputError: It is said how to lower, and not to.
         """
-        from edgeattn.export import ExportOptions
+        from edgeattn.options.export import ExportOptions
 
         if self.no_lower and lowering != LoweringChoice():
             raise InputError("--target and --rules say how to lower, and --no-lower forbids it.")
@@ -243,19 +243,19 @@ class CastChoice:
     ] = False
 
     def asked(self) -> Precision | None:
-        """Gives the precision that is asked.
+        """Return the precision that is asked.
 
         Raises:
             InputError: There is none of that name.
         """
         if self.precision is None:
             return None
-        from edgeattn.graph.precision import named
+        from edgeattn.options.precision import named
 
         return named(self.precision)
 
     def options(self, *, seed: int) -> CastOptions | None:
-        """Gives what to cast to, None where no precision is asked.
+        """Return what to cast to, None where no precision is asked.
 
         Raises:
             InputError: There is no such precision, or options of a cast are given without one.
@@ -268,7 +268,7 @@ class CastChoice:
                     mend="Add --precision fp16 or --precision int8.",
                 )
             return None
-        from edgeattn.precision.cast import CastOptions
+        from edgeattn.options.cast import CastOptions
 
         precision = self.asked()
         assert precision in ("fp16", "int8")
@@ -284,7 +284,7 @@ class CastChoice:
 
 
 def onnx_output(output: Path, onnx: Path) -> Path:
-    """Gives the ONNX file to write: as asked, or named as the one that is read, in a folder.
+    """Return the ONNX file to write: as asked, or named as the one that is read, in a folder.
 
     Raises:
         InputError: `output` is neither an .onnx file nor a folder that exists.
@@ -299,7 +299,7 @@ def onnx_output(output: Path, onnx: Path) -> Path:
 
 
 def parse_rules(text: str, known: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Reads --rules: `+a,-b` changes the set of all rules, `a,b` is exactly those.
+    """Read --rules: `+a,-b` changes the set of all rules, `a,b` is exactly those.
 
     Args:
         text: What was given.
@@ -331,7 +331,7 @@ def command_line(arguments: Sequence[str]) -> str:
 
 
 def parse_shape(text: str) -> tuple[int, ...]:
-    """Reads a shape such as 1x3x224x224.
+    """Read a shape such as 1x3x224x224.
 
     Raises:
         InputError: It is no such thing.
@@ -346,7 +346,7 @@ def parse_shape(text: str) -> tuple[int, ...]:
 
 
 def parse_pairs(texts: Iterable[str], *, option: str) -> dict[str, str]:
-    """Reads K=V texts.
+    """Read K=V texts.
 
     Args:
         texts: What was given.
@@ -369,7 +369,7 @@ def parse_pairs(texts: Iterable[str], *, option: str) -> dict[str, str]:
 def attention_requests(
     names: Sequence[str], options: Iterable[str], places: Iterable[str]
 ) -> tuple[AttentionRequest, ...]:
-    """Reads --attention, --attention-arg and --at together.
+    """Read --attention, --attention-arg and --at together.
 
     An option without a prefix goes to every attention that has it; a place without one goes to
     all; what has a prefix overrules what has none.
@@ -377,7 +377,7 @@ def attention_requests(
     Raises:
         InputError: They contradict each other, or name an attention or option that is not there.
     """
-    from edgeattn.models.source import AttentionRequest
+    from edgeattn.options.model import AttentionRequest
 
     pairs = parse_pairs(options, option="--attention-arg")
     places = tuple(places)
@@ -402,7 +402,7 @@ def attention_requests(
 
 
 def _deal_options(names: Sequence[str], pairs: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Gives each attention its options; a name that no attention knows is refused here."""
+    """Return each attention its options; a name that no attention knows is refused here."""
     from edgeattn.attention import registry
 
     known = {
@@ -425,7 +425,7 @@ def _deal_options(names: Sequence[str], pairs: Mapping[str, str]) -> dict[str, d
 
 
 def _deal_places(names: Sequence[str], places: Iterable[str]) -> dict[str, str]:
-    """Gives each attention its place."""
+    """Return each attention its place."""
     shared: dict[str, str] = {}
     own: dict[str, str] = {}
     for text in places:

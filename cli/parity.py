@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from edgeattn.errors import CheckError, InputError
-from edgeattn.inputs import closed, read_input
+from edgeattn.base.errors import CheckError, InputError
+from edgeattn.runtimes.inputs import closed, read_input
 
 from .groups import grouped
 from .ladder import LadderChoice, cast_of, climb, print_ladder
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgeattn.models.build import BuiltModel
-    from edgeattn.models.source import ModelRequest
+    from edgeattn.options.model import ModelRequest
     from edgeattn.parity import ParityReport, Tolerance
-    from edgeattn.parity.runtime import Array
+    from edgeattn.runtimes.onnxruntime import Array
 
 ENGINE: Final = ".engine"
 
@@ -131,7 +131,7 @@ def _climb(
 
 
 def _shapes(subject: str, choice: ModelChoice) -> list[Sequence[int | str | None]]:
-    """Gives the shapes that a file or a model takes."""
+    """Return the shapes that a file or a model takes."""
     if subject.endswith(".onnx"):
         return _shapes_of(Path(subject))
     from edgeattn.models.build import build
@@ -149,7 +149,7 @@ def _compare(
     min_sqnr: float | None,
     screen: Screen,
 ) -> None:
-    """Compares a file or an engine with another file, or with a model."""
+    """Compare a file or an engine with another file, or with a model."""
     _check_asked(path, other, reference, choice)
     notes: tuple[str, ...] = ()
     with screen.working() as stage:
@@ -157,7 +157,7 @@ def _compare(
         tolerance = _tolerance(path, max_rel, min_sqnr)
         inputs = _read(data, str(path), _shapes_of(_onnx_of(path, other))) if data else None
         if path.suffix == ENGINE:
-            from edgeattn.parity.engines import compare_engine
+            from edgeattn.engine.parity import compare_engine
 
             stage("parity")
             report = compare_engine(
@@ -190,9 +190,9 @@ def _report(console: Console, report: ParityReport, notes: tuple[str, ...]) -> N
 
 
 def _built(request: ModelRequest, onnx: Path, stage: Callable[[str], None]) -> BuiltModel:
-    """Builds the reference, on inputs of the file's shapes unless others are asked."""
+    """Build the reference, on inputs of the file's shapes unless others are asked."""
     from edgeattn.models.build import build
-    from edgeattn.parity.runtime import Session
+    from edgeattn.runtimes.onnxruntime import Session
 
     if not request.shapes:
         # The file knows them; asking for them again would only be a way to get them wrong.
@@ -219,7 +219,7 @@ def _with_model(
 def _check_asked(
     path: Path, other: Path | None, reference: str | None, choice: ModelChoice
 ) -> None:
-    """Refuses what cannot be compared, before anything is read."""
+    """Refuse what cannot be compared, before anything is read."""
     is_engine = path.suffix == ENGINE
     if is_engine and reference is not None:
         raise InputError("An engine is compared with an ONNX file, not with a model.")
@@ -236,17 +236,17 @@ def _check_asked(
 
 
 def _onnx_of(path: Path, other: Path | None) -> Path:
-    """Gives the ONNX file whose inputs the data is for."""
+    """Return the ONNX file whose inputs the data is for."""
     if path.suffix != ENGINE:
         return path
-    from edgeattn.engine.manifest import read_manifest
-    from edgeattn.parity.engines import source_of
+    from edgeattn.engine.parity import source_of
+    from edgeattn.records.engine import read_manifest
 
     return other or source_of(path, read_manifest(path))
 
 
 def _shapes_of(onnx: Path) -> list[Sequence[int | str | None]]:
-    from edgeattn.parity.runtime import Session
+    from edgeattn.runtimes.onnxruntime import Session
 
     return [value.shape for value in Session(onnx).inputs]
 
@@ -254,7 +254,7 @@ def _shapes_of(onnx: Path) -> list[Sequence[int | str | None]]:
 def _read(
     data: list[Path], subject: str, shapes: Sequence[Sequence[int | str | None]]
 ) -> list[Array]:
-    """Reads the files given with --input."""
+    """Read the files given with --input."""
     if len(data) != len(shapes):
         raise InputError(
             f"{subject} takes {len(shapes)} inputs, and {len(data)} files are given.",
@@ -277,8 +277,8 @@ def _tolerance(path: Path, max_rel: float | None, min_sqnr: float | None) -> Tol
 
 def _usual(path: Path) -> Tolerance:
     if path.suffix == ENGINE:
-        from edgeattn.engine.manifest import read_manifest
-        from edgeattn.parity.engines import tolerance_of_engine
+        from edgeattn.engine.parity import tolerance_of_engine
+        from edgeattn.records.engine import read_manifest
 
         return tolerance_of_engine(read_manifest(path).precision.asked)
     from edgeattn.parity import tolerance_of

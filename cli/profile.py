@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from edgeattn.errors import InputError
+from edgeattn.base.errors import InputError
 
 from .groups import grouped
 from .options import (
@@ -27,8 +27,9 @@ from .reporting import TOP, OutputChoice, print_report
 from .screen import Screen
 
 if TYPE_CHECKING:
-    from edgeattn.export import ExportOptions
-    from edgeattn.profiling.options import Item, Profiled, ProfileOptions, TrtexecFiles
+    from edgeattn.options.export import ExportOptions
+    from edgeattn.options.profile import Item, ProfileOptions, TrtexecFiles
+    from edgeattn.profiling.profiled import Profiled
 
 _FILES: Final = "--layers and --profile are of a run that was measured already"
 
@@ -94,8 +95,8 @@ class DeviceChoice:
     ] = None
 
     def options(self, choice: ModelChoice) -> ProfileOptions:
-        """Reads the options."""
-        from edgeattn.profiling.options import ProfileOptions
+        """Read the options."""
+        from edgeattn.options.profile import ProfileOptions
 
         return ProfileOptions(
             device=self.device,
@@ -112,7 +113,7 @@ class DeviceChoice:
         )
 
     def target(self) -> str:
-        """Gives what models are lowered for: the runtime that they are to be profiled by.
+        """Return what models are lowered for: the runtime that they are to be profiled by.
 
         Raises:
             InputError: There is no such device.
@@ -150,12 +151,12 @@ class TrtexecChoice:
     ] = None
 
     def files(self) -> TrtexecFiles | None:
-        """Gives the files; None where none are given.
+        """Return the files; None where none are given.
 
         Raises:
             InputError: One is given that is of no use without another.
         """
-        from edgeattn.profiling.options import TrtexecFiles
+        from edgeattn.options.profile import TrtexecFiles
 
         if self.layers is None:
             if self.profile is not None or self.times is not None:
@@ -226,7 +227,7 @@ def profile(
 def _of_files(
     given: TrtexecFiles, model: str | None, against: str | None, models: Models, command: str
 ) -> list[Profiled]:
-    from edgeattn.profile import profile_files
+    from edgeattn.workflows.profile import profile_files
 
     if against is not None:
         raise InputError(f"{_FILES}: it cannot be run in turns with another.")
@@ -249,14 +250,14 @@ class Models:
     stage: Callable[[str], None]
 
     def options(self) -> ProfileOptions:
-        """Gives how to profile."""
+        """Return how to profile."""
         return self.where.options(self.choice)
 
     def profiled(self, names: Sequence[str], command: str) -> list[Profiled]:
-        """Profiles models; the first is what others are compared with."""
-        from edgeattn.profile import profile as profile_items
-        from edgeattn.profile import profile_torch
+        """Profile models; the first is what others are compared with."""
         from edgeattn.profiling.route import is_model
+        from edgeattn.workflows.profile import profile as profile_items
+        from edgeattn.workflows.profile import profile_torch
 
         options = self.options()
         if self.where.runtime == "torch" and all(map(is_model, names)):
@@ -275,9 +276,9 @@ class Models:
         return profile_items(items, options, command=command, on_stage=self.stage)
 
     def _items(self, name: str) -> list[Item]:
-        from edgeattn.compare import make, name_of
-        from edgeattn.profiling.options import Item
+        from edgeattn.options.profile import Item
         from edgeattn.profiling.route import is_model
+        from edgeattn.workflows.compare import make, name_of
 
         if not is_model(name):
             path = Path(name)
@@ -289,7 +290,7 @@ class Models:
         )
 
     def export(self) -> ExportOptions:
-        """Gives how models are exported: for the runtime that they are to be profiled by."""
+        """Return how models are exported: for the runtime that they are to be profiled by."""
         lowering = self.lowering
         if lowering.target is None and not self.writing.no_lower:
             lowering = dataclasses.replace(lowering, target=self.where.target())

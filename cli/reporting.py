@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from edgeattn import files
-from edgeattn.errors import InputError
+from edgeattn.base import files
+from edgeattn.base.errors import InputError
 
 from .options import Texts
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgeattn.engine.layers import LayerInformation
-    from edgeattn.profiling.trace import Trace
+    from edgeattn.records.trace import Trace
     from edgeattn.report.content import Report
 
 #: So many sites are shown by default: with the rest, a report fits one screen.
@@ -98,7 +98,7 @@ class OutputChoice:
     ] = None
 
     def check(self, read: Iterable[Path] = ()) -> None:
-        """Refuses files that cannot be written, before any work is done.
+        """Refuse files that cannot be written, before any work is done.
 
         Args:
             read: What is read, and may not be written over.
@@ -117,7 +117,7 @@ class OutputChoice:
     def write(
         self, report: Report, document: Any, information: LayerInformation | None = None
     ) -> None:
-        """Writes the files, each whole or not at all.
+        """Write the files, each whole or not at all.
 
         Args:
             report: The report; trtexec's files are of its last row.
@@ -149,7 +149,7 @@ class OutputChoice:
 
 
 def _figure(text: str) -> tuple[str | None, Path]:
-    from edgeattn.nearest import did_you_mean, nearest
+    from edgeattn.base.nearest import did_you_mean, nearest
     from edgeattn.report.figures import PICTURES
 
     picture, equals, name = text.rpartition("=")
@@ -211,7 +211,7 @@ def _write_json(path: Path, document: Any) -> None:
 
 
 def print_report(console: Console, report: Report, *, top: int | None) -> None:
-    """Prints a report.
+    """Print a report.
 
     Args:
         console: Where to.

@@ -39,7 +39,7 @@ class Screen:
 
     @contextlib.contextmanager
     def working(self) -> Iterator[Callable[[str], None]]:
-        """Wraps a command's work: libraries are kept quiet, and stdout is kept for the result.
+        """Wrap a command's work: libraries are kept quiet, and stdout is kept for the result.
 
         Yields:
             A function that says which stage begins.
@@ -51,7 +51,7 @@ class Screen:
             yield stack.enter_context(self._stages())
 
     def show(self, document: Any, report: Callable[[Console], None]) -> None:
-        """Prints the result on stdout.
+        """Print the result on stdout.
 
         Args:
             document: What `--json` prints: a pydantic model, or anything that JSON can say.
@@ -81,7 +81,7 @@ class Screen:
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[str], None]]:
-    """Shows the stage that goes on, and a bar where it says how far it is, as in `build 3/16`."""
+    """Show the stage that goes on, and a bar where it says how far it is, as in `build 3/16`."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -105,7 +105,7 @@ def _progress() -> Iterator[Callable[[str], None]]:
 
 
 def _say_nothing(name: str) -> None:
-    """Takes the place of a progress display."""
+    """Take the place of a progress display."""
 
 
 def _rendered(report: Callable[[Console], None]) -> str:
@@ -142,7 +142,7 @@ def _libraries_quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _stdout_reserved() -> Iterator[None]:
-    """Sends to stderr whatever libraries print, in Python, in C, or in child processes."""
+    """Send to stderr whatever libraries print, in Python, in C, or in child processes."""
     sys.stdout.flush()
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.redirect_stdout(sys.stderr))
@@ -155,7 +155,7 @@ def _stdout_reserved() -> Iterator[None]:
 
 
 def _is_descriptor(stream: Any, number: int) -> bool:
-    """Whether a stream writes to this file descriptor; a closed one, or a test's, does not."""
+    """Return whether a stream writes to this file descriptor; a closed one does not."""
     try:
         return bool(stream.fileno() == number)
     except (AttributeError, OSError, ValueError):

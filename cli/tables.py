@@ -11,9 +11,9 @@ from edgeattn.report.grid import columns, table
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgeattn.engine.manifest import EngineManifest
-    from edgeattn.manifest import NearMiss, Rewrite, Trial
     from edgeattn.parity import ParityReport
+    from edgeattn.records.engine import EngineManifest
+    from edgeattn.records.lowering import NearMiss, Rewrite, Trial
 
 
 def size(count_bytes: int) -> str:
@@ -25,13 +25,13 @@ def size(count_bytes: int) -> str:
 
 
 def print_notes(console: Console, notes: Iterable[str]) -> None:
-    """Prints what a user should know of a result, below it."""
+    """Print what a user should know of a result, below it."""
     for note in notes:
         console.print(f"note: {note}")
 
 
 def lowering_in_a_line(rewrites: Sequence[Rewrite], near_misses: Sequence[NearMiss]) -> str:
-    """Sums up what lowering did."""
+    """Sum up what lowering did."""
     sites = len({rewrite.site for rewrite in rewrites})
     return f"{len(rewrites)} rewrites at {sites} sites, {len(near_misses)} near misses"
 
@@ -39,7 +39,7 @@ def lowering_in_a_line(rewrites: Sequence[Rewrite], near_misses: Sequence[NearMi
 def print_lowering(
     console: Console, rewrites: Sequence[Rewrite], near_misses: Sequence[NearMiss]
 ) -> None:
-    """Prints how often each rule of lowering rewrote something, and at how many sites."""
+    """Print how often each rule of lowering rewrote something, and at how many sites."""
     if rewrites:
         rows = table("rule", "rewrites", "sites", "nodes")
         for rule in dict.fromkeys(rewrite.rule for rewrite in rewrites):
@@ -53,7 +53,7 @@ def print_lowering(
 
 
 def print_rewrites(console: Console, rewrites: Sequence[Rewrite]) -> None:
-    """Prints every rewrite of lowering: its rule, its site, its nodes before and after."""
+    """Print every rewrite of lowering: its rule, its site, its nodes before and after."""
     rows = table("rule", "site", "nodes before", "nodes after")
     for rewrite in rewrites:
         before, after = "\n".join(rewrite.nodes_before), "\n".join(rewrite.nodes_after)
@@ -62,7 +62,7 @@ def print_rewrites(console: Console, rewrites: Sequence[Rewrite]) -> None:
 
 
 def print_near_misses(console: Console, near_misses: Sequence[NearMiss]) -> None:
-    """Prints what lowering nearly rewrote, and why it did not."""
+    """Print what lowering nearly rewrote, and why it did not."""
     rows = table("nearly", "site", "reason")
     for miss in near_misses:
         rows.add_row(miss.rule, miss.site, miss.reason)
@@ -70,7 +70,7 @@ def print_near_misses(console: Console, near_misses: Sequence[NearMiss]) -> None
 
 
 def print_trials(console: Console, trials: Sequence[Trial]) -> None:
-    """Prints what the tournament tried, with its figures."""
+    """Print what the tournament tried, with its figures."""
     rows = table("kind", "family", "tried", "instead of", "figures", "")
     for trial in trials:
         figures = ", ".join(f"{name} {value:,.10g}" for name, value in trial.figures.items())
@@ -80,7 +80,7 @@ def print_trials(console: Console, trials: Sequence[Trial]) -> None:
 
 
 def print_parity(console: Console, report: ParityReport) -> None:
-    """Prints how each output differs from its reference, at worst, and whether that passes."""
+    """Print how each output differs from its reference, at worst, and whether that passes."""
     outputs = table("output", "max abs", "max rel", "SQNR dB", "cosine", "argmax", "")
     for output in report.outputs:
         outputs.add_row(
@@ -113,7 +113,7 @@ def print_parity(console: Console, report: ParityReport) -> None:
 
 
 def print_engine(console: Console, manifest: EngineManifest) -> None:
-    """Prints what an engine is, and what was built in which precision."""
+    """Print what an engine is, and what was built in which precision."""
     console.print(f"{manifest.engine}  {size(manifest.size_bytes)}", style="bold")
     precision = manifest.precision
     built = ", ".join(f"{count} {name}" for name, count in precision.built.items() if count)

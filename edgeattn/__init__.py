@@ -9,29 +9,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from edgeattn.build import BuildOptions
-    from edgeattn.build import build as build_engine
-    from edgeattn.compare import compare as compare_models
-    from edgeattn.engine.build import EngineOptions
-    from edgeattn.engine.manifest import EngineManifest, read_manifest
+    from edgeattn.base.errors import CheckError, EdgeattnError, InputError, MissingError
     from edgeattn.engine.target import Target
     from edgeattn.engine.target import choose as choose_target
-    from edgeattn.errors import CheckError, EdgeattnError, InputError, MissingError
-    from edgeattn.export import ExportOptions
-    from edgeattn.export import export as export_model
-    from edgeattn.manifest import Manifest
-    from edgeattn.models.source import AttentionRequest, ModelRequest
-    from edgeattn.optimize import OptimizeOptions
-    from edgeattn.optimize import optimize as optimize_model
+    from edgeattn.options.build import EngineOptions
+    from edgeattn.options.cast import CastOptions
+    from edgeattn.options.export import ExportOptions
+    from edgeattn.options.model import AttentionRequest, ModelRequest
+    from edgeattn.options.optimize import OptimizeOptions
+    from edgeattn.options.profile import Item as ProfileItem
+    from edgeattn.options.profile import ProfileOptions
     from edgeattn.parity import ParityReport, check_file, compare_files
-    from edgeattn.precision.cast import CastOptions
-    from edgeattn.precision.cast import cast as cast_model
-    from edgeattn.profile import profile as profile_model
-    from edgeattn.profiling.ledger import Ledger
-    from edgeattn.profiling.ledger import ledger as ledger_of
-    from edgeattn.profiling.options import Item as ProfileItem
-    from edgeattn.profiling.options import ProfileOptions
-    from edgeattn.profiling.trace import Trace
+    from edgeattn.profiling.attribution import Ledger
+    from edgeattn.profiling.attribution import ledger as ledger_of
+    from edgeattn.records.engine import EngineManifest, read_manifest
+    from edgeattn.records.manifest import Manifest
+    from edgeattn.records.trace import Trace
+    from edgeattn.workflows.build import BuildOptions
+    from edgeattn.workflows.build import build as build_engine
+    from edgeattn.workflows.cast import cast as cast_model
+    from edgeattn.workflows.compare import compare as compare_models
+    from edgeattn.workflows.export import export as export_model
+    from edgeattn.workflows.optimize import optimize as optimize_model
+    from edgeattn.workflows.profile import profile as profile_model
 
     __version__: str
 
@@ -69,45 +69,44 @@ __all__ = [
     "read_manifest",
 ]
 
-# `edgeattn.export` and its like are modules: a function of the same name would be replaced by its
-# module on the first import of that module, hence `export_model`.
+# A function named `export` would be taken for the module of that name, hence `export_model`.
 _HOMES: Final = {
-    "AttentionRequest": ("edgeattn.models.source", "AttentionRequest"),
-    "BuildOptions": ("edgeattn.build", "BuildOptions"),
-    "CastOptions": ("edgeattn.precision.cast", "CastOptions"),
-    "CheckError": ("edgeattn.errors", "CheckError"),
-    "EdgeattnError": ("edgeattn.errors", "EdgeattnError"),
-    "EngineManifest": ("edgeattn.engine.manifest", "EngineManifest"),
-    "EngineOptions": ("edgeattn.engine.build", "EngineOptions"),
-    "ExportOptions": ("edgeattn.export", "ExportOptions"),
-    "InputError": ("edgeattn.errors", "InputError"),
-    "Ledger": ("edgeattn.profiling.ledger", "Ledger"),
-    "Manifest": ("edgeattn.manifest", "Manifest"),
-    "MissingError": ("edgeattn.errors", "MissingError"),
-    "ModelRequest": ("edgeattn.models.source", "ModelRequest"),
-    "OptimizeOptions": ("edgeattn.optimize", "OptimizeOptions"),
+    "AttentionRequest": ("edgeattn.options.model", "AttentionRequest"),
+    "BuildOptions": ("edgeattn.workflows.build", "BuildOptions"),
+    "CastOptions": ("edgeattn.options.cast", "CastOptions"),
+    "CheckError": ("edgeattn.base.errors", "CheckError"),
+    "EdgeattnError": ("edgeattn.base.errors", "EdgeattnError"),
+    "EngineManifest": ("edgeattn.records.engine", "EngineManifest"),
+    "EngineOptions": ("edgeattn.options.build", "EngineOptions"),
+    "ExportOptions": ("edgeattn.options.export", "ExportOptions"),
+    "InputError": ("edgeattn.base.errors", "InputError"),
+    "Ledger": ("edgeattn.profiling.attribution", "Ledger"),
+    "Manifest": ("edgeattn.records.manifest", "Manifest"),
+    "MissingError": ("edgeattn.base.errors", "MissingError"),
+    "ModelRequest": ("edgeattn.options.model", "ModelRequest"),
+    "OptimizeOptions": ("edgeattn.options.optimize", "OptimizeOptions"),
     "ParityReport": ("edgeattn.parity", "ParityReport"),
-    "ProfileItem": ("edgeattn.profiling.options", "Item"),
-    "ProfileOptions": ("edgeattn.profiling.options", "ProfileOptions"),
+    "ProfileItem": ("edgeattn.options.profile", "Item"),
+    "ProfileOptions": ("edgeattn.options.profile", "ProfileOptions"),
     "Target": ("edgeattn.engine.target", "Target"),
-    "Trace": ("edgeattn.profiling.trace", "Trace"),
-    "build_engine": ("edgeattn.build", "build"),
-    "cast_model": ("edgeattn.precision.cast", "cast"),
+    "Trace": ("edgeattn.records.trace", "Trace"),
+    "build_engine": ("edgeattn.workflows.build", "build"),
+    "cast_model": ("edgeattn.workflows.cast", "cast"),
     "check_file": ("edgeattn.parity", "check_file"),
     "choose_target": ("edgeattn.engine.target", "choose"),
     "compare_files": ("edgeattn.parity", "compare_files"),
-    "compare_models": ("edgeattn.compare", "compare"),
-    "export_model": ("edgeattn.export", "export"),
-    "ledger_of": ("edgeattn.profiling.ledger", "ledger"),
-    "optimize_model": ("edgeattn.optimize", "optimize"),
-    "profile_model": ("edgeattn.profile", "profile"),
-    "read_manifest": ("edgeattn.engine.manifest", "read_manifest"),
+    "compare_models": ("edgeattn.workflows.compare", "compare"),
+    "export_model": ("edgeattn.workflows.export", "export"),
+    "ledger_of": ("edgeattn.profiling.attribution", "ledger"),
+    "optimize_model": ("edgeattn.workflows.optimize", "optimize"),
+    "profile_model": ("edgeattn.workflows.profile", "profile"),
+    "read_manifest": ("edgeattn.records.engine", "read_manifest"),
 }
 
 
 def __getattr__(name: str) -> object:
     if name == "__version__":
-        from edgeattn.versions import own_version
+        from edgeattn.base.versions import own_version
 
         return own_version()
     if name not in _HOMES:

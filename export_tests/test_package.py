@@ -127,7 +127,7 @@ def test_help_needs_none_of_the_heavy_libraries(arguments):
 def test_importing_the_package_imports_nothing_heavy():
     code = (
         "import sys, edgeattn\n"
-        "edgeattn.errors if hasattr(edgeattn, 'errors') else None\n"
+        "edgeattn.base.errors if hasattr(edgeattn, 'errors') else None\n"
         f"print([n for n in {(*HEAVY, 'rich', 'typer', 'pydantic')!r} if n in sys.modules])"
     )
     run = isolated(code)

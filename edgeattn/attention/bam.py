@@ -76,7 +76,7 @@ class BAM(Attention):
                 nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Gates `x: f32[N, C, H, W]`; the result has the same shape."""
+        """Gate `x: f32[N, C, H, W]`; the result has the same shape."""
         channel = self.channel(x.mean((2, 3)))[:, :, None, None]
         spatial = self.spatial(x)
         logits = channel * spatial if self.combine == "multiply" else channel + spatial

@@ -18,7 +18,7 @@ class Attention(nn.Module):
 
 
 def require_at_least(name: str, value: float, minimum: float) -> None:
-    """Refuses an option's value that is too small.
+    """Refuse an option's value that is too small.
 
     Raises:
         ValueError: `value` is below `minimum`, or is no number.
@@ -28,7 +28,7 @@ def require_at_least(name: str, value: float, minimum: float) -> None:
 
 
 def require_odd(name: str, value: int) -> None:
-    """Refuses a kernel size that cannot keep the shape of its input.
+    """Refuse a kernel size that cannot keep the shape of its input.
 
     Raises:
         ValueError: `value` is even, or below 1.

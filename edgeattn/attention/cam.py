@@ -36,7 +36,7 @@ class CAM(Attention):
         self.gate = nn.Sigmoid()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Gates `x: f32[N, C, H, W]` by channel; the result has the same shape."""
+        """Gate `x: f32[N, C, H, W]` by channel; the result has the same shape."""
         logits = self.mlp(x.mean((2, 3))) + self.mlp(x.amax((2, 3)))
         gate: Tensor = self.gate(logits)
         return x * gate[:, :, None, None]

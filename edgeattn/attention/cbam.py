@@ -37,6 +37,6 @@ class CBAM(Attention):
         self.note = self.channel.note
 
     def forward(self, x: Tensor) -> Tensor:
-        """Gates `x: f32[N, C, H, W]`; the result has the same shape."""
+        """Gate `x: f32[N, C, H, W]`; the result has the same shape."""
         y: Tensor = self.spatial(self.channel(x))
         return y

@@ -58,7 +58,7 @@ class DA(Attention):
         self.gamma_channel = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attends over positions and channels of `x: f32[N, C, H, W]`, keeping its shape."""
+        """Attend over positions and channels of `x: f32[N, C, H, W]`, keeping its shape."""
         query = self.query(x).flatten(2).transpose(1, 2)
         affinity = torch.matmul(query, self.key(x).flatten(2)).softmax(dim=2)
         position = torch.matmul(self.value(x).flatten(2), affinity.transpose(1, 2))

@@ -76,7 +76,7 @@ class ECA(Attention):
         self.gate = nn.Sigmoid()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Gates `x: f32[N, C, H, W]` by channel; the result has the same shape."""
+        """Gate `x: f32[N, C, H, W]` by channel; the result has the same shape."""
         means = x.mean((2, 3)).unsqueeze(1)
         gate: Tensor = self.gate(self.conv(means))
         return x * gate.transpose(1, 2).unsqueeze(-1)

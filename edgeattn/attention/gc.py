@@ -50,7 +50,7 @@ class GC(Attention):
                 nn.init.zeros_(constant)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Adds the context of `x: f32[N, C, H, W]` to it; the result has the same shape."""
+        """Add the context of `x: f32[N, C, H, W]` to it; the result has the same shape."""
         logits: Tensor = self.mask(x)
         attention = logits.flatten(2).softmax(dim=2)
         context = torch.matmul(x.flatten(2), attention.transpose(1, 2))

@@ -47,7 +47,7 @@ class NonLocal(Attention):
         nn.init.zeros_(self.norm.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attends over the positions of `x: f32[N, C, H, W]`; the result has the same shape."""
+        """Attend over the positions of `x: f32[N, C, H, W]`; the result has the same shape."""
         query = self.theta(x).flatten(2).transpose(1, 2)
         key = self.phi(x).flatten(2)
         value = self.g(x).flatten(2).transpose(1, 2)

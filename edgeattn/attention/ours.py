@@ -1,4 +1,7 @@
-"""The modules of this package, explicitly: name, place, paper, and what the formula needs."""
+"""The modules of this package, explicitly: all that is said of each but its class.
+
+Lists, tables of the documentation and published places are read from here, and nowhere else.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ def _spec(  # the same words as AttentionSpec's, with the target inside this pac
     paper: str,
     summary: str,
     *,
+    place: str | None,
     min_positions: int = 1,
     replaces_conv: bool = False,
 ) -> AttentionSpec:
@@ -21,49 +25,68 @@ def _spec(  # the same words as AttentionSpec's, with the target inside this pac
         target=f"edgeattn.attention.{target}",
         paper=paper,
         summary=summary,
+        place=place,
         min_positions=min_positions,
         replaces_conv=replaces_conv,
     )
 
 
 OURS: Final = (
-    _spec("se", "se:SE", "Hu et al. 2018, arXiv:1709.01507", "channel gate from the global mean"),
+    _spec(
+        "se",
+        "se:SE",
+        "Hu et al. 2018, arXiv:1709.01507",
+        "channel gate from the global mean",
+        place="block-end",
+    ),
     _spec(
         "se-ghost",
         "se_ghost:SEGhost",
         "Tang et al. 2022, arXiv:2211.12905",
         "squeeze-and-excitation as in GhostNetV2: hard gate, hidden width C/4",
+        place="block-end",
     ),
     _spec(
         "cam",
         "cam:CAM",
         "Woo et al. 2018, arXiv:1807.06521",
         "CBAM's channel gate alone, from global mean and maximum",
+        place="block-end",
     ),
     _spec(
         "sam",
         "sam:SAM",
         "Woo et al. 2018, arXiv:1807.06521",
         "CBAM's spatial gate alone, from maximum and mean over channels",
+        place="block-end",
     ),
-    _spec("cbam", "cbam:CBAM", "Woo et al. 2018, arXiv:1807.06521", "channel gate, then spatial"),
+    _spec(
+        "cbam",
+        "cbam:CBAM",
+        "Woo et al. 2018, arXiv:1807.06521",
+        "channel gate, then spatial",
+        place="block-end",
+    ),
     _spec(
         "bam",
         "bam:BAM",
         "Park et al. 2018, arXiv:1807.06514",
         "one gate from a channel and a dilated spatial branch",
+        place="between-stages",
     ),
     _spec(
         "eca",
         "eca:ECA",
         "Wang et al. 2020, arXiv:1910.03151",
         "channel gate from a 1-D convolution over channels",
+        place="block-end",
     ),
     _spec(
         "simam",
         "simam:SimAM",
         "Yang et al. 2021, ICML",
         "gate per value from its distance to the mean, no parameters",
+        place="depthwise-or-second",
         min_positions=2,
     ),
     _spec(
@@ -71,18 +94,21 @@ OURS: Final = (
         "sa:SA",
         "Zhang and Yang 2021, arXiv:2102.00240",
         "shuffle attention: channel and spatial gates in groups, then a shuffle",
+        place="block-end",
     ),
     _spec(
         "ulsam",
         "ulsam:ULSAM",
         "Saini et al. 2020, arXiv:2006.15102",
         "spatial softmax in each of four subspaces",
+        place="ulsam-layers",
     ),
     _spec(
         "sge",
         "sge:SGE",
         "Li et al. 2019, arXiv:1905.09646",
         "spatial gate per group, from likeness to the group's mean",
+        place="block-end",
         min_positions=2,
     ),
     _spec(
@@ -90,24 +116,28 @@ OURS: Final = (
         "gc:GC",
         "Cao et al. 2019, arXiv:1904.11492",
         "adds one attention-pooled context vector to every position",
+        place="resnet-past-stage-1",
     ),
     _spec(
         "nonlocal",
         "nonlocal_:NonLocal",
         "Wang et al. 2018, arXiv:1711.07971",
         "every position attends to every other (embedded Gaussian)",
+        place="every-second-block",
     ),
     _spec(
         "da",
         "da:DA",
         "Fu et al. 2019, arXiv:1809.02983",
         "attention between positions and between channels",
+        place="last",
     ),
     _spec(
         "sk",
         "sk:SK",
         "Li et al. 2019, arXiv:1903.06586",
         "replaces a 3x3 convolution by branches of different dilation",
+        place="3x3-convolutions",
         replaces_conv=True,
     ),
     _spec(
@@ -115,6 +145,7 @@ OURS: Final = (
         "stn:STN",
         "Jaderberg et al. 2015, arXiv:1506.02025",
         "warps the network's input by a learnt affine map",
+        place="input",
     ),
 )
 """In the order of the list."""

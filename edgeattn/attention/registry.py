@@ -27,8 +27,8 @@ from edgeattn.attention.specs import (
     replaced_convolution,
     type_in_words,
 )
-from edgeattn.errors import InputError
-from edgeattn.nearest import did_you_mean, nearest
+from edgeattn.base.errors import InputError
+from edgeattn.base.nearest import did_you_mean, nearest
 
 if TYPE_CHECKING:
     from torch import nn
@@ -113,7 +113,7 @@ def check_options(spec: AttentionSpec, options: Mapping[str, str]) -> dict[str, 
 
 
 def build(spec: AttentionSpec, site: SiteShape, options: Mapping[str, object]) -> nn.Module:
-    """Builds the module for a site, with the options as `check_options` gives them.
+    """Build the module for a site, with the options as `check_options` gives them.
 
     Returns:
         The module, whose `note: str` says what it chose by itself.

@@ -43,7 +43,7 @@ class SAM(Attention):
         self.gate = nn.Sigmoid()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Gates `x: f32[N, C, H, W]` by position; the result has the same shape."""
+        """Gate `x: f32[N, C, H, W]` by position; the result has the same shape."""
         pooled = torch.cat([x.amax(1, keepdim=True), x.mean(1, keepdim=True)], dim=1)
         gate: Tensor = self.gate(self.norm(self.conv(pooled)))
         return x * gate

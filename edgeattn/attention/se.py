@@ -36,7 +36,7 @@ class SE(Attention):
         self.gate = nn.Sigmoid()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Gates `x: f32[N, C, H, W]` by channel; the result has the same shape."""
+        """Gate `x: f32[N, C, H, W]` by channel; the result has the same shape."""
         squeezed = x.mean((2, 3), keepdim=True)
         gate: Tensor = self.gate(self.fc2(self.act(self.fc1(squeezed))))
         return x * gate

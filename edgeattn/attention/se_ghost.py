@@ -47,7 +47,7 @@ class SEGhost(Attention):
         self.fc2 = nn.Conv2d(hidden, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Gates `x: f32[N, C, H, W]` by channel; the result has the same shape."""
+        """Gate `x: f32[N, C, H, W]` by channel; the result has the same shape."""
         squeezed = x.mean((2, 3), keepdim=True)
         logits: Tensor = self.fc2(self.act(self.fc1(squeezed)))
         return x * (F.relu6(logits + 3) / 6)

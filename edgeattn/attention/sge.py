@@ -45,7 +45,7 @@ class SGE(Attention):
         self.gate = nn.Sigmoid()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Gates `x: f32[N, C, H, W]`, H*W at least 2; the result has the same shape."""
+        """Gate `x: f32[N, C, H, W]`, H*W at least 2; the result has the same shape."""
         height, width = x.shape[2:]
         grouped = x.reshape(-1, self.channels // self.groups, height, width)
         likeness = (grouped * grouped.mean((2, 3), keepdim=True)).sum(1).flatten(1)

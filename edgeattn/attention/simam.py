@@ -36,7 +36,7 @@ class SimAM(Attention):
         self.e_lambda = e_lambda
 
     def forward(self, x: Tensor) -> Tensor:
-        """Gates `x: f32[N, C, H, W]`, H*W at least 2; the result has the same shape."""
+        """Gate `x: f32[N, C, H, W]`, H*W at least 2; the result has the same shape."""
         freedom = x.shape[2] * x.shape[3] - 1
         squared = (x - x.mean((2, 3), keepdim=True)).pow(2)
         variance = squared.sum((2, 3), keepdim=True) / freedom

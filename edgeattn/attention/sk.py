@@ -82,7 +82,7 @@ class SK(Attention):
         nn.init.normal_(self.select.weight, std=0.01)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolves `x: f32[N, C_in, H, W]` to `f32[N, C, H/stride, W/stride]`."""
+        """Convolve `x: f32[N, C_in, H, W]` to `f32[N, C, H/stride, W/stride]`."""
         features = [branch(x) for branch in self.branches]
         fused = torch.stack(features, dim=1).sum(1)
         logits: Tensor = self.select(self.reduce(fused.mean((2, 3), keepdim=True)))

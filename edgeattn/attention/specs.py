@@ -44,6 +44,9 @@ class AttentionSpec:
         target: Where it is, as "module:Class", or as "timm:name".
         paper: Authors, year and identifier.
         summary: One line for a list.
+        place: Where its paper puts it: a place that `--at` takes, or the name of a rule in
+            `edgeattn.models.placement`. None where none is published: it then goes to the end of
+            each block, or in place of the 3x3 convolutions if it replaces one.
         min_positions: The fewest H*W at which its formula is defined.
         replaces_conv: Whether it takes the place of a 3x3 convolution.
     """
@@ -52,6 +55,7 @@ class AttentionSpec:
     target: str
     paper: str
     summary: str
+    place: str | None
     min_positions: int = 1
     replaces_conv: bool = False
 

@@ -65,7 +65,7 @@ class STN(Attention):
             self.fc2.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Warps `x: f32[N, C, H, W]`; the result has the same shape."""
+        """Warp `x: f32[N, C, H, W]`; the result has the same shape."""
         features: Tensor = self.localisation(x)
         theta: Tensor = self.fc2(self.act(self.fc1(features.flatten(1))))
         grid = F.affine_grid(theta.reshape(-1, 2, 3), list(x.shape), align_corners=False)

@@ -30,6 +30,7 @@ def _spec(name: str, paper: str, summary: str, *, replaces_conv: bool = False) -
         target=f"timm:{name}",
         paper=paper,
         summary=summary,
+        place=None,
         replaces_conv=replaces_conv,
     )
 
@@ -148,7 +149,7 @@ def parameters(spec: AttentionSpec) -> dict[str, Parameter]:
 
 
 def build(spec: AttentionSpec, site: SiteShape, options: Mapping[str, object]) -> nn.Module:
-    """Builds timm's layer for a site and runs it once there, for most refuse only when run.
+    """Build timm's layer for a site and run it once there, for most refuse only when run.
 
     Raises:
         ValueError: timm refuses, or the layer does not keep the map's shape.
@@ -194,7 +195,7 @@ def _facts(spec: AttentionSpec, site: SiteShape) -> dict[str, object]:
 
 def _lookup(spec: AttentionSpec) -> Any:
     """The class of timm, or None where this timm has none of the name."""
-    from edgeattn.torchvision_ops import declare_missing_operators
+    from edgeattn.base.torchvision_ops import declare_missing_operators
 
     declare_missing_operators()
     layers = importlib.import_module("timm.layers")

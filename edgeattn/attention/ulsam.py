@@ -35,7 +35,7 @@ class Subspace(nn.Module):
         self.softmax = nn.Softmax(dim=2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attends to `x: f32[N, c, H, W]`; the result has the same shape."""
+        """Attend to `x: f32[N, c, H, W]`; the result has the same shape."""
         spatial = self.pool(self.act(self.depthwise_norm(self.depthwise(x))))
         logits: Tensor = self.act(self.pointwise_norm(self.pointwise(spatial)))
         attention: Tensor = self.softmax(logits.flatten(2))
@@ -62,7 +62,7 @@ class ULSAM(Attention):
         self.subspaces = nn.ModuleList(Subspace(channels // groups) for _ in range(groups))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attends to `x: f32[N, C, H, W]`; the result has the same shape."""
+        """Attend to `x: f32[N, C, H, W]`; the result has the same shape."""
         parts = x.chunk(self.groups, dim=1)
         attended = [space(part) for space, part in zip(self.subspaces, parts, strict=True)]
         return torch.cat(attended, dim=1)

@@ -12,7 +12,7 @@ TENSORRT_RTX: Final = frozenset({(7, 5), (8, 0), (8, 6), (8, 9), (12, 0), (12, 1
 def nearest_architecture(
     wanted: tuple[int, int], available: Iterable[tuple[int, int]]
 ) -> tuple[int, int]:
-    """Chooses the architecture that stands in for another in a plan.
+    """Choose the architecture that stands in for another in a plan.
 
     Kernels are chosen by major number above all. So the nearest major number is taken, the newer
     of two as near; of those that have it, the nearest minor number, likewise.

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from edgeattn.devices.fields import Columns, Fraction, OperatorName, Part
-from edgeattn.graph.kinds import Kind as KernelKind
+from edgeattn.records.kinds import Kind as KernelKind
 
 #: Classes of layers that a CPU's kernels compute at rates of their own. A convolution with weights
 #: of several places and more than a block of channels has none: it is what `compute` says.
@@ -46,5 +46,5 @@ class Efficiency(BaseModel):
     operators: dict[OperatorName, Part] = {}
 
     def of_bandwidth(self, kind: KernelKind) -> float:
-        """Gives the part of the bandwidth that a kind of kernel reaches."""
+        """Return the part of the bandwidth that a kind of kernel reaches."""
         return self.bandwidth.get(kind, self.bandwidth["other"])

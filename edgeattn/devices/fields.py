@@ -53,7 +53,7 @@ def _operator(value: object) -> str:
 
 
 def version_key(version: str) -> tuple[int, ...]:
-    """Gives what versions are ordered by."""
+    """Return what versions are ordered by."""
     return tuple(int(part) for part in version.split("."))
 
 

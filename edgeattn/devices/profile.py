@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pydantic
 
+from edgeattn.base.errors import InputError, first_line
+from edgeattn.base.files import explain
+from edgeattn.base.nearest import did_you_mean, nearest
 from edgeattn.devices.architecture import nearest_architecture
 from edgeattn.devices.efficiency import Efficiency
 from edgeattn.devices.schema import DeviceProfile, JetPack, OperatingPoint, PowerMode
-from edgeattn.errors import InputError, first_line
-from edgeattn.files import explain
-from edgeattn.nearest import did_you_mean, nearest
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -46,12 +46,12 @@ _TYPES: Final = {
 
 
 def names() -> list[str]:
-    """Gives the devices that come with edgeattn."""
+    """Return the devices that come with edgeattn."""
     return sorted(file.name.removesuffix(_SUFFIX) for file in _files())
 
 
 def find(name: str) -> DeviceProfile:
-    """Gives a device.
+    """Return a device.
 
     Args:
         name: A device's name or alias, or the path of a file, which ends in `.toml` or has a
@@ -86,7 +86,7 @@ def _aliases(file: Traversable) -> list[str]:
 
 
 def _read(path: Path) -> DeviceProfile:
-    """Reads a user's own file."""
+    """Read a user's own file."""
     if path.is_dir():
         raise InputError(f"{path} is a folder.", mend="Name the device's file in it.")
     if not path.is_file():
@@ -121,7 +121,7 @@ def _parse(name: str, text: bytes, where: Traversable) -> DeviceProfile:
 
 
 def _in_words(fault: Mapping[str, Any]) -> str:
-    """Says which key is wrong, and what was expected."""
+    """Return which key is wrong, and what was expected."""
     kind, place = fault["type"], list(fault["loc"])
     is_key = bool(place) and place[-1] == "[key]"
     key = _dotted(place[:-1] if is_key else place)
@@ -139,7 +139,7 @@ def _in_words(fault: Mapping[str, Any]) -> str:
 
 
 def _dotted(place: list[str | int]) -> str:
-    """Writes a place as in `power_mode[1].sms`."""
+    """Write a place as in `power_mode[1].sms`."""
     parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
     return "".join(parts).removeprefix(".")
 

@@ -7,6 +7,8 @@ from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from edgeattn.base.errors import InputError
+from edgeattn.base.nearest import did_you_mean, nearest
 from edgeattn.devices.architecture import TENSORRT_RTX
 from edgeattn.devices.efficiency import Efficiency
 from edgeattn.devices.fields import (
@@ -23,8 +25,6 @@ from edgeattn.devices.fields import (
     Version,
     version_key,
 )
-from edgeattn.errors import InputError
-from edgeattn.nearest import did_you_mean, nearest
 
 Kind = Literal["jetson", "gpu", "cpu"]
 Peak = Literal["fp32", "tf32", "fp16", "fp16_fp32_accumulate", "int8", "fp8"]
@@ -32,11 +32,12 @@ Peak = Literal["fp32", "tf32", "fp16", "fp16_fp32_accumulate", "int8", "fp8"]
 # What a model can be cast to.
 _PRECISIONS: Final = ("fp32", "fp16", "int8")
 # Bytes per clock that an SM gets out of L2. Its port is 64 wide; 3.0 TB/s (RTX 3090, 82 SMs) to
-# 4.3 TB/s (A100, 108 SMs) is what the convolutions in ../shared/measured take out of it, 21 to 28.
+# 4.3 TB/s (A100, 108 SMs) is what the convolutions in NVIDIA's measured engines (docs/sources.md)
+# take out of it, 21 to 28.
 _L2_BYTES: Final = 32
 # Clocks from asking for a piece of a product's operands to being done with it, where nothing
 # overlaps: 0.36 µs at 1770 MHz is how much longer each further 64 input channels makes the 1x1
-# convolutions of MobileNetV2 on a TITAN RTX (../shared/measured), about three times L2's latency.
+# convolutions of MobileNetV2 on a TITAN RTX (docs/sources.md), about three times L2's latency.
 _LOAD_CLOCKS: Final = 640
 # Which keys a device of each kind must have, and which it cannot.
 _NEEDED: Final = {
@@ -186,11 +187,11 @@ class DeviceProfile(_Frozen):
         return ("tensorrt", "tensorrt-rtx") if takes_rtx else ("tensorrt",)
 
     def is_guess(self, key: str) -> bool:
-        """Whether a figure is a guess: its key as in `efficiency.bandwidth.pooling`."""
+        """Return whether a figure is a guess: its key as in `efficiency.bandwidth.pooling`."""
         return any(key == guess or key.startswith(f"{guess}.") for guess in self.guesses)
 
     def at(self, power_mode: str | None = None) -> OperatingPoint:
-        """Gives the clock, SMs, peaks, bandwidths and latencies in a power mode.
+        """Return the clock, SMs, peaks, bandwidths and latencies in a power mode.
 
         Args:
             power_mode: Its name; None for the default.
@@ -210,7 +211,7 @@ class DeviceProfile(_Frozen):
     def _point(
         self, power_mode: str, clock_mhz: float, sms: int | None, memory: float
     ) -> OperatingPoint:
-        """Scales the figures: what SMs do together by both, what takes clocks by the clock."""
+        """Scale the figures: what SMs do together by both, what takes clocks by the clock."""
         clock = clock_mhz / self.clock_mhz
         speed = clock * sms / self.sms if sms is not None and self.sms is not None else clock
         cache, load_us = self.last_level_gbps, self.load_us

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import Counter
 
 from edgeattn.engine.layers import Kernel, LayerInformation
-from edgeattn.engine.manifest import Mismatch, Precision
+from edgeattn.records.engine import Mismatch, Precision
 
 
 def audit(
@@ -23,7 +23,7 @@ def audit(
     kept: frozenset[str] = frozenset(),
     quantised: frozenset[str] = frozenset(),
 ) -> Precision:
-    """Compares what was built with what was asked, kernel by kernel.
+    """Compare what was built with what was asked, kernel by kernel.
 
     Args:
         information: The engine's kernels.
@@ -70,13 +70,13 @@ def audit(
 
 
 def _reads_and_writes(kernel: Kernel, passed: set[str]) -> bool:
-    """Whether a kernel's float32 activations are all among those that are so by intent."""
+    """Return whether a kernel's float32 activations are all among those that are so by intent."""
     wide = [tensor.name for tensor in kernel.activations if tensor.dtype == "fp32"]
     return bool(wide) and all(name in passed for name in wide)
 
 
 def _float32_by_intent(information: LayerInformation, kept: frozenset[str]) -> set[str]:
-    """Gives the tensors that are float32 because an input, an output or a kept node is.
+    """Return the tensors that are float32 because an input, an output or a kept node is.
 
     Copies, which come from no node, hand that on to what they read and write.
     """
@@ -94,7 +94,7 @@ def _float32_by_intent(information: LayerInformation, kept: frozenset[str]) -> s
 
 
 def _within_a_node(information: LayerInformation) -> set[str]:
-    """Gives the tensors between kernels that are all of one node, such as a norm's statistics."""
+    """Return the tensors between kernels that are all of one node, such as a norm's statistics."""
     holders: dict[str, list[Kernel]] = {}
     for kernel in information.kernels:
         for name in _names(kernel):

@@ -10,20 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from edgeattn import files
+from edgeattn.base import files
+from edgeattn.base.errors import InputError, MissingError
+from edgeattn.engine.layer_json import read_json
 from edgeattn.engine.layer_log import memory_bytes, read_log
 from edgeattn.engine.layers import LayerInformation
 from edgeattn.engine.libraries import Capability, Library, dotted
 from edgeattn.engine.log import Log, logger_of, monitor_of
 from edgeattn.engine.refusals import failed, reason, refused
-from edgeattn.engine.shapes import Profile, complete
-from edgeattn.errors import InputError, MissingError
+from edgeattn.engine.shapes import complete
+from edgeattn.options.build import EngineOptions, Profile
 
-if TYPE_CHECKING:
-    from edgeattn.graph.precision import Precision
-
+_BY_DEFAULT: Final = EngineOptions()
 _LAYERS: Final = "Layers:"
 _NO_MEMORY: Final = (
     "outofmemory",
@@ -31,33 +31,6 @@ _NO_MEMORY: Final = (
     "insufficient memory",
     "insufficient workspace",
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineOptions:
-    """How to build, as trtexec has it.
-
-    Attributes:
-        precision: What a weakly typed network (TensorRT before 10) may be built in.
-        profiles: Optimisation profiles; none for a model of fixed shapes.
-        workspace_mib: The most scratch memory that a tactic may take, in MiB.
-        timing_cache: A file of tactics' times, read if it is there, and written.
-        optimization_level: 0 to 5; None for the library's own.
-        version_compatible: The engine also runs in later versions.
-        hardware_compatible: The engine also runs on other GPUs, of Ampere and later.
-        dla_core: The DLA core to run on; None for the GPU.
-        gpu_fallback: What the DLA cannot do runs on the GPU.
-    """
-
-    precision: Precision = "fp32"
-    profiles: tuple[Profile, ...] = ()
-    workspace_mib: int | None = None
-    timing_cache: Path | None = None
-    optimization_level: int | None = None
-    version_compatible: bool = False
-    hardware_compatible: bool = False
-    dla_core: int | None = None
-    gpu_fallback: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +55,7 @@ class Built:
 
 
 def check(library: Library, options: EngineOptions) -> None:
-    """Refuses options that a library has not, before any work is done.
+    """Refuse options that a library has not, before any work is done.
 
     Raises:
         InputError: Says why it has not, or what contradicts what.
@@ -107,12 +80,12 @@ def build_engine(
     model: Path | bytes,
     library: Library,
     capability: Capability,
-    options: EngineOptions = EngineOptions(),
+    options: EngineOptions = _BY_DEFAULT,
     *,
     log: Log | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Built:
-    """Builds an engine.
+    """Build an engine.
 
     Args:
         model: An ONNX file, whose weights may lie in files beside it; or the bytes of a model that
@@ -169,7 +142,7 @@ def build_engine(
 
 
 def _clear_up(library: Library) -> None:
-    """Builds the smallest network there is, and throws it away.
+    """Build the smallest network there is, and throw it away.
 
     TensorRT-RTX 1.7 keeps something of a build that failed, which gives the next one in this
     process other kernels; the one after that has its own again.
@@ -273,11 +246,10 @@ def _keep_timing_cache(cache: Any, path: Path) -> None:
 
 
 def _information(library: Library, logger: Any, engine: Any, log: Log) -> LayerInformation:
-    """Reads what the engine's layers are: from the log, or of the engine itself on its GPU."""
+    """Read what the engine's layers are: from the log, or of the engine itself on its GPU."""
     found = log.starting_with(_LAYERS)
     if found:
         return read_log(found[-1])
-    from edgeattn.engine.layer_json import read_json
 
     trt = library.module
     inspected = trt.Runtime(logger).deserialize_cuda_engine(engine)
@@ -288,7 +260,7 @@ def _information(library: Library, logger: Any, engine: Any, log: Log) -> LayerI
 
 
 def options_in_words(options: EngineOptions) -> dict[str, object]:
-    """Gives the options as a manifest keeps them."""
+    """Return the options as a manifest keeps them."""
     return {
         "precision": options.precision,
         "workspace_mib": options.workspace_mib,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeattn.errors import MissingError, first_line
+from edgeattn.base.errors import MissingError, first_line
 
 Array = npt.NDArray[Any]
 
@@ -35,7 +35,7 @@ class Cuda:
             raise MissingError("CUDA sees no GPU.", mend="Is CUDA_VISIBLE_DEVICES set?")
 
     def call(self, name: str, *arguments: Any) -> Any:
-        """Calls a function, and gives what it gives besides its status.
+        """Call a function, and return what it gives besides its status.
 
         Raises:
             MissingError: The function fails: says why.
@@ -47,27 +47,27 @@ class Cuda:
         return values[0] if values else None
 
     def copy_in(self, place: Any, array: Array, stream: Any) -> None:
-        """Copies an array to the GPU."""
+        """Copy an array to the GPU."""
         kind = self._runtime.cudaMemcpyKind.cudaMemcpyHostToDevice
         self.call("cudaMemcpyAsync", place, array.ctypes.data, array.nbytes, kind, stream)
 
     def copy_out(self, array: Array, place: Any, stream: Any) -> None:
-        """Copies from the GPU into an array."""
+        """Copy from the GPU into an array."""
         kind = self._runtime.cudaMemcpyKind.cudaMemcpyDeviceToHost
         self.call("cudaMemcpyAsync", array.ctypes.data, place, array.nbytes, kind, stream)
 
     def spin(self) -> None:
-        """Has this process wait for the GPU without sleeping: a processor that sleeps is late."""
+        """Have this process wait for the GPU without sleeping: a processor that sleeps is late."""
         self.call("cudaSetDeviceFlags", self._runtime.cudaDeviceScheduleSpin)
 
     def bus_id(self) -> str:
-        """Gives the PCI bus id of the GPU, by which other libraries know it: `0000:01:00.0`."""
+        """Return the PCI bus id of the GPU, by which other libraries know it: `0000:01:00.0`."""
         number = self.call("cudaGetDevice")
         found: bytes = self.call("cudaDeviceGetPCIBusId", 64, number)
         return found.partition(b"\0")[0].decode()
 
     def capture(self, stream: Any, enqueue: Callable[[], None]) -> Any:
-        """Captures what a function puts into a stream as a CUDA graph; nothing runs.
+        """Capture what a function puts into a stream as a CUDA graph; nothing runs.
 
         Args:
             stream: The stream; a capture that began is ended, whatever happens.
@@ -97,7 +97,7 @@ class Cuda:
             raise
 
     def _abandon(self, stream: Any) -> None:
-        """Ends a capture that is of no use, and forgets the error that it leaves behind."""
+        """End a capture that is of no use, and forget the error that it leaves behind."""
         with contextlib.suppress(MissingError):  # what broke the capture ends it as well
             graph = self.call("cudaStreamEndCapture", stream)
             self.call("cudaGraphDestroy", graph)
@@ -105,5 +105,5 @@ class Cuda:
 
 
 def size_of(shape: tuple[int, ...], dtype: npt.DTypeLike) -> int:
-    """Gives the bytes to allocate for a tensor: CUDA gives no address for nothing."""
+    """Return the bytes to allocate for a tensor: CUDA gives no address for nothing."""
     return max(int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize, 1)

@@ -90,13 +90,13 @@ class Group:
 
 
 def delta_of(a: Iterable[Row], b: Iterable[Row]) -> int | None:
-    """Gives how many bytes the second kernels move more; None where shapes are open."""
+    """Return how many bytes the second kernels move more; None where shapes are open."""
     before, after = traffic_of(a), traffic_of(b)
     return None if before is None or after is None else after - before
 
 
 def diff(a: Sequence[Row], b: Sequence[Row]) -> tuple[Group, ...]:
-    """Compares the kernels of two engines.
+    """Compare the kernels of two engines.
 
     Args:
         a: The kernels of the first, in its order.
@@ -134,7 +134,7 @@ def diff(a: Sequence[Row], b: Sequence[Row]) -> tuple[Group, ...]:
 
 
 def _attached(rows: Sequence[Row]) -> dict[int, int]:
-    """Gives each kernel without nodes the kernel that reads what it writes.
+    """Return each kernel without nodes the kernel that reads what it writes.
 
     Where none with nodes does, however far, it is the one that wrote what it reads.
     """
@@ -168,7 +168,7 @@ def _attached(rows: Sequence[Row]) -> dict[int, int]:
 
 
 def _match_modules(rows: Sequence[Row], bonds: _Bonds) -> None:
-    """Ties kernels of new nodes to those of the other side that are of the same module."""
+    """Tie kernels of new nodes to those of the other side that are of the same module."""
     nodes = (_nodes(rows[: bonds.size_a]), _nodes(rows[bonds.size_a :]))
     new: tuple[dict[str, list[int]], dict[str, list[int]]] = ({}, {})
     for index, row in enumerate(rows):
@@ -196,7 +196,7 @@ def _match_keys(
     bonds: _Bonds,
     key: Callable[[Kernel], Hashable],
 ) -> None:
-    """Ties what is still alone, the n-th of a key on one side to the n-th on the other."""
+    """Tie what is still alone, the n-th of a key on one side to the n-th on the other."""
     waiting: dict[Hashable, tuple[list[int], list[int]]] = {}
     for index in heads:
         if bonds.is_alone(index):
@@ -215,7 +215,7 @@ def _shapes(kernel: Kernel) -> tuple[Hashable, ...]:
 
 
 def _in_order(groups: Iterable[list[int]], size_a: int) -> list[list[int]]:
-    """Sorts groups by their first kernel in the first engine, else by what stands before it."""
+    """Sort groups by their first kernel in the first engine, else by what stands before it."""
     owner = {index: members for members in groups for index in members}
     places: dict[int, tuple[int, int]] = {}
     before = -1
@@ -311,7 +311,7 @@ class _Bonds:
         self._sides[one] |= self._sides[other]
 
     def is_alone(self, index: int) -> bool:
-        """Whether its set has kernels of one engine only."""
+        """Return whether its set has kernels of one engine only."""
         return len(self._sides[self._root(index)]) == 1
 
     def bond(self, index: int) -> int:

@@ -27,10 +27,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from edgeattn.base.errors import InputError
 from edgeattn.engine.layer_fit import aligned, copied, divided, fits, leads, permuted
 from edgeattn.engine.layer_onnx import Values, values_of
-from edgeattn.engine.layer_values import Binding, Kernel, KernelTensor, LayerInformation, Shape
-from edgeattn.errors import InputError
+from edgeattn.records.layers import Binding, Kernel, KernelTensor, LayerInformation, Shape
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -55,7 +55,7 @@ def resolve(
     *,
     profile: int = 0,
 ) -> LayerInformation:
-    """Resolves the open dimensions of the kernels of one optimisation profile.
+    """Resolve the open dimensions of the kernels of one optimisation profile.
 
     Args:
         information: What TensorRT says of the engine.
@@ -122,11 +122,11 @@ class _Resolver:
         self.written: dict[tuple[str, Shape], Shape] = {}
 
     def binding(self, binding: Binding) -> Binding:
-        """Gives a binding with its shape at the point."""
+        """Return a binding with its shape at the point."""
         return replace(binding, shape=self.network.get(binding.name, binding.shape))
 
     def kernel(self, kernel: Kernel) -> Kernel:
-        """Gives a kernel without open dimensions."""
+        """Return a kernel without open dimensions."""
         read, made = self._product(kernel)
         inputs = tuple(
             self._told(kernel, tensor, self._read(kernel, tensor, None if index else read))
@@ -187,7 +187,7 @@ class _Resolver:
         return aligned(tensor.shape, shape) or divided(tensor.shape, math.prod(shape))
 
     def _product(self, kernel: Kernel) -> tuple[int | None, int | None]:
-        """Gives the rows that a product reads and writes, of all its ONNX nodes together.
+        """Return the rows that a product reads and write, of all its ONNX nodes together.
 
         Nodes that read the same value lie side by side in channels, and its rows count once.
         """
@@ -203,7 +203,7 @@ class _Resolver:
         return (values.rows(operands), values.rows(operands.values())) if nodes else (None, None)
 
     def _several(self, kernel: Kernel, tensor: KernelTensor) -> Shape | None:
-        """Finds the values that a kernel writes into one tensor for another to read apart."""
+        """Find the values that a kernel writes into one tensor for another to read apart."""
         if self.values is None or not leads(tensor.shape):
             return None
         readers = {reader.name: reader for reader in self.readers[tensor.name]}
@@ -219,7 +219,7 @@ class _Resolver:
     def _matched(
         self, kernel: Kernel, tensor: KernelTensor, others: list[Kernel], *, is_made: bool
     ) -> Shape | None:
-        """Finds the model's values with the same known dimensions, near first, if they agree."""
+        """Find the model's values with the same known dimensions, near first, if they agree."""
         values = self.values
         if values is None:
             return None
@@ -234,7 +234,7 @@ class _Resolver:
         return None
 
     def _seen(self, tensor: KernelTensor, name: str, fit: _Fit = aligned) -> Shape | None:
-        """Gives a value's shape as the tensor's, if that can be and what is open is so in both."""
+        """Return a value's shape as the tensor's, if that can be and what is open is so in both."""
         values = self.values
         if values is None or name not in values.shapes:
             return None
@@ -254,7 +254,7 @@ class _Resolver:
     def _names(
         self, kernels: Iterable[Kernel], table: Mapping[str, frozenset[str]] | None = None
     ) -> set[str]:
-        """Gives the values that the ONNX nodes of kernels read or write, or one of both."""
+        """Return the values that the ONNX nodes of kernels read or write, or one of both."""
         values = self.values
         tables = (
             [] if values is None else [table] if table is not None else [values.read, values.made]
@@ -263,11 +263,11 @@ class _Resolver:
         return {value for one in tables for name in nodes for value in one.get(name, ())}
 
     def _makers(self, tensor: KernelTensor) -> list[Kernel]:
-        """Gives the kernels that write a tensor, or what it is copied from."""
+        """Return the kernels that write a tensor, or what it is copied from."""
         return _through(tensor, self.writers, lambda kernel: kernel.inputs)
 
     def _users(self, tensor: KernelTensor) -> list[Kernel]:
-        """Gives the kernels that read a tensor, or what is copied from it."""
+        """Return the kernels that read a tensor, or what is copied from it."""
         return _through(tensor, self.readers, lambda kernel: kernel.outputs)
 
 
@@ -276,7 +276,7 @@ def _through(
     ends: Mapping[str, list[Kernel]],
     onward: Callable[[Kernel], tuple[KernelTensor, ...]],
 ) -> list[Kernel]:
-    """Gives the kernels at a tensor's end, and behind those that come from no node."""
+    """Return the kernels at a tensor's end, and behind those that come from no node."""
     found, names, ahead = [], {tensor.name}, [tensor.name]
     while ahead:
         for kernel in ends.get(ahead.pop(), ()):
@@ -291,7 +291,7 @@ def _through(
 def _network(
     bindings: Iterable[Binding], inputs: Mapping[str, Shape], values: Values | None
 ) -> dict[str, Shape]:
-    """Gives the shapes of the network's inputs and outputs that are known."""
+    """Return the shapes of the network's inputs and outputs that are known."""
     found = dict(inputs)
     for binding in bindings:
         if values is not None and binding.name in values.shapes and binding.name not in found:
@@ -300,7 +300,7 @@ def _network(
 
 
 def _batch(information: LayerInformation, inputs: Mapping[str, Shape]) -> int | None:
-    """Gives the batch, where there is no model, and the layers are such that keep it first."""
+    """Return the batch, where there is no model, and the layers are such that keep it first."""
     if not all(_BATCH_FIRST.search(kernel.kind) for kernel in information.kernels):
         return None
     opened = [b.shape for b in information.bindings if b.is_input and -1 in b.shape]
@@ -310,7 +310,7 @@ def _batch(information: LayerInformation, inputs: Mapping[str, Shape]) -> int | 
 
 
 def _copies(kernel: Kernel) -> bool:
-    """Whether a kernel writes what it reads, and no more."""
+    """Return whether a kernel writes what it reads, and no more."""
     if len(kernel.outputs) != 1 or kernel.constants:
         return False
     if kernel.kind == "Reformat":

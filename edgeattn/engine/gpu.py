@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import Final
 
-from edgeattn.errors import MissingError
+from edgeattn.base.errors import MissingError
 
 _SUCCESS: Final = 0  # CUDA_SUCCESS
 # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR.
@@ -41,7 +41,7 @@ class Driver:
 
 
 def ask_driver() -> Driver:
-    """Asks NVIDIA's driver for the GPUs.
+    """Ask NVIDIA's driver for the GPUs.
 
     Raises:
         MissingError: There is no driver, or it does not start.
@@ -64,7 +64,7 @@ def ask_driver() -> Driver:
 
 
 def local_gpu() -> Gpu | None:
-    """Gives the first GPU of this machine, None where there is none."""
+    """Return the first GPU of this machine, None where there is none."""
     try:
         return next(iter(ask_driver().gpus), None)
     except MissingError:

@@ -6,16 +6,16 @@ import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
-from edgeattn import files
+from edgeattn.base import files
+from edgeattn.base.errors import InputError, MissingError
 from edgeattn.engine.gpu import local_gpu
+from edgeattn.engine.layer_json import read_json
 from edgeattn.engine.layers import Binding, Kernel, LayerInformation, read
 from edgeattn.engine.libraries import RUNTIMES, load
-from edgeattn.errors import InputError, MissingError
-
-if TYPE_CHECKING:
-    from edgeattn.engine.manifest import EngineManifest, Point
+from edgeattn.engine.log import Log, logger_of
+from edgeattn.records.engine import EngineManifest, Point, is_manifest, manifest_of, read_manifest
 
 PointName = Literal["min", "opt", "max"]
 
@@ -101,7 +101,7 @@ class Sum:
 def inspect(
     path: Path, *, profile: int | None = None, point: PointName | None = None
 ) -> Inspection:
-    """Says what an engine is.
+    """Return what an engine is.
 
     Args:
         path: An engine, its manifest, the JSON that `trtexec --exportLayerInfo` or an engine
@@ -117,8 +117,6 @@ def inspect(
         InputError: There is no such file, profile or point, or what is there cannot be read.
         MissingError: It is an engine without a manifest, and what could be asked is not here.
     """
-    from edgeattn.engine.manifest import is_manifest, manifest_of, read_manifest
-
     if path.is_dir():
         raise InputError(f"{path} is a folder.", mend="Give the engine that lies in it.")
     if path.suffix == ".onnx":
@@ -151,7 +149,7 @@ def inspect(
 
 
 def traffic_of(rows: Iterable[Row]) -> int | None:
-    """Gives the bytes that kernels move; None where those of one are not known."""
+    """Return the bytes that kernels move; None where those of one are not known."""
     total = 0
     for row in rows:
         if row.traffic_bytes is None:
@@ -161,7 +159,7 @@ def traffic_of(rows: Iterable[Row]) -> int | None:
 
 
 def sums(rows: Iterable[Row], key: Callable[[Row], str]) -> list[Sum]:
-    """Sums kernels up by what they have in common, the most bytes first.
+    """Sum kernels up by what they have in common, the most bytes first.
 
     Args:
         rows: The kernels.
@@ -254,7 +252,7 @@ def _point(
 
 
 def _state(name: str, digest: str, home: Path) -> Literal["same", "changed", "absent"]:
-    """Compares a file with its hash; a manifest names it from its own folder, or from ours."""
+    """Compare a file with its hash; a manifest names it from its own folder, or from ours."""
     for place in (home / name, Path(name)):
         if place.is_file():
             return "same" if files.sha256(place) == digest else "changed"
@@ -262,10 +260,7 @@ def _state(name: str, digest: str, home: Path) -> Literal["same", "changed", "ab
 
 
 def _asked(path: Path) -> LayerInformation:
-    """Asks an engine itself, on its GPU, by whichever library takes it."""
-    from edgeattn.engine.layer_json import read_json
-    from edgeattn.engine.log import Log, logger_of
-
+    """Ask an engine itself, on its GPU, by whichever library takes it."""
     if not path.is_file():
         raise InputError(f"There is no file {path}.")
     refusals = []

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 
-from edgeattn.engine.layer_values import Shape
+from edgeattn.records.layers import Shape
 
 
 def copied(said: Shape, read: list[Shape]) -> Shape | None:
-    """Fills in what is open from what was read: all of it, or as it stands where that is one."""
+    """Fill in what is open from what was read: all of it, or as it stands where that is one."""
     if not read:
         return None
     alike = aligned(said, read[0]) if len(read) == 1 else None
@@ -17,12 +17,12 @@ def copied(said: Shape, read: list[Shape]) -> Shape | None:
 
 
 def leads(said: Shape) -> bool:
-    """Whether the first dimension alone is open."""
+    """Return whether the first dimension alone is open."""
     return said[:1] == (-1,) and min(said[1:], default=0) >= 0
 
 
 def divided(said: Shape, elements: int | None, channels: int | None = None) -> Shape | None:
-    """Fills in the first dimension, if it alone is open, so that the elements come out.
+    """Fill in the first dimension, if it alone is open, so that the elements come out.
 
     With a place of channels they are those of one channel.
     """
@@ -36,7 +36,7 @@ def divided(said: Shape, elements: int | None, channels: int | None = None) -> S
 
 
 def aligned(said: Shape, known: Shape) -> Shape | None:
-    """Fills in open dimensions from a shape with the same others; ones may be missing in either."""
+    """Fill in open dimensions from a shape with the same others; ones may be missing in either."""
     if len(said) != len(known):
         places = [place for place, size in enumerate(said) if size != 1]
         sizes = [size for size in known if size != 1]
@@ -48,7 +48,7 @@ def aligned(said: Shape, known: Shape) -> Shape | None:
 
 
 def permuted(said: Shape, known: Shape) -> Shape | None:
-    """Fills in the first dimension, if it alone is open, from a shape with the others in any order.
+    """Fill in the first dimension, if it alone is open, from a shape with the others in any order.
 
     Ones do not count.
     """
@@ -61,7 +61,7 @@ def permuted(said: Shape, known: Shape) -> Shape | None:
 
 
 def fits(said: Shape, known: Shape) -> bool:
-    """Whether a known shape may be the one that TensorRT says, with -1 for what is open."""
+    """Return whether a known shape may be the one that TensorRT says, with -1 for what is open."""
     return len(said) == len(known) and all(
         size in (-1, other) for size, other in zip(said, known, strict=True)
     )

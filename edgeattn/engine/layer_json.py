@@ -13,18 +13,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from edgeattn.base.errors import InputError
 from edgeattn.engine.layer_log import branches, unreadable
 from edgeattn.engine.layer_names import metadata_nodes, name_nodes
 from edgeattn.engine.layer_profiles import assigned, bare
-from edgeattn.engine.layer_values import (
-    Binding,
-    Kernel,
-    KernelTensor,
-    LayerInformation,
-    Shape,
-    dtype_of,
-)
-from edgeattn.errors import InputError
+from edgeattn.records.layers import Binding, Kernel, KernelTensor, LayerInformation, Shape, dtype_of
 
 _JUMPS: Final = frozenset({"jmp", "cjmp"})
 _DTYPE: Final = re.compile(
@@ -40,7 +33,7 @@ _DETAILS: Final = (
 
 
 def read_json(text: str) -> LayerInformation:
-    """Reads layer information from JSON.
+    """Read layer information from JSON.
 
     Args:
         text: The document: of TensorRT, or the manifest of an engine of ours.
@@ -159,7 +152,7 @@ def _integers(sizes: Any) -> Shape:
 
 
 def _with_types(kernels: Sequence[Kernel]) -> list[Kernel]:
-    """Fills in types that one kernel does not say of a tensor and another does."""
+    """Fill in types that one kernel does not say of a tensor and another does."""
     said = {one.name: one.dtype for kernel in kernels for one in kernel.activations if one.dtype}
 
     def filled(tensors: tuple[KernelTensor, ...]) -> tuple[KernelTensor, ...]:

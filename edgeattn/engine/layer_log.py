@@ -10,17 +10,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from edgeattn.base.errors import InputError
 from edgeattn.engine.layer_names import metadata_nodes
 from edgeattn.engine.layer_profiles import assigned
-from edgeattn.engine.layer_values import (
-    Binding,
-    Kernel,
-    KernelTensor,
-    LayerInformation,
-    Shape,
-    dtype_of,
-)
-from edgeattn.errors import InputError
+from edgeattn.records.layers import Binding, Kernel, KernelTensor, LayerInformation, Shape, dtype_of
 
 _HEADING: Final = re.compile(r"^(?:\[[^\]\n]*\] )*Layers:\n", re.MULTILINE)
 _OTHER_HEADING: Final = re.compile(r"^.*Engine Layer Information:", re.MULTILINE)
@@ -56,7 +49,7 @@ _MEMORY: Final = re.compile(r"Total (Activation|Weights) Memory: (\d+)")
 
 
 def read_log(text: str) -> LayerInformation:
-    """Reads the layer information of a build log.
+    """Read the layer information of a build log.
 
     Args:
         text: The message that starts with `Layers:`, or a whole log, whose messages may have
@@ -97,7 +90,7 @@ def read_log(text: str) -> LayerInformation:
 
 
 def memory_bytes(text: str) -> tuple[int | None, int | None]:
-    """Reads what a build log says of the engine's device memory.
+    """Read what a build log says of the engine's device memory.
 
     Returns:
         That of activations, while it runs, and that of weights; None where the log does not say.
@@ -153,7 +146,7 @@ def _matched(part: re.Pattern[str], line: str, start: int) -> re.Match[str]:
 
 
 def _tensors(line: str, start: int) -> tuple[tuple[KernelTensor, ...], int]:
-    """Reads tensors up to the bracket that ends their list; gives them, and where it stands."""
+    """Read tensors up to the bracket that ends their list; gives them, and where it stands."""
     tensors: list[KernelTensor] = []
     while (found := _TENSOR.match(line, start)) is not None:
         dtype = dtype_of(found["dtype"])
@@ -194,7 +187,7 @@ def _integers(text: str) -> Shape:
 
 
 def branches(line: str) -> InputError:
-    """Says that an engine branches, at which line."""
+    """Say that an engine branches, at which line."""
     return InputError(
         f"The engine branches, so which of its kernels run is not known, at:\n  {line}",
         mend="Give a model without If and Loop.",
@@ -202,7 +195,7 @@ def branches(line: str) -> InputError:
 
 
 def unreadable(line: str) -> InputError:
-    """Says that a line cannot be read."""
+    """Say that a line cannot be read."""
     return InputError(
         f"This line of the layer information cannot be read:\n  {line}",
         mend="Please report it, with the version of TensorRT that wrote it.",

@@ -24,7 +24,7 @@ _OWN: Final = re.compile(
 
 
 def metadata_nodes(metadata: str) -> tuple[str, ...] | None:
-    """Reads the nodes in a kernel's metadata.
+    """Read the nodes in a kernel's metadata.
 
     Args:
         metadata: Such as `[ONNX Layer: a][ONNX Layer: b]`, U+001E or U+001F between them.
@@ -42,7 +42,7 @@ def metadata_nodes(metadata: str) -> tuple[str, ...] | None:
 
 
 def name_nodes(name: str) -> tuple[str, ...]:
-    """Reads the nodes in the name of a layer without metadata.
+    """Read the nodes in the name of a layer without metadata.
 
     Weights that were layers of their own are among them: nothing tells them apart.
 
@@ -59,7 +59,7 @@ def name_nodes(name: str) -> tuple[str, ...]:
 
 
 def _parts(name: str) -> list[str]:
-    """Splits at ` + `, ` || ` and, within PWN(...), at `, `."""
+    """Split at ` + `, ` || ` and, within PWN(...), at `, `."""
     parts, part = [], ""
     # For each open bracket: whether it is that of a PWN.
     brackets: list[bool] = []

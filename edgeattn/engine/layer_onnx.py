@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from edgeattn.engine.layer_values import Shape
+from edgeattn.graph import shapes as inference
+from edgeattn.records.layers import Shape
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -57,15 +58,15 @@ class Values:
         return self.is_batch_only and hanging <= {_PRIME}
 
     def hangs_on_batch(self, size: int) -> bool:
-        """Whether a size is a multiple of the batch."""
+        """Return whether a size is a multiple of the batch."""
         return size > 0 and size % _PRIME == 0
 
     def at_point(self, shape: Shape) -> Shape:
-        """Puts the batch in the place of the prime."""
+        """Put the batch in the place of the prime."""
         return tuple(map(self._size, shape))
 
     def rows(self, operands: Iterable[Operand]) -> int | None:
-        """Gives the rows of some operands together, at the point: elements without channels.
+        """Return the rows of some operands together, at the point: elements without channels.
 
         TensorRT pads channels, never rows. None where a shape is not known.
         """
@@ -85,7 +86,7 @@ class Values:
 
 
 def values_of(model: ir.Model | Path, shapes: Mapping[str, Shape]) -> Values:
-    """Infers the shapes of a model's values.
+    """Infer the shapes of a model's values.
 
     Args:
         model: The model, which is left as it is, or its file.
@@ -95,8 +96,6 @@ def values_of(model: ir.Model | Path, shapes: Mapping[str, Shape]) -> Values:
         The values; those whose shape cannot be inferred have none.
     """
     import onnx_ir as ir
-
-    from edgeattn.graph import shapes as inference
 
     if isinstance(model, Path):
         model = ir.load(model)
@@ -136,7 +135,7 @@ def values_of(model: ir.Model | Path, shapes: Mapping[str, Shape]) -> Values:
 
 
 def _bind(model: ir.Model, shapes: Mapping[str, Shape]) -> tuple[int | None, bool]:
-    """Binds the inputs to their shapes, the batch to the prime.
+    """Bind the inputs to their shapes, the batch to the prime.
 
     Returns:
         The batch, and whether nothing else is open.

@@ -12,18 +12,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from edgeattn.engine.layer_values import Kernel, KernelTensor
+from edgeattn.records.layers import Kernel, KernelTensor
 
 _SUFFIX: Final = re.compile(r" \[profile (\d+)\]$")
 
 
 def bare(name: str) -> str:
-    """Gives a name without the profile behind it."""
+    """Return a name without the profile behind it."""
     return _SUFFIX.sub("", name)
 
 
 def assigned(kernels: Sequence[Kernel]) -> list[Kernel]:
-    """Gives the kernels with their profiles, and names without them.
+    """Return the kernels with their profiles, and name without them.
 
     Args:
         kernels: All that TensorRT lists, in its order.
@@ -49,7 +49,7 @@ def assigned(kernels: Sequence[Kernel]) -> list[Kernel]:
 
 
 def _spread(kernels: Sequence[Kernel]) -> list[int]:
-    """Finds the profile of each kernel: its own, or that of what its tensors join it to."""
+    """Find the profile of each kernel: its own, or that of what its tensors join it to."""
     known = {
         name: int(found[1])
         for kernel in kernels
@@ -70,7 +70,7 @@ def _spread(kernels: Sequence[Kernel]) -> list[int]:
 
 
 def _names(kernel: Kernel) -> list[str]:
-    """Gives the names that join a kernel to others of its profile: its own, and of activations."""
+    """Return the names that join a kernel to others of its profile: its own, and of activations."""
     return [kernel.name, *(tensor.name for tensor in kernel.activations)]
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgeattn.base.errors import InputError
 from edgeattn.engine import layer_log
 from edgeattn.engine.layer_json import read_json
-from edgeattn.engine.layer_values import (
+from edgeattn.records.layers import (
     Binding,
     Kernel,
     KernelTensor,
@@ -14,7 +15,6 @@ from edgeattn.engine.layer_values import (
     Shape,
     traffic_bytes,
 )
-from edgeattn.errors import InputError
 
 __all__ = [
     "Binding",
@@ -28,7 +28,7 @@ __all__ = [
 
 
 def read(path: Path) -> LayerInformation:
-    """Reads a file that holds layer information, whatever its form.
+    """Read a file that holds layer information, whatever its form.
 
     Args:
         path: What `trtexec --exportLayerInfo` or an engine inspector wrote as JSON, the manifest of

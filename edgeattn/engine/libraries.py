@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from edgeattn.errors import InputError, MissingError, first_line
+from edgeattn.base.errors import InputError, MissingError, first_line
 
 Runtime = Literal["tensorrt", "tensorrt-rtx"]
 Capability = tuple[int, int]
@@ -104,7 +104,7 @@ class Library:
         return f"{TITLES[self.runtime]} {self.version}"
 
     def has(self, feature: str) -> bool:
-        """Whether it has a feature of the table."""
+        """Return whether it has a feature of the table."""
         support = FEATURES[feature][self.runtime]
         version = _numbers(self.version)
         return (
@@ -114,7 +114,7 @@ class Library:
         )
 
     def require(self, feature: str) -> None:
-        """Refuses what the library has not.
+        """Refuse what the library has not.
 
         Raises:
             InputError: Says why it has it not.
@@ -136,7 +136,7 @@ class Library:
         )
 
     def capabilities(self) -> dict[Capability, Any]:
-        """Gives the compute capabilities that it builds for without their GPU.
+        """Return the compute capabilities that it builds for without their GPU.
 
         Returns:
             The library's own value for each, in ascending order; empty where it cannot.
@@ -153,7 +153,7 @@ class Library:
 
 
 def load(runtime: Runtime) -> Library:
-    """Loads a library.
+    """Load a library.
 
     Raises:
         MissingError: It is not installed, or does not load.
@@ -170,7 +170,7 @@ def load(runtime: Runtime) -> Library:
 
 
 def check_runtime(name: str) -> Runtime:
-    """Refuses a runtime that there is not.
+    """Refuse a runtime that there is not.
 
     Raises:
         InputError: Says which there are.
@@ -191,5 +191,5 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def dotted(numbers: tuple[int, ...]) -> str:
-    """Writes a compute capability, or a version: 8.6."""
+    """Write a compute capability, or a version: 8.6."""
     return ".".join(map(str, numbers))

@@ -33,7 +33,7 @@ class Log:
         return list(dict.fromkeys(self._of("WARNING")))
 
     def starting_with(self, heading: str) -> list[str]:
-        """Gives the messages that start with these words."""
+        """Return the messages that start with these words."""
         return [text for _, text in self.messages if text.startswith(heading)]
 
     @property
@@ -45,7 +45,7 @@ class Log:
         return (" ".join(text.split()) for s, text in self.messages if _name(s) in names)
 
     def write(self, path: Path) -> None:
-        """Writes the whole log."""
+        """Write the whole log."""
         path.write_text(self.text, encoding="utf-8")
 
 
@@ -55,7 +55,7 @@ def _name(severity: Any) -> str:
 
 
 def logger_of(trt: Any, log: Log) -> Any:
-    """Makes the logger that a library wants; it keeps all, and prints nothing.
+    """Make the logger that a library wants; it keeps all, and print nothing.
 
     Args:
         trt: The library's module.
@@ -73,7 +73,7 @@ def logger_of(trt: Any, log: Log) -> Any:
 
 
 def monitor_of(trt: Any, on_progress: Callable[[int, int], None]) -> Any:
-    """Makes a progress monitor, None where the library has none (before TensorRT 8.6).
+    """Make a progress monitor, None where the library has none (before TensorRT 8.6).
 
     Args:
         trt: The library's module.
@@ -97,6 +97,6 @@ def monitor_of(trt: Any, on_progress: Callable[[int, int], None]) -> Any:
             return True
 
         def phase_finish(self, phase: str) -> None:
-            """Says nothing: the last step did."""
+            """Say nothing: the last step did."""
 
     return Monitor()

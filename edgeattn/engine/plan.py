@@ -11,17 +11,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgeattn.base.errors import InputError
 from edgeattn.engine.build import build_engine
 from edgeattn.engine.layers import Kernel
 from edgeattn.engine.libraries import Capability, load
 from edgeattn.engine.target import DEFAULT_CAPABILITY
-from edgeattn.errors import InputError
 
 
 def plan(
     model: Path | bytes, *, compute_capability: Capability = DEFAULT_CAPABILITY
 ) -> tuple[Kernel, ...]:
-    """Builds an engine and reads its layer information.
+    """Build an engine and read its layer information.
 
     Args:
         model: An ONNX file, whose weights may lie in files beside it; or the bytes of a model that

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def profiler_of(trt: Any, on_layer: Callable[[str, float], None]) -> Any:
-    """Makes the profiler that a library reports to; whoever gives it to a context must keep it.
+    """Make the profiler that a library reports to; whoever gives it to a context must keep it.
 
     Args:
         trt: The library's module.

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
+from edgeattn.base.errors import InputError
 from edgeattn.engine.libraries import Library
 from edgeattn.engine.log import Log
-from edgeattn.errors import InputError
+from edgeattn.graph.names import module_of
 
 _NO_MEMORY: Final = (
     "outofmemory",
@@ -21,15 +22,13 @@ _TURING: Final = "for Turing (SM75)"
 
 
 def refused(parser: Any, library: Library, log: Log) -> InputError:
-    """Says which nodes a parser does not take, why, and what to do.
+    """Return which nodes a parser does not take, why, and what to do.
 
     Args:
         parser: The parser that refused.
         library: What it is of.
         log: What was said meanwhile.
     """
-    from edgeattn.graph.names import module_of
-
     lines, modules = [], []
     for index in range(parser.num_errors):
         error = parser.get_error(index)
@@ -44,7 +43,7 @@ def refused(parser: Any, library: Library, log: Log) -> InputError:
 
 
 def failed(library: Library, log: Log) -> InputError:
-    """Says why a builder gave no engine, and what to do.
+    """Return why a builder gave no engine, and what to do.
 
     Args:
         library: What the builder is of.
@@ -60,7 +59,7 @@ def failed(library: Library, log: Log) -> InputError:
 
 
 def reason(log: Log) -> str:
-    """Gives the library's own words on what went wrong."""
+    """Return the library's own words on what went wrong."""
     return "; ".join(log.errors) or "it gave no reason."
 
 
@@ -80,6 +79,6 @@ def _lacks_memory(log: Log) -> bool:
 
 
 def _asked(error: Any, name: str) -> str:
-    """Asks a parser's error for a fact; those before TensorRT 10 know fewer."""
+    """Ask a parser's error for a fact; those before TensorRT 10 know fewer."""
     method = getattr(error, name, None)
     return str(method()) if method is not None else ""

@@ -9,11 +9,11 @@ import re
 from pathlib import Path
 from typing import Final
 
-from edgeattn import files
+from edgeattn.base import files
+from edgeattn.base.errors import InputError, MissingError
 from edgeattn.engine.gpu import Gpu, local_gpu
 from edgeattn.engine.libraries import TITLES, Library, check_runtime, dotted, load
-from edgeattn.engine.manifest import EngineManifest, read_manifest
-from edgeattn.errors import InputError, MissingError
+from edgeattn.records.engine import EngineManifest, read_manifest
 
 #: The major versions between which a version-compatible engine goes, besides within its own.
 _MAJOR_STEPS: Final = frozenset({(8, 10), (10, 11)})
@@ -21,7 +21,7 @@ _AMPERE: Final = (8, 0)
 
 
 def check_engine(path: Path) -> tuple[EngineManifest, Library]:
-    """Refuses an engine that does not run here, as far as that can be told without running it.
+    """Refuse an engine that does not run here, as far as that can be told without running it.
 
     Returns:
         Its manifest, and the library that it was built with.
@@ -39,7 +39,7 @@ def check_engine(path: Path) -> tuple[EngineManifest, Library]:
 
 
 def check_belongs(path: Path, manifest: EngineManifest) -> None:
-    """Refuses an engine that its manifest does not describe, and one that is no more than a plan.
+    """Refuse an engine that its manifest does not describe, and one that is no more than a plan.
 
     Raises:
         InputError: Says which.
@@ -61,7 +61,7 @@ def check_belongs(path: Path, manifest: EngineManifest) -> None:
 
 
 def check_version(path: Path, manifest: EngineManifest, library: Library) -> None:
-    """Refuses an engine that the library does not read, and a library that is too old to run any.
+    """Refuse an engine that the library does not read, and a library that is too old to run any.
 
     Raises:
         MissingError: Names both versions.
@@ -84,7 +84,7 @@ def check_version(path: Path, manifest: EngineManifest, library: Library) -> Non
 
 
 def check_gpu(path: Path, manifest: EngineManifest, gpu: Gpu | None) -> None:
-    """Refuses an engine for another GPU than the one that is here.
+    """Refuse an engine for another GPU than the one that is here.
 
     Raises:
         MissingError: There is no GPU, or it has another compute capability.
@@ -107,7 +107,7 @@ def check_gpu(path: Path, manifest: EngineManifest, gpu: Gpu | None) -> None:
 
 
 def _goes_to(built: str, here: str) -> bool:
-    """Whether a version-compatible engine of one version runs in another."""
+    """Return whether a version-compatible engine of one version runs in another."""
     older, newer = (_numbers(version) for version in (built, here))
     within = older[:1] == newer[:1] and older <= newer
     return within or (older[0], newer[0]) in _MAJOR_STEPS

@@ -13,18 +13,18 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from edgeattn.base.errors import InputError, MissingError
 from edgeattn.engine.cuda import Array, Cuda, size_of
 from edgeattn.engine.libraries import Library
 from edgeattn.engine.log import Log, logger_of
-from edgeattn.engine.manifest import EngineManifest
 from edgeattn.engine.profiler import profiler_of
 from edgeattn.engine.runs_here import check_engine
 from edgeattn.engine.shapes import written
-from edgeattn.errors import InputError, MissingError
+from edgeattn.records.engine import EngineManifest
 
 
 def open_engine(path: Path) -> Engine:
-    """Loads the engine at this path, with the library that its manifest names.
+    """Load the engine at this path, with the library that its manifest names.
 
     Raises:
         InputError: There is no manifest that belongs to it, or it is a plan.
@@ -93,11 +93,11 @@ class Engine:
         return int(self._context.active_optimization_profile)
 
     def takes(self, shapes: Mapping[str, Sequence[int]]) -> bool:
-        """Whether inputs of these shapes lie in one of its optimisation profiles."""
+        """Return whether inputs of these shapes lie in one of its optimisation profiles."""
         return self._profile_of(shapes) is not None
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """Runs the engine once.
+        """Run the engine once.
 
         Args:
             feeds: An array for each input, which is brought to the input's type.
@@ -120,7 +120,7 @@ class Engine:
 
     @contextlib.contextmanager
     def holding(self, feeds: Mapping[str, Array]) -> Iterator[dict[str, Any]]:
-        """Puts inputs into the GPU's memory, and makes room for outputs, until the block ends.
+        """Put inputs into the GPU's memory, and make room for outputs, until the block ends.
 
         Args:
             feeds: As `run` takes them.
@@ -155,7 +155,7 @@ class Engine:
             yield {name: places[name] for name in self.output_names}
 
     def enqueue(self) -> None:
-        """Puts one run into the stream, on what `holding` holds, and does not wait for it.
+        """Put one run into the stream, on what `holding` holds, and do not wait for it.
 
         Raises:
             InputError: The library does not run it, with its own words.
@@ -163,11 +163,11 @@ class Engine:
         self._must(self._context.execute_async_v3(int(self.stream)))
 
     def synchronize(self) -> None:
-        """Waits for what was put into the stream."""
+        """Wait for what was put into the stream."""
         self.cuda.call("cudaStreamSynchronize", self.stream)
 
     def report_to(self, on_layer: Callable[[str, float], None]) -> None:
-        """Has the library time each layer of every run from now on; no run is captured then.
+        """Have the library time each layer of every run from now on; no run is captured then.
 
         Args:
             on_layer: Called for each layer of each run, with its name and what it took, in ms.
@@ -176,7 +176,7 @@ class Engine:
         self._context.profiler = self._profiler
 
     def dtype_of(self, name: str) -> npt.DTypeLike:
-        """Gives the NumPy type of an input or output.
+        """Return the NumPy type of an input or output.
 
         Raises:
             InputError: NumPy has none such.
@@ -193,7 +193,7 @@ class Engine:
         return numpy_type
 
     def _new_context(self) -> Any:
-        """Makes the context that runs the engine.
+        """Make the context that runs the engine.
 
         For open shapes TensorRT-RTX compiles kernels beside the first runs, which take others in
         the meantime, that are slower and cannot be captured; here it compiles them beforehand.
@@ -208,7 +208,7 @@ class Engine:
         return self._engine.create_execution_context(config)
 
     def _set_shapes(self, shapes: Mapping[str, Sequence[int]]) -> None:
-        """Chooses the profile, and sets the shapes of the inputs."""
+        """Choose the profile, and set the shapes of the inputs."""
         profile = self._profile_of(shapes)
         if profile is None:
             told = ", ".join(f"{name}:{written(shape)}" for name, shape in shapes.items())

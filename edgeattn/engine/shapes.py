@@ -6,36 +6,18 @@ Written as trtexec's users write them: `name:1x3x224x224`, several inputs with c
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
-from edgeattn.errors import InputError
-from edgeattn.nearest import did_you_mean, nearest
-
-Shape = tuple[int, ...]
-Shapes = Mapping[str, Shape]
+from edgeattn.base.errors import InputError
+from edgeattn.base.nearest import did_you_mean, nearest
+from edgeattn.options.build import Profile, Shape, Shapes
 
 _POINTS: Final = ("min", "opt", "max")
 _EXAMPLE: Final = "For example: --opt-shapes input:1x3x224x224"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
-    """An optimisation profile: the shapes of each input, by name.
-
-    Attributes:
-        min: The smallest shapes that the engine takes.
-        opt: The shapes that it is tuned for.
-        max: The largest shapes that it takes.
-    """
-
-    min: Shapes
-    opt: Shapes
-    max: Shapes
-
-
 def parse_shapes(text: str, *, option: str) -> dict[str, Shape]:
-    """Reads `name:1x3x224x224,other:1x8`.
+    """Read `name:1x3x224x224,other:1x8`.
 
     Args:
         text: What was given.
@@ -59,7 +41,7 @@ def parse_shapes(text: str, *, option: str) -> dict[str, Shape]:
 def parse_profiles(
     smallest: Sequence[str], tuned: Sequence[str], largest: Sequence[str]
 ) -> tuple[Profile, ...]:
-    """Reads --min-shapes, --opt-shapes and --max-shapes; the n-th of each make the n-th profile.
+    """Read --min-shapes, --opt-shapes and --max-shapes; the n-th of each make the n-th profile.
 
     Where the smallest or largest shapes are not given at all, they are the tuned ones.
 
@@ -94,7 +76,7 @@ def parse_profiles(
 def complete(
     profiles: Sequence[Profile], inputs: Mapping[str, Sequence[int]]
 ) -> tuple[tuple[Profile, ...], list[str]]:
-    """Checks profiles against a network's inputs, and makes what was left out.
+    """Check profiles against a network's inputs, and make what was left out.
 
     Args:
         profiles: What was asked; empty for one profile with every open dimension at 1.
@@ -138,12 +120,12 @@ def complete(
 
 
 def written(shape: Iterable[int]) -> str:
-    """Writes a shape as the options take it, ? for an open dimension."""
+    """Write a shape as the options take it, ? for an open dimension."""
     return "x".join("?" if size < 0 else str(size) for size in shape)
 
 
 def _only(profile: Profile, inputs: Iterable[str]) -> Profile:
-    """Leaves out the inputs whose shapes are fixed: they belong to no profile."""
+    """Leave out the inputs whose shapes are fixed: they belong to no profile."""
     names = list(inputs)
     low, middle, high = (
         {name: getattr(profile, point)[name] for name in names} for point in _POINTS

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from edgeattn.base.errors import InputError, MissingError
+from edgeattn.devices.architecture import nearest_architecture
+from edgeattn.devices.profile import DeviceProfile, find
 from edgeattn.engine.gpu import Gpu, local_gpu
 from edgeattn.engine.libraries import (
     RUNTIMES,
@@ -16,10 +19,6 @@ from edgeattn.engine.libraries import (
     dotted,
     load,
 )
-from edgeattn.errors import InputError, MissingError
-
-if TYPE_CHECKING:
-    from edgeattn.devices.profile import DeviceProfile
 
 #: What is built for where nothing is asked and no GPU is here: an RTX 30 and its many kin.
 DEFAULT_CAPABILITY: Final[Capability] = (8, 6)
@@ -47,7 +46,7 @@ class Target:
 def choose(
     *, device: str | None, capability: str | None, runtime: str | None, as_plan: bool
 ) -> Target:
-    """Chooses the library and the compute capability.
+    """Choose the library and the compute capability.
 
     Args:
         device: A device profile's name or file.
@@ -91,7 +90,7 @@ def choose(
 
 
 def parse_capability(text: str) -> Capability:
-    """Reads a compute capability: 8.6, sm_86 or 86.
+    """Read a compute capability: 8.6, sm_86 or 86.
 
     Raises:
         InputError: It is no such thing.
@@ -105,7 +104,6 @@ def parse_capability(text: str) -> Capability:
 def _profile(device: str | None) -> DeviceProfile | None:
     if device is None:
         return None
-    from edgeattn.devices.profile import find
 
     return find(device)
 
@@ -113,7 +111,7 @@ def _profile(device: str | None) -> DeviceProfile | None:
 def _wanted(
     profile: DeviceProfile | None, capability: str | None, gpu: Gpu | None
 ) -> tuple[Capability, str]:
-    """Gives the compute capability, and what has it, in words."""
+    """Return the compute capability, and what has it, in words."""
     if profile is not None:
         if profile.compute_capability is None:
             raise InputError(
@@ -137,7 +135,7 @@ def _allowed(profile: DeviceProfile | None) -> tuple[Runtime, ...]:
 
 
 def _serving(runtime: Runtime, wanted: Capability, gpu: Gpu | None) -> tuple[Library | None, str]:
-    """Gives the library if it can build for this capability here, or else why it cannot."""
+    """Return the library if it can build for this capability here, or else why it cannot."""
     try:
         library = load(runtime)
     except MissingError as error:
@@ -161,8 +159,6 @@ def _reason(library: Library, what: str, gpu: Gpu | None, *, is_asked: bool) -> 
 
 
 def _plan(wanted: Capability, what: str, profile: DeviceProfile | None) -> Target:
-    from edgeattn.devices.architecture import nearest_architecture
-
     library = load("tensorrt-rtx")
     nearest = nearest_architecture(wanted, library.capabilities())
     return Target(

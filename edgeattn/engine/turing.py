@@ -13,18 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import onnx_ir as ir
 
+from edgeattn.engine.target import Target
 from edgeattn.engine.turing_forms import convolution, gemm, matmul
 from edgeattn.graph import shapes
+from edgeattn.graph.edit import Edit
 from edgeattn.graph.nodes import needed, rank
-from edgeattn.legalise.edit import Edit
-from edgeattn.reading import opset_of
-
-if TYPE_CHECKING:
-    from edgeattn.engine.target import Target
+from edgeattn.graph.reading import opset_of
 
 _TURING: Final = (7, 5)
 #: What to say of an engine whose quantised layers were built in float32.
@@ -53,12 +51,12 @@ class Rewritten:
     note: str
 
     def with_made(self, nodes: frozenset[str]) -> frozenset[str]:
-        """Adds to some nodes what else stands for those of them that were rewritten."""
+        """Add to some nodes what else stands for those of them that were rewritten."""
         return nodes.union(*(self.made[name] for name in nodes if name in self.made))
 
 
 def for_turing(model: ir.Model, target: Target) -> Rewritten | None:
-    """Rewrites a model where what it is built for has no float32 products.
+    """Rewrite a model where what it is built for has no float32 products.
 
     Args:
         model: The model, which is left as it is; every node has a name of its own.
@@ -71,12 +69,12 @@ def for_turing(model: ir.Model, target: Target) -> Rewritten | None:
 
 
 def is_turing(target: Target) -> bool:
-    """Says whether TensorRT-RTX is to build for Turing."""
+    """Return whether TensorRT-RTX is to build for Turing."""
     return target.library.runtime == "tensorrt-rtx" and target.compute_capability == _TURING
 
 
 def rewrite(model: ir.Model) -> Rewritten | None:
-    """Rewrites the float32 products and 3D convolutions of a model.
+    """Rewrite the float32 products and 3D convolutions of a model.
 
     Args:
         model: The model, which is left as it is; every node has a name of its own.

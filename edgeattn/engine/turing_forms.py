@@ -24,8 +24,8 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
+from edgeattn.graph.edit import AttributeValue, Edit
 from edgeattn.graph.nodes import given, integer, ints, needed, number, rank, static, text
-from edgeattn.legalise.edit import AttributeValue, Edit
 
 # From this opset on, the axes of Unsqueeze and ReduceSum are inputs.
 _AXES_ARE_INPUTS: Final = 13
@@ -35,7 +35,7 @@ _Sizes = list[int | None] | None
 
 
 def gemm(edit: Edit, node: ir.Node) -> ir.Value | None:
-    """Gives a Gemm by form 1; its bias stays the convolution's where it is one per column.
+    """Return a Gemm by form 1; its bias stays the convolution's where it is one per column.
 
     Args:
         edit: The graph around the node.
@@ -58,7 +58,7 @@ def gemm(edit: Edit, node: ir.Node) -> ir.Value | None:
 
 
 def matmul(edit: Edit, node: ir.Node, opset: int) -> ir.Value | None:
-    """Gives a MatMul by form 1, 2 or 3.
+    """Return a MatMul by form 1, 2 or 3.
 
     Args:
         edit: The graph around the node.
@@ -76,7 +76,7 @@ def matmul(edit: Edit, node: ir.Node, opset: int) -> ir.Value | None:
 
 
 def convolution(edit: Edit, node: ir.Node) -> ir.Value | None:
-    """Gives a 3D convolution as a 2D one.
+    """Return a 3D convolution as a 2D one.
 
     Args:
         edit: The graph around the node.
@@ -111,7 +111,7 @@ def convolution(edit: Edit, node: ir.Node) -> ir.Value | None:
 def _rows_convolved(
     edit: Edit, left: ir.Value, filters: ir.Value, bias: ir.Value | None, target: list[int]
 ) -> ir.Value:
-    """Convolves the rows of f32[..., K] with filters of f32[N, K]."""
+    """Convolve the rows of f32[..., K] with filters of f32[N, K]."""
     count, depth = _extents(filters)
     inputs = [
         _reshaped(edit, left, [-1, depth, 1, 1]),
@@ -122,7 +122,7 @@ def _rows_convolved(
 
 
 def _fit_groups(left: _Sizes, right: _Sizes) -> bool:
-    """Whether each matrix of f32[..., K, N] meets one of f32[groups, M, K], round after round."""
+    """Return whether each matrix of f32[..., K, N] meets one of f32[groups, M, K], in rounds."""
     if left is None or right is None or not _is_static([*left, *right[-2:]]):
         return False
     leading = len(left) - 2
@@ -130,7 +130,7 @@ def _fit_groups(left: _Sizes, right: _Sizes) -> bool:
 
 
 def _in_groups(edit: Edit, left: ir.Value, right: ir.Value, target: list[int]) -> ir.Value:
-    """Convolves the maps of f32[..., K, N] with filters of f32[groups, M, K], a group with each."""
+    """Convolve the maps of f32[..., K, N] with filters of f32[groups, M, K], a group with each."""
     *leading, rows, depth = _extents(left)
     groups = math.prod(leading)
     inputs = [
@@ -142,7 +142,7 @@ def _in_groups(edit: Edit, left: ir.Value, right: ir.Value, target: list[int]) -
 
 
 def _summed(edit: Edit, left: ir.Value, right: ir.Value, opset: int) -> ir.Value:
-    """Multiplies f32[..., M, K, 1] by f32[..., 1, K, N] and sums over K; either may be a vector."""
+    """Multiply f32[..., M, K, 1] by f32[..., 1, K, N] and sums over K; either may be a vector."""
 
     def over(op_type: str, value: ir.Value, axis: int, **attributes: int) -> ir.Value:
         if opset < _AXES_ARE_INPUTS:
@@ -187,12 +187,12 @@ def _is_static(sizes: _Sizes) -> bool:
 
 
 def _extents(value: ir.Value) -> list[int]:
-    """Gives the sizes of a value that is static."""
+    """Return the sizes of a value that is static."""
     return [size for size in _sizes(value) or [] if size is not None]
 
 
 def _target(sizes: _Sizes) -> list[int] | None:
-    """Gives what to reshape to, -1 for an open size; None where that cannot tell the shape."""
+    """Return what to reshape to, -1 for an open size; None where that cannot tell the shape."""
     if sizes is None or sizes.count(None) > 1 or 0 in sizes:
         return None
     return [-1 if size is None else size for size in sizes]

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from edgeattn.engine.layer_values import Kernel, KernelTensor
-from edgeattn.graph.kinds import Kind
+from edgeattn.records.kinds import Kind
+from edgeattn.records.layers import Kernel, KernelTensor
 
 _STEPS: Final = re.compile(r"__my[el]\w*?_(?P<steps>(?:[A-Z][a-z0-9]*)+)_myl")
 # Myelin's steps, cut to four letters mostly; those that are not here work element by element.
@@ -84,7 +84,7 @@ class Product:
 
 
 def kind_of(kernel: Kernel) -> Kind:
-    """Gives the kind of work that a kernel does, by the strongest of its steps."""
+    """Return the kind of work that a kernel does, by the strongest of its steps."""
     steps = _steps(kernel)
     if steps & _MATMUL_STEPS:
         return "matmul"
@@ -101,7 +101,7 @@ def kind_of(kernel: Kernel) -> Kind:
 
 
 def macs_of(kernel: Kernel) -> int:
-    """Gives the multiply-accumulates of a kernel's convolution or product; 0 where it has none.
+    """Return the multiply-accumulates of a kernel's convolution or product; 0 where it has none.
 
     What TensorRT 8 hides in one region (`{ForeignNode[...]}`) cannot be told, and counts as none.
 
@@ -113,7 +113,7 @@ def macs_of(kernel: Kernel) -> int:
 
 
 def product_of(kernel: Kernel) -> Product | None:
-    """Gives the product that a kernel is; None where it is none, or cannot be told.
+    """Return the product that a kernel is; None where it is none, or cannot be told.
 
     Raises:
         InputError: A dimension is not known.
@@ -151,7 +151,7 @@ def _steps(kernel: Kernel) -> frozenset[str]:
 
 
 def _columns(weights: KernelTensor, kernel: Kernel, out: KernelTensor) -> int:
-    """Finds the output channels: the first dimension of a convolution's weights (OIHW).
+    """Find the output channels: the first dimension of a convolution's weights (OIHW).
 
     Of a matrix it is the side that the output has and the input does not, and the last one where
     that does not tell. A count alone has the channels where the output has them.
@@ -168,7 +168,7 @@ def _columns(weights: KernelTensor, kernel: Kernel, out: KernelTensor) -> int:
 
 
 def _data(inputs: Sequence[KernelTensor], weights: KernelTensor) -> KernelTensor:
-    """Finds the input that is multiplied: a gate or a residual may stand before it."""
+    """Find the input that is multiplied: a gate or a residual may stand before it."""
     if len(weights.shape) < 4:
         return inputs[0]
     own = [one for one in inputs if len(one.shape) > 1 and one.shape[1] == weights.shape[1]]
@@ -179,7 +179,7 @@ def _data(inputs: Sequence[KernelTensor], weights: KernelTensor) -> KernelTensor
 def _channels(
     weights: KernelTensor, kernel: Kernel, data: KernelTensor, depth: int
 ) -> tuple[int, int]:
-    """Gives the input channels of a group, and the kernel's area."""
+    """Return the input channels of a group, and the kernel's area."""
     if len(weights.shape) > 3:
         return weights.shape[1], math.prod(weights.shape[2:])
     if "depthwise" in kernel.kind.lower():
@@ -196,7 +196,7 @@ def _channels(
 
 
 def _is_matrix(weights: KernelTensor, data: KernelTensor) -> bool:
-    """Whether there are no places beside each other that a kernel could cover."""
+    """Return whether there are no places beside each other that a kernel could cover."""
     return 1 < len(weights.shape) < 4 or len(data.shape) < 3
 
 

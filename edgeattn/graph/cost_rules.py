@@ -51,7 +51,7 @@ class Sizes:
         self._constant: dict[ir.Value, bool] = {}
 
     def size(self, value: ir.Value | None) -> tuple[int, ...]:
-        """Gives the static shape of a value."""
+        """Return the static shape of a value."""
         if value is None or value.shape is None:
             raise UncountableError
         dims = [d for d in value.shape if isinstance(d, int)]
@@ -60,11 +60,11 @@ class Sizes:
         return tuple(dims)
 
     def count(self, value: ir.Value | None) -> int:
-        """Gives the number of elements of a value."""
+        """Return the number of elements of a value."""
         return math.prod(self.size(value))
 
     def is_constant(self, value: ir.Value) -> bool:
-        """Says whether a value is a weight, or is computed from weights and sizes alone."""
+        """Return whether a value is a weight, or is computed from weights and sizes alone."""
         found = self._constant.get(value)
         if found is None:
             node = value.producer()
@@ -78,7 +78,7 @@ class Sizes:
         return found
 
     def is_shape_arithmetic(self, node: ir.Node) -> bool:
-        """Says whether a node works on small tensors of integers only."""
+        """Return whether a node works on small tensors of integers only."""
         values = [v for v in (*node.inputs, *node.outputs) if v is not None]
         return all(v.dtype in _INDEX_TYPES and self.count(v) <= _SHAPE_ELEMENTS for v in values)
 
@@ -96,7 +96,7 @@ def _per_input(node: ir.Node, graph: Sizes, each: int) -> _Counts:
 
 
 def free(node: ir.Node, graph: Sizes) -> _Counts:
-    """Counts nothing: a view, or a constant."""
+    """Count nothing: a view, or a constant."""
     del node, graph
     return 0, 0, 0
 
@@ -116,7 +116,7 @@ def _transposed_convolution(node: ir.Node, graph: Sizes) -> _Counts:
 
 
 def _deformable_convolution(node: ir.Node, graph: Sizes) -> _Counts:
-    """Adds four neighbours read for each sample that the kernel takes."""
+    """Add four neighbours read for each sample that the kernel takes."""
     kernel, out = graph.size(node.inputs[1]), graph.size(node.outputs[0])
     channels = graph.size(node.inputs[0])[1]
     samples = out[0] * math.prod(out[2:]) * channels * math.prod(kernel[2:])
@@ -124,7 +124,7 @@ def _deformable_convolution(node: ir.Node, graph: Sizes) -> _Counts:
 
 
 def _product(node: ir.Node, graph: Sizes, inner: int, operands: tuple[int, int]) -> _Counts:
-    """Counts `inner` multiply-accumulates per output element, by whether an operand is a weight."""
+    """Count `inner` multiply-accumulates per output element, by whether an operand is a weight."""
     macs = graph.count(node.outputs[0]) * inner
     values = [node.inputs[i] for i in operands]
     weighted = any(v is not None and graph.is_constant(v) for v in values)
@@ -141,7 +141,7 @@ def _gemm(node: ir.Node, graph: Sizes) -> _Counts:
 
 
 def _einsum(node: ir.Node, graph: Sizes) -> _Counts:
-    """Counts the product of two tensors: the sizes of its summed indices per output element."""
+    """Count the product of two tensors: the sizes of its summed indices per output element."""
     terms, arrow, out = node.attributes["equation"].as_string().replace(" ", "").partition("->")
     operands = terms.split(",")
     if not arrow or "." in terms or len(operands) != 2:
@@ -154,7 +154,7 @@ def _einsum(node: ir.Node, graph: Sizes) -> _Counts:
 
 
 def _attention(node: ir.Node, graph: Sizes) -> _Counts:
-    """Counts q·k and p·v for each pair of positions, and the softmax between them."""
+    """Count q·k and p·v for each pair of positions, and the softmax between them."""
     q, k = graph.size(node.inputs[0]), graph.size(node.inputs[1])
     past = graph.size(node.inputs[4])[2] if len(node.inputs) > 4 and node.inputs[4] else 0
     keys = k[-2] + past

@@ -76,7 +76,7 @@ def _cost(node: ir.Node, graph: Sizes) -> NodeCost:
 
 
 def per_node(model: ir.Model, batch: int | None = None) -> Iterator[NodeCost]:
-    """Gives the cost of each node of the main graph, in order.
+    """Return the cost of each node of the main graph, in order.
 
     Args:
         model: The model; it is not changed. Shapes that are missing are inferred on a copy.
@@ -94,7 +94,7 @@ def per_node(model: ir.Model, batch: int | None = None) -> Iterator[NodeCost]:
 
 
 def count(model: ir.Model, batch: int | None = None) -> Costs:
-    """Counts a model's multiply-accumulates and element operations.
+    """Count a model's multiply-accumulates and element operations.
 
     Args:
         model: The model; it is not changed.

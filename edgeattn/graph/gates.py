@@ -13,8 +13,8 @@ from typing import Final
 
 import onnx_ir as ir
 
-from edgeattn.graph.kinds import kind_of
 from edgeattn.graph.names import is_inside, module_of, tagged
+from edgeattn.records.kinds import kind_of
 
 _GATING: Final = frozenset({"Mul", "Add"})
 # More nodes than the branch of any gate has: ULSAM's with 16 groups has some 200.
@@ -43,7 +43,7 @@ class Found:
 
 
 def find(model: ir.Model) -> tuple[Found, ...]:
-    """Finds attention in a model.
+    """Find attention in a model.
 
     Args:
         model: The model; its nodes have names, and its shapes are known where they matter.
@@ -84,7 +84,7 @@ class _Graph:
         }
 
     def gate(self, node: ir.Node) -> frozenset[ir.Node]:
-        """Gives the nodes of a gate that ends with this node; none where it ends none."""
+        """Return the nodes of a gate that ends with this node; none where it ends none."""
         if node.op_type not in _GATING or len(node.inputs) != 2:
             return frozenset()
         for x, g in (node.inputs, node.inputs[::-1]):
@@ -96,7 +96,7 @@ class _Graph:
         return frozenset()
 
     def _branch(self, g: ir.Value, x: ir.Value) -> frozenset[ir.Node]:
-        """Gives the nodes between x and g, where g is made of x and constants alone."""
+        """Return the nodes between x and g, where g is made of x and constants alone."""
         producer = x.producer()
         first = -1 if producer is None else self.order.get(producer, -1)
         waiting, reaches = [g], False
@@ -123,7 +123,7 @@ class _Graph:
         return frozenset(found) if reaches else frozenset()
 
     def self_attention(self, softmax: ir.Node) -> frozenset[ir.Node]:
-        """Gives the nodes of the module that a softmax between two products belongs to."""
+        """Return the nodes of the module that a softmax between two products belongs to."""
         before = _leads(softmax.inputs[0], backwards=True)
         after = any(_leads(value, backwards=False) for value in softmax.outputs)
         if not (before and after):
@@ -137,7 +137,7 @@ class _Graph:
         return frozenset(inside)
 
     def home(self, module: str, inside: frozenset[ir.Node], *, climbs: bool) -> str:
-        """Gives a module, if it has no layers but those of attention; else nothing.
+        """Return a module, if it has no layers but those of attention; else nothing.
 
         With `climbs`, it is the outermost one around it: CBAM's channel and spatial gates, or
         ULSAM's subspaces, are one attention in it.
@@ -150,15 +150,15 @@ class _Graph:
         return home
 
     def inside(self, module: str) -> frozenset[ir.Node]:
-        """Gives the nodes of a module."""
+        """Return the nodes of a module."""
         return frozenset(node for node, own in self.modules.items() if is_inside(own, module))
 
     def last(self, nodes: frozenset[ir.Node]) -> ir.Node:
-        """Gives the last of some nodes."""
+        """Return the last of some nodes."""
         return max(nodes, key=self.order.__getitem__)
 
     def described(self, path: str, nodes: frozenset[ir.Node], attention: str) -> Found:
-        """Says what was found."""
+        """Return what was found."""
         shape = self.last(nodes).outputs[0].shape
         sizes = [size for size in shape or () if isinstance(size, int)]
         return Found(
@@ -170,7 +170,7 @@ class _Graph:
 
 
 def common_module(modules: Iterable[str]) -> str:
-    """Gives the innermost module that all of these lie in; "" is the root."""
+    """Return the innermost module that all of these lie in; "" is the root."""
     common: list[str] | None = None
     for module in dict.fromkeys(modules):
         parts = module.split(".")
@@ -184,7 +184,7 @@ def common_module(modules: Iterable[str]) -> str:
 def _joined(
     regions: Sequence[tuple[frozenset[ir.Node], str]],
 ) -> list[tuple[frozenset[ir.Node], str]]:
-    """Joins regions that share nodes."""
+    """Join regions that share nodes."""
     joined: list[tuple[frozenset[ir.Node], str]] = []
     for nodes, attention in regions:
         apart = [one for one in joined if not one[0] & nodes]
@@ -195,7 +195,7 @@ def _joined(
 
 
 def _leads(value: ir.Value | None, *, backwards: bool) -> bool:
-    """Whether a value comes from, or goes into, a matrix product, through elementwise nodes."""
+    """Return whether a value meets a matrix product through elementwise nodes alone."""
     waiting = [value]
     for _ in range(12):
         following: list[ir.Value | None] = []
@@ -215,7 +215,7 @@ def _leads(value: ir.Value | None, *, backwards: bool) -> bool:
 
 
 def _may_gate(node: ir.Node, x: ir.Value, g: ir.Value) -> bool:
-    """Whether x may be a map and g a gate: what is added is smaller, or it would be a residual."""
+    """Return whether x may be a map and g a gate: a sum with a smaller one is no residual."""
     if x.shape is None or len(x.shape) < 3:
         return False
     if node.op_type == "Mul":

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def replace(model: ir.Model, parts: Mapping[str, AbstractSet[str]]) -> dict[str, str]:
-    """Replaces parts of a model by identity, in place, and removes what nothing uses then.
+    """Replace parts of a model by identity, in place, and remove what nothing uses then.
 
     Args:
         model: The model; the shapes of its values are known.

@@ -7,13 +7,13 @@ from itertools import pairwise
 
 
 def module_of(node_name: str) -> str:
-    """Gives the torch module path in a node's name; the root module and untagged nodes give ''."""
+    """Return the torch module path in a node's name; the root module and untagged nodes give ''."""
     return node_name.rpartition("/")[0]
 
 
 @lru_cache(maxsize=1 << 16)
 def tagged(node_name: str) -> str:
-    """Writes a node's name as our tags do, where torch's older exporter wrote it.
+    """Write a node's name as our tags do, where torch's older exporter wrote it.
 
     A child of a container repeats the container: `/layer1/layer1.0` is `layer1.0`.
     """
@@ -25,5 +25,5 @@ def tagged(node_name: str) -> str:
 
 
 def is_inside(module: str, outer: str) -> bool:
-    """Whether a module is another, or lies inside of it."""
+    """Return whether a module is another, or lies inside of it."""
     return module == outer or module.startswith((f"{outer}.", f"{outer}/")) or not outer

@@ -9,53 +9,53 @@ import onnx_ir as ir
 
 
 def integer(node: ir.Node, name: str, default: int) -> int:
-    """Gives an integer attribute."""
+    """Return an integer attribute."""
     found = node.attributes.get(name)
     return default if found is None else found.as_int()
 
 
 def number(node: ir.Node, name: str, default: float) -> float:
-    """Gives a float attribute."""
+    """Return a float attribute."""
     found = node.attributes.get(name)
     return default if found is None else found.as_float()
 
 
 def text(node: ir.Node, name: str, default: str) -> str:
-    """Gives a string attribute."""
+    """Return a string attribute."""
     found = node.attributes.get(name)
     return default if found is None else found.as_string()
 
 
 def ints(node: ir.Node, name: str, default: Sequence[int] = ()) -> list[int]:
-    """Gives an attribute that is a list of integers."""
+    """Return an attribute that is a list of integers."""
     found = node.attributes.get(name)
     return list(default) if found is None else list(found.as_ints())
 
 
 def given(node: ir.Node, index: int) -> ir.Value | None:
-    """Gives an input, or None where it is absent."""
+    """Return an input, or None where it is absent."""
     return node.inputs[index] if index < len(node.inputs) else None
 
 
 def needed(node: ir.Node, index: int) -> ir.Value:
-    """Gives an input that the schema requires."""
+    """Return an input that the schema requires."""
     value = given(node, index)
     assert value is not None, f"{node.name}: input {index} is required by its schema"
     return value
 
 
 def is_used(value: ir.Value) -> bool:
-    """Says whether anything reads a value."""
+    """Return whether anything reads a value."""
     return value.is_graph_output() or bool(value.uses())
 
 
 def rank(value: ir.Value) -> int | None:
-    """Gives a value's rank, or None where it is unknown."""
+    """Return a value's rank, or None where it is unknown."""
     return None if value.shape is None else len(value.shape)
 
 
 def static(value: ir.Value | None) -> np.ndarray | None:
-    """Gives the elements of a Constant, or of an initializer that no caller can override."""
+    """Return the elements of a Constant, or of an initializer that no caller can override."""
     if value is None or value.is_graph_input():
         return None
     tensor = ir.convenience.get_const_tensor(value)
@@ -63,13 +63,13 @@ def static(value: ir.Value | None) -> np.ndarray | None:
 
 
 def static_ints(value: ir.Value | None) -> list[int] | None:
-    """Gives a constant's elements as a flat list of integers."""
+    """Return a constant's elements as a flat list of integers."""
     array = static(value)
     return None if array is None else [int(v) for v in array.reshape(-1)]
 
 
 def weights_bytes(node: ir.Node) -> int:
-    """Gives the bytes of the constants that a node reads."""
+    """Return the bytes of the constants that a node reads."""
     return sum(
         value.const_value.nbytes
         for value in node.inputs

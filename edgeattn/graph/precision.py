@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, Literal
+from typing import Final
 
 import onnx_ir as ir
 
-from edgeattn.errors import InputError
-
-Precision = Literal["fp32", "fp16", "int8"]
-
-#: From the widest to the narrowest.
-PRECISIONS: Final[tuple[Precision, ...]] = ("fp32", "fp16", "int8")
+from edgeattn.options.precision import Precision
 
 _HALF: Final = ir.DataType.FLOAT16
 
 
-def named(name: str) -> Precision:
-    """Gives the precision of this name.
-
-    Raises:
-        InputError: There is none.
-    """
-    for precision in PRECISIONS:
-        if precision == name:
-            return precision
-    raise InputError(f"There is no precision {name!r}; there are {', '.join(PRECISIONS)}.")
-
-
 def precision_of(model: ir.Model) -> Precision:
-    """Gives the precision that a model computes in, for the most part.
+    """Return the precision that a model computes in, for the most part.
 
     Args:
         model: The model.
@@ -49,7 +32,7 @@ def precision_of(model: ir.Model) -> Precision:
 
 
 def quantised_nodes(model: ir.Model) -> frozenset[str]:
-    """Gives the names of the convolutions and products whose operands are all quantised."""
+    """Return the names of the convolutions and products whose operands are all quantised."""
     return frozenset(
         str(node.name)
         for op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul")

@@ -12,7 +12,7 @@ _UNLIKELY_SIZE = 65521
 
 
 def is_incomplete(model: ir.Model) -> bool:
-    """Says whether some node's output has no type or no shape."""
+    """Return whether some node's output has no type or no shape."""
     return any(
         value.dtype is None or value.shape is None
         for node in model.graph.all_nodes()
@@ -22,7 +22,7 @@ def is_incomplete(model: ir.Model) -> bool:
 
 
 def without_weights(model: ir.Model) -> onnx.ModelProto:
-    """Gives a copy whose weights are inputs; constants that a shape may hang on stay."""
+    """Return a copy whose weights are inputs; constants that a shape may hang on stay."""
     skeleton = model.clone()
     graph = skeleton.graph
     for name, value in list(graph.initializers.items()):
@@ -38,7 +38,7 @@ def without_weights(model: ir.Model) -> onnx.ModelProto:
 
 
 def infer(model: ir.Model) -> None:
-    """Fills in the types and shapes that ONNX can infer, in place; nothing else is touched.
+    """Fill in the types and shapes that ONNX can infer, in place; nothing else is touched.
 
     Weights never pass through: a model of any size may be given. What cannot be inferred (behind an
     operator of another domain) stays as it is.
@@ -58,7 +58,7 @@ def infer(model: ir.Model) -> None:
 
 
 def resolve(model: ir.Model) -> None:
-    """Fills in the shapes that `infer` cannot find, because a target shape is computed, in place.
+    """Fill in the shapes that `infer` cannot find, because a target shape is computed, in place.
 
     ONNX's inference follows a target shape through few operators only. On a copy without weights,
     whatever is computed from sizes that are known by now is folded into constants; no node of the
@@ -84,7 +84,7 @@ def resolve(model: ir.Model) -> None:
 
 
 def resolve_open(model: ir.Model) -> None:
-    """Fills in the shapes of a model whose only open size is the first of its inputs, in place.
+    """Fill in the shapes of a model whose only open size is the first of its inputs, in place.
 
     The open size is bound to a prime that is no size of a real model's, on a copy; a size that
     comes out as that prime is the open one. What is a multiple of it stays unknown.
@@ -117,7 +117,7 @@ def _opened(size: int | ir.SymbolicDim, name: str | None) -> int | str | None:
 
 
 def find(model: ir.Model) -> None:
-    """Fills in the shapes of a model's values, behind computed reshapes too.
+    """Fill in the shapes of a model's values, behind computed reshapes too.
 
     Args:
         model: The model, changed in place; its batch may be open.
@@ -130,20 +130,20 @@ def find(model: ir.Model) -> None:
 
 
 def is_static(model: ir.Model) -> bool:
-    """Says whether every node's outputs have static shapes."""
+    """Return whether every node's outputs have static shapes."""
     made = (v for node in model.graph.all_nodes() for v in node.outputs if v.name)
     return all(v.shape is not None and v.shape.is_static() for v in made)
 
 
 def is_open(model: ir.Model) -> bool:
-    """Says whether an input has a dimension that is not static."""
+    """Return whether an input has a dimension that is not static."""
     return any(
         value.shape is not None and not value.shape.is_static() for value in model.graph.inputs
     )
 
 
 def bind_batch(model: ir.Model, batch: int) -> None:
-    """Binds the open first dimension of the inputs to a number, in place.
+    """Bind the open first dimension of the inputs to a number, in place.
 
     Shapes that still hold an open dimension afterwards are forgotten, for `infer` to find again.
 

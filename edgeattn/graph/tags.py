@@ -21,7 +21,7 @@ _SCOPES = "pkg.torch.onnx.name_scopes"
 
 
 def tag(model: ir.Model, *, inputs: Sequence[str], outputs: Sequence[str]) -> None:
-    """Names every node and value of a model that torch translated, and drops torch's metadata.
+    """Name every node and value of a model that torch translated, and drop torch's metadata.
 
     Args:
         model: The model, changed in place; its nodes carry torch's `name_scopes` metadata.
@@ -53,7 +53,7 @@ def tag(model: ir.Model, *, inputs: Sequence[str], outputs: Sequence[str]) -> No
 
 
 def adopt(model: ir.Model) -> None:
-    """Gives a tagged name to each node that another tool added or renamed.
+    """Give a tagged name to each node that another tool added or renamed.
 
     The module is that of the node's consumer, else of its producer: a constant or a shape
     computation belongs to what uses it.
@@ -78,7 +78,7 @@ def adopt(model: ir.Model) -> None:
 
 
 def restore_value_names(before: Iterable[ir.Node], model: ir.Model) -> None:
-    """Gives a value back the name of the value that it replaced.
+    """Give a value back the name of the value that it replaced.
 
     The simplifier folds a BatchNormalization into its convolution and keeps the convolution's
     value name, `layer1.0.conv1`, on what is now the value of `layer1.0.bn1`. Where a node stayed
@@ -135,12 +135,12 @@ class _Names:
 
 
 def _nodes(graph: ir.Graph) -> list[ir.Node]:
-    """Gives the nodes of a graph and of its branches and loop bodies, in order."""
+    """Return the nodes of a graph and of its branches and loop bodies, in order."""
     return list(ir.traversal.RecursiveGraphIterator(graph))
 
 
 def _scopes(node: ir.Node) -> list[str]:
-    """Gives the module paths around a node, outermost first; '' is the root, [] is unknown."""
+    """Return the module paths around a node, outermost first; '' is the root, [] is unknown."""
     text = node.metadata_props.get(_SCOPES)
     if text is None:
         return []
@@ -160,7 +160,7 @@ def _plain(path: str) -> str:
 
 
 def _inherit(scopes: dict[ir.Node, list[str]]) -> None:
-    """Gives nodes without scopes those of a consumer, else of a producer."""
+    """Give nodes without scopes those of a consumer, else of a producer."""
     for node, own in reversed(list(scopes.items())):
         if not own:
             users = [user for value in node.outputs for user, _ in value.uses()]
@@ -172,7 +172,7 @@ def _inherit(scopes: dict[ir.Node, list[str]]) -> None:
 
 
 def _module_outputs(graph: ir.Graph, scopes: Mapping[ir.Node, list[str]]) -> dict[ir.Value, str]:
-    """Finds the value that each module gives: the first output of its last node.
+    """Find the value that each module gives: the first output of its last node.
 
     Where one value ends several modules, the innermost that ends with it gives the name.
     """

@@ -6,8 +6,8 @@ import math
 
 import onnx_ir as ir
 
+from edgeattn.graph.edit import UNTYPED, Edit
 from edgeattn.graph.nodes import needed, number, text
-from edgeattn.legalise.edit import UNTYPED, Edit
 
 
 def hard_swish(node: ir.Node, edit: Edit) -> str | None:

@@ -18,7 +18,9 @@ from collections.abc import Callable, Mapping
 
 import onnx_ir as ir
 
+from edgeattn.graph.edit import Edit
 from edgeattn.graph.nodes import is_used
+from edgeattn.graph.schemas import signature
 from edgeattn.legalise import (
     activations,
     element_types,
@@ -31,8 +33,6 @@ from edgeattn.legalise import (
     shapes,
     spectral,
 )
-from edgeattn.legalise.edit import Edit
-from edgeattn.legalise.schemas import signature
 
 # Each change up to this opset was read; one that a later ONNX brings is refused until it is.
 REVIEWED = 28
@@ -204,7 +204,7 @@ NEW_VALUES: Mapping[tuple[str, int], Mapping[str, frozenset[str]]] = {
 
 
 def _outgrown(node: ir.Node, opset: int, limits: tuple[int, int]) -> str | None:
-    """Says what a node has more of than another version allows, once unread ends are dropped."""
+    """Return what a node has more of than another version allows, once unread ends are dropped."""
     inputs = max((i + 1 for i, v in enumerate(node.inputs) if v is not None), default=0)
     outputs = max((i + 1 for i, v in enumerate(node.outputs) if is_used(v)), default=0)
     if inputs > limits[0]:
@@ -248,7 +248,7 @@ def _plain_up(node: ir.Node, edit: Edit, opset: int) -> str | None:
 
 
 def is_widening(op_type: str, opset: int) -> bool:
-    """Says whether what the version before could say means the same in the new version.
+    """Return whether what the version before could say means the same in the new version.
 
     It does by the schemas and `NEUTRAL` where no attribute is new but those with a neutral absence;
     what was withdrawn is looked for in the node.
@@ -260,7 +260,7 @@ def is_widening(op_type: str, opset: int) -> bool:
 
 
 def down(node: ir.Node, edit: Edit, opset: int) -> str | None:
-    """Takes a node below the opset that changed its operator; gives the reason where it cannot."""
+    """Take a node below the opset that changed its operator; return the reason where it cannot."""
     if opset > REVIEWED:
         return f"what opset {opset} changed in {node.op_type} is not known here"
     adapter = DOWN.get((node.op_type, opset))
@@ -268,7 +268,7 @@ def down(node: ir.Node, edit: Edit, opset: int) -> str | None:
 
 
 def up(node: ir.Node, edit: Edit, opset: int) -> str | None:
-    """Takes a node to the opset that changed its operator; gives the reason where it cannot."""
+    """Take a node to the opset that changed its operator; return the reason where it cannot."""
     adapter = UP.get((node.op_type, opset))
     if opset > REVIEWED or not (adapter or is_widening(node.op_type, opset)):
         return f"what opset {opset} changed in {node.op_type} is not known here"

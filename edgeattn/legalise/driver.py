@@ -8,33 +8,17 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 from onnx import defs, helper
 
-from edgeattn.errors import InputError
+from edgeattn.base.errors import InputError
 from edgeattn.graph import shapes
+from edgeattn.graph.edit import Edit
 from edgeattn.graph.names import module_of
+from edgeattn.graph.schemas import STANDARD_DOMAINS, crossed, faults, signature
 from edgeattn.legalise import changes
-from edgeattn.legalise.edit import Edit
-from edgeattn.legalise.schemas import STANDARD_DOMAINS, crossed, faults, signature
+from edgeattn.records.lowering import LegalisedNode
 
 OLDEST_SOURCE = 11
 OLDEST_TARGET = 13
 _NAMED = 5
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Rewrite:
-    """A node that was replaced.
-
-    Attributes:
-        node: Its name.
-        op_type: Its operator.
-        opset: The opset whose change it crossed.
-        into: The names of the nodes that stand for it.
-    """
-
-    node: str
-    op_type: str
-    opset: int
-    into: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +35,7 @@ class Legalised:
     source: int
     opset: int
     ir_version: int
-    rewrites: tuple[Rewrite, ...]
+    rewrites: tuple[LegalisedNode, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +73,7 @@ def _check_range(source: int, target: int) -> None:
 
 
 def _lowest_by_types(node: ir.Node, source: int, target: int) -> int | None:
-    """Gives the lowest opset above the target whose schema takes the node as it is."""
+    """Return the lowest opset above the target whose schema takes the node as it is."""
     for opset in range(target + 1, source + 1):
         wanted = signature(node.op_type, opset)
         if wanted is not None and not wanted.deprecated and not faults(node, wanted):
@@ -103,11 +87,11 @@ class _Walk:
     def __init__(self, model: ir.Model, target: int) -> None:
         self.target = target
         self.edit = Edit(model)
-        self.rewrites: list[Rewrite] = []
+        self.rewrites: list[LegalisedNode] = []
         self.refusals: list[_Refusal] = []
 
     def take(self, origin: ir.Node, source: int) -> None:
-        """Takes one node, and what it becomes, to the target."""
+        """Take one node, and what it becomes, to the target."""
         name, op_type = origin.name or "", origin.op_type
         work = [(origin, source)]
         while work:
@@ -121,7 +105,7 @@ class _Walk:
     def _cross(
         self, node: ir.Node, version: int, work: list[tuple[ir.Node, int]]
     ) -> tuple[str, int | None] | None:
-        """Takes one node across each change of its operator.
+        """Take one node across each change of its operator.
 
         What an adapter makes is put to `work` with the opset that it is written in.
 
@@ -157,7 +141,7 @@ class _Walk:
 
     def _record(self, node: ir.Node, opset: int) -> None:
         into = tuple(made.name or "" for made in self.edit.made)
-        rewrite = Rewrite(node=node.name or "", op_type=node.op_type, opset=opset, into=into)
+        rewrite = LegalisedNode(node=node.name or "", op_type=node.op_type, opset=opset, into=into)
         self.rewrites.append(rewrite)
 
 
@@ -168,7 +152,7 @@ def _describe(refusal: _Refusal) -> str:
 
 
 def _refuse(refusals: list[_Refusal], source: int, target: int) -> InputError:
-    """Gives the error: the first few nodes, and the lowest opset at which all of them work."""
+    """Return the error: the first few nodes, and the lowest opset at which all of them work."""
     lowest = max(source if r.lowest is None else r.lowest for r in refusals)
     lines = [_describe(r) for r in refusals[:_NAMED]]
     if len(refusals) > _NAMED:
@@ -186,7 +170,7 @@ def _refuse(refusals: list[_Refusal], source: int, target: int) -> InputError:
 
 
 def legalise(model: ir.Model, opset: int) -> Legalised:
-    """Writes a model at exactly the opset asked, with the lowest IR version that goes with it.
+    """Write a model at exactly the opset asked, with the lowest IR version that goes with it.
 
     Works in place; where it raises, the model is partly rewritten and of no more use. Nodes of
     other domains are left as they are. Model-local functions are inlined. What a node becomes

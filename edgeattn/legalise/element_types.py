@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from edgeattn.graph.edit import HALF, Edit
 from edgeattn.graph.nodes import given, integer, needed
-from edgeattn.legalise.edit import HALF, Edit
 
 _CASTS = ("saturate", "round_mode")
 

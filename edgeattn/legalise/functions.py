@@ -12,7 +12,7 @@ import onnx
 import onnx_ir as ir
 from onnx import defs
 
-from edgeattn.legalise.edit import Edit
+from edgeattn.graph.edit import Edit
 
 
 def _body(node: ir.Node, opset: int) -> onnx.FunctionProto | None:
@@ -33,7 +33,7 @@ def _body(node: ir.Node, opset: int) -> onnx.FunctionProto | None:
 def _attributes(
     call: ir.Node, inner: onnx.NodeProto, defaults: dict[str, onnx.AttributeProto]
 ) -> dict[str, ir.Attr]:
-    """Gives a body node's attributes, those that refer to the call's resolved."""
+    """Return a body node's attributes, those that refer to the call's resolved."""
     out = {}
     for proto in inner.attribute:
         wanted = proto.ref_attr_name
@@ -50,7 +50,7 @@ def _attributes(
 
 
 def expand(node: ir.Node, edit: Edit, opset: int) -> str | None:
-    """Puts the function body of the node's schema at `opset` in its place. Real-number-exact.
+    """Put the function body of the node's schema at `opset` in its place. Real-number-exact.
 
     Requires that ONNX gives a body for these types, without a loop.
     """

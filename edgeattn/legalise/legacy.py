@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from edgeattn.graph.edit import Edit
 from edgeattn.graph.nodes import integer, is_used, needed
-from edgeattn.legalise.edit import Edit
 
 
 def softmax_up(node: ir.Node, edit: Edit) -> str | None:

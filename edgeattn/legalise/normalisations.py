@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from edgeattn.graph.edit import HALF, UNRANKED, UNTYPED, AttributeValue, Edit
 from edgeattn.graph.nodes import given, integer, is_used, needed, number, rank, static
-from edgeattn.legalise.edit import HALF, UNRANKED, UNTYPED, AttributeValue, Edit
 
 
 def _stash(node: ir.Node, x: ir.Value) -> ir.DataType:
-    """Gives the type that statistics are taken in: a double stays double, whatever `stash_type`."""
+    """Return the type of statistics: a double stays double, whatever `stash_type`."""
     assert x.dtype is not None
     asked = ir.DataType(integer(node, "stash_type", 1))
     return asked if x.dtype in HALF else x.dtype
@@ -85,7 +85,7 @@ def rms_normalization(node: ir.Node, edit: Edit) -> str | None:
 
 
 def _per_channel(edit: Edit, vector: ir.Value, dims: int, hint: str) -> ir.Value:
-    """Gives f[C] as f[C, 1, …, 1], so that it broadcasts over x: f[N, C, …]."""
+    """Return f[C] as f[C, 1, …, 1], so that it broadcasts over x: f[N, C, …]."""
     array = static(vector)
     if array is not None:
         return edit.constant(array.reshape([-1, *[1] * (dims - 2)]), hint)
@@ -94,7 +94,7 @@ def _per_channel(edit: Edit, vector: ir.Value, dims: int, hint: str) -> ir.Value
 
 
 def _like_shape(edit: Edit, x: ir.Value) -> ir.Value:
-    """Gives the shape to reshape back to: constant where only the batch is unknown."""
+    """Return the shape to reshape back to: constant where only the batch is unknown."""
     dims: Sequence[object] = () if x.shape is None else list(x.shape)[1:]
     known = [d for d in dims if isinstance(d, int)]
     if x.shape is not None and len(known) == len(dims):
@@ -105,7 +105,7 @@ def _like_shape(edit: Edit, x: ir.Value) -> ir.Value:
 def _normalise_groups(
     node: ir.Node, edit: Edit, scale: ir.Value | None, bias: ir.Value | None
 ) -> ir.Value:
-    """Normalises x: f[N, C, …] in groups: InstanceNormalization of f[N, G, C/G·…].
+    """Normalise x: f[N, C, …] in groups: InstanceNormalization of f[N, G, C/G·…].
 
     The first dimension is copied, not written, so that any batch runs. `scale` and `bias` are per
     group; one and zero where not given.

@@ -7,8 +7,8 @@ import math
 
 import onnx_ir as ir
 
+from edgeattn.graph.edit import Edit
 from edgeattn.graph.nodes import integer, ints, needed, text
-from edgeattn.legalise.edit import Edit
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from edgeattn.graph.edit import Edit
 from edgeattn.graph.nodes import given, integer, needed, static_ints
-from edgeattn.legalise.edit import Edit
 
 # What a reduction over no axes leaves: the elementwise part of the operator.
 _ELEMENTWISE = {"ReduceL1": "Abs", "ReduceL2": "Abs", "ReduceLogSum": "Log"}

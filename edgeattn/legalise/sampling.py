@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
+from edgeattn.graph.edit import Edit
 from edgeattn.graph.nodes import given, integer, needed, rank, static, static_ints, text
-from edgeattn.legalise.edit import Edit
 
 _GRID_DOWN = {"linear": "bilinear", "cubic": "bicubic"}
 _GRID_UP = {new: old for old, new in _GRID_DOWN.items()}
@@ -41,7 +41,7 @@ def grid_sample_up(node: ir.Node, edit: Edit) -> str | None:
 
 
 def _full_axes(node: ir.Node, edit: Edit, axes: list[int], dims: int) -> None:
-    """Writes `scales` and `sizes` for all axes: 1 and the input's own size elsewhere."""
+    """Write `scales` and `sizes` for all axes: 1 and the input's own size elsewhere."""
     x = needed(node, 0)
     places = [a % dims for a in axes]
     lengths = [] if x.shape is None else [d for d in x.shape if isinstance(d, int)]
@@ -113,7 +113,7 @@ def resize_up(node: ir.Node, edit: Edit) -> str | None:
 
 
 def _base_grid(lengths: list[int], *, corners: bool) -> np.ndarray:
-    """Gives the homogeneous coordinates of all positions, x first: f64[D·H·W, dims + 1]."""
+    """Return the homogeneous coordinates of all positions, x first: f64[D·H·W, dims + 1]."""
     axes = []
     for length in lengths:
         ends = 1.0 if corners else 1.0 - 1.0 / length

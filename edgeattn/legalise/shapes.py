@@ -7,8 +7,8 @@ import math
 import numpy as np
 import onnx_ir as ir
 
+from edgeattn.graph.edit import UNRANKED, UNTYPED, Edit
 from edgeattn.graph.nodes import given, integer, needed, rank, static_ints, text
-from edgeattn.legalise.edit import UNRANKED, UNTYPED, Edit
 
 
 def shape_cut(node: ir.Node, edit: Edit) -> str | None:

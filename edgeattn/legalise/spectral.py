@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from edgeattn.graph.edit import Edit
 from edgeattn.graph.nodes import given, static_ints
-from edgeattn.legalise.edit import Edit
 
 
 def dft_axis_to_input(node: ir.Node, edit: Edit) -> str | None:

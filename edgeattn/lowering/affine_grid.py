@@ -20,14 +20,14 @@ import onnx_ir as ir
 
 from edgeattn.graph.nodes import given, integer, static, static_ints
 from edgeattn.lowering.build import Builder, replace
-from edgeattn.lowering.record import NearMiss, Rewrite
+from edgeattn.records.lowering import NearMiss, Rewrite
 
 RULE: Final = "affine-grid"
 _FLAT_RANK: Final = 4
 
 
 def rewrite_grids(graph: ir.Graph, build: Builder, *, sums: bool) -> list[Rewrite | NearMiss]:
-    """Writes affine grids of a constant size as matrix products.
+    """Write affine grids of a constant size as matrix products.
 
     Args:
         graph: The graph, changed in place.
@@ -67,7 +67,7 @@ def _exchanged(node: ir.Node, made: ir.Value, build: Builder) -> Rewrite:
 
 
 def _summed(node: ir.Node, build: Builder) -> ir.Value | None:
-    """Takes the sum over k of B[p, k, 1] * theta[n, 1, k, j] as a product of matrices."""
+    """Take the sum over k of B[p, k, 1] * theta[n, 1, k, j] as a product of matrices."""
     product, output = node.inputs[0], node.outputs[0]
     multiply = None if product is None else product.producer()
     if multiply is None or multiply.op_type != "Mul" or multiply.domain:
@@ -92,7 +92,7 @@ def _summed(node: ir.Node, build: Builder) -> ir.Value | None:
 
 
 def _grid(node: ir.Node, build: Builder) -> ir.Value | str:
-    """Takes AffineGrid as a product of matrices."""
+    """Take AffineGrid as a product of matrices."""
     theta, size = node.inputs[0], static_ints(given(node, 1))
     if size is None:
         return "its size is computed"

@@ -40,7 +40,7 @@ class Builder:
         self._names.update(value.name for value in model.graph.inputs if value.name)
 
     def unique(self, stem: str) -> str:
-        """Gives a name that nothing else has."""
+        """Return a name that nothing else has."""
         for count in itertools.count(self._counts.get(stem, 0)):
             name = f"{stem}_{count}" if count else stem
             if name not in self._names:
@@ -59,7 +59,7 @@ class Builder:
         domain: str = "",
         dtype: ir.DataType | None = None,
     ) -> ir.Value:
-        """Makes a node with one output, outside any graph.
+        """Make a node with one output, outside any graph.
 
         Args:
             op_type: Its operator.
@@ -90,13 +90,13 @@ class Builder:
     def reduce(
         self, op_type: str, x: ir.Value, axes: Sequence[int], shape: Sequence[int | str | None]
     ) -> ir.Value:
-        """Makes a reduction that keeps its axes, in the way of the opset."""
+        """Make a reduction that keeps its axes, in the way of the opset."""
         if op_type == "ReduceSum" or self.opset >= _AXES_BECAME_AN_INPUT:
             return self.node(op_type, [x, self.integers(axes)], shape, {"keepdims": 1})
         return self.node(op_type, [x], shape, {"axes": list(axes), "keepdims": 1})
 
     def constant(self, array: np.ndarray) -> ir.Value:
-        """Gives an initializer with these elements; equal ones are one."""
+        """Return an initializer with these elements; equal ones are one."""
         array = np.ascontiguousarray(array).reshape(array.shape)
         key = (array.dtype.str, array.shape, array.tobytes())
         known = self._constants.get(key)
@@ -111,16 +111,16 @@ class Builder:
         return known
 
     def integers(self, values: Sequence[int]) -> ir.Value:
-        """Gives an initializer i64[len(values)]."""
+        """Return an initializer i64[len(values)]."""
         return self.constant(np.array(values, dtype=np.int64))
 
     def is_simpler(self, roots: Sequence[ir.Value], nodes: Sequence[ir.Node]) -> bool:
-        """Says whether what values need is less than some nodes, or only an order of channels."""
+        """Return whether what values need is less than some nodes, or only an order of channels."""
         made = _loose(roots)
         return len(made) < len(nodes) or all(node.domain == DOMAIN for node in made)
 
     def insert(self, root: ir.Value, before: ir.Node) -> list[ir.Node]:
-        """Puts what a value needs, and is in no graph yet, in front of a node.
+        """Put what a value needs, and is in no graph yet, in front of a node.
 
         Returns:
             The nodes that were put in, in order.
@@ -134,7 +134,7 @@ class Builder:
         return order
 
     def release(self) -> None:
-        """Lets go of the nodes that were not taken, so that they use nothing of the graph."""
+        """Let go of the nodes that were not taken, so that they use nothing of the graph."""
         for node in self._made:
             if node.graph is None:
                 for place in range(len(node.inputs)):
@@ -143,7 +143,7 @@ class Builder:
 
 
 def replace(old: ir.Value, new: ir.Value, *, is_made: bool) -> None:
-    """Puts a value in the place of another; a new one, or an output's, under its name."""
+    """Put a value in the place of another; a new one, or an output's, under its name."""
     is_output = old.is_graph_output()
     ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
     if is_made or is_output:
@@ -152,7 +152,7 @@ def replace(old: ir.Value, new: ir.Value, *, is_made: bool) -> None:
 
 
 def _loose(roots: Sequence[ir.Value]) -> list[ir.Node]:
-    """Gives the nodes that values need and that are in no graph, in an order that runs."""
+    """Return the nodes that values need and that are in no graph, in an order that runs."""
     order: list[ir.Node] = []
     seen: set[ir.Node] = set()
     for root in roots:

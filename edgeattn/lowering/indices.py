@@ -50,7 +50,7 @@ class Index:
         self._same: Index | None = None
 
     def leaves(self) -> tuple[Index, ...]:
-        """Gives the indices that it consists of by now, the outermost first."""
+        """Return the indices that it consists of by now, the outermost first."""
         index = self
         while index._same is not None:
             index = index._same
@@ -63,7 +63,7 @@ class Index:
         return (*outer.leaves(), *inner.leaves())
 
     def split(self, outer: int, inner: Size) -> tuple[Index, Index]:
-        """Splits it in two; it is `outer part * inner + inner part` from now on."""
+        """Split it in two; it is `outer part * inner + inner part` from now on."""
         first, second = (
             Index(
                 size,
@@ -77,7 +77,7 @@ class Index:
         return self._parts
 
     def merge(self, other: Index) -> bool:
-        """Makes another index the same as this one.
+        """Make another index the same as this one.
 
         Returns:
             False, and nothing is done, where both stand side by side in some value.
@@ -90,22 +90,22 @@ class Index:
         return True
 
     def stand(self, clique: int, position: int) -> None:
-        """Notes where it stands in a value, whose number is `clique`."""
+        """Note where it stands in a value, whose number is `clique`."""
         self._where[clique] = (position,)
 
 
 def leaves(indices: Iterable[Index]) -> tuple[Index, ...]:
-    """Gives what a sequence of indices consists of by now."""
+    """Return what a sequence of indices consists of by now."""
     return tuple(leaf for index in indices for leaf in index.leaves())
 
 
 def resolve(axes: Axes) -> Axes:
-    """Gives axes in the indices that they consist of by now."""
+    """Return axes in the indices that they consist of by now."""
     return tuple(leaves(axis) for axis in axes)
 
 
 def fresh(shape: Sequence[Size], homes: Sequence[int | None]) -> Axes:
-    """Gives new indices to the axes of a new value."""
+    """Return new indices to the axes of a new value."""
     clique = next(_numbers)
     return tuple(
         () if size == 1 else (Index(size, home, where={clique: (position,)}),)
@@ -114,7 +114,7 @@ def fresh(shape: Sequence[Size], homes: Sequence[int | None]) -> Axes:
 
 
 def tie(axes: Axes) -> bool:
-    """Marks indices as standing side by side in one value, so that none is made equal to another.
+    """Mark indices as standing side by side in one value, so that none is made equal to another.
 
     Returns:
         False if one index stands there twice: a diagonal, which no axes can say.
@@ -129,7 +129,7 @@ def tie(axes: Axes) -> bool:
 
 
 def unify(one: Sequence[Index], other: Sequence[Index]) -> bool:
-    """Makes two axes run over the same indices, splitting where one ends inside another.
+    """Make two axes run over the same indices, splitting where one ends inside another.
 
     Returns:
         Whether that can be: the sizes are the same, divide each other, and no index would come to
@@ -156,7 +156,7 @@ def unify(one: Sequence[Index], other: Sequence[Index]) -> bool:
 
 
 def regroup(axes: Axes, shape: Sequence[Size | None]) -> Axes | None:
-    """Gives the axes after a reshape.
+    """Return the axes after a reshape.
 
     Args:
         axes: The axes before.
@@ -181,7 +181,7 @@ def regroup(axes: Axes, shape: Sequence[Size | None]) -> Axes | None:
 def _take(
     rest: list[Index], sizes: Iterable[Size | None], *, from_end: bool
 ) -> list[tuple[Index, ...]]:
-    """Takes indices for as many axes as go, from one end of what is left."""
+    """Take indices for as many axes as go, from one end of what is left."""
     made: list[tuple[Index, ...]] = []
     for size in sizes:
         axis = _axis(rest, size, from_end=from_end)

@@ -17,40 +17,40 @@ Permutation: TypeAlias = NDArray[np.int64]
 
 
 def identity(length: int) -> Permutation:
-    """Gives the permutation that changes nothing."""
+    """Return the permutation that changes nothing."""
     return np.arange(length, dtype=np.int64)
 
 
 def permutation(indices: Sequence[int]) -> Permutation | None:
-    """Gives a permutation, or None where some index is missing, doubled or out of range."""
+    """Return a permutation, or None where some index is missing, doubled or out of range."""
     found = np.asarray(indices, dtype=np.int64)
     return found if is_permutation(found) else None
 
 
 def is_permutation(indices: Permutation) -> bool:
-    """Says whether each of 0 … n - 1 stands there once."""
+    """Return whether each of 0 … n - 1 stands there once."""
     return indices.ndim == 1 and bool(np.array_equal(np.sort(indices), identity(len(indices))))
 
 
 def is_identity(p: Permutation) -> bool:
-    """Says whether a permutation changes nothing."""
+    """Return whether a permutation changes nothing."""
     return bool(np.array_equal(p, identity(len(p))))
 
 
 def compose(first: Permutation, second: Permutation) -> Permutation:
-    """Gives the permutation that does the first, then the second: `x[first][second]`."""
+    """Return the permutation that does the first, then the second: `x[first][second]`."""
     return first[second]
 
 
 def inverse(p: Permutation) -> Permutation:
-    """Gives the permutation that undoes another: `x[p][inverse(p)]` is x."""
+    """Return the permutation that undoes another: `x[p][inverse(p)]` is x."""
     undone = np.empty_like(p)
     undone[p] = identity(len(p))
     return undone
 
 
 def shuffle(groups: int, channels: int) -> Permutation:
-    """Gives the channel shuffle of ShuffleNet (Zhang et al. 2018, arXiv:1707.01083).
+    """Return the channel shuffle of ShuffleNet (Zhang et al. 2018, arXiv:1707.01083).
 
     Channels in `groups` rows of equal length, read by column.
 
@@ -61,12 +61,12 @@ def shuffle(groups: int, channels: int) -> Permutation:
 
 
 def expand(p: Permutation, repeat: int) -> Permutation:
-    """Gives the permutation of runs: each channel stands for `repeat` consecutive elements."""
+    """Return the permutation of runs: each channel stands for `repeat` consecutive elements."""
     return (p[:, None] * repeat + identity(repeat)).reshape(-1)
 
 
 def group_order(p: Permutation, groups: int) -> Permutation | None:
-    """Gives the permutation of whole groups that a permutation contains.
+    """Return the permutation of whole groups that a permutation contains.
 
     Args:
         p: A permutation of channels.
@@ -84,7 +84,7 @@ def group_order(p: Permutation, groups: int) -> Permutation | None:
 
 
 def runs(positions: Permutation) -> list[tuple[int, int]]:
-    """Cuts indices into the longest runs of consecutive ones: (start, stop) each."""
+    """Cut indices into the longest runs of consecutive ones: (start, stop) each."""
     if not len(positions):
         return []
     breaks = np.flatnonzero(np.diff(positions) != 1) + 1

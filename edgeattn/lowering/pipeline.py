@@ -25,11 +25,12 @@ from edgeattn.lowering.recognise import (
     views,
     windows,
 )
-from edgeattn.lowering.record import Lowered, NearMiss, Rewrite
+from edgeattn.lowering.record import Lowered
 from edgeattn.lowering.regions import exchange, regions
 from edgeattn.lowering.targets.onnxruntime import ONNXRuntimeWriter
 from edgeattn.lowering.targets.tensorrt import TensorRTWriter
 from edgeattn.lowering.targets.writer import Writer
+from edgeattn.records.lowering import NearMiss, Rewrite
 
 Target = Literal["tensorrt", "onnxruntime"]
 TARGETS: Final = get_args(Target)
@@ -81,7 +82,7 @@ def lower(
     rules: AbstractSet[str] | None = None,
     forms: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Lowered:
-    """Rewrites a model, by exact algebra, into the forms that a target runs best.
+    """Rewrite a model, by exact algebra, into the forms that a target runs best.
 
     Args:
         model: The model, changed in place; opset 13 or above. It stays at its opset and holds

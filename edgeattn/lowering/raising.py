@@ -18,8 +18,9 @@ import onnx_ir as ir
 
 from edgeattn.graph.nodes import static
 from edgeattn.lowering.indices import Axes, Index, Size, fresh, leaves, resolve, tie, unify
-from edgeattn.lowering.record import FAULTS, NearMiss, fault
+from edgeattn.lowering.record import FAULTS, fault
 from edgeattn.lowering.terms import Const, Term, Terms
+from edgeattn.records.lowering import NearMiss
 
 FLOATS: Final = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE)
 _READ_NO_ELEMENTS: Final = frozenset({"Shape", "Size"})
@@ -43,11 +44,11 @@ class Raised:
         return len(self.axes)
 
     def axis(self, position: int) -> tuple[Index, ...]:
-        """Gives the indices of an axis."""
+        """Return the indices of an axis."""
         return leaves(self.axes[position])
 
     def is_thin(self) -> bool:
-        """Says whether its term depends on no row and no column."""
+        """Return whether its term depends on no row and no column."""
         return all(index.home not in {2, 3} for index in self.term.indices())
 
 
@@ -94,7 +95,7 @@ class Raising:
         self._recognisers = recognisers
 
     def walk(self, graph: ir.Graph) -> None:
-        """Raises all nodes of a graph, in order."""
+        """Raise all nodes of a graph, in order."""
         for node in graph:
             self._raise(node)
         for node in graph:
@@ -136,7 +137,7 @@ class Raising:
         return value.is_graph_output() or any(self._recogniser(user) is None for user in users)
 
     def _end(self, node: ir.Node) -> None:
-        """Makes roots of what a node reads that was not raised."""
+        """Make roots of what a node reads that was not raised."""
         if node.op_type in _READ_NO_ELEMENTS:
             return
         for value in node.inputs:
@@ -150,7 +151,7 @@ class Raising:
     # What recognisers ask for.
 
     def operand(self, value: ir.Value | None) -> Operand | None:
-        """Gives what a value is; None where it is no tensor of floats of a known shape."""
+        """Return what a value is; None where it is no tensor of floats of a known shape."""
         if value is None:
             return None
         known = self.values.get(value)
@@ -173,12 +174,12 @@ class Raising:
         return known
 
     def raised(self, value: ir.Value | None) -> Raised | None:
-        """Gives what a value is, where it is no constant."""
+        """Return what a value is, where it is no constant."""
         found = self.operand(value)
         return found if isinstance(found, Raised) else None
 
     def align(self, operands: Sequence[Operand]) -> tuple[list[Term], Axes] | None:
-        """Takes operands of an elementwise operator to common indices, as broadcasting does.
+        """Take operands of an elementwise operator to common indices, as broadcasting does.
 
         Returns:
             Their terms, and the axes of the result; None where they do not fit.
@@ -221,7 +222,7 @@ class Raising:
 
 
 def spread(array: np.ndarray, axes: Axes) -> Const | None:
-    """Gives a constant that broadcasts against axes, with an index for each dimension.
+    """Return a constant that broadcasts against axes, with an index for each dimension.
 
     Returns:
         None where its sizes are not those of the axes.
@@ -236,7 +237,7 @@ def spread(array: np.ndarray, axes: Axes) -> Const | None:
 
 
 def sizes(value: ir.Value) -> list[Size | None]:
-    """Gives a value's shape: numbers, names of open sizes, None where nothing is known."""
+    """Return a value's shape: numbers, names of open sizes, None where nothing is known."""
     shape = value.shape
     assert shape is not None, "asked for values of a known rank only"
     return [size if isinstance(size, int) else size.value for size in shape]

@@ -8,7 +8,7 @@ from edgeattn.lowering.terms import Term, Terms
 
 
 def rebuild(terms: Terms, like: Term, args: Sequence[Term]) -> Term | None:
-    """Gives a term of the same kind over other arguments, in normal form.
+    """Return a term of the same kind over other arguments, in normal form.
 
     Args:
         terms: Makes the terms.

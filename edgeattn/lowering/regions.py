@@ -20,10 +20,11 @@ from edgeattn.graph.nodes import is_used
 from edgeattn.lowering.build import Builder, replace
 from edgeattn.lowering.indices import Axes
 from edgeattn.lowering.raising import Raised, Raising
-from edgeattn.lowering.record import FAULTS, NearMiss, Rewrite, fault
+from edgeattn.lowering.record import FAULTS, fault
 from edgeattn.lowering.targets.layout import UnwritableError
 from edgeattn.lowering.targets.writer import Writer
 from edgeattn.lowering.terms import Term, subterms
+from edgeattn.records.lowering import NearMiss, Rewrite
 
 # What makes a region worth writing anew, the telling ones first.
 TELLING: Final = (
@@ -53,7 +54,7 @@ class Region:
 
 
 def regions(graph: ir.Graph, raising: Raising) -> list[Region]:
-    """Gives the regions of a graph that hold something worth lowering."""
+    """Return the regions of a graph that hold something worth lowering."""
     telling = {node for node, rule in raising.rules.items() if rule in TELLING}
     parts: list[tuple[ir.Value, list[ir.Node]]] = []
     for value in raising.roots:
@@ -96,7 +97,7 @@ def _is_leaf(value: ir.Value, raising: Raising) -> bool:
 
 
 def _nodes(root: ir.Value, raising: Raising) -> list[ir.Node]:
-    """Gives the nodes that a value is computed by, back to the leaves."""
+    """Return the nodes that a value is computed by, back to the leaves."""
     first = _producer(root)
     found, pending = {first: None}, [first]
     while pending:
@@ -111,7 +112,7 @@ def _nodes(root: ir.Value, raising: Raising) -> list[ir.Node]:
 
 
 def _peeled(root: ir.Value, raising: Raising, telling: set[ir.Node]) -> ir.Value:
-    """Moves a root up past the elementwise nodes that only end its part."""
+    """Move a root up past the elementwise nodes that only end its part."""
     while True:
         node = _producer(root)
         inner = [v for v in node.inputs if v is not None and not _is_leaf(v, raising)]
@@ -134,7 +135,7 @@ def _is_end(node: ir.Node) -> bool:
 
 
 def _is_thin(value: ir.Value, raising: Raising) -> bool:
-    """Says whether a root has no positions: what only reduces a map is no part of the attention."""
+    """Return whether a root has no positions: what only reduces a map is no attention."""
     what = raising.roots.get(value) or raising.values[value]
     return isinstance(what, Raised) and what.is_thin()
 
@@ -147,7 +148,7 @@ def _leaf_values(what: object) -> set[object]:
 def exchange(
     region: Region, raising: Raising, write: Callable[[str], Writer], build: Builder
 ) -> Rewrite | NearMiss | None:
-    """Writes a region anew, if it is worth it and there are forms for all of it.
+    """Write a region anew, if it is worth it and there are forms for all of it.
 
     Args:
         region: The region.
@@ -196,7 +197,7 @@ def exchange(
 
 
 def _largest(region: Region, raising: Raising) -> str:
-    """Gives the channels, rows and columns of the largest map that a region reads."""
+    """Return the channels, rows and columns of the largest map that a region reads."""
     terms = [_root(root, raising)[0] for root in region.roots]
     maps = [t.attrs.shape for term in terms for t in subterms(term) if t.op == "leaf"]
     shapes = [[s for s in list(m)[1:] if isinstance(s, int)] for m in maps if m is not None]
@@ -210,7 +211,7 @@ def _root(value: ir.Value, raising: Raising) -> tuple[Term, Axes]:
 
 
 def _is_worthwhile(region: Region, raising: Raising) -> bool:
-    """Says whether a region does more than reduce a map as it is."""
+    """Return whether a region does more than reduce a map as it is."""
     terms = [_root(root, raising)[0] for root in region.roots]
     return any(_has_map(term) for term in terms) or any(
         part.op == "softmax" and _has_map(part) for term in terms for part in subterms(term)
@@ -242,7 +243,7 @@ def _site(region: Region, raising: Raising) -> str:
 
 
 def _sweep(region: Region) -> set[ir.Node]:
-    """Removes the nodes of a region that nothing reads any more."""
+    """Remove the nodes of a region that nothing reads any more."""
     gone: set[ir.Node] = set()
     for node in reversed(region.nodes):
         if node.graph is not None and not any(is_used(value) for value in node.outputs):

@@ -14,13 +14,13 @@ import onnx_ir as ir
 from edgeattn.graph.nodes import static
 from edgeattn.lowering.build import Builder
 from edgeattn.lowering.recognise.sizes import computed_sizes
-from edgeattn.lowering.record import Rewrite
+from edgeattn.records.lowering import Rewrite
 
 RULE = "static-shapes"
 
 
 def fix_shapes(graph: ir.Graph, build: Builder) -> list[Rewrite]:
-    """Gives every Reshape a constant target where that can be, and drops what computed it."""
+    """Return every Reshape a constant target where that can be, and drop what computed it."""
     done = []
     for node in graph:
         if node.op_type != "Reshape" or node.domain or static(node.inputs[1]) is not None:
@@ -41,7 +41,7 @@ def fix_shapes(graph: ir.Graph, build: Builder) -> list[Rewrite]:
 
 
 def _swept(node: ir.Node, target: ir.Value) -> tuple[str, ...]:
-    """Exchanges a target, and removes what nothing reads any more; gives the names."""
+    """Exchange a target, and remove what nothing reads any more; return the names."""
     old = node.inputs[1]
     node.replace_input_with(1, target)
     pending, gone = [old], []

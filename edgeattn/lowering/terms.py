@@ -59,7 +59,7 @@ class Term:
     origin: str
 
     def indices(self) -> frozenset[Index]:
-        """Gives the indices that its value depends on."""
+        """Return the indices that its value depends on."""
         return frozenset(leaves(self.own))
 
 
@@ -71,7 +71,7 @@ class Const:
     axes: tuple[Index, ...]
 
     def over(self, order: Sequence[Index]) -> np.ndarray:
-        """Gives the array with one dimension for each index of an order, of size 1 where free."""
+        """Return the array with one dimension for each index of an order, of size 1 where free."""
         flat = leaves(self.axes)
         array = self.array.reshape([_integer(index) for index in flat])
         kept = [index for index in order if index in flat]
@@ -100,7 +100,7 @@ class Layer:
     columns: tuple[Index, ...]
 
     def over(self, rows: Sequence[Index], columns: Sequence[Index]) -> np.ndarray:
-        """Gives the weights f64[rows, columns] with the indices of each side in another order."""
+        """Return the weights f64[rows, columns] with the indices of each side in another order."""
         old_rows, old_columns = leaves(self.rows), leaves(self.columns)
         sizes = [_integer(index) for index in (*old_rows, *old_columns)]
         order = [old_rows.index(index) for index in rows]
@@ -108,7 +108,7 @@ class Layer:
         return self.weight.reshape(sizes).transpose(order).reshape(len(self.bias), -1)
 
     def bias_over(self, rows: Sequence[Index]) -> np.ndarray:
-        """Gives the bias f64[rows] with the indices in another order."""
+        """Return the bias f64[rows] with the indices in another order."""
         old = leaves(self.rows)
         array = self.bias.reshape([_integer(index) for index in old])
         return array.transpose([old.index(index) for index in rows]).reshape(-1)
@@ -124,12 +124,12 @@ ZERO: Final = Const(np.array(0.0), ())
 
 
 def scalar(value: float) -> Const:
-    """Gives a constant without indices."""
+    """Return a constant without indices."""
     return Const(np.array(float(value)), ())
 
 
 def combine(function: Callable[..., np.ndarray], one: Const, other: Const) -> Const:
-    """Applies a binary function to two constants, over the indices of both."""
+    """Apply a binary function to two constants, over the indices of both."""
     first = leaves(one.axes)
     order = (*first, *(index for index in leaves(other.axes) if index not in first))
     return Const(function(one.over(order), other.over(order)), order)
@@ -149,7 +149,7 @@ class Terms:
     def make(
         self, op: str, args: Sequence[Term] = (), attrs: Any = None, own: Iterable[Index] = ()
     ) -> Term:
-        """Gives the term with these parts, whatever its normal form."""
+        """Return the term with these parts, whatever its normal form."""
         key = (op, tuple(map(id, args)), attrs)
         found = self._known.get(key)
         if found is None:
@@ -160,11 +160,11 @@ class Terms:
     # Constants and leaves.
 
     def leaf(self, value: object, axes: Iterable[Index]) -> Term:
-        """Gives the term of a value that is computed elsewhere."""
+        """Return the term of a value that is computed elsewhere."""
         return self.make("leaf", attrs=value, own=axes)
 
     def const(self, constant: Const) -> Term:
-        """Gives the term of a constant."""
+        """Return the term of a constant."""
         key = (constant.array.tobytes(), constant.array.shape, constant.axes)
         found = self._known.get(("const", key))
         if found is None:
@@ -173,11 +173,11 @@ class Terms:
         return found
 
     def scaled(self, constant: Const, term: Term) -> Term:
-        """Gives constant * term."""
+        """Return constant * term."""
         return self.mul(self.const(constant), term)
 
     def parts(self, term: Term) -> tuple[Const, Term | None]:
-        """Takes a term apart: its constant factor, and the rest (None where there is none)."""
+        """Take a term apart: its constant factor, and the rest (None where there is none)."""
         if term.op == "const":
             return term.attrs, None
         if term.op == "mul" and term.args[0].op == "const":
@@ -189,7 +189,7 @@ class Terms:
     # Sums.
 
     def add(self, *terms: Term) -> Term:
-        """Gives the sum."""
+        """Return the sum."""
         entries: dict[Term, Const] = {}
         offset = ZERO
         for term in self._addends(terms):
@@ -294,7 +294,7 @@ class Terms:
     # Products and powers.
 
     def mul(self, *terms: Term) -> Term:
-        """Gives the product."""
+        """Return the product."""
         factor, powers = ONE, dict[Term, float]()
         for term in (part for t in terms for part in (t.args if t.op == "mul" else (t,))):
             if term.op == "const":
@@ -336,7 +336,7 @@ class Terms:
         return factor
 
     def _spread(self, term: Term, variance: Term) -> tuple[float, float] | None:
-        """Takes k variance + e apart, with k and e numbers and both positive."""
+        """Take k variance + e apart, with k and e numbers and both positive."""
         k, e = ZERO, ZERO
         for part in term.args if term.op == "add" else (term,):
             factor, base = self.parts(part)
@@ -355,7 +355,7 @@ class Terms:
         return sum(part.op != "const" for part in term.args) == 1
 
     def pow(self, term: Term, exponent: float) -> Term:
-        """Gives term ** exponent."""
+        """Return term ** exponent."""
         if exponent == 0:
             return self.const(ONE)
         if exponent == 1:
@@ -376,7 +376,7 @@ class Terms:
         return self.make("pow", (term,), float(exponent), term.own)
 
     def fn(self, name: str, term: Term, *numbers: float) -> Term:
-        """Gives a function of one term, elementwise; `numbers` are its parameters."""
+        """Return a function of one term, elementwise; `numbers` are its parameters."""
         if term.op == "const":
             return self.const(Const(_ON_NUMBERS[name](term.attrs.array, *numbers), term.attrs.axes))
         if name == "clip" and term.op == "fn":
@@ -392,7 +392,7 @@ class Terms:
     # Reductions.
 
     def mean(self, term: Term, over: frozenset[Index]) -> Term:
-        """Gives the mean over some indices; over those that the term does not have, nothing."""
+        """Return the mean over some indices; over those that the term does not have, nothing."""
         inside = term.indices()
         over = frozenset(index for index in leaves(over) if index in inside)
         if not over:
@@ -421,15 +421,15 @@ class Terms:
         return self.make("mean", (term,), over, inside - over)
 
     def variance(self, term: Term, over: frozenset[Index]) -> Term:
-        """Gives the mean of the squares about the mean."""
+        """Return the mean of the squares about the mean."""
         return self.make("variance", (term,), over, term.indices() - over)
 
     def normalised(self, term: Term, over: frozenset[Index], epsilon: float) -> Term:
-        """Gives (term - mean) / sqrt(variance + epsilon)."""
+        """Return (term - mean) / sqrt(variance + epsilon)."""
         return self.make("normalised", (term,), (over, epsilon), term.indices())
 
     def max(self, term: Term, over: frozenset[Index]) -> Term:
-        """Gives the maximum over some indices."""
+        """Return the maximum over some indices."""
         inside = term.indices()
         over = frozenset(index for index in leaves(over) if index in inside)
         if not over:
@@ -439,16 +439,16 @@ class Terms:
         return self.make("max", (term,), over, inside - over)
 
     def softmax(self, term: Term, over: frozenset[Index]) -> Term:
-        """Gives the softmax over some indices."""
+        """Return the softmax over some indices."""
         return self.make("softmax", (term,), over, term.indices())
 
     def linear(self, term: Term, layer: Layer) -> Term:
-        """Gives the sum of a term's columns with constant weights, plus a bias."""
+        """Return the sum of a term's columns with constant weights, plus a bias."""
         own = (term.indices() - set(leaves(layer.columns))) | set(leaves(layer.rows))
         return self.make("linear", (term,), layer, own)
 
     def select(self, term: Term, index: Index, place: int) -> Term:
-        """Gives the part of a term at one place of an index."""
+        """Return the part of a term at one place of an index."""
         if index not in term.indices():
             return term
         if term.op == "const":
@@ -463,7 +463,7 @@ def _factors(term: Term) -> tuple[Term, ...]:
 
 
 def subterms(root: Term) -> Iterator[Term]:
-    """Gives a term and all that it is made of, each once."""
+    """Return a term and all that it is made of, each once."""
     pending, seen = [root], {root}
     while pending:
         term = pending.pop()
@@ -479,7 +479,7 @@ def _union(terms: Sequence[Term]) -> tuple[Index, ...]:
 
 
 def is_scalar(constant: Const, value: float | None = None) -> bool:
-    """Says whether a constant has no indices, and (if one is given) this value."""
+    """Return whether a constant has no indices, and (if one is given) this value."""
     return constant.array.ndim == 0 and (value is None or float(constant.array) == value)
 
 
@@ -492,7 +492,7 @@ _POSITIVE: Final = frozenset({"exp", "sigmoid", "relu", "abs"})
 
 
 def is_positive(term: Term) -> bool:
-    """Says whether a term is nowhere below zero, as far as its form tells."""
+    """Return whether a term is nowhere below zero, as far as its form tells."""
     if term.op == "const":
         return bool((term.attrs.array >= 0).all())
     if term.op == "fn":

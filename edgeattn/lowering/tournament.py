@@ -17,7 +17,8 @@ from typing import TypeAlias
 import onnx_ir as ir
 
 from edgeattn.lowering.pipeline import WRITERS, Target, lower
-from edgeattn.lowering.record import Lowered, Trial
+from edgeattn.lowering.record import Lowered
+from edgeattn.records.lowering import Trial
 
 Forms: TypeAlias = Mapping[str, Mapping[str, str]]
 """The form to take, by kind of region and family."""
@@ -33,7 +34,7 @@ class Comparison:
     """
 
     is_better: bool
-    figures: tuple[tuple[str, float], ...]
+    figures: dict[str, float]
 
 
 Compare: TypeAlias = Callable[[ir.Model, ir.Model], Comparison]
@@ -47,7 +48,7 @@ def tune(
     compare: Compare,
     on_trial: Callable[[int, int], None] = lambda _, __: None,
 ) -> tuple[Forms, tuple[Trial, ...]]:
-    """Finds the forms that are best for a model.
+    """Find the forms that are best for a model.
 
     Args:
         model: The model, not yet lowered; it stays as it is.
@@ -94,7 +95,7 @@ def lower_tuned(
     forms: Forms,
     trials: tuple[Trial, ...],
 ) -> Lowered:
-    """Lowers a model, in place, in the forms that a tournament found."""
+    """Lower a model, in place, in the forms that a tournament found."""
     lowered = lower(model, target=target, rules=rules, forms=forms)
     return replace(lowered, trials=trials)
 

@@ -70,7 +70,7 @@ def find_blocks(trace: Trace) -> tuple[Block, ...]:
 
 
 def is_container(module: nn.Module) -> bool:
-    """Whether a module only calls its children in turn.
+    """Return whether a module only calls its children in turn.
 
     A subclass with a forward of its own computes something: `x + super().forward(x)`.
     """
@@ -83,7 +83,7 @@ def stages_of(blocks: Sequence[Block]) -> int:
 
 
 def is_depthwise(trace: Trace, operation: Operation) -> bool:
-    """Whether an operation is a depthwise convolution, made by a module of its own."""
+    """Return whether an operation is a depthwise convolution, made by a module of its own."""
     if operation.name != "conv2d":
         return False
     module = trace.module(operation.path)
@@ -91,7 +91,7 @@ def is_depthwise(trace: Trace, operation: Operation) -> bool:
 
 
 def _is_loose(trace: Trace, call: Call) -> bool:
-    """Whether a call is of a container, and not of one whose own forward adds a shortcut."""
+    """Return whether a call is of a container, and not of one whose own forward adds a shortcut."""
     if not isinstance(call.module, CONTAINERS):
         return False
     return is_container(call.module) or (

@@ -10,12 +10,13 @@ import torch
 from torch import nn
 
 from edgeattn.attention import registry
-from edgeattn.errors import InputError, in_one_line
+from edgeattn.base.errors import InputError, in_one_line
 from edgeattn.models import weights
 from edgeattn.models.inject import PlacedSite, Wanted, inject
 from edgeattn.models.probe import check_outputs, probe
 from edgeattn.models.seeding import seeded
-from edgeattn.models.source import AttentionRequest, Created, ModelRequest, create
+from edgeattn.models.source import Created, create
+from edgeattn.options.model import AttentionRequest, ModelRequest
 
 __all__ = ["AttentionRequest", "BuiltModel", "ModelRequest", "PlacedSite", "build"]
 
@@ -44,7 +45,7 @@ class BuiltModel:
 
 
 def build(request: ModelRequest) -> BuiltModel:
-    """Builds the model that is asked for.
+    """Build the model that is asked for.
 
     Its initial weights, those of the attention and the example inputs each depend on the seed
     alone, and the caller's random numbers are left as they were.
@@ -126,7 +127,7 @@ def _inputs(created: Created, request: ModelRequest) -> tuple[torch.Tensor, ...]
 
 
 def _run(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-    """Runs an exported program once.
+    """Run an exported program once.
 
     Raises:
         InputError: It does not take these inputs.

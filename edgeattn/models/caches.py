@@ -6,7 +6,7 @@ from torch import nn
 
 
 def forget_caches(module: nn.Module) -> None:
-    """Makes a module compute anew what it derived from its parameters and kept.
+    """Make a module compute anew what it derived from its parameters and kept.
 
     Position biases are kept so by LeViT, EfficientFormer and others. A cache that is filled would
     be traced as a constant, and be stale once the parameters change. Modules empty their caches

@@ -80,7 +80,7 @@ def name_of(function: Callable[..., Any]) -> str:
 
 
 def is_activation(name: str) -> bool:
-    """Whether the function `name`, in place or not, is an activation."""
+    """Return whether the function `name`, in place or not, is an activation."""
     return name.rstrip("_") in ACTIVATIONS
 
 

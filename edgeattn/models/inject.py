@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from edgeattn.attention.registry import AttentionSpec, SiteShape
-from edgeattn.errors import InputError, in_one_line
+from edgeattn.base.errors import InputError, in_one_line
 from edgeattn.models.blocks import CONTAINERS
 from edgeattn.models.placement import family_of, place
 from edgeattn.models.sites import Site, Survey
@@ -94,7 +94,7 @@ class AttendInput:
 
 
 def inject(module: nn.Module, trace: Trace, wanted: Sequence[Wanted]) -> tuple[PlacedSite, ...]:
-    """Puts attentions into a model.
+    """Put attentions into a model.
 
     All sites are found in the model as it came, so that one attention does not move another's.
 
@@ -111,11 +111,7 @@ def inject(module: nn.Module, trace: Trace, wanted: Sequence[Wanted]) -> tuple[P
     """
     survey = Survey.of(trace)
     family = family_of(survey)
-    planned = [
-        (one, site)
-        for one in wanted
-        for site in place(survey, one.spec.name, one.at, replaces_conv=one.spec.replaces_conv)
-    ]
+    planned = [(one, site) for one in wanted for site in place(survey, one.spec, one.at)]
     placed: dict[int, PlacedSite] = {}
     # Convolutions are replaced first: then the hooks of others find the module that stays.
     order = sorted(range(len(planned)), key=lambda at: planned[at][1].side != "replace")
@@ -201,7 +197,7 @@ def _replace(module: nn.Module, survey: Survey, site: Site, attention: nn.Module
 
 
 def _check(attention: nn.Module, name: str, site: Site, given: tuple[int, ...]) -> None:
-    """Runs an attention alone, once, on a map of its site's size.
+    """Run an attention alone, once, on a map of its site's size.
 
     Args:
         attention: The module.

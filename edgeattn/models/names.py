@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from edgeattn.nearest import nearest as alike
-from edgeattn.torchvision_ops import declare_missing_operators
+from edgeattn.base.nearest import nearest as alike
+from edgeattn.base.torchvision_ops import declare_missing_operators
 
 ALIASES: Final[Mapping[str, str]] = MappingProxyType(
     {

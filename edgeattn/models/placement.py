@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from edgeattn.errors import InputError
+from edgeattn.attention.specs import AttentionSpec
+from edgeattn.base.errors import InputError
+from edgeattn.base.nearest import did_you_mean, nearest
 from edgeattn.models.blocks import Block
 from edgeattn.models.flow import NORMS, is_activation
 from edgeattn.models.sites import Site, Survey, is_spatial_3x3, paths
-from edgeattn.nearest import did_you_mean, nearest
 
 
 def family_of(survey: Survey) -> str | None:
@@ -48,28 +49,40 @@ def family_of(survey: Survey) -> str | None:
     return None
 
 
-def place(survey: Survey, attention: str, at: str | None, *, replaces_conv: bool) -> list[Site]:
-    """The sites of one attention module.
+def place(survey: Survey, attention: AttentionSpec, at: str | None) -> list[Site]:
+    """Return the sites of one attention module.
 
     Args:
         survey: The model.
-        attention: The attention's name; its published position is taken where `at` is None.
+        attention: The attention; its published position is taken where `at` is None.
         at: A place by name (`PLACES`) or a glob of module paths.
-        replaces_conv: The attention stands in for a 3x3 convolution.
 
     Raises:
         InputError: There is no such place in this model, or it gives no feature map.
     """
     if at is None:
-        sites = PUBLISHED.get(attention, _sk if replaces_conv else _block_end)(survey)
-        where = f"the published position of {attention}"
+        sites = _RULES[_default(attention)](survey)
+        where = f"the published position of {attention.name}"
     elif at in PLACES:
         sites, where = PLACES[at](survey), at
     else:
         sites, where = survey.matching(at), f"'{at}'"
     if not sites:
         raise InputError(f"this model has no place for {where}", mend=_mend(survey, at))
-    return [_replacing(survey, attention, site) for site in sites] if replaces_conv else sites
+    if attention.replaces_conv:
+        return [_replacing(survey, attention.name, site) for site in sites]
+    return sites
+
+
+def default_place(attention: AttentionSpec) -> str:
+    """Return where an attention goes without `--at`: a place of `PLACES`, or a rule in words."""
+    name = _default(attention)
+    return name if name in PLACES else (_RULES[name].__doc__ or "").splitlines()[0].rstrip(".")
+
+
+def _default(attention: AttentionSpec) -> str:
+    otherwise = "3x3-convolutions" if attention.replaces_conv else "block-end"
+    return attention.place or otherwise
 
 
 def _mend(survey: Survey, at: str | None) -> str:
@@ -165,22 +178,15 @@ PLACES: Final[Mapping[str, Callable[[Survey], list[Site]]]] = {
     "input": lambda survey: survey.input(),
     "last": lambda survey: survey.last(),
 }
+"""What `--at` takes by name."""
 
-PUBLISHED: Final[Mapping[str, Callable[[Survey], list[Site]]]] = {
-    "se": _block_end,
-    "se-ghost": _block_end,
-    "cam": _block_end,
-    "sam": _block_end,
-    "cbam": _block_end,
-    "bam": _bam,
-    "eca": _block_end,
-    "simam": _simam,
-    "sa": _block_end,
-    "ulsam": _ulsam,
-    "sge": _block_end,
-    "gc": _gc,
-    "nonlocal": _nonlocal,
-    "da": PLACES["last"],
-    "sk": _sk,
-    "stn": PLACES["input"],
+_RULES: Final[Mapping[str, Callable[[Survey], list[Site]]]] = {
+    **PLACES,
+    "3x3-convolutions": _sk,
+    "between-stages": _bam,
+    "depthwise-or-second": _simam,
+    "every-second-block": _nonlocal,
+    "resnet-past-stage-1": _gc,
+    "ulsam-layers": _ulsam,
 }
+"""What an attention's specification may give as its place; the docstring of a rule is listed."""

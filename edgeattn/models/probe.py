@@ -18,13 +18,13 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree
 
-from edgeattn.errors import EdgeattnError, InputError, first_line
+from edgeattn.base.errors import EdgeattnError, InputError, first_line
 from edgeattn.models import flow
 from edgeattn.models.trace import Call, Operation, Trace
 
 
 def probe(module: nn.Module, inputs: Sequence[torch.Tensor]) -> Trace:
-    """Runs `module` once on `inputs`, in eval mode and without gradients, and observes it.
+    """Run `module` once on `inputs`, in eval mode and without gradients, and observes it.
 
     Args:
         module: The model; left in the mode and with the hooks that it had.
@@ -61,7 +61,7 @@ def probe(module: nn.Module, inputs: Sequence[torch.Tensor]) -> Trace:
 
 
 def check_outputs(outputs: Any) -> None:
-    """Refuses a model that gives nothing to export.
+    """Refuse a model that gives nothing to export.
 
     Raises:
         InputError: There is no tensor in what it gave, or something else besides.
@@ -87,7 +87,7 @@ class _Observer(TorchFunctionMode):
         self._known: dict[int, tuple[weakref.ref[torch.Tensor], int]] = {}
 
     def source(self, tensor: torch.Tensor) -> None:
-        """Takes `tensor` as an input of the model."""
+        """Take `tensor` as an input of the model."""
         self._define(tensor, flow.Value.of_input(tuple(tensor.shape)))
 
     def __torch_function__(

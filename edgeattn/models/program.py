@@ -14,7 +14,7 @@ from typing import Final
 
 import torch
 
-from edgeattn.errors import InputError, in_one_line
+from edgeattn.base.errors import InputError, in_one_line
 
 # How torch.export names the members of an archive that it unpickles by itself.
 _OBJECTS: Final = ("custom_obj_", "opaque_obj_")
@@ -24,7 +24,7 @@ _MEND: Final = "Write one with torch.export.save(torch.export.export(model, inpu
 
 
 def load(path: Path) -> tuple[torch.export.ExportedProgram, tuple[tuple[int, ...], ...]]:
-    """Loads an exported program, and the shapes of its inputs.
+    """Load an exported program, and the shapes of its inputs.
 
     A file that torch.export did not write is told by its table of contents. torch.export.load
     runs pickles: where a plain read is refused it even falls back to that. So it is made to read
@@ -95,7 +95,7 @@ def _weights_only() -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps torch from logging a traceback before it raises: the error says what is needed."""
+    """Keep torch from logging a traceback before it raises: the error says what is needed."""
     loggers = [logging.getLogger("torch.export"), logging.getLogger("torch._export")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -11,7 +11,7 @@ import torch
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seeds torch's and Python's generators, and puts their states back afterwards.
+    """Seed torch's and Python's generators, and put their states back afterwards.
 
     Args:
         seed: Any integer.

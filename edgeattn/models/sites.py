@@ -14,7 +14,7 @@ from typing import Literal
 
 from torch import nn
 
-from edgeattn.errors import InputError
+from edgeattn.base.errors import InputError
 from edgeattn.models.blocks import (
     CONTAINERS,
     Block,
@@ -60,7 +60,7 @@ class Survey:
 
     @classmethod
     def of(cls, trace: Trace) -> Survey:
-        """Finds the blocks of a traced model."""
+        """Find the blocks of a traced model."""
         return cls(trace=trace, blocks=find_blocks(trace))
 
     @property
@@ -296,5 +296,5 @@ def paths(trace: Trace) -> Sequence[str]:
 
 
 def is_spatial_3x3(module: nn.Module) -> bool:
-    """Whether a module is a 3x3 convolution."""
+    """Return whether a module is a 3x3 convolution."""
     return isinstance(module, nn.Conv2d) and tuple(module.kernel_size) == (3, 3)

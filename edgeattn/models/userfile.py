@@ -18,9 +18,9 @@ from typing import Any, Final
 import pydantic
 from torch import nn
 
-from edgeattn.errors import InputError, in_one_line
+from edgeattn.base.errors import InputError, in_one_line
+from edgeattn.base.nearest import did_you_mean, nearest
 from edgeattn.models.arguments import literal
-from edgeattn.nearest import did_you_mean, nearest
 
 _LISTED: Final = 8
 
@@ -34,7 +34,7 @@ _kept: list[str] = []
 def build(
     path: Path, factory: str, *, model_args: Mapping[str, str], num_classes: int | None
 ) -> nn.Module:
-    """Calls the factory in a file.
+    """Call the factory in a file.
 
     Args:
         path: The file.
@@ -98,7 +98,7 @@ def _import(path: Path) -> ModuleType:
 
 @contextmanager
 def _neighbours(folder: Path) -> Iterator[None]:
-    """Lets a file import what lies beside it, while it is read and when its model is run."""
+    """Let a file import what lies beside it, while it is read and when its model is run."""
     for name, module in list(sys.modules.items()):
         origin = getattr(module, "__file__", None)
         if origin and Path(origin).parent in _folders - {folder}:
@@ -115,7 +115,7 @@ def _neighbours(folder: Path) -> Iterator[None]:
 
 
 def _keep(entry: str) -> None:
-    """Leaves a folder importable, behind everything installed, which it is not to hide from us.
+    """Leave a folder importable, behind everything installed, which it is not to hide from us.
 
     The latest folder stands before earlier ones, for its model is the one in use.
     """
@@ -132,7 +132,7 @@ def _keep(entry: str) -> None:
 
 @contextmanager
 def _blaming(path: Path, what: str) -> Iterator[None]:
-    """Turns what a user's code raises into its place and its message."""
+    """Turn what a user's code raises into its place and its message."""
     try:
         yield
     except (Exception, SystemExit) as error:
@@ -187,7 +187,7 @@ def _typed(where: str, make: Callable[..., Any], texts: Mapping[str, str]) -> di
 
 
 def _check_complete(where: str, make: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
-    """Refuses to call a factory without an argument that it cannot do without."""
+    """Refuse to call a factory without an argument that it cannot do without."""
     given_by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     missing = [
         name

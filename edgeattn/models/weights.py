@@ -13,7 +13,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from edgeattn.errors import InputError, in_one_line
+from edgeattn.base.errors import InputError, in_one_line
 
 # Where training scripts put the state dict. Averaged weights come first, as in timm: they are what
 # is evaluated and published.
@@ -30,7 +30,7 @@ def load(
     attention: Collection[str] = (),
     replaced: Collection[str] = (),
 ) -> tuple[str, ...]:
-    """Loads a file of weights into a model; names and shapes must be the model's.
+    """Load a file of weights into a model; names and shapes must be the model's.
 
     Args:
         module: The model; changed only if everything fits.
@@ -61,7 +61,7 @@ def load(
 
 
 def read(path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
-    """Reads a state dict, of whatever of the common forms, and notes what was chosen.
+    """Read a state dict, of whatever of the common forms, and notes what was chosen.
 
     Raises:
         InputError: The file is not there, not one of weights, damaged, or needs code to be run.
@@ -148,7 +148,7 @@ def _check(
     expected: Mapping[str, torch.Tensor],
     optional: Collection[str],
 ) -> None:
-    """Compares names and shapes.
+    """Compare names and shapes.
 
     Raises:
         InputError: They differ; the first differences are listed.

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from torch import nn
 
-from edgeattn.errors import InputError, MissingError, in_one_line
+from edgeattn.base.errors import InputError, MissingError, in_one_line
+from edgeattn.base.torchvision_ops import declare_missing_operators
 from edgeattn.models.arguments import literals
-from edgeattn.torchvision_ops import declare_missing_operators
 
 # What huggingface_hub, its HTTP clients and urllib raise where there is no network; told by name,
 # for which of the clients is installed depends on the version.
@@ -26,7 +26,7 @@ _NETWORK: Final = frozenset(
 
 
 def timm_has(name: str) -> bool:
-    """Whether timm has a model of this name, or could fetch it from a hub ("hf-hub:...")."""
+    """Return whether timm has a model of this name, or could fetch it from a hub ("hf-hub:...")."""
     declare_missing_operators()
     import timm
 
@@ -85,7 +85,7 @@ def _channels(module: nn.Module, default: int) -> int:
 
 @contextmanager
 def _reachable_hub(*, wanted: bool) -> Iterator[None]:
-    """Makes the hub's client look into its cache only, where its host has no address.
+    """Make the hub's client look into its cache only, where its host has no address.
 
     It would try ten times and wait most of a minute. A proxy may resolve names that this machine
     cannot, so with one nothing is concluded.
@@ -112,7 +112,7 @@ def _has_address(host: str) -> bool:
 
 @contextmanager
 def _refusals(source: str, *, pretrained: bool) -> Iterator[None]:
-    """Turns what a constructor raises into what the user can do about it."""
+    """Turn what a constructor raises into what the user can do about it."""
     try:
         with warnings.catch_warnings():
             # torchvision and timm announce their own future defaults, which no user can act on.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from edgeattn.manifest import OutputParity, ParityCase, ParityReport
 from edgeattn.parity.compare import check_file, compare_files
 from edgeattn.parity.metrics import Tolerance, tolerance_of
+from edgeattn.records.parity import OutputParity, ParityCase, ParityReport
 
 __all__ = [
     "OutputParity",

@@ -11,11 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgeattn.errors import InputError
+from edgeattn.base.errors import InputError
 from edgeattn.graph.names import module_of
+from edgeattn.graph.reading import load
 from edgeattn.graph.shapes import infer
 from edgeattn.parity.metrics import Tolerance, measure
-from edgeattn.parity.runtime import Array, Session, load, run_torch
+from edgeattn.runtimes.eager import run_torch
+from edgeattn.runtimes.onnxruntime import Array, Session
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +29,7 @@ IN_FORWARD = "the model's own forward, after its last module"
 def first_difference_of_module(
     path: Path, module: torch.nn.Module, inputs: Sequence[torch.Tensor], tolerance: Tolerance
 ) -> str | None:
-    """Names the first module, in order of execution, whose value in the file differs.
+    """Name the first module, in order of execution, whose value in the file differs.
 
     Args:
         path: An ONNX file whose values are named after modules (see `edgeattn.graph.tags`).
@@ -61,7 +63,7 @@ def first_difference_of_module(
 def first_difference_of_files(
     path: Path, other: Path, inputs: Sequence[Array], tolerance: Tolerance
 ) -> str | None:
-    """Names the module of the first value that two files share by name and that differs.
+    """Name the module of the first value that two files share by name and that differs.
 
     Returns:
         A module path, or the value's own name where it carries none; None where all agree, or
@@ -83,7 +85,7 @@ def first_difference_of_files(
 def _module_outputs(
     module: torch.nn.Module, inputs: Sequence[torch.Tensor], names: Sequence[str]
 ) -> dict[str, Array]:
-    """Records what modules give, in the order in which they end."""
+    """Record what modules give, in the order in which they end."""
     import torch
 
     wanted = set(names)
@@ -109,7 +111,7 @@ def _module_outputs(
 
 
 def _producers(path: Path) -> dict[str, str]:
-    """Gives the name of the node behind every value of a file, in order of execution."""
+    """Return the name of the node behind every value of a file, in order of execution."""
     model = load(path)
     return {
         str(value.name): str(node.name)
@@ -120,7 +122,7 @@ def _producers(path: Path) -> dict[str, str]:
 
 
 def expose(path: Path, names: Sequence[str], target: Path) -> Path:
-    """Writes a file whose named values are outputs too, behind its own.
+    """Write a file whose named values are outputs too, behind its own.
 
     Args:
         path: The file.
@@ -145,7 +147,7 @@ def expose(path: Path, names: Sequence[str], target: Path) -> Path:
 def _run_with_outputs(
     path: Path, names: Sequence[str], inputs: Sequence[Array]
 ) -> tuple[dict[str, Array], dict[str, Array]]:
-    """Runs a file, unoptimised, and gives named values besides its own outputs."""
+    """Run a file, unoptimised, and return named values besides its own outputs."""
     import tempfile
 
     own = len(load(path).graph.outputs)

@@ -8,18 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from edgeattn.errors import InputError
-from edgeattn.manifest import OutputParity, ParityCase, ParityReport
+from edgeattn.base.errors import InputError
+from edgeattn.graph import precision
+from edgeattn.graph.reading import load
+from edgeattn.options.precision import Precision
 from edgeattn.parity.bisect import first_difference_of_files, first_difference_of_module
 from edgeattn.parity.emulate import as_stored
 from edgeattn.parity.metrics import Tolerance, measure, tolerance_of
 from edgeattn.parity.report import worst
-from edgeattn.parity.runtime import Array, Session, give_memory_back, load, random_inputs, run_torch
+from edgeattn.records.parity import OutputParity, ParityCase, ParityReport
+from edgeattn.runtimes.eager import run_torch
+from edgeattn.runtimes.onnxruntime import Array, Session, give_memory_back, random_inputs
 
 if TYPE_CHECKING:
     import torch
 
-    from edgeattn.graph.precision import Precision
 
 _OPTIMISATIONS: tuple[Literal["off", "on"], ...] = ("off", "on")
 #: The batch sizes at which a model with an open batch is checked.
@@ -49,7 +52,7 @@ class Run:
         weights: Literal["model", "random"],
         tolerance: Tolerance,
     ) -> ParityCase:
-        """Compares the outputs with a reference's.
+        """Compare the outputs with a reference's.
 
         Args:
             references: Per batch size, one array per output.
@@ -74,7 +77,7 @@ class Run:
 
 
 def runs_of(path: Path, inputs: Mapping[int, Sequence[Array]]) -> Iterator[Run]:
-    """Runs a file with ONNX Runtime's optimisations off and on, at every batch size.
+    """Run a file with ONNX Runtime's optimisations off and on, at every batch size.
 
     Half precision is emulated where they are off: see `emulate`.
 
@@ -108,7 +111,7 @@ def run_cases(
     weights: Literal["model", "random"],
     tolerance: Tolerance,
 ) -> list[ParityCase]:
-    """Runs a file as `runs_of` does, and compares each run.
+    """Run a file as `runs_of` does, and compare each run.
 
     Args:
         path: The ONNX file.
@@ -126,20 +129,18 @@ def run_cases(
 
 
 def precision_of(path: Path) -> Precision:
-    """Gives the precision that an ONNX file is written in.
+    """Return the precision that an ONNX file is written in.
 
     Raises:
         InputError: If the file is no ONNX model.
     """
-    from edgeattn.graph import precision
-
     return precision.precision_of(load(path))
 
 
 def summarise(
     cases: Sequence[ParityCase], tolerance: Tolerance, *, first_difference: str | None = None
 ) -> ParityReport:
-    """Makes a report of all cases: each output at its worst."""
+    """Make a report of all cases: each output at its worst."""
     by_name: dict[str, list[OutputParity]] = {}
     for case in cases:
         for output in case.outputs:
@@ -162,7 +163,7 @@ def check_file(
     *,
     tolerance: Tolerance | None = None,
 ) -> ParityReport:
-    """Checks an ONNX file against a torch module that holds the same weights.
+    """Check an ONNX file against a torch module that holds the same weights.
 
     Args:
         path: The ONNX file.
@@ -187,7 +188,7 @@ def check_file(
 
 
 def batches_of(path: Path, inputs: Sequence[torch.Tensor]) -> dict[int, tuple[torch.Tensor, ...]]:
-    """Gives the inputs at every batch size that a file takes.
+    """Return the inputs at every batch size that a file takes.
 
     Raises:
         InputError: If the file takes other shapes.
@@ -211,7 +212,7 @@ def batches_of(path: Path, inputs: Sequence[torch.Tensor]) -> dict[int, tuple[to
 def at_batches(
     inputs: Sequence[torch.Tensor], batches: Sequence[int]
 ) -> dict[int, tuple[torch.Tensor, ...]]:
-    """Gives the inputs at their own batch size and at others, by repeating and cutting them.
+    """Return the inputs at their own batch size and at others, by repeating and cutting them.
 
     A repeated sample is rolled along its last dimension, so that samples differ.
     """
@@ -235,7 +236,7 @@ def compare_files(
     seed: int = 0,
     tolerance: Tolerance | None = None,
 ) -> ParityReport:
-    """Checks one ONNX file against another, which is the reference.
+    """Check one ONNX file against another, which is the reference.
 
     Args:
         path: The file to judge.

@@ -20,8 +20,8 @@ import onnx_ir as ir
 
 from edgeattn.graph.nodes import static
 from edgeattn.graph.precision import precision_of
+from edgeattn.graph.reading import load
 from edgeattn.graph.shapes import infer
-from edgeattn.parity.runtime import load
 
 _FLOAT, _HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
 #: What gives half by an attribute, not by what it reads.
@@ -30,7 +30,7 @@ _BY_ATTRIBUTE: Final = frozenset({"Cast", "ConstantOfShape", "Constant", "EyeLik
 
 @contextlib.contextmanager
 def as_stored(path: Path) -> Iterator[Path]:
-    """Gives a file whose values ONNX Runtime rounds as a device stores them.
+    """Return a file whose values ONNX Runtime rounds as a device stores them.
 
     Args:
         path: A file.
@@ -47,7 +47,7 @@ def as_stored(path: Path) -> Iterator[Path]:
 
 
 def write_emulated(path: Path, target: Path) -> Path:
-    """Writes a file that computes what another does, with every half value rounded.
+    """Write a file that computes what another does, with every half value rounded.
 
     Args:
         path: A file in half precision.
@@ -80,7 +80,7 @@ def write_emulated(path: Path, target: Path) -> Path:
 
 
 def _round(node: ir.Node, value: ir.Value) -> None:
-    """Lets what reads a half value read it rounded, as float32."""
+    """Let what reads a half value read it rounded, as float32."""
     graph = node.graph
     assert graph is not None
     if node.op_type in _BY_ATTRIBUTE:

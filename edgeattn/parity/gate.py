@@ -7,20 +7,20 @@ from pathlib import Path
 
 import numpy as np
 
-from edgeattn.errors import CheckError, InputError
-from edgeattn.manifest import ParityReport
+from edgeattn.base.errors import CheckError, InputError
 from edgeattn.parity.bisect import first_difference_of_files
 from edgeattn.parity.compare import BATCHES, precision_of, run_cases, summarise
 from edgeattn.parity.emulate import as_stored
 from edgeattn.parity.metrics import Tolerance, tolerance_of
 from edgeattn.parity.report import describe_failure
-from edgeattn.parity.runtime import Array, Session, give_memory_back, random_inputs
+from edgeattn.records.parity import ParityReport
+from edgeattn.runtimes.onnxruntime import Array, Session, give_memory_back, random_inputs
 
 
 def must_agree(
     path: Path, reference: Path, *, shapes: Sequence[Sequence[int]] = (), seed: int = 0
 ) -> tuple[ParityReport, list[str]]:
-    """Checks a file against the one it was made from, on random inputs.
+    """Check a file against the one it was made from, on random inputs.
 
     Where the batch is open, sizes 1, 2, 3 and 8 are run.
 
@@ -58,7 +58,7 @@ def must_agree(
 
 
 def tolerance_of_rewrites(path: Path) -> Tolerance:
-    """Gives the tolerance for what is made of a file without another precision.
+    """Return the tolerance for what is made of a file without another precision.
 
     Raises:
         InputError: It is no ONNX model.
@@ -71,7 +71,7 @@ def tolerance_of_rewrites(path: Path) -> Tolerance:
 def run_reference(
     path: Path, shapes: Sequence[Sequence[int]], seed: int
 ) -> tuple[dict[int, list[Array]], dict[int, list[Array]], list[str]]:
-    """Runs the file that others are compared with, on random inputs.
+    """Run the file that others are compared with, on random inputs.
 
     Args:
         path: The file.
@@ -118,7 +118,7 @@ def _session(path: Path) -> Session:
 
 
 def _shapes(session: Session, shapes: Sequence[Sequence[int]]) -> list[list[int | str]]:
-    """Puts the shapes that were given over the open dimensions, the batch's left open."""
+    """Put the shapes that were given over the open dimensions, the batch's left open."""
     if not shapes:
         for value in session.inputs:
             if not all(isinstance(size, int) for size in value.shape[1:]):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgeattn.manifest import OutputParity
+from edgeattn.records.parity import OutputParity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class Tolerance:
     min_sqnr_db: float
 
     def admits(self, max_rel: float, sqnr_db: float | None) -> bool:
-        """Says whether an output with these figures passes; an SQNR of None is exact equality."""
+        """Return whether an output with these figures passes; an SQNR of None is exact equality."""
         return max_rel <= self.max_rel and (sqnr_db is None or sqnr_db >= self.min_sqnr_db)
 
 
@@ -46,7 +46,7 @@ TOLERANCES = {
 
 
 def tolerance_of(precision: str, *, min_sqnr_db: float | None = None) -> Tolerance:
-    """Gives the tolerance for a precision.
+    """Return the tolerance for a precision.
 
     Args:
         precision: `fp32`, `tf32`, `fp16` or `int8`.
@@ -64,7 +64,7 @@ def tolerance_of(precision: str, *, min_sqnr_db: float | None = None) -> Toleran
 def measure(
     name: str, reference: npt.NDArray[Any], output: npt.NDArray[Any], tolerance: Tolerance
 ) -> OutputParity:
-    """Compares one output with its reference.
+    """Compare one output with its reference.
 
     Args:
         name: The output's name.

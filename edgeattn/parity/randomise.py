@@ -29,7 +29,7 @@ _BATCH_NORMS = {
 
 
 def randomise(module: nn.Module, inputs: Sequence[torch.Tensor], *, seed: int) -> None:
-    """Draws all parameters and normalisation statistics anew, in place.
+    """Draw all parameters and normalisation statistics anew, in place.
 
     Matrices and kernels get unit gain (a tenth of it where they are nearly zero), with a scale
     along their first dimension that spans a factor of 30, so that epsilons count in some channels.
@@ -78,7 +78,7 @@ def _disturb(parameter: torch.Tensor, generator: torch.Generator) -> None:
 
 
 def _draw_statistics(module: nn.Module, generator: torch.Generator) -> None:
-    """Draws statistics without looking at data, for norms that are written by hand."""
+    """Draw statistics without looking at data, for norms that are written by hand."""
     for name, buffer in module.named_buffers():
         if name.endswith("running_mean"):
             buffer.copy_(torch.randn(buffer.shape, generator=generator) * 0.3)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from edgeattn.manifest import OutputParity, ParityReport
+from edgeattn.records.parity import OutputParity, ParityReport
 
 
 def worst(outputs: list[OutputParity]) -> OutputParity:
-    """Sums up one output over several cases: the worst of each figure."""
+    """Sum up one output over several cases: the worst of each figure."""
     ratios = [output.sqnr_db for output in outputs if output.sqnr_db is not None]
     return OutputParity(
         name=outputs[0].name,
@@ -20,7 +20,7 @@ def worst(outputs: list[OutputParity]) -> OutputParity:
 
 
 def describe_failure(report: ParityReport) -> str:
-    """Says in a line how outputs differ, in which run, and where the difference begins."""
+    """Return in a line how outputs differ, in which run, and where the difference begins."""
     case = next(case for case in report.cases if not case.passed)
     output = next(output for output in case.outputs if not output.passed)
     ratio = "equal" if output.sqnr_db is None else f"{output.sqnr_db:.1f} dB"

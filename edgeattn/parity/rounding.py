@@ -14,10 +14,10 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from edgeattn.errors import InputError
-from edgeattn.manifest import ParityCase
+from edgeattn.base.errors import InputError
 from edgeattn.parity.metrics import Tolerance, measure
-from edgeattn.parity.runtime import run_torch
+from edgeattn.records.parity import ParityCase
+from edgeattn.runtimes.eager import run_torch
 
 #: Two results that are each at the floor differ by 3 dB more; the rest is room for another order
 #: of summation.
@@ -27,7 +27,7 @@ LOWEST_FLOOR_DB = 45.0
 
 
 def check_function(module: nn.Module, inputs: Sequence[torch.Tensor], tolerance: Tolerance) -> None:
-    """Refuses a module that gives one result now and another then.
+    """Refuse a module that gives one result now and another then.
 
     Raises:
         InputError: It draws random numbers.
@@ -43,7 +43,7 @@ def check_function(module: nn.Module, inputs: Sequence[torch.Tensor], tolerance:
 def rounding_floor_db(
     module: nn.Module, inputs: Sequence[torch.Tensor], tolerance: Tolerance
 ) -> float:
-    """Measures how far a module's float32 outputs are from its float64 outputs.
+    """Measure how far a module's float32 outputs are from its float64 outputs.
 
     Args:
         module: The module, in float32.
@@ -63,7 +63,7 @@ def rounding_floor_db(
 
 
 def relaxed_by(tolerance: Tolerance, floor_db: float) -> Tolerance:
-    """Gives the tolerance for a model whose rounding floor lies this low.
+    """Return the tolerance for a model whose rounding floor lies this low.
 
     Returns:
         The same one where the floor lies high enough for it, or too low to tell anything.
@@ -76,7 +76,7 @@ def relaxed_by(tolerance: Tolerance, floor_db: float) -> Tolerance:
 
 
 def judge(case: ParityCase, tolerance: Tolerance, floor_db: float) -> ParityCase:
-    """Judges a case by the rounding floor, where that lies too low for the tolerance.
+    """Judge a case by the rounding floor, where that lies too low for the tolerance.
 
     Args:
         case: The case, measured against float32 torch.

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from edgeattn import files
-from edgeattn.errors import InputError
-from edgeattn.inputs import check_shape, checked_numbers, in_words, read_image, read_npy
+from edgeattn.base import files
+from edgeattn.base.errors import InputError
+from edgeattn.runtimes.inputs import check_shape, checked_numbers, in_words, read_image, read_npy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,12 +49,12 @@ class Samples:
     read: Callable[[], Iterator[dict[str, npt.NDArray[Any]]]] = field(repr=False)
 
     def __iter__(self) -> Iterator[dict[str, npt.NDArray[Any]]]:
-        """Yields one array for each input, by name."""
+        """Yield one array for each input, by name."""
         return self.read()
 
 
 def read_samples(source: str, inputs: Sequence[Input], *, limit: int, seed: int) -> Samples:
-    """Finds calibration data; it is read when it is iterated over.
+    """Find calibration data; it is read when it is iterated over.
 
     Args:
         source: `random`; a folder of images, or of .npy arrays that hold a sample each, folders in
@@ -122,7 +122,7 @@ class _Data:
 
 
 def _batch(inputs: Sequence[Input]) -> int:
-    """Gives the batch that the inputs share."""
+    """Return the batch that the inputs share."""
     fixed = set()
     for value in inputs:
         if not value.shape:
@@ -138,7 +138,7 @@ def _batch(inputs: Sequence[Input]) -> int:
 
 
 def _random(inputs: Sequence[Input], seed: int) -> _Pick:
-    """Draws samples: normal for floats, 0 or 1 for whole numbers."""
+    """Draw samples: normal for floats, 0 or 1 for whole numbers."""
     import numpy as np
 
     for value in inputs:
@@ -196,7 +196,7 @@ def _folder(folder: Path, inputs: Sequence[Input]) -> _Data:
 
 
 def _archive(path: Path, inputs: Sequence[Input]) -> _Data:
-    """Reads an .npz or .npy file."""
+    """Read an .npz or .npy file."""
     if not path.exists():
         raise InputError(
             f"There is no file or folder {path}.",
@@ -226,7 +226,7 @@ def _archive(path: Path, inputs: Sequence[Input]) -> _Data:
 
 
 def _arrays(path: Path, inputs: Sequence[Input]) -> dict[str, npt.NDArray[Any]]:
-    """Gives the array of each input; the one array of a file is that of the one input."""
+    """Return the array of each input; the one array of a file is that of the one input."""
     import numpy as np
 
     names = [value.name for value in inputs]
@@ -258,7 +258,7 @@ def _arrays(path: Path, inputs: Sequence[Input]) -> dict[str, npt.NDArray[Any]]:
 
 
 def _fitted(name: str, array: npt.NDArray[Any], value: Input) -> npt.NDArray[Any]:
-    """Gives a sample in an input's shape and type."""
+    """Return a sample in an input's shape and type."""
     import numpy as np
 
     check_shape(name, array.shape, value.shape[1:])

@@ -48,7 +48,7 @@ _FACTORS: Final = {"Reciprocal": -1.0, "Sqrt": 0.5, "ReduceSumSquare": 2.0}
 
 
 def degrees(graph: ir.Graph) -> dict[ir.Value, float]:
-    """Gives the degree of every value of a graph that is sorted; constants have 0.
+    """Return the degree of every value of a graph that is sorted; constants have 0.
 
     `inf` stands for an exponential.
     """
@@ -63,19 +63,19 @@ def degrees(graph: ir.Graph) -> dict[ir.Value, float]:
 
 
 def is_safe(degree: float) -> bool:
-    """Says whether a value of this degree stays in half's range where activations do."""
+    """Return whether a value of this degree stays in half's range where activations do."""
     return 0 <= degree <= 1
 
 
 def is_square(node: ir.Node) -> bool:
-    """Says whether a node multiplies a value by itself."""
+    """Return whether a node multiplies a value by itself."""
     if node.op_type == "Pow":
         return (_exponent(node) or 0) >= 2
     return node.op_type == "Mul" and node.inputs[0] is node.inputs[1]
 
 
 def feeds_reductions(node: ir.Node) -> bool:
-    """Says whether all that a node gives goes straight into reductions and bounded functions.
+    """Return whether all that a node gives goes straight into reductions and bounded functions.
 
     Views and operators on single values may stand between.
     """
@@ -143,7 +143,7 @@ def _power(degree: float, exponent: float | None) -> float:
 
 
 def _exponent(node: ir.Node) -> float | None:
-    """Gives the constant exponent of a Pow."""
+    """Return the constant exponent of a Pow."""
     if node.op_type != "Pow":
         return None
     values = static(given(node, 1))

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from edgeattn.graph.reading import Source
+from edgeattn.graph.writing import save
+from edgeattn.options.cast import CastOptions
+from edgeattn.parity import tolerance_of
+from edgeattn.precision.calibration import Samples
 from edgeattn.precision.half import Halved, to_half
+from edgeattn.precision.judge import Judge
 from edgeattn.precision.keep import Kept, keep_front
-
-if TYPE_CHECKING:
-    from edgeattn.precision.calibration import Samples
-    from edgeattn.precision.cast import CastOptions
-    from edgeattn.precision.ranges import Range
-    from edgeattn.reading import Source
+from edgeattn.precision.ranges import Range
 
 #: The parts of a model that are tried, from the front.
 _PARTS: Final = (0.0, 0.06, 0.12, 0.18, 0.25, 0.35, 0.5)
@@ -34,7 +35,7 @@ def near_enough(
     path: Path,
     options: CastOptions,
 ) -> tuple[tuple[Kept, ...], Halved]:
-    """Casts a model to half, with the smallest front in float32 that is near enough to it.
+    """Cast a model to half, with the smallest front in float32 that is near enough to it.
 
     Args:
         found: The model, after `half.prepare`.
@@ -47,10 +48,6 @@ def near_enough(
     Returns:
         All nodes that stay float32, and the cast model; with no front where none helps.
     """
-    from edgeattn.artifacts import save
-    from edgeattn.parity import tolerance_of
-    from edgeattn.precision.judge import Judge
-
     usual = tolerance_of("fp16", min_sqnr_db=options.min_sqnr_db)
     tolerance = tolerance_of("fp16", min_sqnr_db=usual.min_sqnr_db + _MARGIN_DB)
     judge = Judge(found.path, samples)

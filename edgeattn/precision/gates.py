@@ -36,7 +36,7 @@ _LAYERS: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum"}
 
 
 def gate_nodes(graph: ir.Graph) -> frozenset[ir.Node]:
-    """Gives the nodes that reach the graph's outputs through gates and statistics only.
+    """Return the nodes that reach the graph's outputs through gates and statistics only.
 
     Args:
         graph: A graph without branches and loops that is sorted and has types and shapes. An
@@ -59,7 +59,7 @@ def gate_nodes(graph: ir.Graph) -> frozenset[ir.Node]:
 
 
 def _marked(graph: ir.Graph) -> set[tuple[ir.Node, int]]:
-    """Gives the edges, as node and index of its input, by which a gate or a statistic enters."""
+    """Return the edges, as node and index of its input, by which a gate or a statistic enters."""
     marked: set[tuple[ir.Node, int]] = set()
     bounded: set[ir.Value] = set()
     for node in graph:
@@ -80,7 +80,7 @@ def _marked(graph: ir.Graph) -> set[tuple[ir.Node, int]]:
 
 
 def _operands(node: ir.Node) -> dict[int, ir.Value]:
-    """Gives the inputs that are computed numbers: no constants, sizes or conditions."""
+    """Return the inputs that are computed numbers: no constants, sizes or conditions."""
     return {
         index: value
         for index, value in enumerate(node.inputs)
@@ -91,7 +91,7 @@ def _operands(node: ir.Node) -> dict[int, ir.Value]:
 
 
 def _is_broadcast(node: ir.Node, value: ir.Value) -> bool:
-    """Says whether an operand is repeated along some dimension to the size of the result."""
+    """Return whether an operand is repeated along some dimension to the size of the result."""
     result = node.outputs[0].shape
     if node.op_type not in _ELEMENTWISE | _REPEATING or value.shape is None or result is None:
         return False

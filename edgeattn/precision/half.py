@@ -17,7 +17,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from edgeattn.errors import InputError
+from edgeattn.base.errors import InputError
 from edgeattn.graph.names import module_of
 from edgeattn.graph.nodes import static
 from edgeattn.graph.shapes import infer, resolve_open
@@ -44,7 +44,7 @@ class Halved:
 
 
 def prepare(model: ir.Model) -> None:
-    """Makes a model ready to be measured and cast, in place: sorted, typed, constants apart.
+    """Make a model ready to be measured and cast, in place: sorted, typed, constants apart.
 
     Raises:
         InputError: It is half or quantised already, holds no float32, has branches or loops, or a
@@ -91,7 +91,7 @@ def _check(model: ir.Model) -> None:
 
 
 def to_half(model: ir.Model, kept: Collection[str], *, half_io: bool = False) -> Halved:
-    """Casts a model to half precision.
+    """Cast a model to half precision.
 
     Args:
         model: The model after `prepare`; it is not changed.
@@ -126,7 +126,7 @@ def _touches_floats(node: ir.Node) -> bool:
 
 
 def _unshare(model: ir.Model, kept: Collection[str]) -> None:
-    """Copies the constants that kept nodes share with others, which the converter would round."""
+    """Copy the constants that kept nodes share with others, which the converter would round."""
     graph = model.graph
     for value in [v for v in graph.initializers.values() if v.dtype == _FLOAT]:
         inside = [(node, index) for node, index in value.uses() if node.name in kept]
@@ -143,7 +143,7 @@ def _unshare(model: ir.Model, kept: Collection[str]) -> None:
 
 
 def _without_weights(model: ir.Model) -> onnx.ModelProto:
-    """Gives a model whose weights hold no data: the converter would take seconds to round them."""
+    """Return a model whose weights hold no data: the converter would take seconds to round them."""
     proto = ir.to_proto(model)
     weights = {tensor.name: tensor for tensor in proto.graph.initializer}
     for tensor in weights.values():
@@ -160,7 +160,7 @@ def _without_weights(model: ir.Model) -> onnx.ModelProto:
 
 
 def _give_weights(made: ir.Model, model: ir.Model) -> int:
-    """Gives the cast model the weights, each in its type; says how many became 0 by that."""
+    """Return the cast model the weights, each in its type; says how many became 0 by that."""
     lost = 0
     for name, value in made.graph.initializers.items():
         exact = static(model.graph.initializers[name])
@@ -176,7 +176,7 @@ def _give_weights(made: ir.Model, model: ir.Model) -> int:
 
 
 def _drop_twins(proto: onnx.ModelProto) -> None:
-    """Drops casts that the converter makes once for each reader, all of one name."""
+    """Drop casts that the converter makes once for each reader, all of one name."""
     graph = proto.graph
     seen: set[str] = set()
     nodes = []
@@ -190,7 +190,7 @@ def _drop_twins(proto: onnx.ModelProto) -> None:
 
 
 def _undo_round_trips(model: ir.Model, names: Collection[str]) -> None:
-    """Lets a kept node read another's float32 value, instead of that value cast there and back."""
+    """Let a kept node read another's float32 value, instead of that value cast there and back."""
     graph = model.graph
     for node in list(graph):
         if not _is_new_cast(node, names):
@@ -211,7 +211,7 @@ def _undo_round_trips(model: ir.Model, names: Collection[str]) -> None:
 
 
 def _hand_over(origin: ir.Value, result: ir.Value, cast: ir.Node) -> None:
-    """Lets the node that gives `origin` give the graph's output `result` itself."""
+    """Let the node that gives `origin` give the graph's output `result` itself."""
     name = result.name
     ir.convenience.replace_all_uses_with(result, origin, replace_graph_outputs=True)
     result.name = f"{name}.cast"  # it goes with its node, and leaves its name
@@ -225,7 +225,7 @@ def _is_new_cast(node: ir.Node, names: Collection[str]) -> bool:
 
 
 def _name_casts(model: ir.Model, names: Collection[str], kept: Collection[str]) -> int:
-    """Names each new cast after the module of the kept node that it is there for."""
+    """Name each new cast after the module of the kept node that it is there for."""
     taken = {*names, *(str(v.name) for v in _values(model))}
     counts: Counter[str] = Counter()
     added = [node for node in model.graph if _is_new_cast(node, names)]

@@ -41,24 +41,22 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from edgeattn.artifacts import save
-from edgeattn.errors import InputError
+from edgeattn.base.errors import InputError
 from edgeattn.graph import shapes
 from edgeattn.graph.names import module_of
 from edgeattn.graph.nodes import needed, static
+from edgeattn.graph.reading import Source, read
+from edgeattn.graph.writing import save
+from edgeattn.precision.calibration import Samples
 from edgeattn.precision.placement import place
 from edgeattn.precision.thresholds import Method, find_thresholds
-from edgeattn.reading import Source, read
-
-if TYPE_CHECKING:
-    from edgeattn.precision.calibration import Samples
 
 #: The lowest opset whose pairs have a scale for each channel.
 _OLDEST_OPSET: Final = 13
@@ -96,7 +94,7 @@ def quantise(
     method: Method = "percentile",
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Quantised:
-    """Writes an int8 model.
+    """Write an int8 model.
 
     Args:
         source: An ONNX file in float32.
@@ -141,7 +139,7 @@ def quantise(
 
 
 def _check(path: Path, found: Source) -> None:
-    """Refuses a file that cannot be quantised, whatever its layers are."""
+    """Refuse a file that cannot be quantised, whatever its layers are."""
     if found.opset < _OLDEST_OPSET:
         raise InputError(
             f"{path} is of opset {found.opset}, which has no scales for each channel.",
@@ -170,7 +168,7 @@ def _weight_scale(weight: ir.Value, axis: int | None) -> Scale:
 
 
 def _scale(largest: npt.NDArray[np.floating]) -> Scale:
-    """Gives the scale at which the largest |x| becomes 127; 1 for what is always 0."""
+    """Return the scale at which the largest |x| becomes 127; 1 for what is always 0."""
     scale = (largest / _LARGEST).astype(np.float32)
     return np.where(scale >= np.finfo(np.float32).tiny, scale, np.float32(1))
 
@@ -190,7 +188,7 @@ class _Pairs:
         self._scales: dict[tuple[ir.Value, int | None], list[ir.Value]] = {}
 
     def put(self, node: ir.Node, index: int, scale: Scale, *, axis: int | None = None) -> None:
-        """Puts a pair on an input; values that are read more than once share scale and zero."""
+        """Put a pair on an input; values that are read more than once share scale and zero."""
         value = needed(node, index)
         if (value, axis) not in self._scales:
             self._scales[value, axis] = [
@@ -217,7 +215,7 @@ class _Pairs:
         return constant
 
     def _new(self, stem: str) -> str:
-        """Gives a name that nothing else has."""
+        """Return a name that nothing else has."""
         name = stem
         while name in self._taken:
             self._counts[stem] += 1

@@ -5,21 +5,19 @@ from __future__ import annotations
 import contextlib
 import itertools
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 
-from edgeattn.errors import CheckError, InputError
-from edgeattn.manifest import ParityCase, ParityReport
+from edgeattn.base.errors import CheckError, InputError
 from edgeattn.parity.bisect import first_difference_of_files
 from edgeattn.parity.compare import summarise
 from edgeattn.parity.emulate import as_stored
 from edgeattn.parity.metrics import Tolerance, measure
 from edgeattn.parity.report import describe_failure
-from edgeattn.parity.runtime import Array, Session, give_memory_back
-
-if TYPE_CHECKING:
-    from edgeattn.precision.calibration import Samples
+from edgeattn.precision.calibration import Samples
+from edgeattn.records.parity import ParityCase, ParityReport
+from edgeattn.runtimes.onnxruntime import Array, Session, give_memory_back
 
 #: So many samples are compared at most: each runs three times.
 MOST: Final = 16
@@ -46,7 +44,7 @@ class Judge:
         _check_finite(source, self._names, self._references)
 
     def judge(self, path: Path, tolerance: Tolerance) -> ParityReport:
-        """Compares a file, with ONNX Runtime's optimisations off and on.
+        """Compare a file, with ONNX Runtime's optimisations off and on.
 
         Half precision is emulated without them: see `emulate`.
 
@@ -79,7 +77,7 @@ class Judge:
         return summarise(cases, tolerance)
 
     def refusal(self, path: Path, report: ParityReport, tolerance: Tolerance) -> CheckError:
-        """Gives the error of a file that differs: it names the first value that does."""
+        """Return the error of a file that differs: it names the first value that does."""
         with as_stored(path) as file:
             first = first_difference_of_files(file, self._source, self._batches[0], tolerance)
         report = report.model_copy(update={"first_difference": first})
@@ -91,7 +89,7 @@ class Judge:
 
 
 def _batches(session: Session, samples: Samples) -> list[list[Array]]:
-    """Gives the samples as arrays in the inputs' order: one batch of all where it is open."""
+    """Return the samples as arrays in the inputs' order: one batch of all where it is open."""
     taken = [
         [feed[value.name] for value in session.inputs] for feed in itertools.islice(samples, MOST)
     ]
@@ -101,7 +99,7 @@ def _batches(session: Session, samples: Samples) -> list[list[Array]]:
 
 
 def _run(session: Session, batches: list[list[Array]]) -> list[Array]:
-    """Gives each output over all batches."""
+    """Return each output over all batches."""
     outputs = [session.run(arrays) for arrays in batches]
     return [
         np.concatenate([np.atleast_1d(array) for array in arrays])

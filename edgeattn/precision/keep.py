@@ -17,10 +17,10 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.errors import InputError
+from edgeattn.base.errors import InputError
+from edgeattn.base.nearest import did_you_mean, nearest
 from edgeattn.graph.names import module_of
 from edgeattn.graph.nodes import static
-from edgeattn.nearest import did_you_mean, nearest
 from edgeattn.precision.degrees import (
     LAYERS,
     REDUCTIONS,
@@ -74,7 +74,7 @@ class Kept:
 def nodes_to_keep(
     model: ir.Model, ranges: Mapping[str, Range], *, patterns: Sequence[str] = ()
 ) -> tuple[Kept, ...]:
-    """Decides which nodes stay float32.
+    """Decide which nodes stay float32.
 
     Args:
         model: The model, sorted, with types and with its constants as initializers.
@@ -115,7 +115,7 @@ def nodes_to_keep(
 def keep_front(
     model: ir.Model, kept: Sequence[Kept], ranges: Mapping[str, Range], *, part: float
 ) -> tuple[Kept, ...]:
-    """Adds the front of a model to the nodes that stay float32.
+    """Add the front of a model to the nodes that stay float32.
 
     Args:
         model: The model, sorted.
@@ -152,7 +152,7 @@ def _matching(nodes: Sequence[ir.Node], pattern: str) -> list[ir.Node]:
 
 
 def _names(node: ir.Node) -> Iterator[str]:
-    """Gives a node's name, its module, and the modules around that."""
+    """Return a node's name, its module, and the modules around that."""
     name = str(node.name)
     yield name
     module = module_of(name)
@@ -169,7 +169,7 @@ def _is_float(node: ir.Node) -> bool:
 def _reasons(
     node: ir.Node, degree: Mapping[ir.Value, float], ranges: Mapping[str, Range]
 ) -> Iterator[str]:
-    """Gives the reasons why a node's own work is to be done in float32, the strongest first."""
+    """Return the reasons why a node's own work is to be done in float32, the strongest first."""
     yield from _by_operator(node)
     yield from _by_constant(node)
     yield from _by_range(node, ranges)
@@ -267,7 +267,7 @@ def _summed(node: ir.Node) -> int | None:
 
 
 def _grids(nodes: Sequence[ir.Node]) -> set[ir.Node]:
-    """Gives every GridSample, and all that is computed for nothing but its coordinates."""
+    """Return every GridSample, and all that is computed for nothing but its coordinates."""
     found = {node for node in nodes if node.op_type == "GridSample"}
     samplers = set(found)
     for node in reversed(nodes):
@@ -280,7 +280,7 @@ def _grids(nodes: Sequence[ir.Node]) -> set[ir.Node]:
 
 
 def _grow(nodes: Sequence[ir.Node], reasons: dict[ir.Node, str]) -> None:
-    """Adds the nodes between and behind the kept ones, until nothing more joins."""
+    """Add the nodes between and behind the kept ones, until nothing more joins."""
     size = -1
     while size != len(reasons):
         size = len(reasons)
@@ -298,7 +298,7 @@ def _dynamic(node: ir.Node) -> list[ir.Value]:
 
 
 def _follows(node: ir.Node, kept: Mapping[ir.Node, str]) -> bool:
-    """Says whether all that a cheap node reads comes from kept ones: a gate behind statistics."""
+    """Return whether all that a cheap node reads comes from kept ones: a gate behind statistics."""
     if node.op_type not in _SINGLES | REDUCTIONS | VIEWS:
         return False
     dynamic = _dynamic(node)
@@ -306,7 +306,7 @@ def _follows(node: ir.Node, kept: Mapping[ir.Node, str]) -> bool:
 
 
 def _leads(node: ir.Node, kept: Mapping[ir.Node, str]) -> bool:
-    """Says whether all that reads a cheap node is kept: a mean before what is centred by it."""
+    """Return whether all that reads a cheap node is kept: a mean before what is centred by it."""
     users = [user for value in node.outputs for user, _ in value.uses()]
     if not users or not all(user in kept for user in users):
         return False
@@ -321,7 +321,7 @@ def _leads(node: ir.Node, kept: Mapping[ir.Node, str]) -> bool:
 
 
 def _is_reduced(value: ir.Value) -> bool:
-    """Says whether a value is what a reduction gives, seen in another shape or not."""
+    """Return whether a value is what a reduction gives, seen in another shape or not."""
     node = value.producer()
     if node is None:
         return False

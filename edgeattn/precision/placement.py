@@ -36,7 +36,7 @@ class Placement:
 
 
 def place(graph: ir.Graph, *, gates: bool) -> Placement:
-    """Decides what is quantised.
+    """Decide what is quantised.
 
     Args:
         graph: A graph without branches and loops that is sorted and has types and shapes.
@@ -63,7 +63,7 @@ def place(graph: ir.Graph, *, gates: bool) -> Placement:
 
 
 def _obstacle(node: ir.Node) -> str:
-    """Says why int8 cannot take a layer; '' where it can."""
+    """Return why int8 cannot take a layer; '' where it can."""
     data, weight = needed(node, 0), needed(node, 1)
     constant = static(weight)
     if data.dtype != ir.DataType.FLOAT:
@@ -81,7 +81,7 @@ def _obstacle(node: ir.Node) -> str:
 
 
 def _channels(node: ir.Node) -> int | None:
-    """Gives the dimension of a layer's weights that its output channels lie along."""
+    """Return the dimension of a layer's weights that its output channels lie along."""
     if node.op_type == "Conv":
         return 0
     if node.op_type == "Gemm":
@@ -94,7 +94,7 @@ def _channels(node: ir.Node) -> int | None:
 
 
 def _shortcuts(node: ir.Node, layers: dict[ir.Node, int | None]) -> list[int]:
-    """Gives the operands of a sum of maps that lie in memory when it is computed.
+    """Return the operands of a sum of maps that lie in memory when it is computed.
 
     They are what a quantised layer reads too, or, after a block that changes the size, what the
     convolution of the shortcut gives: of two layers the second one, so that the first can be summed

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy.typing as npt
 
-from edgeattn.errors import InputError
+from edgeattn.base.errors import InputError
+from edgeattn.runtimes.onnxruntime import Session, give_memory_back
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -53,7 +54,7 @@ class Range:
 def measure_ranges(
     model: ir.Model, feeds: Iterable[Mapping[str, Array]]
 ) -> tuple[dict[str, Range], int]:
-    """Measures every float32 value that the nodes of a model give.
+    """Measure every float32 value that the nodes of a model give.
 
     Args:
         model: The model, with types; it is not changed.
@@ -66,8 +67,6 @@ def measure_ranges(
         InputError: If ONNX Runtime cannot run the model, or there are no samples.
     """
     import onnx_ir
-
-    from edgeattn.parity.runtime import Session, give_memory_back
 
     probed = model.clone()
     probes = _Probes(probed)
@@ -100,7 +99,7 @@ class _Probes:
         self._places: list[tuple[dict[str, float], str, float]] = []
 
     def place(self) -> None:
-        """Adds the nodes."""
+        """Add the nodes."""
         for node in list(self._graph):
             for value in node.outputs:
                 if self._is_float(value) and value.name:
@@ -109,12 +108,12 @@ class _Probes:
                 self._watch_sum(node, node.outputs[0].name)
 
     def take(self, outputs: Sequence[Array]) -> None:
-        """Takes in what one run gave."""
+        """Take in what one run gave."""
         for (found, name, factor), scalar in zip(self._places, outputs[self._own :], strict=True):
             found[name] = max(found.get(name, 0.0), factor * float(scalar))
 
     def ranges(self) -> dict[str, Range]:
-        """Gives what was measured."""
+        """Return what was measured."""
         return {
             name: Range(max_abs=value, max_sum=self._sums.get(name))
             for name, value in self._maxima.items()
@@ -167,7 +166,7 @@ class _Probes:
 
 
 def summed_values(node: ir.Node) -> int | None:
-    """Gives how many values go into each that a reduction or a pool gives, None if unknown."""
+    """Return how many values go into each that a reduction or a pool gives, None if unknown."""
     before, after = node.inputs[0], node.outputs[0]
     sizes = [None if v is None else _elements(v) for v in (before, after)]
     if sizes[0] is None or not sizes[1]:
@@ -176,7 +175,7 @@ def summed_values(node: ir.Node) -> int | None:
 
 
 def _elements(value: ir.Value) -> int | None:
-    """Gives the number of a value's elements for one sample: an open first dimension counts 1."""
+    """Return the number of a value's elements for one sample: an open first dimension counts 1."""
     if value.shape is None:
         return None
     sizes = [size if isinstance(size, int) else None for size in value.shape]

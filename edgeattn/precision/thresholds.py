@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from edgeattn.errors import InputError
+from edgeattn.base.errors import InputError
+from edgeattn.precision.calibration import Samples
+from edgeattn.runtimes.onnxruntime import Session, give_memory_back
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from edgeattn.precision.calibration import Samples
 
 Array = npt.NDArray[Any]
 Method = Literal["minmax", "percentile", "entropy"]
@@ -43,7 +44,7 @@ def find_thresholds(
     method: Method,
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> dict[str, float]:
-    """Finds the largest |x| that int8 is to hold, for some values of a model.
+    """Find the largest |x| that int8 is to hold, for some values of a model.
 
     Args:
         model: The model, with shapes; it is not changed.
@@ -78,11 +79,9 @@ def find_thresholds(
 def _runs(
     model: ir.Model, values: Sequence[ir.Value], samples: Samples
 ) -> Iterator[dict[str, Array]]:
-    """Runs the part of a model that gives some values, and yields them for each sample."""
+    """Run the part of a model that gives some values, and yields them for each sample."""
     import onnx_ir
     from onnx_ir.passes import common
-
-    from edgeattn.parity.runtime import Session, give_memory_back
 
     names = [str(value.name) for value in values]
     part = model.clone()
@@ -111,7 +110,7 @@ def _runs(
 
 
 def _groups(values: Sequence[ir.Value]) -> Iterator[list[ir.Value]]:
-    """Divides values so that what one sample gives of each group fits into memory."""
+    """Divide values so that what one sample gives of each group fits into memory."""
     group: list[ir.Value] = []
     total = 0
     for value in values:
@@ -175,7 +174,7 @@ class _Histograms:
             self._collector.collect(wanted)
 
     def finish(self) -> None:
-        """Puts the method's threshold in the place of the largest |x|."""
+        """Put the method's threshold in the place of the largest |x|."""
         if not self._collector.histogram_dict:
             return
         with contextlib.redirect_stdout(io.StringIO()):

@@ -35,7 +35,7 @@ class Marginals:
 def marginals(
     attended: Sequence[Owned], plain: Sequence[Owned], replaced: Iterable[str], *, is_measured: bool
 ) -> Marginals:
-    """Compares kernels with and without sites.
+    """Compare kernels with and without sites.
 
     Args:
         attended: The model's kernels.
@@ -76,7 +76,7 @@ def _own_us(kernels: Iterable[Owned]) -> dict[str, float]:
 
 
 def _grouped(ours: Sequence[Owned], theirs: Sequence[Owned]) -> _Groups:
-    """Brings kernels that differ together into neighbourhoods: by nodes, sites and tensors."""
+    """Bring kernels that differ together into neighbourhoods: by nodes, sites and tensors."""
     groups = _Groups()
     for one in (*ours, *theirs):
         groups.tie(_keys(one))
@@ -92,7 +92,7 @@ def _grouped(ours: Sequence[Owned], theirs: Sequence[Owned]) -> _Groups:
 def _unmatched(
     attended: Sequence[Owned], plain: Sequence[Owned]
 ) -> tuple[list[Owned], list[Owned], float]:
-    """Gives the kernels of both sides that the other has not, and the drift of those it has."""
+    """Return the kernels of both sides that the other has not, and the drift of those it has."""
     theirs: dict[Hashable, list[Owned]] = defaultdict(list)
     for one in plain:
         theirs[_work(one)].append(one)

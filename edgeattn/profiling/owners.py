@@ -20,8 +20,8 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from edgeattn.graph.gates import common_module
-from edgeattn.graph.kinds import kind_of, strongest
-from edgeattn.profiling.trace import Kernel, Node
+from edgeattn.records.kinds import kind_of, strongest
+from edgeattn.records.trace import Kernel, Node
 
 Status = Literal["owned", "shared", "unattributable"]
 
@@ -74,7 +74,7 @@ class Owned:
 
 
 def attribute(kernels: Sequence[Kernel], nodes: Mapping[str, Node]) -> tuple[Owned, ...]:
-    """Says whose each kernel is.
+    """Return whose each kernel is.
 
     Args:
         kernels: The kernels, in their order.
@@ -122,7 +122,7 @@ def _by_bytes(leaders: Sequence[Node]) -> tuple[Share, ...]:
 
 
 def _charge_copies(found: list[Owned]) -> None:
-    """Charges the kernels without nodes to their causes, in place."""
+    """Charge the kernels without nodes to their causes, in place."""
     places = {one.kernel.name: place for place, one in enumerate(found)}
     readers: dict[str, list[int]] = defaultdict(list)
     writers: dict[str, list[int]] = defaultdict(list)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgeattn.profiling.samples import MOST_ENQUEUE
-from edgeattn.profiling.trace import Trace
+from edgeattn.records.trace import Trace
 
 # A gap below this part of the latency is none.
 _EQUAL: Final = 1e-6
@@ -28,7 +28,7 @@ class Reconciliation:
 
 
 def reconciled(trace: Trace) -> Reconciliation:
-    """Sets the sum of a trace's kernels against its latency."""
+    """Set the sum of a trace's kernels against its latency."""
     sum_us = sum(kernel.time_us for kernel in trace.kernels)
     gap_us = trace.end_to_end.latency_us - sum_us
     return Reconciliation(

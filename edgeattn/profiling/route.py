@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, get_args
+from typing import Final, get_args
 
-from edgeattn.errors import InputError
-from edgeattn.nearest import did_you_mean, nearest
-from edgeattn.profiling.engines.source import ENGINES
-from edgeattn.profiling.trace import Evidence, Runtime
-
-if TYPE_CHECKING:
-    from edgeattn.devices.schema import DeviceProfile, OperatingPoint
-    from edgeattn.engine.manifest import EngineManifest
-    from edgeattn.profiling.options import ProfileOptions
+from edgeattn.base.errors import InputError
+from edgeattn.base.nearest import did_you_mean, nearest
+from edgeattn.devices.profile import find
+from edgeattn.devices.schema import DeviceProfile, OperatingPoint
+from edgeattn.engine.gpu import local_gpu
+from edgeattn.engine.libraries import dotted
+from edgeattn.options.profile import ProfileOptions
+from edgeattn.profiling.sources.engines.source import ENGINES
+from edgeattn.records.engine import EngineManifest, read_manifest
+from edgeattn.records.trace import Evidence, Runtime
 
 RUNTIMES: Final[tuple[Runtime, ...]] = get_args(Runtime)
 _ALL_DEVICES: Final = "see: edgeattn devices list"
@@ -38,7 +39,7 @@ class Route:
 
 
 def choose(path: Path, options: ProfileOptions) -> Route:
-    """Chooses the route of a file.
+    """Choose the route of a file.
 
     ONNX Runtime measures an ONNX file here, where no device is named. A CPU's profile has ONNX
     Runtime predicted; a GPU's has TensorRT, measured where such a GPU is here, else predicted.
@@ -77,7 +78,7 @@ def choose(path: Path, options: ProfileOptions) -> Route:
 
 
 def named_device(options: ProfileOptions) -> Route:
-    """Gives the device that is asked, in its power mode; runtime and evidence are still open.
+    """Return the device that is asked, in its power mode; runtime and evidence are still open.
 
     Raises:
         InputError: There is no such device or power mode.
@@ -86,7 +87,6 @@ def named_device(options: ProfileOptions) -> Route:
         if options.power_mode is not None:
             raise InputError("--power-mode is a device's.", mend="Add --device NAME.")
         return Route(runtime="tensorrt", evidence="measured", device=None, point=None)
-    from edgeattn.devices.profile import find
 
     device = find(options.device)
     return Route(
@@ -98,7 +98,7 @@ def named_device(options: ProfileOptions) -> Route:
 
 
 def is_model(name: str) -> bool:
-    """Whether a name is that of a model to export, and not of a file to profile."""
+    """Return whether a name is that of a model to export, and not of a file to profile."""
     return not name.endswith((".onnx", ".json", *ENGINES))
 
 
@@ -131,8 +131,6 @@ def _of_onnxruntime(found: Route, options: ProfileOptions) -> Route:
 
 
 def _of_engine(path: Path, asked: Runtime | None, found: Route, options: ProfileOptions) -> Route:
-    from edgeattn.engine.manifest import read_manifest
-
     if asked == "onnxruntime":
         raise InputError(f"ONNX Runtime does not run {path}, an engine.")
     manifest = read_manifest(path)
@@ -159,10 +157,7 @@ def _of_engine(path: Path, asked: Runtime | None, found: Route, options: Profile
 def _runs_here(
     manifest: EngineManifest, device: DeviceProfile | None, options: ProfileOptions
 ) -> bool:
-    """Whether the GPU that an engine is for is in this machine, and asked for."""
-    from edgeattn.engine.gpu import local_gpu
-    from edgeattn.engine.libraries import dotted
-
+    """Return whether the GPU that an engine is for is in this machine, and asked for."""
     gpu = local_gpu()
     return (
         manifest.not_for is None
@@ -173,10 +168,9 @@ def _runs_here(
 
 
 def _evidence(device: DeviceProfile | None, options: ProfileOptions) -> Evidence:
-    """Whether a GPU is in this machine that may be the one that is asked."""
+    """Return whether a GPU is in this machine that may be the one that is asked."""
     if options.predict:
         return "predicted"
-    from edgeattn.engine.gpu import local_gpu
 
     gpu = local_gpu()
     is_here = gpu is not None and (

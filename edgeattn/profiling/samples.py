@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from edgeattn.profiling.trace import Difference, Latency
+from edgeattn.records.trace import Difference, Latency
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +23,7 @@ _RESAMPLES: Final = 2000
 
 
 def latency(samples_ms: Sequence[float]) -> Latency:
-    """Sums samples up.
+    """Sum samples up.
 
     Args:
         samples_ms: The latency of each run, in ms; at least one.
@@ -45,7 +45,7 @@ def latency(samples_ms: Sequence[float]) -> Latency:
 
 
 def doubts_of(found: Latency) -> list[str]:
-    """Says why a latency is not to be trusted: that it varies too much."""
+    """Return why a latency is not to be trusted: that it varies too much."""
     if (found.cv or 0.0) <= MOST_VARIATION:
         return []
     fact = f"The coefficient of variation is {found.cv:.1%}, above {MOST_VARIATION:.1%}"
@@ -53,7 +53,7 @@ def doubts_of(found: Latency) -> list[str]:
 
 
 def agree(medians: Sequence[float]) -> bool:
-    """Says whether the last windows agree.
+    """Return whether the last windows agree.
 
     Args:
         medians: The median of each window, in order.
@@ -63,7 +63,7 @@ def agree(medians: Sequence[float]) -> bool:
 
 
 def difference(a_ms: Sequence[float], b_ms: Sequence[float]) -> Difference:
-    """Says how A's latency differs from B's, which was run in the same rounds.
+    """Return how A's latency differs from B's, which was run in the same rounds.
 
     Args:
         a_ms: A's latency in each round, in ms.
@@ -88,7 +88,7 @@ def difference(a_ms: Sequence[float], b_ms: Sequence[float]) -> Difference:
 
 
 def _percent(pairs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Gives the median of the first less the second, per cent of the second's median.
+    """Return the median of the first less the second, per cent of the second's median.
 
     Args:
         pairs: f64[..., rounds, 2].

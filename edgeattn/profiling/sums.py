@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from edgeattn.graph.kinds import Kind
 from edgeattn.profiling.owners import Owned
-from edgeattn.profiling.trace import KIND_TITLES
+from edgeattn.records.kinds import Kind
+from edgeattn.records.trace import KIND_TITLES
 
 # A module that takes more than this of the time is no stage, but holds stages.
 _HOLDS_STAGES: Final = 0.6
@@ -38,7 +38,7 @@ class Module:
 def summed(
     kernels: Iterable[Owned], names: Callable[[Owned], Iterable[tuple[str, float]]]
 ) -> dict[str, Sum]:
-    """Sums kernels up by names; a kernel goes to several in parts."""
+    """Sum kernels up by names; a kernel goes to several in parts."""
     found: dict[str, Sum] = {}
     for one in kernels:
         for name, part in names(one):
@@ -53,7 +53,7 @@ def summed(
 
 
 def by_kind(kernels: Iterable[Owned], *, of_sites: bool = False) -> tuple[Sum, ...]:
-    """Sums up by kind, in the order of a table.
+    """Sum up by kind, in the order of a table.
 
     Args:
         kernels: The kernels.
@@ -72,12 +72,12 @@ def by_kind(kernels: Iterable[Owned], *, of_sites: bool = False) -> tuple[Sum, .
 
 
 def _parts_of(module: str) -> list[str]:
-    """Splits a module's path: at dots, and where torch did not name it, at slashes."""
+    """Split a module's path: at dots, and where torch did not name it, at slashes."""
     return module.replace("/", ".").split(".")
 
 
 def by_stage(kernels: Sequence[Owned]) -> tuple[Sum, ...]:
-    """Sums up by the children of the root; one that holds most of the time gives its own."""
+    """Sum up by the children of the root; one that holds most of the time gives its own."""
     total = sum(one.kernel.time_us for one in kernels)
     first = summed(kernels, lambda one: [(_parts_of(s.module)[0], s.part) for s in one.shares])
     wide = {name for name, one in first.items() if one.time_us > _HOLDS_STAGES * total}
@@ -92,7 +92,7 @@ def by_stage(kernels: Sequence[Owned]) -> tuple[Sum, ...]:
 
 
 def tree(kernels: Sequence[Owned]) -> tuple[Module, ...]:
-    """Draws up the tree of modules."""
+    """Draw up the tree of modules."""
     inclusive: dict[str, float] = defaultdict(float)
     own: dict[str, float] = defaultdict(float)
     sites: dict[str, str] = {}
@@ -117,7 +117,7 @@ def tree(kernels: Sequence[Owned]) -> tuple[Module, ...]:
 
 
 def _around(module: str) -> Iterator[str]:
-    """Gives the modules that a module lies in, outermost first, and itself."""
+    """Return the modules that a module lies in, outermost first, and itself."""
     for place, character in enumerate(module):
         if character in "./" and place:
             yield module[:place]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import accumulate, groupby
 from typing import Final
 
-from edgeattn.profiling.ledger import Ledger
+from edgeattn.profiling.attribution import Ledger
 
 UNATTRIBUTABLE: Final = "unattributable"
 # Neighbouring stages that have no site, and no more than this of MACs and time, are one band.
@@ -66,7 +66,7 @@ class Blindness:
 
 
 def blindness(ledger: Ledger) -> Blindness:
-    """Divides MACs, time and bytes among the same bands."""
+    """Divide MACs, time and bytes among the same bands."""
     stages = [one.name for one in ledger.stages]
     backbone = _backbone(ledger, stages)
     sites = defaultdict(list)
@@ -92,7 +92,7 @@ def blindness(ledger: Ledger) -> Blindness:
 
 
 def _backbone(ledger: Ledger, stages: Sequence[str]) -> dict[str, Band]:
-    """Gives what each stage has besides its sites, and what nobody is known to own."""
+    """Return what each stage has besides its sites, and what nobody is known to own."""
     names = [*stages, UNATTRIBUTABLE]
     macs, time_us, traffic = (dict.fromkeys(names, 0.0) for _ in range(3))
     for one in ledger.kernels:
@@ -121,7 +121,7 @@ def _is_something(band: Band) -> bool:
 
 
 def _stage(module: str, stages: Sequence[str]) -> str:
-    """Gives the stage that a module lies in; what lies in none is unattributable."""
+    """Return the stage that a module lies in; what lies in none is unattributable."""
     path = module.replace("/", ".")
     inside = [stage for stage in stages if path == stage or path.startswith(f"{stage}.")]
     return max(inside, key=len, default=UNATTRIBUTABLE)
@@ -140,7 +140,7 @@ def _tier(bands: Sequence[Band], measure: str) -> Tier:
 
 
 def _merged(bands: Sequence[Band]) -> list[Band]:
-    """Makes one band of neighbouring stages that are narrow: a graph without modules has many."""
+    """Make one band of neighbouring stages that are narrow: a graph without modules has many."""
     wholes = [sum(one.macs for one in bands), sum(one.time_us for one in bands)]
 
     def is_narrow(band: Band) -> bool:

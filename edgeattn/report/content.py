@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from edgeattn.profiling.ledger import Ledger, ledger
-from edgeattn.profiling.trace import Difference, SavedRow, Trace
+from edgeattn.profiling.attribution import Ledger, ledger
+from edgeattn.records.trace import Difference, SavedRow, Trace
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -57,7 +57,7 @@ class Report:
 
 
 def report_of(saved: Sequence[SavedRow], *, title: str = "", command: str = "") -> Report:
-    """Draws up the ledgers of a report.
+    """Draw up the ledgers of a report.
 
     Args:
         saved: The traces; at least one.

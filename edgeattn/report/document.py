@@ -6,21 +6,21 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from edgeattn.profiling.ledger import STATUSES, Cost, Ledger
+from edgeattn.profiling.attribution import STATUSES, Cost, Ledger
 from edgeattn.profiling.owners import Owned
 from edgeattn.profiling.sums import Sum
-from edgeattn.profiling.trace import Difference
+from edgeattn.records.trace import Difference
 from edgeattn.report.content import SCHEMA_VERSION, Report, Row
 from edgeattn.report.headline import hidden_ms
 
 
 def document_of(report: Report) -> dict[str, Any]:
-    """Gives a report, of one model or of several."""
+    """Return a report, of one model or of several."""
     return profile_document(report) if report.is_of_one else comparison_document(report)
 
 
 def profile_document(report: Report) -> dict[str, Any]:
-    """Gives a report of one model; or of two, the second being what the first is compared with.
+    """Return a report of one model; or of two, the second being what the first is compared with.
 
     Args:
         report: Its first row is what the other is compared with, where there are two.
@@ -34,7 +34,7 @@ def profile_document(report: Report) -> dict[str, Any]:
 
 
 def comparison_document(report: Report) -> dict[str, Any]:
-    """Gives a report of several models."""
+    """Return a report of several models."""
     return {
         "schema_version": SCHEMA_VERSION,
         "artifact": "comparison",

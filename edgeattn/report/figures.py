@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from edgeattn.errors import InputError
+from edgeattn.base.errors import InputError
 from edgeattn.report.content import Report
 from edgeattn.report.drawn import blindness, icicle, kinds, roofline
 from edgeattn.report.drawn.canvas import INK, SOFT
@@ -42,7 +42,7 @@ PICTURES: Final[Mapping[str, Picture]] = {
 
 
 def draw(report: Report, picture: str | None, path: Path) -> None:
-    """Draws a picture of a report into a file.
+    """Draw a picture of a report into a file.
 
     Args:
         report: The report.
@@ -73,7 +73,7 @@ def draw(report: Report, picture: str | None, path: Path) -> None:
 
 
 def _set_style() -> None:
-    """Sets what all drawings share, whatever the user's own settings are."""
+    """Set what all drawings share, whatever the user's own settings are."""
     import matplotlib as mpl
 
     mpl.rcdefaults()
@@ -107,7 +107,7 @@ def _single(report: Report, picture: Picture) -> Figure:
 
 
 def _sheet(report: Report) -> Figure:
-    """Draws all pictures, in two columns."""
+    """Draw all pictures, in two columns."""
     from matplotlib.figure import Figure
 
     columns = [

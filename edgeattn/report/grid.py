@@ -25,7 +25,7 @@ def table(*headers: str, right: Iterable[int] = ()) -> Table:
 
 
 def columns(rows: Iterable[tuple[str, str]]) -> Table:
-    """Names on the left, facts on the right."""
+    """Name on the left, facts on the right."""
     from rich.table import Table
 
     grid = Table.grid(padding=(0, 2, 0, 0))

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from edgeattn.profiling.trace import Difference
+from edgeattn.records.trace import Difference
 from edgeattn.report.content import Report, Row
 from edgeattn.report.units import count, microseconds, milliseconds, percent
 
@@ -30,12 +30,12 @@ class Headline:
     more: tuple[str, ...]
 
     def __str__(self) -> str:
-        """Gives it in one line."""
+        """Return it in one line."""
         return f"{self.subject}: {', '.join(filter(None, (self.said, self.cost)))}"
 
 
 def subject(report: Report) -> int:
-    """Gives the place of the row that a report is about.
+    """Return the place of the row that a report is about.
 
     Of two, the second, which is compared with the first; of more, the one whose sites take most.
     """
@@ -45,14 +45,14 @@ def subject(report: Report) -> int:
 
 
 def excess(report: Report, row: Row) -> Difference | None:
-    """Gives what a row's sites cost: above the plain model, or above identity in their place."""
+    """Return what a row's sites cost: above the plain model, or above identity in their place."""
     if report.rows[0].trace.variant == "plain" and row.difference is not None:
         return row.difference
     return row.trace.identity.difference if row.trace.identity else None
 
 
 def hidden_ms(report: Report, row: Row) -> float | None:
-    """Gives the hidden cost: what a row takes above the first that its MACs do not explain.
+    """Return the hidden cost: what a row takes above the first that its MACs do not explain.
 
     MACs are taken to cost what they cost in the first row.
     """
@@ -64,7 +64,7 @@ def hidden_ms(report: Report, row: Row) -> float | None:
 
 
 def headline_of(report: Report, row: Row) -> Headline:
-    """Puts what a row shows into a headline."""
+    """Put what a row shows into a headline."""
     ledger = row.ledger
     if ledger.attention is None:
         latency = milliseconds(row.trace.latency_ms.p50)
@@ -81,7 +81,7 @@ def headline_of(report: Report, row: Row) -> Headline:
 
 
 def headline(report: Report) -> Headline:
-    """Puts what a whole report shows into a headline: from the least that attention costs, on."""
+    """Put what a whole report shows into a headline: from the least that attention costs, on."""
     about = report.rows[subject(report)]
     rows = [row for row in report.rows if row.trace.evidence == about.trace.evidence]
     rows = [row for row in rows if row.ledger.sites]
@@ -106,7 +106,7 @@ def headline(report: Report) -> Headline:
 
 
 def _said(rows: Sequence[Row]) -> Iterator[str]:
-    """Gives the most that rows' sites have of the parameters, and of the MACs."""
+    """Return the most that rows' sites have of the parameters, and of the MACs."""
     pairs = [(row.ledger.attention, row.ledger.whole) for row in rows]
     params = [(cost.params, whole.params) for cost, whole in pairs if cost is not None]
     macs = [(cost.macs, whole.macs) for cost, whole in pairs if cost is not None]
@@ -121,14 +121,14 @@ def _share_of(pair: tuple[int, int | None]) -> float:
 
 
 def _part(value: int, whole: int | None, name: str) -> str:
-    """Writes a part of a whole, but 0 and what is of nothing known as they are."""
+    """Write a part of a whole, but 0 and what is of nothing known as they are."""
     if not value or not whole:
         return f"{count(value)} {name}"
     return f"{share(value / whole)} of the {name}"
 
 
 def share(part: float) -> str:
-    """Writes a part of 1; what is small, but is there, is not written as 0."""
+    """Write a part of 1; what is small, but is there, is not written as 0."""
     if not part:
         return "0"
     return "< 0.1 %" if 0 < part < _LEAST else percent(part)
@@ -165,7 +165,7 @@ def _more(report: Report, row: Row) -> Iterator[str]:
 
 
 def _without(row: Row) -> str:
-    """Says what the model with identity in its sites' place is; some sites may have stayed."""
+    """Return what the model with identity in its sites' place is; some sites may have stayed."""
     kept = row.trace.identity.kept if row.trace.identity else {}
     stayed = f", but for {len(kept)} of {len(row.ledger.sites)} sites" if kept else ""
     return f"the same model without attention{stayed}"

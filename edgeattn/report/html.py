@@ -16,17 +16,17 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Final
 
-from edgeattn.profiling.ledger import STATUSES
+from edgeattn.base.versions import own_version
+from edgeattn.profiling.attribution import STATUSES
 from edgeattn.profiling.owners import Owned
 from edgeattn.profiling.sums import Sum
-from edgeattn.profiling.trace import KIND_TITLES, Evidence
+from edgeattn.records.trace import KIND_TITLES, Evidence
 from edgeattn.report import units
 from edgeattn.report.content import Report, Row
 from edgeattn.report.headline import excess, headline, headline_of, hidden_ms, share, subject
 from edgeattn.report.page_data import page_data
 from edgeattn.report.palette import BACKBONE, KINDS, PAPER, SITE, Colour
 from edgeattn.report.table import RUNTIMES
-from edgeattn.versions import own_version
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -42,7 +42,7 @@ _SCRIPTS: Final = (
 
 
 def render(report: Report) -> str:
-    """Renders a report as one HTML file, of which no part is fetched."""
+    """Render a report as one HTML file, of which no part is fetched."""
     style, script = _style(), _script()
     return (
         _environment()
@@ -65,7 +65,7 @@ def render(report: Report) -> str:
 
 
 def _by_evidence(report: Report) -> dict[Evidence, list[tuple[int, Row]]]:
-    """Gives the rows that are measured apart from those that are predicted, with their places."""
+    """Return the rows that are measured apart from those that are predicted, with their places."""
     found: dict[Evidence, list[tuple[int, Row]]] = {}
     for place, row in enumerate(report.rows):
         found.setdefault(row.trace.evidence, []).append((place, row))
@@ -106,22 +106,22 @@ def _environment() -> Environment:
 
 
 def _longest(kernels: Sequence[Owned]) -> list[Owned]:
-    """Gives the kernels that take most."""
+    """Return the kernels that take most."""
     return sorted(kernels, key=lambda one: -one.kernel.time_us)[:_KERNELS_WITHOUT_SCRIPT]
 
 
 def _tied(text: str) -> str:
-    """Keeps numbers and what they count in one line."""
+    """Keep numbers and what they count in one line."""
     return re.sub(r"(?<=\d) (?=\S)", "\N{NO-BREAK SPACE}", text)
 
 
 def _times(sums: Sequence[Sum]) -> dict[str, float]:
-    """Gives sums' times by their names."""
+    """Return sums' times by their names."""
     return {one.name: one.time_us for one in sums}
 
 
 def _width(part: float) -> str:
-    """Writes a part of 1 as a bar's width, of 100."""
+    """Write a part of 1 as a bar's width, of 100."""
     return f"{100 * min(max(part, 0.0), 1.0):.2f}"
 
 
@@ -145,14 +145,14 @@ def _style() -> str:
 
 
 def _properties(theme: str) -> Iterator[str]:
-    """Writes the palette as custom properties."""
+    """Write the palette as custom properties."""
     named: dict[str, Colour] = {"paper": PAPER, "site": SITE, "backbone": BACKBONE}
     for name, colour in (named | {f"kind-{kind}": KINDS[kind] for kind in KINDS}).items():
         yield f"  --{name}: {getattr(colour, theme)};"
 
 
 def _policy(style: str, script: str) -> str:
-    """Writes the content security policy: our style and our script, and no network at all."""
+    """Write the content security policy: our style and our script, and no network at all."""
     return (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}';"
         " base-uri 'none'; form-action 'none'"
@@ -164,7 +164,7 @@ def _hash(text: str) -> str:
 
 
 def _data(report: Report) -> str:
-    """Writes the data of the scripts as JSON that cannot end the element that holds it."""
+    """Write the data of the scripts as JSON that cannot end the element that holds it."""
     text = json.dumps(page_data(report), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")

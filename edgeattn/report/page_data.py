@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
-from edgeattn.profiling.trace import KIND_TITLES
+from edgeattn.records.trace import KIND_TITLES
 from edgeattn.report.bands import blindness
 from edgeattn.report.content import Report, Row
 from edgeattn.report.palette import MARKS
@@ -23,16 +23,16 @@ class _Strings:
         self._places: dict[str, int] = {}
 
     def __call__(self, text: str) -> int:
-        """Gives the place of a string."""
+        """Return the place of a string."""
         return self._places.setdefault(text, len(self._places))
 
     def all(self) -> list[str]:
-        """Gives all strings, each at its place."""
+        """Return all strings, each at its place."""
         return list(self._places)
 
 
 def page_data(report: Report) -> dict[str, Any]:
-    """Gives what the page's scripts read."""
+    """Return what the page's scripts read."""
     strings = _Strings()
     rows = [_row(row, strings) for row in report.rows]
     return {
@@ -106,7 +106,7 @@ def _roofline(row: Row) -> dict[str, Any]:
 
 
 def _kernels(row: Row, strings: _Strings) -> list[list[Any]]:
-    """Gives each kernel, in the order that kernels.js names."""
+    """Return each kernel, in the order that kernels.js names."""
     kinds_in_order = list(KIND_TITLES)
     return [
         [
@@ -144,6 +144,6 @@ def _latency(row: Row) -> dict[str, Any]:
 
 
 def _short(value: float, digits: int = _DIGITS) -> float:
-    """Leaves out the digits that no picture shows."""
+    """Leave out the digits that no picture shows."""
     short = float(f"{value:.{digits}g}")
     return int(short) if short.is_integer() else short

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from edgeattn.graph.kinds import Kind
+from edgeattn.records.kinds import Kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,10 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any, Final
 
+from edgeattn.base.versions import own_version
 from edgeattn.profiling.owners import Owned
 from edgeattn.report.content import Report, Row
 from edgeattn.report.table import RUNTIMES
-from edgeattn.versions import own_version
 
 # The numbers of threads: so many for a process, and for a stream of it.
 _OF_PROCESS: Final = 10_000
@@ -43,7 +43,7 @@ class _Placed:
 
 
 def trace_events(report: Report) -> dict[str, Any]:
-    """Gives the JSON of a trace.
+    """Return the JSON of a trace.
 
     Returns:
         An object of the Trace Event Format: complete events, in µs, and the names of the processes
@@ -90,12 +90,12 @@ def _process(process: int, row: Row) -> Iterator[Event]:
 
 
 def _named(what: str, process: int, thread: int = 0, **args: str | int) -> Event:
-    """Gives a metadata event."""
+    """Return a metadata event."""
     return {"ph": "M", "name": what, "pid": process, "tid": thread, "ts": 0, "args": args}
 
 
 def _streams(kernels: Sequence[Owned]) -> dict[int, list[_Placed]]:
-    """Lays the kernels of each stream end to end."""
+    """Lay the kernels of each stream end to end."""
     placed: dict[int, list[_Placed]] = defaultdict(list)
     ends_us: dict[int, float] = defaultdict(float)
     for one in kernels:
@@ -159,7 +159,7 @@ def _sites(placed: Sequence[_Placed]) -> Iterator[Event]:
 
 
 def _modules(placed: Iterable[_Placed], depth: int = 0) -> Iterator[Event]:
-    """Gives slices of neighbouring kernels that have a module in common; the outer stand first."""
+    """Return slices of neighbouring kernels that have a module in common; the outer stand first."""
 
     def module(one: _Placed) -> str:
         return one.around[depth] if depth < len(one.around) else ""

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from edgeattn.graph.kinds import Kind
 from edgeattn.graph.names import is_inside
-from edgeattn.profiling.ledger import Ledger
+from edgeattn.profiling.attribution import Ledger
 from edgeattn.profiling.owners import Owned
 from edgeattn.profiling.sums import Module
-from edgeattn.profiling.trace import KIND_TITLES, Evidence, Trace
+from edgeattn.records.kinds import Kind
+from edgeattn.records.trace import KIND_TITLES, Evidence, Trace
 from edgeattn.report.bands import UNATTRIBUTABLE
 from edgeattn.report.content import Report, Row
 
@@ -41,7 +41,7 @@ class Tile:
 
 
 def icicle(ledger: Ledger) -> tuple[Tile, ...]:
-    """Lays out the time by module; a parent stands before its children."""
+    """Lay out the time by module; a parent stands before its children."""
     sites = [one.site.path for one in ledger.sites]
     children: dict[str, list[Module]] = defaultdict(list)
     for module in ledger.modules:
@@ -80,13 +80,13 @@ def icicle(ledger: Ledger) -> tuple[Tile, ...]:
 
 
 def _name(path: str) -> str:
-    """Gives a module's own name; a number alone says nothing, and is given with what it counts."""
+    """Return a module's own name; a number alone says nothing, and is given with what it counts."""
     name = path[len(_parent(path)) :].lstrip("./") or path
     return f"{_name(_parent(path))}.{name}" if name.isdecimal() and _parent(path) else name
 
 
 def _parent(path: str) -> str:
-    """Gives the path of the module around; "" of what lies in the model itself."""
+    """Return the path of the module around; "" of what lies in the model itself."""
     return path[: max(path.rfind("."), path.rfind("/"), 0)]
 
 
@@ -118,7 +118,7 @@ class Bar:
 
 
 def kinds(report: Report) -> dict[Evidence, tuple[Bar, ...]]:
-    """Gives each row's time by kind; what is measured apart from what is predicted."""
+    """Return each row's time by kind; what is measured apart from what is predicted."""
     found: dict[Evidence, list[Bar]] = defaultdict(list)
     for place, row in enumerate(report.rows):
         found[row.trace.evidence].append(_bar(place, row))
@@ -194,7 +194,7 @@ class Roofline:
 
 
 def roofline(ledger: Ledger) -> Roofline:
-    """Places each kernel by its operations and bytes."""
+    """Place each kernel by its operations and bytes."""
     skipped = _element_ops(ledger.trace)
     points = tuple(
         Point(
@@ -217,7 +217,7 @@ def roofline(ledger: Ledger) -> Roofline:
 
 
 def _element_ops(trace: Trace) -> dict[str, float]:
-    """Gives each node's element operations; of a node in several kernels, each one's part."""
+    """Return each node's element operations; of a node in several kernels, each one's part."""
     kernels: dict[str, int] = defaultdict(int)
     for kernel in trace.kernels:
         for name in kernel.nodes:

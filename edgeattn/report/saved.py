@@ -9,15 +9,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from edgeattn.errors import InputError
-from edgeattn.profiling.trace import SavedRow
+from edgeattn.base.errors import InputError
+from edgeattn.records.trace import SavedRow
 from edgeattn.report.content import SCHEMA_VERSION
 
 _AGAIN = "Make it again: edgeattn profile MODEL -o TRACE.json"
 
 
 def read_saved(paths: Sequence[Path]) -> list[SavedRow]:
-    """Reads the traces of files, in their order.
+    """Read the traces of files, in their order.
 
     Raises:
         InputError: A file is not there, is cut off, is something else, or of another schema.

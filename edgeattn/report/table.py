@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from edgeattn.profiling.ledger import STATUSES, Cost, Ledger, SiteCost
-from edgeattn.profiling.trace import KIND_TITLES, Difference, Trace
+from edgeattn.profiling.attribution import STATUSES, Cost, Ledger, SiteCost
+from edgeattn.records.trace import KIND_TITLES, Difference, Trace
 from edgeattn.report.content import Report, Row
 from edgeattn.report.grid import columns, table
 from edgeattn.report.headline import headline, headline_of
@@ -29,7 +29,7 @@ RUNTIMES: Final = {
 
 
 def lines(report: Report, *, top: int | None) -> Iterator[RenderableType]:
-    """Gives what is printed of a report: of one model, of a pair, or of several."""
+    """Return what is printed of a report: of one model, of a pair, or of several."""
     is_pair = len(report.rows) == 2 and report.rows[0].trace.variant != "plain"
     if report.is_of_one or (is_pair and report.rows[1].difference is not None):
         return profile_lines(report, top=top)
@@ -37,7 +37,7 @@ def lines(report: Report, *, top: int | None) -> Iterator[RenderableType]:
 
 
 def profile_lines(report: Report, *, top: int | None) -> Iterator[RenderableType]:
-    """Gives what is printed of one model, or of one and what it is compared with.
+    """Return what is printed of one model, or of one and what it is compared with.
 
     Args:
         report: The report; its last row is what is shown.
@@ -61,7 +61,7 @@ def profile_lines(report: Report, *, top: int | None) -> Iterator[RenderableType
 
 
 def comparison_lines(report: Report) -> Iterator[RenderableType]:
-    """Gives what is printed of several models; what is measured and predicted stands apart."""
+    """Return what is printed of several models; what is measured and predicted stands apart."""
     from rich.text import Text
 
     yield Text(report.title, style="bold")
@@ -82,7 +82,7 @@ def comparison_lines(report: Report) -> Iterator[RenderableType]:
 
 
 def _alike(messages: Iterable[str]) -> Iterator[str]:
-    """Gives messages, each once; of those that differ in figures and files alone, the first."""
+    """Return messages, each once; of those that differ in figures and files alone, the first."""
     groups: dict[str, dict[str, None]] = {}
     for message in messages:
         groups.setdefault(_FIGURES_AND_FILES.sub("", message), {})[message] = None
@@ -91,7 +91,7 @@ def _alike(messages: Iterable[str]) -> Iterator[str]:
 
 
 def heading(report: Report, row: Row) -> Iterator[RenderableType]:
-    """Gives what a model is, what it takes, and what attention takes of it."""
+    """Return what a model is, what it takes, and what attention takes of it."""
     from rich.text import Text
 
     trace = row.trace
@@ -107,7 +107,7 @@ def heading(report: Report, row: Row) -> Iterator[RenderableType]:
 
 
 def provenance(trace: Trace) -> RenderableType:
-    """Says by what, and on what, it was measured or predicted."""
+    """Say by what, and on what, it was measured or predicted."""
     from rich.text import Text
 
     style = "black on green" if trace.evidence == "measured" else "black on yellow"
@@ -189,7 +189,7 @@ def comparison(rows: Sequence[Row]) -> Table:
 
 
 def _differs(difference: Difference | None, most: float) -> tuple[str, str, str, str]:
-    """Writes a difference: in ms, in per cent, its interval, and a bar."""
+    """Write a difference: in ms, in per cent, its interval, and a bar."""
     if difference is None:
         return "", "", "", ""
     interval = "" if difference.ci95 is None else "{:+.1f} … {:+.1f}".format(*difference.ci95)
@@ -198,7 +198,7 @@ def _differs(difference: Difference | None, most: float) -> tuple[str, str, str,
 
 
 def footing(row: Row) -> Iterator[RenderableType]:
-    """Gives what the figures rest on: coverage, reconciliation, warnings, notes."""
+    """Return what the figures rest on: coverage, reconciliation, warnings, notes."""
     from rich.text import Text
 
     ledger = row.ledger
@@ -219,7 +219,7 @@ def footing(row: Row) -> Iterator[RenderableType]:
 
 
 def bar(value: float, most: float) -> str:
-    """Draws a bar, in eighths of a character."""
+    """Draw a bar, in eighths of a character."""
     eighths = round(8 * _BAR * value / most) if most > 0 else 0
     full, rest = divmod(max(eighths, 0), 8)
     return "█" * full + (_EIGHTHS[rest] if rest else "")

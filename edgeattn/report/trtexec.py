@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from edgeattn.errors import InputError
-from edgeattn.profiling.trace import Trace
+from edgeattn.base.errors import InputError
+from edgeattn.records.trace import Trace
 
 _WARM_UP_MS: Final = 200.0
 
 
 def profile_json(trace: Trace) -> list[dict[str, Any]]:
-    """Gives what `trtexec --exportProfile` writes.
+    """Return what `trtexec --exportProfile` writes.
 
     Returns:
         The count of runs, and an entry for each kernel, in the order of `layer_info_json`.
@@ -44,7 +44,7 @@ def profile_json(trace: Trace) -> list[dict[str, Any]]:
 
 
 def times_json(trace: Trace) -> list[dict[str, float]]:
-    """Gives what `trtexec --exportTimes` writes.
+    """Return what `trtexec --exportTimes` writes.
 
     Raises:
         InputError: The trace has no runs: it is a prediction, or was read from a profile alone.

@@ -16,9 +16,9 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Final
 
-from edgeattn.engine.layer_values import BITS, Binding, KernelTensor, LayerInformation
-from edgeattn.engine.layer_values import Kernel as Layer
-from edgeattn.profiling.trace import Kernel, Trace
+from edgeattn.records.layers import BITS, Binding, KernelTensor, LayerInformation
+from edgeattn.records.layers import Kernel as Layer
+from edgeattn.records.trace import Kernel, Trace
 
 #: TensorRT's names of element types, by ours.
 _TYPES: Final = {
@@ -34,7 +34,7 @@ _COUNTED: Final = frozenset({"Weights", "Bias"})
 
 
 def layer_info_json(trace: Trace, information: LayerInformation | None = None) -> dict[str, Any]:
-    """Gives what `trtexec --exportLayerInfo` writes.
+    """Return what `trtexec --exportLayerInfo` writes.
 
     Args:
         trace: The trace.
@@ -126,7 +126,7 @@ def _made_up(kernel: Kernel) -> dict[str, Any]:
 
 
 def _chained(kernels: Sequence[Kernel]) -> Iterator[Kernel]:
-    """Gives kernels that name their tensors; a chain where they do not."""
+    """Return kernels that name their tensors; a chain where they do not."""
     if any(kernel.inputs or kernel.outputs for kernel in kernels):
         yield from kernels
         return
@@ -136,7 +136,7 @@ def _chained(kernels: Sequence[Kernel]) -> Iterator[Kernel]:
 
 
 def _ends(kernels: Sequence[Kernel]) -> list[str]:
-    """Gives what is read and not written, and what is written and not read: inputs and outputs."""
+    """Return what is read and not written, and what is written and not read: inputs and outputs."""
     read = {name: None for kernel in kernels for name in kernel.inputs}
     made = {name: None for kernel in kernels for name in kernel.outputs}
     return [name for name in (*read, *made) if (name in read) != (name in made)]

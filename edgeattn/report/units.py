@@ -9,7 +9,7 @@ _SCALES: Final = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def count(number: float | None) -> str:
-    """Writes a number of things: 4.09 G, 8464, ? where it is not known."""
+    """Write a number of things: 4.09 G, 8464, ? where it is not known."""
     if number is None:
         return "?"
     for scale, letter in _SCALES:
@@ -19,7 +19,7 @@ def count(number: float | None) -> str:
 
 
 def size(count_bytes: float | None) -> str:
-    """Writes bytes, in powers of ten: 46.2 MB."""
+    """Write bytes, in powers of ten: 46.2 MB."""
     if count_bytes is None:
         return "?"
     for scale, letter in _SCALES:
@@ -29,7 +29,7 @@ def size(count_bytes: float | None) -> str:
 
 
 def microseconds(time_us: float | None) -> str:
-    """Writes a time: 12.3 µs, 1.23 ms; - where it is not known."""
+    """Write a time: 12.3 µs, 1.23 ms; - where it is not known."""
     if time_us is None:
         return "-"
     if abs(time_us) < _NOTHING_US:
@@ -40,17 +40,17 @@ def microseconds(time_us: float | None) -> str:
 
 
 def milliseconds(time_ms: float | None) -> str:
-    """Writes a time that is given in ms."""
+    """Write a time that is given in ms."""
     return microseconds(None if time_ms is None else 1e3 * time_ms)
 
 
 def percent(part: float, digits: int = 1) -> str:
-    """Writes a part of 1 in per cent."""
+    """Write a part of 1 in per cent."""
     return f"{100 * part:.{digits}f} %"
 
 
 def ratio(value: float | None) -> str:
-    """Writes how many times; infinity where it is of nothing."""
+    """Write how many times; infinity where it is of nothing."""
     if value is None:
         return "∞"
     return f"{value:.0f}×" if value >= 9.5 else f"{value:.1f}×"

@@ -1,20 +1,19 @@
 """The registry: names, options by signature, refusals with their reasons, and lazy imports."""
 
 import dataclasses
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from torch import nn
 
 from edgeattn.attention import registry
 from edgeattn.attention.registry import ATTENTIONS, AttentionSpec, SiteShape
-from edgeattn.errors import InputError
+from edgeattn.base.errors import InputError
 
-OURS = [
-    *("se", "se-ghost", "cam", "sam", "cbam", "bam", "eca", "simam", "sa", "ulsam", "sge", "gc"),
-    *("nonlocal", "da", "sk", "stn"),
-]
+OURS = list(ATTENTIONS)
 SITE = SiteShape(channels=64, height=28, width=28)
 
 
@@ -24,11 +23,23 @@ def site(spec: AttentionSpec, **changes) -> SiteShape:
 
 
 def test_names_in_order():
-    assert list(ATTENTIONS) == OURS
     names = registry.names()
     assert names[: len(OURS)] == OURS
     assert {"timm-se", "timm-gca", "timm-bat"} <= set(names[len(OURS) :])
     assert len(set(names)) == len(names)
+
+
+def test_every_attention_is_registered_and_tested():
+    registered = {spec.target for spec in ATTENTIONS.values()}
+    tests = "".join(file.read_text() for file in Path(__file__).parent.glob("test_*.py"))
+    for file in Path(registry.__file__).parent.glob("*.py"):
+        for name in re.findall(r"^class (\w+)\(Attention\)", file.read_text(), re.MULTILINE):
+            assert f"edgeattn.attention.{file.stem}:{name}" in registered, (
+                f"{file}: {name} needs an entry in OURS of edgeattn/attention/ours.py"
+            )
+            assert f"edgeattn.attention.{file.stem} import {name}" in tests, (
+                f"{file}: {name} needs a test, export_tests/attention/test_{file.stem}.py"
+            )
 
 
 def test_importing_the_registry_imports_no_torch():

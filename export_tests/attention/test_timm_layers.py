@@ -15,7 +15,7 @@ from edgeattn.attention.nonlocal_ import NonLocal
 from edgeattn.attention.registry import SiteShape
 from edgeattn.attention.se import SE
 from edgeattn.attention.sk import SK
-from edgeattn.errors import InputError
+from edgeattn.base.errors import InputError
 
 SITE = SiteShape(channels=32, height=14, width=21)
 

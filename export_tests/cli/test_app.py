@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from edgeattn import doctor
+from edgeattn.base.errors import CheckError, EdgeattnError, InputError, MissingError
 from edgeattn.cli import app
-from edgeattn.errors import CheckError, EdgeattnError, InputError, MissingError
+from edgeattn.workflows import doctor
 
 COMMANDS = (
     ["export"],

@@ -11,8 +11,8 @@ import pytest
 
 from edgeattn.cli import app
 from edgeattn.devices import profile
-from edgeattn.devices.calibration import calibrate as calibration
 from edgeattn.devices.schema import DeviceProfile
+from edgeattn.profiling.calibration import calibrate as calibration
 
 
 def test_list_as_json(capsys):

@@ -13,9 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
+from edgeattn.base.errors import InputError
 from edgeattn.cli import app
 from edgeattn.cli.export import destination
-from edgeattn.errors import InputError
 
 MODEL = '''
 """Two convolutions and a classifier."""

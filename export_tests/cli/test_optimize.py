@@ -9,11 +9,12 @@ import onnx
 import pytest
 
 import edgeattn.lowering.pipeline
+from edgeattn.base.errors import InputError
 from edgeattn.cli import app
 from edgeattn.cli.options import parse_rules
-from edgeattn.errors import InputError
 from edgeattn.lowering.pipeline import RULES
-from edgeattn.lowering.record import Lowered, NearMiss, Rewrite
+from edgeattn.lowering.record import Lowered
+from edgeattn.records.lowering import NearMiss, Rewrite
 from export_tests.foreign import net
 
 RECORD = Lowered(

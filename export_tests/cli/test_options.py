@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from edgeattn.base.errors import InputError
 from edgeattn.cli.options import ModelChoice, attention_requests, parse_pairs, parse_shape
-from edgeattn.errors import InputError
 
 
 @pytest.mark.parametrize(

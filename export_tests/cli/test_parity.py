@@ -8,9 +8,9 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from edgeattn import lowering_stage
 from edgeattn.cli import app
 from edgeattn.engine.gpu import local_gpu
+from edgeattn.lowering import stage as lowering_stage
 from export_tests.foreign import net
 
 MODEL = """

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgeattn.cli import app
-from edgeattn.profiling.trace import Difference, SavedRow
+from edgeattn.records.trace import Difference, SavedRow
 from edgeattn.report.content import report_of
 from edgeattn.report.document import comparison_document, profile_document
 from export_tests.profiling.traces import kernel, node, trace

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from edgeattn.base.errors import InputError
 from edgeattn.devices.profile import find, names
-from edgeattn.errors import InputError
 
 FOLDER = importlib.resources.files("edgeattn.profiles")
 GOOD = (FOLDER / "jetson-orin-nano-8gb.toml").read_text(encoding="utf-8")

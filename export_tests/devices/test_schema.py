@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgeattn.base.errors import InputError
 from edgeattn.devices.architecture import TENSORRT_RTX, nearest_architecture
 from edgeattn.devices.profile import find, names
-from edgeattn.errors import InputError
 
 DEVICES = {name: find(name) for name in names()}
-# facts/devices.md, first paragraph: FLOP per clock and SM of the tensor cores, FP16.
+# docs/sources.md: FLOP per clock and SM of the tensor cores, FP16.
 TENSOR_FLOP = dict.fromkeys([(7, 2), (7, 5), (8, 6), (8, 9), (12, 0)], 1024)
 TENSOR_FLOP |= {(8, 0): 2048, (8, 7): 2048, (9, 0): 4096}
 # The others, worked out by hand from the table: two a core and clock, FP32; FP16 twice that where
@@ -102,7 +102,7 @@ def test_some_mode_reaches_the_devices_figures(name):
     assert max(point.bandwidth_gbps for point in points) == device.bandwidth_gbps
 
 
-# facts/devices.md, typed again by hand: a mode's clock, SMs, FP16 peak and bandwidth.
+# docs/sources.md, typed again by hand: a mode's clock, SMs, FP16 peak and bandwidth.
 FIGURES = [
     ("jetson-nano", "MAXN", 921.6, 1, 0.472, 25.6),
     ("jetson-nano", "5W", 640, 1, 0.328, 25.6),

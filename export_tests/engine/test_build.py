@@ -7,13 +7,13 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from edgeattn.engine.build import EngineOptions, _network_flags, build_engine, check
+from edgeattn.base.errors import InputError, MissingError
+from edgeattn.engine.build import _network_flags, build_engine, check
 from edgeattn.engine.layers import traffic_bytes
 from edgeattn.engine.libraries import Library, load
 from edgeattn.engine.log import Log
 from edgeattn.engine.refusals import failed
-from edgeattn.engine.shapes import Profile
-from edgeattn.errors import InputError, MissingError
+from edgeattn.options.build import EngineOptions, Profile
 from export_tests.engine.nets import HALF, small
 
 trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx has wheels for x86-64 only")

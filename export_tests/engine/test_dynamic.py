@@ -12,10 +12,10 @@ import onnx_ir as ir
 import pytest
 from onnx import parser
 
+from edgeattn.base.errors import InputError
 from edgeattn.engine.dynamic import resolve
 from edgeattn.engine.layer_json import read_json
 from edgeattn.engine.layer_log import read_log
-from edgeattn.errors import InputError
 from export_tests.engine.test_layer_json import document, layer
 from export_tests.engine.test_layer_log import built
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import parser
 
+from edgeattn.base.errors import InputError
 from edgeattn.engine.layer_log import memory_bytes, read_log
 from edgeattn.engine.layers import read
-from edgeattn.errors import InputError
 from export_tests.engine.test_layers import line, message, metadata, tensor
 
 SIZES = {"Float": 4, "Half": 2, "Int8": 1, "Int64": 8, "Int32": 4, "Bool": 1}
@@ -98,8 +98,9 @@ def test_a_built_engine_as_an_independent_reader_sees_it(tmp_path):
 
 @pytest.mark.parametrize("attention", ["simam", "se"])
 def test_a_resnet_as_an_independent_reader_sees_it(tmp_path, attention):
-    from edgeattn.export import ExportOptions, export
-    from edgeattn.models.source import AttentionRequest, ModelRequest
+    from edgeattn.options.export import ExportOptions
+    from edgeattn.options.model import AttentionRequest, ModelRequest
+    from edgeattn.workflows.export import export
 
     request = ModelRequest(
         source="resnet18",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from edgeattn.base.errors import InputError
 from edgeattn.engine import layer_log
 from edgeattn.engine.layers import traffic_bytes
-from edgeattn.errors import InputError
 
 END = (
     "\n\nI/O Tensors:\n Name: x, IOMode: Input, DataType: Float, Dimensions: [1,4,8,8], Location:"

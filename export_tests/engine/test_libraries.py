@@ -6,8 +6,8 @@ import types
 
 import pytest
 
+from edgeattn.base.errors import InputError, MissingError
 from edgeattn.engine.libraries import FEATURES, RUNTIMES, Library, check_runtime, load
-from edgeattn.errors import InputError, MissingError
 
 
 def library(runtime, version):

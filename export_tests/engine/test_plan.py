@@ -12,10 +12,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgeattn.base.errors import InputError, MissingError
 from edgeattn.engine import plan as planning
 from edgeattn.engine.layers import traffic_bytes
 from edgeattn.engine.plan import plan
-from edgeattn.errors import InputError, MissingError
 
 trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx has wheels for x86-64 only")
 

@@ -9,19 +9,18 @@ import types
 import numpy as np
 import pytest
 
-from edgeattn.build import BuildOptions, build
+from edgeattn.base.errors import EdgeattnError, InputError, MissingError
 from edgeattn.engine import runs_here
-from edgeattn.engine.build import EngineOptions
 from edgeattn.engine.cuda import Cuda
 from edgeattn.engine.gpu import Gpu, local_gpu
 from edgeattn.engine.libraries import Library, load
-from edgeattn.engine.manifest import manifest_of, read_manifest
+from edgeattn.engine.parity import compare_engine
 from edgeattn.engine.runtime import Engine, open_engine
-from edgeattn.engine.shapes import Profile
 from edgeattn.engine.target import Target, choose
-from edgeattn.errors import EdgeattnError, InputError, MissingError
-from edgeattn.parity.engines import compare_engine
-from edgeattn.parity.runtime import Session
+from edgeattn.options.build import EngineOptions, Profile
+from edgeattn.records.engine import manifest_of, read_manifest
+from edgeattn.runtimes.onnxruntime import Session
+from edgeattn.workflows.build import BuildOptions, build
 from export_tests.engine.nets import small
 
 trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx has wheels for x86-64 only")

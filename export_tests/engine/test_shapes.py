@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeattn.engine.shapes import Profile, complete, parse_profiles, parse_shapes, written
-from edgeattn.errors import InputError
+from edgeattn.base.errors import InputError
+from edgeattn.engine.shapes import complete, parse_profiles, parse_shapes, written
+from edgeattn.options.build import Profile
 
 OPEN = {"x": (-1, 3, 224, 224)}
 

@@ -7,11 +7,11 @@ import types
 
 import pytest
 
+from edgeattn.base.errors import InputError, MissingError
 from edgeattn.engine import target as targets
 from edgeattn.engine.gpu import Gpu
 from edgeattn.engine.libraries import dotted
 from edgeattn.engine.target import choose, parse_capability
-from edgeattn.errors import InputError, MissingError
 
 pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx has wheels for x86-64 only")
 

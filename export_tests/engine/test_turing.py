@@ -13,14 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
-from edgeattn.build import BuildOptions, build
-from edgeattn.engine.build import EngineOptions, build_engine
+from edgeattn.base.errors import InputError
+from edgeattn.engine.build import build_engine
 from edgeattn.engine.libraries import load
-from edgeattn.engine.shapes import Profile
 from edgeattn.engine.target import choose
 from edgeattn.engine.turing import for_turing, rewrite
-from edgeattn.errors import InputError
-from edgeattn.reading import name_nodes
+from edgeattn.graph.reading import name_nodes
+from edgeattn.options.build import EngineOptions, Profile
+from edgeattn.workflows.build import BuildOptions, build
 from export_tests.engine.nets import FLOAT, HALF
 
 TURING = (7, 5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgeattn.engine.work import kind_of, macs_of, product_of
-from export_tests.profiling.gpu.kernels import convolution, kernel, real, tensor, weights
+from export_tests.profiling.predict.gpu.kernels import convolution, kernel, real, tensor, weights
 
 X, Y = tensor("x", (1, 64, 56, 56)), tensor("y", (1, 64, 56, 56))
 

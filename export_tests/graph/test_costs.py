@@ -326,7 +326,7 @@ def test_weights_are_never_read():
     ],
 )
 def test_published_networks(name, printed):
-    from edgeattn.torchvision_ops import declare_missing_operators
+    from edgeattn.base.torchvision_ops import declare_missing_operators
 
     declare_missing_operators()
     import timm

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from edgeattn import capture, simplify
-from edgeattn.artifacts import save
-from edgeattn.graph import tags
+from edgeattn.graph import simplify, tags
 from edgeattn.graph.names import module_of
+from edgeattn.graph.writing import save
+from edgeattn.models import capture
 from edgeattn.parity.bisect import _module_outputs, _producers, _run_with_outputs
 from edgeattn.parity.metrics import measure, tolerance_of
 from edgeattn.parity.randomise import randomise

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from edgeattn.errors import InputError
+from edgeattn.base.errors import InputError
 
 OPSETS = [13, 15, 17, 18, 20, 21]
 IMAGE = (2, 8, 9, 10)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgeattn.errors import InputError
+from edgeattn.base.errors import InputError
 
 
 def _pool(op, build, x, opset, **attributes):

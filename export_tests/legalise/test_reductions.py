@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from edgeattn.errors import InputError
+from edgeattn.base.errors import InputError
 
 OPS = [
     "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax",

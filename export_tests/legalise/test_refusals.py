@@ -6,9 +6,9 @@ import onnx_ir as ir
 import pytest
 from onnx import defs, helper
 
-from edgeattn.errors import InputError
+from edgeattn.base.errors import InputError
+from edgeattn.graph.schemas import signature
 from edgeattn.legalise import changes, legalise
-from edgeattn.legalise.schemas import signature
 
 F = np.float32
 X = np.ones((1, 2, 4, 4), F)

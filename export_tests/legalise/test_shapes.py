@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from onnx import helper, parser
 
-from edgeattn.errors import InputError
+from edgeattn.base.errors import InputError
 
 
 def _x(rng, *shape):

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from edgeattn.torchvision_ops import declare_missing_operators
+from edgeattn.base.torchvision_ops import declare_missing_operators
 
 declare_missing_operators()
 

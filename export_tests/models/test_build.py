@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from edgeattn.errors import InputError, MissingError
+from edgeattn.base.errors import InputError, MissingError
 from edgeattn.models.build import AttentionRequest, ModelRequest, build
 from edgeattn.models.names import ALIASES, available, nearest, timm_names, torchvision_names
 
@@ -181,7 +181,7 @@ def test_weights_that_cannot_be_fetched(monkeypatch, tmp_path):
         ask(pretrained=True)
 
 
-# facts/attention.md, the papers' own numbers; those of other backbones to the papers' digits.
+# The papers' own numbers; those of other backbones to the papers' digits.
 @pytest.mark.parametrize(
     ("source", "name", "options", "params"),
     [

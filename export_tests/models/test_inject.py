@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from edgeattn.attention.registry import AttentionSpec
-from edgeattn.errors import InputError
+from edgeattn.base.errors import InputError
 from edgeattn.models.inject import Wanted, inject
 from edgeattn.models.probe import probe
 
@@ -17,7 +17,9 @@ X = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
 def wanted(at, make=lambda spec, site: Gain(site.channels), *, replaces=False):
-    spec = AttentionSpec(name="gain", target="", paper="", summary="", replaces_conv=replaces)
+    spec = AttentionSpec(
+        name="gain", target="", paper="", summary="", place=None, replaces_conv=replaces
+    )
     return Wanted(spec=spec, at=at, build=make)
 
 

@@ -1,21 +1,26 @@
 """Sites by path and count, in timm's, torchvision's and a user's own models."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
 
-from edgeattn.errors import InputError
-from edgeattn.models.placement import PUBLISHED, family_of, place
+from edgeattn.attention.registry import ATTENTIONS, AttentionSpec
+from edgeattn.base.errors import InputError
+from edgeattn.models.placement import default_place, family_of, place
 from edgeattn.models.probe import probe
 from edgeattn.models.sites import Survey
 
+X = AttentionSpec(name="x", target="", paper="", summary="", place=None)
 
-def at(survey, where, **options):
-    return [site.path for site in place(survey, "x", where, replaces_conv=False, **options)]
+
+def at(survey, where):
+    return [site.path for site in place(survey, X, where)]
 
 
 def published(survey, name):
-    return place(survey, name, None, replaces_conv=name == "sk")
+    return place(survey, ATTENTIONS[name], None)
 
 
 RESNET50 = [f"layer{i}.{j}" for i, depth in enumerate((3, 4, 6, 3), 1) for j in range(depth)]
@@ -117,12 +122,12 @@ def test_what_lies_around_blocks_and_beside_kernels(zoo, name, end, stages):
 
 def test_branches_that_pool_are_put_side_by_side_with_those_that_convolve(zoo):
     survey = zoo("tv:googlenet")
-    assert [s.shape[0] for s in place(survey, "x", "block-end", replaces_conv=False)][:2] == [
+    assert [s.shape[0] for s in place(survey, X, "block-end")][:2] == [
         256,
         480,
     ]
     pooled = zoo("inception_v3", 96)
-    ends = place(pooled, "x", "block-end", replaces_conv=False)
+    ends = place(pooled, X, "block-end")
     assert [(s.path, s.shape[0]) for s in ends if s.path.endswith("a")][:1] == [("Mixed_6a", 768)]
 
 
@@ -152,9 +157,7 @@ def test_a_sequential_root():
         nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
     )
     survey = Survey.of(probe(model, [torch.zeros(1, 3, 16, 16)]))
-    assert [(s.path, s.host) for s in place(survey, "x", "last", replaces_conv=False)] == [
-        ("2", "2")
-    ]
+    assert [(s.path, s.host) for s in place(survey, X, "last")] == [("2", "2")]
 
 
 class Plus(nn.Sequential):
@@ -178,7 +181,7 @@ def test_a_sequential_with_a_forward_of_its_own_is_a_block():
 
     survey = Survey.of(probe(Model(), [torch.zeros(1, 3, 8, 8)]))
     assert at(survey, "block-end") == ["body.1.2", "body.2.2"]
-    (last,) = place(survey, "x", "last", replaces_conv=False)
+    (last,) = place(survey, X, "last")
     # It cannot hold the attention itself: it would call it.
     assert (last.path, last.host) == ("body.2", "")
 
@@ -258,13 +261,23 @@ def test_no_place_says_how_to_name_one(zoo):
 
 def test_sk_goes_nowhere_but_on_3x3_convolutions(zoo):
     survey = zoo("resnet18")
-    sites = place(survey, "sk", "layer2.*.conv2", replaces_conv=True)
+    sites = place(survey, ATTENTIONS["sk"], "layer2.*.conv2")
     assert [site.path for site in sites] == ["layer2.0.conv2", "layer2.1.conv2"]
     with pytest.raises(InputError, match="bn1 is a BatchNorm2d"):
-        place(survey, "sk", "layer2.0.bn1", replaces_conv=True)
+        place(survey, ATTENTIONS["sk"], "layer2.0.bn1")
 
 
 def test_every_attention_of_ours_has_a_published_place():
-    from edgeattn.attention.registry import ATTENTIONS
+    for spec in ATTENTIONS.values():
+        try:
+            assert default_place(spec)
+        except KeyError:
+            pytest.fail(
+                f"{spec.name}: its entry in edgeattn/attention/ours.py has place={spec.place!r},"
+                " which is neither in PLACES nor a rule of edgeattn/models/placement.py"
+            )
 
-    assert set(PUBLISHED) == set(ATTENTIONS)
+
+def test_without_a_published_place_it_goes_to_the_end_of_blocks_or_onto_convolutions():
+    assert default_place(X) == "block-end"
+    assert default_place(dataclasses.replace(X, replaces_conv=True)).startswith("The 3x3 conv")

@@ -8,7 +8,7 @@ import zipfile
 import pytest
 import torch
 
-from edgeattn.errors import InputError
+from edgeattn.base.errors import InputError
 from edgeattn.models.build import AttentionRequest, ModelRequest, build
 from edgeattn.models.program import load
 

@@ -7,7 +7,7 @@ import textwrap
 import pytest
 import torch
 
-from edgeattn.errors import InputError
+from edgeattn.base.errors import InputError
 from edgeattn.models.build import AttentionRequest, ModelRequest, build
 
 MODEL = """

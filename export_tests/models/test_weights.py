@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from edgeattn.errors import InputError
+from edgeattn.base.errors import InputError
 from edgeattn.models import weights
 
 from .conftest import Evil, Gain, Own, randomise

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from edgeattn import capture
-from edgeattn.artifacts import save
-from edgeattn.errors import InputError
+from edgeattn.base.errors import InputError
+from edgeattn.graph.writing import save
+from edgeattn.models import capture
 from edgeattn.parity import check_file, compare_files
 from edgeattn.parity.bisect import IN_FORWARD
 from edgeattn.parity.randomise import randomise

@@ -6,9 +6,9 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
+from edgeattn.graph.reading import read
 from edgeattn.parity.emulate import write_emulated
 from edgeattn.precision.half import prepare, to_half
-from edgeattn.reading import read
 from export_tests.precision.nets import write
 
 

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from edgeattn.errors import CheckError, InputError
+from edgeattn.base.errors import CheckError, InputError
 from edgeattn.parity.gate import must_agree, tolerance_of_rewrites
 from export_tests.foreign import net, value
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from edgeattn import capture
-from edgeattn.artifacts import save
+from edgeattn.graph.writing import save
+from edgeattn.models import capture
 from edgeattn.parity import check_file
 from edgeattn.parity.randomise import randomise
 

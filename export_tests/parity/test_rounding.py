@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from edgeattn.manifest import OutputParity, ParityCase
 from edgeattn.parity.metrics import tolerance_of
 from edgeattn.parity.rounding import judge, rounding_floor_db
+from edgeattn.records.parity import OutputParity, ParityCase
 
 FP32 = tolerance_of("fp32")
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from edgeattn.errors import InputError
-from edgeattn.inputs import read_input
-from edgeattn.manifest import Tensor
+from edgeattn.base.errors import InputError
 from edgeattn.precision.calibration import read_samples
+from edgeattn.records.manifest import Tensor
+from edgeattn.runtimes.inputs import read_input
 
 
 def tensor(*shape, name="x", dtype="float32"):

@@ -11,11 +11,13 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from edgeattn.errors import CheckError, InputError
-from edgeattn.manifest import Cast
+from edgeattn.base.errors import CheckError, InputError
+from edgeattn.options.cast import CastOptions
 from edgeattn.parity.metrics import measure, tolerance_of
-from edgeattn.precision.cast import CastOptions, cast, cast_file, cast_in_place
+from edgeattn.precision.cast import cast_file, cast_in_place
 from edgeattn.precision.judge import Judge
+from edgeattn.records.manifest import Cast
+from edgeattn.workflows.cast import cast
 from export_tests.foreign import net
 from export_tests.precision.nets import write
 from export_tests.precision.test_keep import SIMAM

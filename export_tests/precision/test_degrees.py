@@ -4,9 +4,9 @@ import math
 
 import pytest
 
+from edgeattn.graph.reading import read
 from edgeattn.precision.degrees import degrees, is_safe
 from edgeattn.precision.half import prepare
-from edgeattn.reading import read
 from export_tests.precision.nets import write
 
 CENTRED = "m: ReduceMean(x hw; keepdims=1) -> m\nd: Sub(x m) -> d\n"

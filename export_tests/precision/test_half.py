@@ -11,10 +11,10 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from edgeattn.errors import InputError
+from edgeattn.base.errors import InputError
+from edgeattn.graph.reading import read
 from edgeattn.precision.half import prepare, to_half
 from edgeattn.precision.keep import nodes_to_keep
-from edgeattn.reading import read
 from export_tests.precision.nets import write
 from export_tests.precision.test_keep import NOTHING, SIMAM
 

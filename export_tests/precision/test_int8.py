@@ -7,15 +7,15 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from edgeattn import artifacts
+from edgeattn.base.errors import InputError
 from edgeattn.engine.plan import plan
-from edgeattn.errors import InputError
 from edgeattn.graph.names import module_of
-from edgeattn.manifest import Tensor
 from edgeattn.parity.metrics import measure, tolerance_of
-from edgeattn.parity.runtime import Session
 from edgeattn.precision.calibration import read_samples
 from edgeattn.precision.int8 import quantise
+from edgeattn.records.manifest import Tensor
+from edgeattn.runtimes.onnxruntime import Session
+from edgeattn.workflows import workspace as artifacts
 from export_tests import foreign
 from export_tests.precision import nets
 

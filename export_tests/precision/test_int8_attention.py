@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from edgeattn.engine.plan import plan
-from edgeattn.export import ExportOptions, export
 from edgeattn.graph.names import module_of
-from edgeattn.models.source import AttentionRequest, ModelRequest
+from edgeattn.options.export import ExportOptions
+from edgeattn.options.model import AttentionRequest, ModelRequest
 from edgeattn.parity.metrics import measure, tolerance_of
-from edgeattn.parity.runtime import Session
 from edgeattn.precision.calibration import read_samples
 from edgeattn.precision.int8 import quantise
+from edgeattn.runtimes.onnxruntime import Session
+from edgeattn.workflows.export import export
 
 pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx has wheels for x86-64 only")
 

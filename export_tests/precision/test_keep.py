@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from edgeattn.errors import InputError
+from edgeattn.base.errors import InputError
+from edgeattn.graph.reading import read
 from edgeattn.precision.half import prepare
 from edgeattn.precision.keep import nodes_to_keep
 from edgeattn.precision.ranges import Range
-from edgeattn.reading import read
 from export_tests.precision.nets import write
 
 SIMAM = """

@@ -6,10 +6,10 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from edgeattn.errors import InputError
+from edgeattn.base.errors import InputError
+from edgeattn.graph.reading import read
 from edgeattn.precision.half import prepare
 from edgeattn.precision.ranges import measure_ranges
-from edgeattn.reading import read
 from export_tests.precision.nets import write
 
 

@@ -6,12 +6,12 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from edgeattn.errors import InputError
+from edgeattn.base.errors import InputError
 from edgeattn.graph import shapes
-from edgeattn.manifest import Tensor
 from edgeattn.precision import thresholds
 from edgeattn.precision.calibration import read_samples
 from edgeattn.precision.thresholds import find_thresholds
+from edgeattn.records.manifest import Tensor
 from export_tests.precision import nets
 
 LINES = """

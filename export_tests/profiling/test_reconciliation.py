@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgeattn.profiling.reconciliation import reconciled
-from edgeattn.profiling.trace import EndToEnd
+from edgeattn.records.trace import EndToEnd
 from export_tests.profiling.traces import kernel, trace
 
 KERNELS = [kernel("a", time_us=60), kernel("b", time_us=40)]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeattn.errors import InputError
-from edgeattn.profiling.options import ProfileOptions
+from edgeattn.base.errors import InputError
+from edgeattn.options.profile import ProfileOptions
 from edgeattn.profiling.route import choose, is_model
 
 ONNX = Path("model.onnx")

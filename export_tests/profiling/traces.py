@@ -5,15 +5,7 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
-from edgeattn.profiling.trace import (
-    EndToEnd,
-    Kernel,
-    Latency,
-    Machine,
-    Node,
-    Site,
-    Trace,
-)
+from edgeattn.records.trace import EndToEnd, Kernel, Latency, Machine, Node, Site, Trace
 
 
 def node(name, op_type, *, module=None, site="", macs=0, element_ops=0, traffic_bytes=100):

@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ET
 import pytest
 from PIL import Image
 
-from edgeattn.errors import InputError
+from edgeattn.base.errors import InputError
 from edgeattn.report.figures import PICTURES, draw
 from export_tests.report.traces import HOSTILE, plain, report, trace
 

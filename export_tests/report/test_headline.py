@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgeattn.profiling.trace import Identity, SavedRow
+from edgeattn.records.trace import Identity, SavedRow
 from edgeattn.report.content import report_of
 from edgeattn.report.headline import excess, headline, headline_of, hidden_ms, share, subject
 from export_tests.report.traces import above, plain, report, trace

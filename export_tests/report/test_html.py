@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from edgeattn.profiling.trace import Identity
+from edgeattn.records.trace import Identity
 from edgeattn.report.html import render
 from export_tests.report.traces import HOSTILE, above, kernel, plain, report, trace
 

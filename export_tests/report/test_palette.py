@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from edgeattn.profiling.trace import KIND_TITLES
+from edgeattn.records.trace import KIND_TITLES
 from edgeattn.report.palette import BACKBONE, KINDS, MARKS, PAPER, SITE
 
 # Machado, Oliveira, Fernandes, 2009, table of severity 1.0: linear RGB as it is seen.

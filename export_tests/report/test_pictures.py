@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgeattn.profiling.ledger import ledger
+from edgeattn.profiling.attribution import ledger
 from edgeattn.report.bands import blindness
 from edgeattn.report.pictures import icicle, kinds, roofline
 from export_tests.report.traces import kernel, node, plain, report, trace

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgeattn.base.errors import InputError
 from edgeattn.engine.layer_json import read_json
-from edgeattn.engine.layer_values import Binding, LayerInformation
 from edgeattn.engine.plan import plan
-from edgeattn.errors import InputError
-from edgeattn.profiling.engines.kernels import KernelTime, trace_kernels
 from edgeattn.profiling.samples import latency
-from edgeattn.profiling.trace import EndToEnd, Kernel, Latency, Machine, Trace
-from edgeattn.profiling.trtexec.run import read_trtexec
+from edgeattn.profiling.sources.engines.kernels import KernelTime, trace_kernels
+from edgeattn.profiling.sources.trtexec.run import read_trtexec
+from edgeattn.records.layers import Binding, LayerInformation
+from edgeattn.records.trace import EndToEnd, Kernel, Latency, Machine, Trace
 from edgeattn.report.trtexec import profile_json, times_json
 from edgeattn.report.trtexec_layers import layer_info_json
 from export_tests.engine.nets import HALF, small

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeattn.profiling.trace import (
+from edgeattn.records.trace import (
     Difference,
     EndToEnd,
     Kernel,

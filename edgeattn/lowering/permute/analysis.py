@@ -28,7 +28,7 @@ from edgeattn.lowering.permute.wiring import Wire, is_permutation, join, wire
 
 
 def analyse(graph: ir.Graph, *, dissolve: bool) -> Analysis:
-    """Finds the order of every value's channels.
+    """Find the order of every value's channels.
 
     Args:
         graph: The graph; it is not changed.
@@ -49,7 +49,7 @@ def analyse(graph: ir.Graph, *, dissolve: bool) -> Analysis:
 
 
 def _register(found: Analysis, value: ir.Value, track: Track) -> None:
-    """Follows a value whose order is the one that the model means."""
+    """Follow a value whose order is the one that the model means."""
     if value not in found.tracks:
         found.tracks[value] = track
         found.orders.join(value, Orders.fixed(track.channels), None)
@@ -111,7 +111,7 @@ _UNKNOWN = np.zeros(0, dtype=np.int64)
 
 
 def _block_order(found: Analysis, node: ir.Node, said: Flow, index: int) -> Permutation | None:
-    """Gives the order that a grouped convolution's input comes in, if groups are whole in it."""
+    """Return the order that a grouped convolution's input comes in, if groups are whole in it."""
     value = node.inputs[0]
     if not said.groups or index or value is None:
         return None
@@ -123,7 +123,7 @@ def _block_order(found: Analysis, node: ir.Node, said: Flow, index: int) -> Perm
 
 
 def _pin_groups(found: Analysis, node: ir.Node, said: Flow) -> None:
-    """Fixes the order of a grouped convolution's outputs: whole groups as they come in."""
+    """Fix the order of a grouped convolution's outputs: whole groups as they come in."""
     out, track = node.outputs[0], said.out
     assert track is not None, "a grouped convolution gives channels"
     blocks = _block_order(found, node, said, 0)
@@ -137,7 +137,7 @@ def _pin_groups(found: Analysis, node: ir.Node, said: Flow) -> None:
 
 
 def _pin_captured(found: Analysis) -> None:
-    """Keeps the order of what a branch or a loop body reads from outside."""
+    """Keep the order of what a branch or a loop body reads from outside."""
     for node in ir.traversal.RecursiveGraphIterator(found.graph):
         if node.graph is found.graph:
             continue
@@ -147,7 +147,7 @@ def _pin_captured(found: Analysis) -> None:
 
 
 def _connect(found: Analysis, *, dissolve: bool) -> None:
-    """Says of every picked value what it consists of, and demands the orders that make it free."""
+    """Say of every picked value what it consists of, and demands the orders that make it free."""
     loose = _beside_permutations(found) if dissolve else set()
     for node, wires in found.wires.items():
         parts = []
@@ -172,7 +172,7 @@ def _connect(found: Analysis, *, dissolve: bool) -> None:
 
 
 def _beside_permutations(found: Analysis) -> set[ir.Node]:
-    """Finds the wires that hang together with a permutation through wires alone."""
+    """Find the wires that hang together with a permutation through wires alone."""
     reached: set[ir.Node] = set()
     pending = [node for node in found.wires if is_permutation(node)]
     while pending:

@@ -11,7 +11,7 @@ from edgeattn.lowering.permute.wiring import Channels
 
 
 def choose(found: Analysis) -> None:
-    """Settles the order of every class that is free, in the graph's order."""
+    """Settle the order of every class that is free, in the graph's order."""
     picks = _readers(found)
     for value, track in found.tracks.items():
         if found.orders.is_chosen(value, track.channels):
@@ -24,7 +24,7 @@ def choose(found: Analysis) -> None:
 
 
 def _as_stored(found: Analysis, value: ir.Value) -> Permutation:
-    """Gives the order in which picked channels lie in the values that they come from.
+    """Return the order in which picked channels lie in the values that they come from.
 
     The parts of a Concat that stays follow each other, and so do several copies of a channel.
     """
@@ -42,7 +42,7 @@ def _as_stored(found: Analysis, value: ir.Value) -> Permutation:
 
 
 def _copies(channels: Channels) -> Permutation:
-    """Numbers the copies of each channel in a list."""
+    """Number the copies of each channel in a list."""
     order = np.lexsort((channels.channel, channels.which))
     which, channel = channels.which[order], channels.channel[order]
     first = np.ones(len(order), dtype=bool)
@@ -54,7 +54,7 @@ def _copies(channels: Channels) -> Permutation:
 
 
 def _readers(found: Analysis) -> dict[object, list[tuple[ir.Value, ir.Value, int]]]:
-    """Lists, per class, what is picked from its values: the result, the source and its number."""
+    """List, per class, what is picked from its values: the result, the source and its number."""
     readers: dict[object, list[tuple[ir.Value, ir.Value, int]]] = {}
     for output, channels in found.wired.items():
         if not _is_read(found, output):
@@ -65,7 +65,7 @@ def _readers(found: Analysis) -> dict[object, list[tuple[ir.Value, ir.Value, int
 
 
 def _is_read(found: Analysis, value: ir.Value) -> bool:
-    """Says whether anything but a wire that is taken apart reads a value."""
+    """Return whether anything but a wire that is taken apart reads a value."""
     return (
         value in found.kept
         or value.is_graph_output()
@@ -79,7 +79,7 @@ def _for_readers(
     value: ir.Value,
     readers: dict[object, list[tuple[ir.Value, ir.Value, int]]],
 ) -> Permutation:
-    """Gives the order of a free class that lets its readers take runs of channels."""
+    """Return the order of a free class that lets its readers take runs of channels."""
     length = found.tracks[value].channels
     keys: list[Permutation] = []
     for output, source, number in readers.get(found.orders.root(value), ()):

@@ -24,7 +24,7 @@ class Constants:
         self._left: list[ir.Value] = []
 
     def take(self, node: ir.Node, index: int, orders: Mapping[int, Permutation]) -> bool:
-        """Puts an input of a node in another order along some axes.
+        """Put an input of a node in another order along some axes.
 
         Returns:
             Whether that changed anything.
@@ -40,7 +40,7 @@ class Constants:
         return True
 
     def regroup(self, node: ir.Node, groups: int, rows: Permutation, columns: Permutation) -> bool:
-        """Permutes a grouped convolution's weight; group i of what it reads lies in `columns` i.
+        """Permute a grouped convolution's weight; group i of what it reads lies in `columns` i.
 
         Returns:
             Whether that changed anything.
@@ -68,11 +68,11 @@ class Constants:
         self._left.append(old)
 
     def forget(self, node: ir.Node) -> None:
-        """Notes that a node is going: what it reads may not be needed any more."""
+        """Note that a node is going: what it reads may not be needed any more."""
         self._left += [value for value in node.inputs if value is not None]
 
     def sweep(self) -> None:
-        """Removes the constants that nothing reads any more."""
+        """Remove the constants that nothing reads any more."""
         for value in self._left:
             if is_used(value) or value.is_graph_input():
                 continue

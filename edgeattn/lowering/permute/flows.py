@@ -51,7 +51,7 @@ _NORMALISING = ("Softmax", "LogSoftmax", "LpNormalization", "MeanVarianceNormali
 
 
 def flow(node: ir.Node, tracks: Tracks) -> Flow:
-    """Says what a node does with the order of its channels.
+    """Return what a node does with the order of its channels.
 
     Args:
         node: The node.

@@ -23,7 +23,7 @@ from edgeattn.graph.nodes import needed
 from edgeattn.lowering.permute.analysis import analyse
 from edgeattn.lowering.permute.wiring import permutations_of
 from edgeattn.lowering.permute.writing import Writing
-from edgeattn.lowering.record import NearMiss, Rewrite
+from edgeattn.records.lowering import NearMiss, Rewrite
 
 _DISSOLVES: Final = {"tensorrt": False, "onnxruntime": True}
 
@@ -31,7 +31,7 @@ _DISSOLVES: Final = {"tensorrt": False, "onnxruntime": True}
 def fold_permutations(
     model: ir.Model, *, target: Literal["tensorrt", "onnxruntime"] = "tensorrt"
 ) -> tuple[list[Rewrite], list[NearMiss]]:
-    """Moves every channel permutation to where it costs nothing.
+    """Move every channel permutation to where it costs nothing.
 
     Shapes are to be known (`graph.shapes.infer`): what is not known keeps the model's order. Beside
     a permutation, Concat and Split stay for TensorRT, which makes one kernel of a Concat and the

@@ -9,7 +9,7 @@ from edgeattn.lowering.permute.tracks import PINNED, Flow, Track, Tracks, size, 
 
 
 def transpose(node: ir.Node, tracks: Tracks) -> Flow:
-    """Follows, on another axis."""
+    """Follow, on another axis."""
     track, dimensions = track_of(node, 0, tracks), rank(node.inputs[0] or node.outputs[0])
     if track is None or dimensions is None:
         return PINNED
@@ -49,7 +49,7 @@ def reshape(node: ir.Node, tracks: Tracks) -> Flow:
 
 
 def expand(node: ir.Node, tracks: Tracks) -> Flow:
-    """Follows where the channels are not what is repeated."""
+    """Follow where the channels are not what is repeated."""
     track, value, out = track_of(node, 0, tracks), node.inputs[0], node.outputs[0]
     if track is None or value is None or value.shape is None or out.shape is None:
         return PINNED
@@ -83,7 +83,7 @@ def cut(node: ir.Node, tracks: Tracks) -> Flow:
 
 
 def slice_axes(node: ir.Node) -> list[int] | None:
-    """Gives the axes that a Slice cuts, from the front; None where they are not known."""
+    """Return the axes that a Slice cuts, from the front; None where they are not known."""
     dimensions, starts = rank(node.inputs[0] or node.outputs[0]), static_ints(given(node, 1))
     if dimensions is None or starts is None:
         return None
@@ -92,7 +92,7 @@ def slice_axes(node: ir.Node) -> list[int] | None:
 
 
 def pad(node: ir.Node, tracks: Tracks) -> Flow:
-    """Follows where the channels are not padded."""
+    """Follow where the channels are not padded."""
     track, dimensions = track_of(node, 0, tracks), rank(node.inputs[0] or node.outputs[0])
     if track is None or dimensions is None:
         return PINNED
@@ -114,7 +114,7 @@ def pad(node: ir.Node, tracks: Tracks) -> Flow:
 
 
 def reduction(node: ir.Node, tracks: Tracks) -> Flow:
-    """Forgets the order where it reduces over the channels; else follows."""
+    """Forget the order where it reduces over the channels; else follows."""
     track, dimensions = track_of(node, 0, tracks), rank(node.inputs[0] or node.outputs[0])
     if track is None or dimensions is None:
         return PINNED

@@ -27,11 +27,11 @@ class NewNodes:
         self._constants: dict[tuple[str, bytes], ir.Value] = {}
 
     def is_new(self, value: ir.Value) -> bool:
-        """Says whether a value was made here."""
+        """Return whether a value was made here."""
         return value.producer() in self._nodes
 
     def before(self, node: ir.Node | None) -> None:
-        """Says where new nodes are to stand; None for the end."""
+        """Say where new nodes are to stand; None for the end."""
         self._before = node
 
     def add(
@@ -43,7 +43,7 @@ class NewNodes:
         origin: ir.Node,
         shapes: Sequence[ir.Shape | None],
     ) -> Sequence[ir.Value]:
-        """Adds a node whose outputs have the element type of its first input.
+        """Add a node whose outputs have the element type of its first input.
 
         Args:
             op_type: A standard operator.
@@ -68,7 +68,7 @@ class NewNodes:
         return node.outputs
 
     def integers(self, values: Sequence[int], hint: str) -> ir.Value:
-        """Gives an i64 initializer with these elements, one for all who ask for the same."""
+        """Return an i64 initializer with these elements, one for all who ask for the same."""
         array = np.asarray(values, dtype=np.int64)
         key = (hint, array.tobytes())
         if key not in self._constants:
@@ -76,7 +76,7 @@ class NewNodes:
         return self._constants[key]
 
     def initializer(self, tensor: ir.TensorProtocol, hint: str) -> ir.Value:
-        """Gives a new initializer; its name is like the hint."""
+        """Return a new initializer; its name is like the hint."""
         value = ir.Value(
             name=f"{hint} of {len(self._initializers)}",
             type=ir.TensorType(tensor.dtype),
@@ -87,13 +87,13 @@ class NewNodes:
         return value
 
     def sweep(self) -> None:
-        """Removes what nothing reads of all that was made."""
+        """Remove what nothing reads of all that was made."""
         for node, _ in reversed(self._made):
             if not any(v.uses() or v.is_graph_output() for v in node.outputs):
                 self._graph.remove(node, safe=True)
 
     def finish(self, names: Mapping[ir.Value, str]) -> None:
-        """Names everything that was made.
+        """Name everything that was made.
 
         Args:
             names: The names of values that new values stand for, where those are gone.

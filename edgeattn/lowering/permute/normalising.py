@@ -11,7 +11,7 @@ from edgeattn.lowering.permute.tracks import PINNED, Flow, Tracks, Weight, is_st
 
 
 def per_channel(*constants: int) -> Callable[[ir.Node, Tracks], Flow]:
-    """Gives the rule of a normalisation with one parameter per channel in each constant."""
+    """Return the rule of a normalisation with one parameter per channel in each constant."""
 
     def rule(node: ir.Node, tracks: Tracks) -> Flow:
         track = track_of(node, 0, tracks)
@@ -31,7 +31,7 @@ def per_channel(*constants: int) -> Callable[[ir.Node, Tracks], Flow]:
 
 
 def group_normalisation(node: ir.Node, tracks: Tracks) -> Flow:
-    """Follows with one group in all, or one per channel, and parameters per channel."""
+    """Follow with one group in all, or one per channel, and parameters per channel."""
     track = track_of(node, 0, tracks)
     scale = size(given(node, 1), 0)
     groups = integer(node, "num_groups", 0)

@@ -42,7 +42,7 @@ class Orders:
 
     @staticmethod
     def fixed(channels: int) -> Hashable:
-        """Gives the key whose order is the identity."""
+        """Return the key whose order is the identity."""
         return ("fixed", channels)
 
     def _find(self, key: Hashable) -> tuple[Hashable, _Link]:
@@ -58,15 +58,15 @@ class Orders:
         return root, link
 
     def root(self, key: Hashable) -> Hashable:
-        """Gives the class of a value."""
+        """Return the class of a value."""
         return self._find(key)[0]
 
     def same(self, a: Hashable, b: Hashable) -> bool:
-        """Says whether two values are in one class."""
+        """Return whether two values are in one class."""
         return self.root(a) == self.root(b)
 
     def join(self, a: Hashable, b: Hashable, p: Permutation | None) -> bool:
-        """Demands `o_a = p[o_b]`.
+        """Demand `o_a = p[o_b]`.
 
         Returns:
             Whether that holds now; False where the two are bound to each other in another way.
@@ -84,17 +84,17 @@ class Orders:
         return True
 
     def choose(self, key: Hashable, order: Permutation) -> None:
-        """Settles the order of a value, and so of its class."""
+        """Settle the order of a value, and so of its class."""
         root, link = self._find(key)
         self._chosen[root] = order if link is None else compose(inverse(link), order)
 
     def is_chosen(self, key: Hashable, channels: int) -> bool:
-        """Says whether the order of a value is settled."""
+        """Return whether the order of a value is settled."""
         root = self.root(key)
         return root in self._chosen or self.root(self.fixed(channels)) == root
 
     def order(self, key: Hashable, channels: int) -> Permutation:
-        """Gives the order of a value; the identity where nothing settled it."""
+        """Return the order of a value; the identity where nothing settled it."""
         root, link = self._find(key)
         if root not in self._chosen:
             fixed, fixed_link = self._find(self.fixed(channels))
@@ -104,7 +104,7 @@ class Orders:
         return chosen if link is None else compose(link, chosen)
 
     def between(self, a: Hashable, b: Hashable, channels: int) -> Permutation:
-        """Gives p with `o_a = p[o_b]` for two values of one class."""
+        """Return p with `o_a = p[o_b]` for two values of one class."""
         (_, link_a), (_, link_b) = self._find(a), self._find(b)
         link = _then(link_a, _undo(link_b))
         return identity(channels) if link is None else link

@@ -40,7 +40,7 @@ class Pieces:
         self._parts: dict[tuple[ir.Value, int, int], ir.Value] = {}
 
     def plan(self, channels: Channels) -> None:
-        """Notes where a value will be cut, so that one Split serves all who take slices of it."""
+        """Note where a value will be cut, so that one Split serves all who take slices of it."""
         pieces = self._cut(channels)
         if pieces is None:
             return
@@ -51,7 +51,7 @@ class Pieces:
                 self._uses.setdefault(source, set()).add((start, stop))
 
     def _cut(self, channels: Channels) -> list[Piece] | None:
-        """Cuts picked channels into slices of their sources; None where a Gather is better."""
+        """Cut picked channels into slices of their sources; None where a Gather is better."""
         places = positions(self._found, channels)
         breaks = [0, *(np.flatnonzero(np.diff(channels.which)) + 1).tolist(), len(places)]
         pieces = [
@@ -65,7 +65,7 @@ class Pieces:
     def collect(
         self, channels: Channels, stored: Sequence[ir.Value], origin: ir.Node, like: ir.Value
     ) -> ir.Value:
-        """Gives picked channels as one value.
+        """Return picked channels as one value.
 
         Args:
             channels: The channels.
@@ -92,7 +92,7 @@ class Pieces:
     def gather(
         self, value: ir.Value, indices: Permutation, origin: ir.Node, like: ir.Value
     ) -> ir.Value:
-        """Gives `value[:, indices]`."""
+        """Return `value[:, indices]`."""
         axis = self._found.tracks[like].axis
         (out,) = self._new.add(
             "Gather",
@@ -113,7 +113,7 @@ class Pieces:
     def _slice(
         self, source: ir.Value, stored: ir.Value, start: int, stop: int, origin: ir.Node
     ) -> list[ir.Value]:
-        """Gives a slice of a source, as one value or several that follow each other."""
+        """Return a slice of a source, as one value or several that follow each other."""
         track = self._found.tracks[source]
         if (start, stop) == (0, track.channels):
             return [stored]

@@ -60,17 +60,17 @@ class Analysis:
     known: dict[ir.Value, Permutation | None] = field(default_factory=dict)
 
     def order(self, value: ir.Value) -> Permutation:
-        """Gives the order in which a value's channels are stored."""
+        """Return the order in which a value's channels are stored."""
         return self.orders.order(value, self.tracks[value].channels)
 
     def picked(self, value: ir.Value) -> Channels:
-        """Gives a value as whoever picks from it sees it."""
+        """Return a value as whoever picks from it sees it."""
         if value in self.wired and value not in self.kept:
             return self.wired[value]
         return all_of(value, self.tracks[value].channels)
 
     def required(self, node: ir.Node, index: int) -> Permutation | None:
-        """Gives the order that a node needs an input in; None where any will do."""
+        """Return the order that a node needs an input in; None where any will do."""
         value, found = node.inputs[index], self.flows.get(node)
         assert value is not None, "only inputs that are there are followed"
         if found is None or (index not in found.tied and index not in found.columns):
@@ -92,7 +92,7 @@ class Analysis:
 
 
 def elements(value: ir.Value) -> int:
-    """Gives a value's number of elements; an open dimension counts as 1."""
+    """Return a value's number of elements; an open dimension counts as 1."""
     total = 1
     for dimension in value.shape or ():
         total *= dimension if isinstance(dimension, int) else 1
@@ -100,7 +100,7 @@ def elements(value: ir.Value) -> int:
 
 
 def positions(found: Analysis, channels: Channels) -> Permutation:
-    """Gives where each picked channel lies in the value that it comes from."""
+    """Return where each picked channel lies in the value that it comes from."""
     places = [inverse(found.order(source)) for source in channels.sources]
     if len(places) == 1:
         return places[0][channels.channel]
@@ -109,7 +109,7 @@ def positions(found: Analysis, channels: Channels) -> Permutation:
 
 
 def reads(node: ir.Node, found: Analysis) -> Iterator[int]:
-    """Gives the inputs of a node whose channels are followed."""
+    """Return the inputs of a node whose channels are followed."""
     for index, value in enumerate(node.inputs):
         if value is not None and value in found.tracks:
             yield index

@@ -71,7 +71,7 @@ PINNED: Final = Flow()
 
 
 def size(value: ir.Value | None, axis: int) -> int | None:
-    """Gives a static dimension of a value, or None."""
+    """Return a static dimension of a value, or None."""
     if value is None or value.shape is None or not -len(value.shape) <= axis < len(value.shape):
         return None
     dimension = value.shape[axis]
@@ -79,13 +79,13 @@ def size(value: ir.Value | None, axis: int) -> int | None:
 
 
 def track_of(node: ir.Node, index: int, tracks: Tracks) -> Track | None:
-    """Says where the channels of an input stand, if they are followed."""
+    """Return where the channels of an input stand, if they are followed."""
     value = given(node, index)
     return None if value is None else tracks.get(value)
 
 
 def is_static(value: ir.Value | None) -> bool:
-    """Says whether a value is a constant that no caller can override."""
+    """Return whether a value is a constant that no caller can override."""
     if value is None or value.is_graph_input():
         return False
     return ir.convenience.get_const_tensor(value) is not None

@@ -37,7 +37,7 @@ class Channels:
     channel: Permutation
 
     def pick(self, indices: Permutation) -> Channels:
-        """Gives a list of some of the channels; sources that are not used any more are dropped."""
+        """Return a list of some of the channels; sources that are not used any more are dropped."""
         which, channel = self.which[indices], self.channel[indices]
         used, renumbered = np.unique(which, return_inverse=True)
         sources = tuple(self.sources[k] for k in used.tolist())
@@ -45,13 +45,13 @@ class Channels:
 
 
 def all_of(value: ir.Value, channels: int) -> Channels:
-    """Gives all channels of a value."""
+    """Return all channels of a value."""
     zeros = np.zeros(channels, dtype=np.int64)
     return Channels(sources=(value,), which=zeros, channel=identity(channels))
 
 
 def join(parts: list[Channels]) -> Channels:
-    """Gives one list after another."""
+    """Return one list after another."""
     numbers: dict[ir.Value, int] = {}
     which = []
     for part in parts:
@@ -81,12 +81,12 @@ class Wire:
     picks: tuple[Permutation, ...]
 
     def tracks(self) -> tuple[Track, ...]:
-        """Says where the channels of the outputs stand."""
+        """Return where the channels of the outputs stand."""
         return tuple(Track(axis=self.axis, channels=len(pick)) for pick in self.picks)
 
 
 def permutation_of(node: ir.Node) -> Permutation:
-    """Gives the permutation of a channel permutation node.
+    """Return the permutation of a channel permutation node.
 
     Raises:
         ValueError: Its attribute is no permutation.
@@ -98,18 +98,18 @@ def permutation_of(node: ir.Node) -> Permutation:
 
 
 def is_permutation(node: ir.Node) -> bool:
-    """Says whether a node is a channel permutation."""
+    """Return whether a node is a channel permutation."""
     return node.op_type == OPERATOR and node.domain == DOMAIN
 
 
 def permutations_of(model: ir.Model) -> list[ir.Node]:
-    """Gives the channel permutations of a model, those in branches and loop bodies included."""
+    """Return the channel permutations of a model, those in branches and loop bodies included."""
     nodes = ir.traversal.RecursiveGraphIterator(model.graph)
     return [node for node in nodes if is_permutation(node)]
 
 
 def wire(node: ir.Node, tracks: Tracks) -> Wire | None:
-    """Says what a node picks along the channels; None where it does anything else."""
+    """Return what a node picks along the channels; None where it does anything else."""
     if is_permutation(node):
         p = permutation_of(node)
         here = tracks.get(node.inputs[0]) if node.inputs[0] is not None else None

@@ -16,7 +16,7 @@ from edgeattn.lowering.permute.pieces import Pieces
 from edgeattn.lowering.permute.state import Analysis, positions, reads
 from edgeattn.lowering.permute.tracks import size
 from edgeattn.lowering.permute.wiring import is_permutation, permutation_of, permutations_of
-from edgeattn.lowering.record import NearMiss, Rewrite
+from edgeattn.records.lowering import NearMiss, Rewrite
 
 RULE: Final = "channel-permutation"
 
@@ -45,7 +45,7 @@ class Writing:
         self._near: list[NearMiss] = []
 
     def run(self) -> tuple[list[Rewrite], list[NearMiss]]:
-        """Writes everything, and says what became of each permutation."""
+        """Write everything, and say what became of each permutation."""
         nodes = list(self._graph)
         for node in self._found.wires:
             if not is_permutation(node) and all(out in self._found.kept for out in node.outputs):
@@ -69,7 +69,7 @@ class Writing:
         return self._record(gone), self._near
 
     def _left_alone(self, node: ir.Node) -> None:
-        """Turns a permutation of what is not followed into a Gather."""
+        """Turn a permutation of what is not followed into a Gather."""
         value, p = node.inputs[0], permutation_of(node)
         assert value is not None, "a permutation reads something"
         node.op_type, node.domain = "Gather", ""
@@ -81,7 +81,7 @@ class Writing:
         self._blame(node, node.outputs[0], reason)
 
     def _stay(self, node: ir.Node) -> None:
-        """Leaves a wire in its place where it can pick what it picked from what is stored."""
+        """Leave a wire in its place where it can pick what it picked from what is stored."""
         wires = self._found.wires[node]
         if node.op_type == "Concat":
             order = self._found.order(node.outputs[0])
@@ -111,11 +111,11 @@ class Writing:
                 self._pieces.plan(channels.pick(self._found.order(value)))
 
     def _is_plain(self, value: ir.Value) -> bool:
-        """Says whether a value stays the output of the node that gives it."""
+        """Return whether a value stays the output of the node that gives it."""
         return value not in self._found.wired or value.producer() in self._stays
 
     def _value(self, value: ir.Value, order: Permutation, reader: str) -> ir.Value:
-        """Gives a value stored in some order, adding what makes it where it is not there yet."""
+        """Return a value stored in some order, adding what makes it where it is not there yet."""
         key = (value, order.tobytes())
         if key in self._stored:
             return self._stored[key]
@@ -133,7 +133,7 @@ class Writing:
         return made
 
     def _siblings(self, value: ir.Value) -> None:
-        """Makes what the same node gives besides: side by side, one kernel makes them all."""
+        """Make what the same node gives besides: side by side, one kernel makes them all."""
         producer = value.producer()
         assert producer is not None, "a wire gives it"
         for output in producer.outputs:
@@ -161,7 +161,7 @@ class Writing:
         return made
 
     def _blame(self, origin: ir.Node, made: ir.Value, reason: str) -> None:
-        """Notes a new node, and why it had to be where it moves what it need not have moved."""
+        """Note a new node, and why it had to be where it moves what it need not have moved."""
         node = made.producer()
         assert node is not None, "it was made by a node"
         self._made.setdefault(origin, []).append(node)
@@ -169,7 +169,7 @@ class Writing:
             self._near.append(NearMiss(rule=RULE, site=_site(origin), reason=reason))
 
     def _find_culprits(self) -> dict[object, ir.Node]:
-        """Gives a permutation per class of values that holds one."""
+        """Return a permutation per class of values that holds one."""
         culprits: dict[object, ir.Node] = {}
         for node in self._permutations:
             for value in (*node.outputs, *node.inputs):
@@ -178,7 +178,7 @@ class Writing:
         return culprits
 
     def _culprit(self, value: ir.Value) -> ir.Node:
-        """Gives the permutation that a node for this value stands for: the nearest before it."""
+        """Return the permutation that a node for this value stands for: the nearest before it."""
         node = value.producer()
         while node is not None and node in self._found.wires:
             if is_permutation(node):
@@ -221,7 +221,7 @@ class Writing:
             node.replace_input_with(index, stored)
 
     def _read_inside(self, node: ir.Node) -> None:
-        """Replaces what the branches and bodies of a node read from outside."""
+        """Replace what the branches and bodies of a node read from outside."""
         for attribute in node.attributes.values():
             for graph in (
                 attribute.as_graphs()
@@ -235,7 +235,7 @@ class Writing:
                         self._set(inner, index, identity(self._found.tracks[value].channels))
 
     def _give(self) -> None:
-        """Keeps the order and the names of the graph's outputs."""
+        """Keep the order and the names of the graph's outputs."""
         self._new.before(None)
         outputs = self._graph.outputs
         for place, value in enumerate(list(outputs)):
@@ -256,7 +256,7 @@ class Writing:
             }
 
     def _columns(self, node: ir.Node) -> None:
-        """Permutes the constants that are stored in the order of what a node reads and gives."""
+        """Permute the constants that are stored in the order of what a node reads and gives."""
         said = self._found.flows[node]
         orders: dict[int, dict[int, Permutation]] = {}
         for index, weights in said.columns.items():
@@ -284,7 +284,7 @@ class Writing:
                     break
 
     def _sweep(self, nodes: list[ir.Node]) -> list[tuple[ir.Node, ir.Node]]:
-        """Removes the wires that nothing reads any more; gives each with its permutation."""
+        """Remove the wires that nothing reads any more; gives each with its permutation."""
         gone = []
         for node in reversed(nodes):
             if node in self._found.wires and node not in self._stays and node.graph is not None:
@@ -295,7 +295,7 @@ class Writing:
         return gone[::-1]
 
     def _record(self, gone: list[tuple[ir.Node, ir.Node]]) -> list[Rewrite]:
-        """Names a rewrite per permutation: what stands for it, or whose constants took it in."""
+        """Name a rewrite per permutation: what stands for it, or whose constants took it in."""
         taken: dict[ir.Node, list[str]] = {node: [str(node.name)] for node in self._permutations}
         for node, origin in gone:
             if node is not origin:

@@ -63,7 +63,7 @@ def _joined(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
 
 
 def _stacked(node: ir.Node, raising: Raising, maps: Sequence[Raised]) -> Sequence[Operand] | str:
-    """Takes maps of one channel each as the channels of one map."""
+    """Take maps of one channel each as the channels of one map."""
     axis = integer(node, "axis", 0) % maps[0].rank
     is_map = all(one.rank == _MAP and not one.axis(axis) and not one.is_thin() for one in maps)
     if not is_map or axis != 1:
@@ -81,7 +81,7 @@ def _stacked(node: ir.Node, raising: Raising, maps: Sequence[Raised]) -> Sequenc
 
 
 def _common(branches: Sequence[Raised]) -> Index | None:
-    """Gives the index of which branch i reads place i only."""
+    """Return the index of which branch i reads place i only."""
     found: set[Index] | None = None
     for place, branch in enumerate(branches):
         own: dict[Index, set[int]] = {}
@@ -142,7 +142,7 @@ class _Lift:
         return rebuild(self._terms, first, [arg for arg in args if arg is not None])
 
     def _layer(self, branches: Sequence[Term]) -> Term | None:
-        """Stacks the weights of layers along the index."""
+        """Stack the weights of layers along the index."""
         term = self.lift([branch.args[0] for branch in branches])
         layers: list[Layer] = [branch.attrs for branch in branches]
         first = layers[0]
@@ -196,7 +196,7 @@ class _Lift:
         )
 
     def _sum(self, branches: Sequence[Term]) -> Term | None:
-        """Adds up the addends of all branches, each with its coefficient at each place."""
+        """Add up the addends of all branches, each with its coefficient at each place."""
         zero = Const(np.array(0.0), ())
         addends: list[tuple[Term | None, list[Const]]] = []
         keys: dict[Any, int] = {}
@@ -221,7 +221,7 @@ class _Lift:
         return self._terms.add(*made)
 
     def _aligned_sum(self, branches: Sequence[Term]) -> Term | None:
-        """Adds the addends that stand for each other, whose own constants differ by place."""
+        """Add the addends that stand for each other, whose own constants differ by place."""
         if len({branch.op for branch in branches}) > 1:
             return None
         matched = _match([list(branch.args) for branch in branches])
@@ -233,7 +233,7 @@ class _Lift:
         return self._terms.add(*(term for term in made if term is not None))
 
     def _without(self, term: Term, place: int) -> Term | None:
-        """Gives the term over all places, where no constant of its own depends on the place."""
+        """Return the term over all places, where no constant of its own depends on the place."""
         key = (term, place)
         if key in self._free:
             return self._free[key]
@@ -253,7 +253,7 @@ class _Lift:
 
 
 def _is_finite(root: Term) -> bool:
-    """Says whether a term is finite wherever what it reads is: 0 times it is 0 then."""
+    """Return whether a term is finite wherever what it reads is: 0 times it is 0 then."""
     for term in subterms(root):
         if term.op == "fn" and term.attrs[0] in {"log", "exp"}:
             return False
@@ -271,7 +271,7 @@ def _factors(term: Term) -> list[Term]:
 
 
 def _match(lists: Sequence[list[Term]]) -> list[list[Term]] | None:
-    """Pairs the terms of lists by their shape, so that the order in which they stand is nothing."""
+    """Pair the terms of lists by their shape, so that the order in which they stand is nothing."""
     if len({len(one) for one in lists}) != 1:
         return None
     keyed = [sorted(one, key=_shape) for one in lists]
@@ -279,7 +279,7 @@ def _match(lists: Sequence[list[Term]]) -> list[list[Term]] | None:
 
 
 def _shape(term: Term, depth: int = 4) -> str:
-    """Gives what a term looks like, down to a depth, without its constants and places."""
+    """Return what a term looks like, down to a depth, without its constants and places."""
     name = term.op
     if term.op in {"fn", "pow"}:
         name += str(term.attrs)

@@ -36,13 +36,13 @@ def _shape(value: ir.Value | None) -> list[int | None]:
 
 
 def _is_plain(node: ir.Node) -> bool:
-    """Says whether a convolution steps by 1, without dilation."""
+    """Return whether a convolution steps by 1, without dilation."""
     steps = (*ints(node, "strides"), *ints(node, "dilations"))
     return text(node, "auto_pad", "NOTSET") in {"NOTSET", "VALID"} and set(steps) <= {1}
 
 
 def _is_small(node: ir.Node) -> bool:
-    """Says whether a convolution is one of those that this file raises."""
+    """Return whether a convolution is one of those that this file raises."""
     x, weight = _shape(given(node, 0)), _shape(given(node, 1))
     if not _is_plain(node) or len(x) != len(weight) or None in weight:
         return False
@@ -115,7 +115,7 @@ def _banded(
 def _contracted(
     raising: Raising, x: Raised, position: int, weight: np.ndarray, offset: np.ndarray
 ) -> Sequence[Operand] | str:
-    """Gives sum_c weight[o, c] x[.., c, ..] + offset[o] over an axis."""
+    """Return sum_c weight[o, c] x[.., c, ..] + offset[o] over an axis."""
     axis, size = x.axis(position), weight.shape[0]
     others = [i for place in range(x.rank) if place != position for i in x.axis(place)]
     # One tap over the channels of (N, 1, C) only scales them.
@@ -137,7 +137,7 @@ def _contracted(
 def _summed_by_group(
     raising: Raising, x: Raised, weight: np.ndarray, offset: np.ndarray
 ) -> Sequence[Operand] | str:
-    """Gives sum_c weight[g, c] x[.., g, c, ..] + offset[g] over the channels of each group."""
+    """Return sum_c weight[g, c] x[.., g, c, ..] + offset[g] over the channels of each group."""
     axis = x.axis(_CHANNELS)
     if any(index.home != _CHANNELS for index in axis) or set(axis) - x.term.indices():
         return "it sums over an axis that is not the channels"
@@ -157,7 +157,7 @@ def _scaled(
     offset: np.ndarray,
     out: tuple[Index, ...],
 ) -> Raised:
-    """Gives weight[o] x + offset[o], where there is one channel to sum over."""
+    """Return weight[o] x + offset[o], where there is one channel to sum over."""
     terms, sizes = raising.terms, weight.shape[: len(out)]
     factor = terms.const(Const(weight.reshape(sizes), out))
     term = terms.add(terms.mul(factor, x.term), terms.const(Const(offset.reshape(sizes), out)))

@@ -136,7 +136,7 @@ def _hard_swish(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
 
 
 def hard_sigmoid(terms: Terms, term: Term, alpha: float, beta: float) -> Term:
-    """Gives max(0, min(1, alpha * term + beta)), as a clipped term."""
+    """Return max(0, min(1, alpha * term + beta)), as a clipped term."""
     inside = terms.add(terms.scaled(scalar(alpha), term), terms.const(scalar(beta)))
     return terms.fn("clip", inside, 0.0, 1.0)
 
@@ -182,7 +182,7 @@ def _batch_norm(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
 def per_channel(
     raising: Raising, x: Raised, factor: np.ndarray, offset: np.ndarray
 ) -> Raised | None:
-    """Gives factor * x + offset, with a factor and an offset for each channel (axis 1).
+    """Return factor * x + offset, with a factor and an offset for each channel (axis 1).
 
     Returns:
         None where the channels are not as many.

@@ -74,7 +74,7 @@ def _pooled(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
 
 
 def _covers_map(node: ir.Node) -> bool:
-    """Says whether a pool's window is the whole map, so that one value a channel comes out."""
+    """Return whether a pool's window is the whole map, so that one value a channel comes out."""
     value, kernel = node.inputs[0], ints(node, "kernel_shape")
     if not kernel or value is None or value.shape is None:
         return False

@@ -30,7 +30,7 @@ _ARITHMETIC: Final[dict[str, Callable[[int, int], int]]] = {
 
 
 def computed_sizes(value: ir.Value | None, depth: int = 0) -> Sizes | None:
-    """Gives the elements of a shape tensor, None for those that are not known.
+    """Return the elements of a shape tensor, None for those that are not known.
 
     Args:
         value: A tensor of integers, of rank 0 or 1.
@@ -57,7 +57,7 @@ def computed_sizes(value: ir.Value | None, depth: int = 0) -> Sizes | None:
 
 
 def computed_ints(value: ir.Value | None) -> list[int] | None:
-    """Gives the elements of a shape tensor, where all of them are numbers."""
+    """Return the elements of a shape tensor, where all of them are numbers."""
     found = computed_sizes(value)
     if found is None or any(not isinstance(size, int) for size in found):
         return None
@@ -99,7 +99,7 @@ def _computed(node: ir.Node, parts: Sequence[Sizes]) -> Sizes | None:
 
 
 def _repeated(parts: Sequence[Sizes]) -> Callable[[Sizes], Sizes]:
-    """Gives what repeats a list of one element to the length of the longest."""
+    """Return what repeats a list of one element to the length of the longest."""
     longest = max(len(part) for part in parts)
     return lambda part: part * longest if len(part) == 1 else part
 

@@ -30,7 +30,7 @@ _MAP: Final = 4
 
 
 def _shape(node: ir.Node) -> list[Size | None] | None:
-    """Gives the shape of what a node gives: as its target shape says, or as it was inferred."""
+    """Return the shape of what a node gives: as its target shape says, or as it was inferred."""
     if node.op_type in {"Reshape", "Expand"}:
         asked = computed_sizes(given(node, 1))
         if asked is not None and all(size is not None for size in asked):
@@ -39,7 +39,7 @@ def _shape(node: ir.Node) -> list[Size | None] | None:
 
 
 def _filled(node: ir.Node, asked: list[Size | None]) -> list[Size | None]:
-    """Puts sizes for the 0 and the -1 of a Reshape, and for the 1 of an Expand."""
+    """Put sizes for the 0 and the -1 of a Reshape, and for the 1 of an Expand."""
     x = node.inputs[0]
     before = [] if x is None or x.shape is None else sizes(x)
     if node.op_type == "Expand":
@@ -133,7 +133,7 @@ def _split(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
 
 
 def _is_shuffled(x: Raised, axis: int, raising: Raising) -> bool:
-    """Says whether an axis is that of a value in memory, in another order."""
+    """Return whether an axis is that of a value in memory, in another order."""
     if x.term.op != "leaf" or x.rank != _MAP:
         return False
     own = raising.raised(x.term.attrs)
@@ -149,7 +149,7 @@ def _extent(value: ir.Value, axis: int) -> int | None:
 
 
 def _part(raising: Raising, x: Raised, axis: int, count: int, place: int) -> Raised | None:
-    """Gives one of `count` parts that follow each other along an axis."""
+    """Return one of `count` parts that follow each other along an axis."""
     total = _product(x.axis(axis))
     if total is None or total % count:
         return None
@@ -177,7 +177,7 @@ def _chosen(
     place: int,
     rest: tuple[Index, ...],
 ) -> Raised | None:
-    """Gives `x` at one place of the indices `which` of an axis, `rest` being what is left of it."""
+    """Return `x` at one place of the indices `which` of an axis, of which `rest` is left."""
     term = x.term
     for index in reversed(leaves(which)):
         assert isinstance(index.size, int)

@@ -42,12 +42,12 @@ _FUSED_AFTER_A_CONVOLUTION: Final = frozenset({"sigmoid", "tanh"})
 
 
 def fills_blocks(channels: object) -> bool:
-    """Says whether a number of channels fills its blocks."""
+    """Return whether a number of channels fills its blocks."""
     return isinstance(channels, int) and channels % BLOCK == 0
 
 
 def is_blocked(value: ir.Value, depth: int = 4) -> bool:
-    """Says whether a value lies in the blocked layout, as far as its producers tell."""
+    """Return whether a value lies in the blocked layout, as far as its producers tell."""
     node = value.producer()
     if node is None or value.shape is None or len(value.shape) != 4:
         return False
@@ -67,7 +67,7 @@ def is_blocked(value: ir.Value, depth: int = 4) -> bool:
 
 
 def _is_summed(root: ir.Value) -> bool:
-    """Says whether all that reads a value is a sum that a Relu follows, with no convolution's."""
+    """Return whether all that reads a value is a sum that a Relu follows, with no convolution's."""
     users = list(root.consumers())
     if len(users) != 1 or users[0].op_type != "Add" or root.is_graph_output():
         return False
@@ -84,7 +84,7 @@ class BlockedWriter(PlainWriter):
     """Writes gates, affines and repetitions so that maps stay in blocks."""
 
     def finish(self, value: ir.Value, root: ir.Value) -> ir.Value:
-        """Takes a residual sum and its Relu into a convolution of ones, if that joins them.
+        """Take a residual sum and its Relu into a convolution of ones, if that joins them.
 
         ResNet-50, one thread: Add and Relu 1.1 ms, the convolution 0.6. Without a Relu to take in
         it is as many nodes and more passes; beside another convolution, that one takes them in.
@@ -104,13 +104,13 @@ class BlockedWriter(PlainWriter):
     # Affines.
 
     def per_channel(self, constant: Const, channels: Sequence[Index]) -> ir.Value:
-        """Gives a constant with a number for each channel, f[C]."""
+        """Return a constant with a number for each channel, f[C]."""
         sizes = [int(index.size) for index in channels]
         array = np.broadcast_to(constant.over(channels), sizes).reshape(-1)
         return self.build.constant(array.astype(self.dtype.numpy()))
 
     def convolved(self, x: Written, factor: Const, offset: Const) -> Written:
-        """Gives factor * x + offset as a depthwise 1x1 convolution."""
+        """Return factor * x + offset as a depthwise 1x1 convolution."""
         channels = x.axes[CHANNELS]
         count = int(extent(channels))
         sizes = [int(index.size) for index in channels]
@@ -121,7 +121,7 @@ class BlockedWriter(PlainWriter):
         return self.node("Conv", inputs, x.axes, kernel_shape=[1, 1], group=count)
 
     def depthwise(self, base: Term, factor: Const, offset: Const, view: View) -> Written | None:
-        """Gives factor * base + offset as a depthwise 1x1 convolution, if that keeps it blocked."""
+        """Return factor * base + offset as a depthwise 1x1 convolution, if it stays blocked."""
         if is_scalar(factor) and any(index.home in SPACE for index in base.indices()):
             return None
         x = self.on(base, FIRST)
@@ -136,7 +136,7 @@ class BlockedWriter(PlainWriter):
         return self._seen(self.convolved(x, factor, offset), view)
 
     def write_fn(self, term: Term, view: View) -> Written:
-        """Writes a function; of thin channels outside the blocks, after a convolution into them."""
+        """Write a function; of thin channels outside the blocks, after a convolution into them."""
         arg = term.args[0]
         is_thin = all(index.home not in SPACE for index in arg.indices())
         if term.attrs[0] in _FUSED_AFTER_A_CONVOLUTION and is_thin and view == FIRST:
@@ -151,7 +151,7 @@ class BlockedWriter(PlainWriter):
     # Gates.
 
     def join(self, op_type: str, one: Written, other: Written, view: View) -> Written:
-        """Applies a binary operator; a gate is first brought to the shape of a blocked map."""
+        """Apply a binary operator; a gate is first brought to the shape of a blocked map."""
         if op_type == "Mul" and view == FIRST:
             small, large = sorted((one, other), key=lambda value: len(value.indices))
             is_map = bool(large.axes[CHANNELS]) and bool(large.axes[2] or large.axes[3])
@@ -187,7 +187,7 @@ class BlockedWriter(PlainWriter):
         return gate
 
     def operands(self, terms: Sequence[Term], view: View) -> list[Written]:
-        """Writes operands; a number that is added before channels are repeated is their bias."""
+        """Write operands; a number that is added before channels are repeated is their bias."""
         indices = frozenset[Index]().union(*(term.indices() for term in terms))
         channels = channels_of(indices)
         before: dict[Term, Written] = {}
@@ -213,7 +213,7 @@ class BlockedWriter(PlainWriter):
         return is_map and channels[: len(own)] == own and self.takes("repeat", "convolution")
 
     def expanded(self, one: Written, channels: tuple[Index, ...], view: View) -> Written:
-        """Repeats a value along channels by a 1x1 convolution of ones and zeros."""
+        """Repeat a value along channels by a 1x1 convolution of ones and zeros."""
         own = one.axes[CHANNELS]
         if own == channels:
             return one

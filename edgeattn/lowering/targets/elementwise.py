@@ -38,7 +38,7 @@ class Elementwise(Writer):
     """Writes what is computed value by value."""
 
     def operands(self, terms: Sequence[Term], view: View) -> list[Written]:
-        """Writes the operands of an elementwise operator so that they broadcast."""
+        """Write the operands of an elementwise operator so that they broadcast."""
         indices = frozenset[Index]().union(*(term.indices() for term in terms))
         channels = channels_of(indices)
         made = []
@@ -52,7 +52,7 @@ class Elementwise(Writer):
         return made
 
     def expanded(self, one: Written, channels: tuple[Index, ...], view: View) -> Written:
-        """Repeats a value that has some channel indices along the others."""
+        """Repeat a value that has some channel indices along the others."""
         position = ORDER[view].index(CHANNELS)
         sizes = [int(index.size) for index in channels]
         own = [int(index.size) if index in one.axes[position] else 1 for index in channels]
@@ -62,7 +62,7 @@ class Elementwise(Writer):
         return self.node("Gather", [one.value, indices], axes, axis=position)
 
     def join(self, op_type: str, one: Written, other: Written, view: View) -> Written:
-        """Applies a binary operator to two values that broadcast."""
+        """Apply a binary operator to two values that broadcast."""
         axes = axes_of(one.indices | other.indices, view)
         return self.node(op_type, [one.value, other.value], axes)
 
@@ -89,7 +89,7 @@ class Elementwise(Writer):
         return total
 
     def prepare(self, terms: Sequence[Term], view: View) -> None:
-        """Writes terms, so that their nodes stand before those of what is made of them."""
+        """Write terms, so that their nodes stand before those of what is made of them."""
         for term in terms:
             if term.op != "const":
                 self.on(term, view)
@@ -120,7 +120,7 @@ class Elementwise(Writer):
         return term.op == "pow" and term.attrs == -1
 
     def hard_sigmoid(self, term: Term) -> tuple[Term, float, float] | None:
-        """Takes a term max(0, min(1, alpha x + beta)) apart, with numbers alpha and beta."""
+        """Take a term max(0, min(1, alpha x + beta)) apart, with numbers alpha and beta."""
         if term.op != "fn" or term.attrs != ("clip", 0.0, 1.0) or term.args[0].op != "add":
             return None
         if len(term.args[0].args) != 2:
@@ -160,7 +160,7 @@ class Elementwise(Writer):
         return self.apply(term.attrs, x)
 
     def apply(self, function: tuple[Any, ...], x: Written) -> Written:
-        """Applies an elementwise function, given as its name and its numbers."""
+        """Apply an elementwise function, given as its name and its numbers."""
         name, *numbers = function
         if name == "clip":
             low, high = (self.number(bound) if np.isfinite(bound) else None for bound in numbers)
@@ -171,6 +171,6 @@ class Elementwise(Writer):
 
 
 def _size(written: Written) -> tuple[int, int]:
-    """Orders values: what lies on the map is larger than what does not."""
+    """Order values: what lies on the map is larger than what does not."""
     space = sum(index.home in {2, 3} for index in written.indices)
     return space, len(written.indices)

@@ -29,19 +29,19 @@ class UnwritableError(Exception):
 
 
 def homed(indices: Collection[Index], home: int) -> tuple[Index, ...]:
-    """Gives those of some indices that belong to an axis, in their order."""
+    """Return those of some indices that belong to an axis, in their order."""
     return tuple(sorted((i for i in indices if i.home == home), key=lambda i: i.order))
 
 
 def axes_of(indices: Collection[Index], view: View = FIRST) -> Axes:
-    """Gives the axes on which a term with these indices is written."""
+    """Return the axes on which a term with these indices is written."""
     if any(index.home is None for index in indices):
         raise UnwritableError("it has an axis that is none of a feature map's")
     return tuple(homed(indices, home) for home in ORDER[view])
 
 
 def extent(axis: Sequence[Index]) -> Size:
-    """Gives the size of an axis."""
+    """Return the size of an axis."""
     if len(axis) == 1:
         return axis[0].size
     if any(isinstance(index.size, str) for index in axis):
@@ -50,19 +50,19 @@ def extent(axis: Sequence[Index]) -> Size:
 
 
 def shape_of(axes: Axes) -> list[Size]:
-    """Gives the shape of a value with these axes."""
+    """Return the shape of a value with these axes."""
     return [extent(axis) for axis in axes]
 
 
 def target_shape(shape: Sequence[Size]) -> list[int]:
-    """Gives the shape that a Reshape takes: -1 for the one size that is open."""
+    """Return the shape that a Reshape takes: -1 for the one size that is open."""
     if sum(isinstance(size, str) for size in shape) > 1:
         raise UnwritableError("more than one size is open")
     return [-1 if isinstance(size, str) else size for size in shape]
 
 
 def relayout(build: Builder, value: ir.Value, before: Axes, after: Axes) -> ir.Value:
-    """Writes a value with other axes over the same indices."""
+    """Write a value with other axes over the same indices."""
     if before == after:
         return value
     flat, wanted = (tuple(i for axis in axes for i in axis) for axes in (before, after))
@@ -84,7 +84,7 @@ def relayout(build: Builder, value: ir.Value, before: Axes, after: Axes) -> ir.V
 
 
 def _moved_axes(before: Axes, after: Axes) -> list[int] | None:
-    """Gives the order in which whole axes stand after, if that is all that differs."""
+    """Return the order in which whole axes stand after, if that is all that differs."""
     if len(before) != len(after):
         return None
     rest, order = list(range(len(before))), []
@@ -98,7 +98,7 @@ def _moved_axes(before: Axes, after: Axes) -> list[int] | None:
 
 
 def reshape(build: Builder, value: ir.Value, shape: Sequence[Size]) -> ir.Value:
-    """Writes a value with another shape."""
+    """Write a value with another shape."""
     if value.shape is not None and list(value.shape) == list(shape):
         return value
     return build.node("Reshape", [value, build.integers(target_shape(shape))], shape)
@@ -111,7 +111,7 @@ def permute(
     after: Sequence[Index],
     shape: Sequence[Size],
 ) -> ir.Value:
-    """Writes the channels in another order."""
+    """Write the channels in another order."""
     total = extent(before)
     assert isinstance(total, int), "channels are a number"
     places = np.arange(total).reshape([i.size for i in before])  # type: ignore[misc]
@@ -123,10 +123,10 @@ def permute(
 
 
 def channels_of(indices: Collection[Index]) -> tuple[Index, ...]:
-    """Gives the channel indices among some, in their order."""
+    """Return the channel indices among some, in their order."""
     return homed(indices, CHANNELS)
 
 
 def is_space(indices: Collection[Index]) -> bool:
-    """Says whether indices are rows and columns only."""
+    """Return whether indices are rows and columns only."""
     return all(index.home in SPACE for index in leaves(tuple(indices)))

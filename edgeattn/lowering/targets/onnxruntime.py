@@ -63,7 +63,7 @@ class ONNXRuntimeWriter(BlockedWriter):
     }
 
     def prepared(self, term: Term) -> Term:
-        """Gives an equal term with a cheaper squeeze and hidden layers a block wide."""
+        """Return an equal term with a cheaper squeeze and hidden layers a block wide."""
         if self.takes("squeeze", "cheaper"):
             term = through_producer(term, self._raising)
         wide = widened(term, self._raising)
@@ -72,11 +72,11 @@ class ONNXRuntimeWriter(BlockedWriter):
     # Statistics.
 
     def write_mean(self, term: Term, view: View) -> Written:
-        """Writes a mean: a global pool where the map is in blocks."""
+        """Write a mean: a global pool where the map is in blocks."""
         return self._pooled("GlobalAveragePool", term, view) or super().write_mean(term, view)
 
     def write_max(self, term: Term, view: View) -> Written:
-        """Writes a maximum: a global pool where the map is in blocks."""
+        """Write a maximum: a global pool where the map is in blocks."""
         return self._pooled("GlobalMaxPool", term, view) or super().write_max(term, view)
 
     def _pooled(self, op_type: str, term: Term, view: View) -> Written | None:
@@ -100,7 +100,7 @@ class ONNXRuntimeWriter(BlockedWriter):
         return math.prod(sizes) > _FEW_ELEMENTS and self.takes("channel-statistics", "rows")
 
     def _by_rows(self, op_type: str, x: Written, term: Term, view: View) -> Written:
-        """Takes a statistic over channels from [N, H W, C], where it runs over what is adjacent."""
+        """Take a statistic over channels from [N, H W, C], where it runs over what is adjacent."""
         self.build.origin = term.origin
         batch, channels, *space = x.axes
         last: Axes = (batch, *space, channels)
@@ -128,7 +128,7 @@ class ONNXRuntimeWriter(BlockedWriter):
     # Normalised maps, with their affine.
 
     def write_normalised(self, term: Term, view: View) -> Written:
-        """Writes a normalised map as one operator."""
+        """Write a normalised map as one operator."""
         return self._affine_normalised(term, ONE, ZERO, view) or super().write_normalised(
             term, view
         )
@@ -136,7 +136,7 @@ class ONNXRuntimeWriter(BlockedWriter):
     def _affine_normalised(
         self, term: Term, factor: Const, offset: Const, view: View
     ) -> Written | None:
-        """Gives factor * normalised + offset, with numbers or a number for each channel."""
+        """Return factor * normalised + offset, with numbers or a number for each channel."""
         over, epsilon = term.attrs
         x = self.on(term.args[0], FIRST)
         self.build.origin = term.origin
@@ -169,12 +169,12 @@ class ONNXRuntimeWriter(BlockedWriter):
         return self._seen(made, view)
 
     def write_add(self, term: Term, view: View) -> Written:
-        """Writes a sum whose constant is part of what it is added to, where that can be."""
+        """Write a sum whose constant is part of what it is added to, where that can be."""
         made = self._with_affine(term, view)
         return super().write_add(term, view) if made is None else made
 
     def _with_affine(self, term: Term, view: View) -> Written | None:
-        """Writes an addend that takes the constant one in: a norm, or a map in blocks."""
+        """Write an addend that takes the constant one in: a norm, or a map in blocks."""
         taken = [self.terms.parts(arg) for arg in term.args]
         offset = next((factor for factor, base in taken if base is None), ZERO)
         terms = [(factor, base) for factor, base in taken if base is not None]
@@ -195,7 +195,7 @@ class ONNXRuntimeWriter(BlockedWriter):
         return None
 
     def write_band(self, term: Term, view: View) -> Written:
-        """Writes a band over few channels as a convolution with zeros off the band."""
+        """Write a band over few channels as a convolution with zeros off the band."""
         axis, taps, offset = term.attrs
         x = self.on(term.args[0], FIRST)
         channels = leaves(axis)
@@ -215,13 +215,13 @@ class ONNXRuntimeWriter(BlockedWriter):
         return self._seen(self.node("Conv", inputs, x.axes, kernel_shape=[1, 1]), view)
 
     def write_fn(self, term: Term, view: View) -> Written:
-        """Writes a function, of a convolution to one channel phase by phase."""
+        """Write a function, of a convolution to one channel phase by phase."""
         name, *numbers = term.attrs
         made = self._by_phases(term) if name in FUNCTIONS and not numbers else None
         return super().write_fn(term, view) if made is None else self._seen(made, view)
 
     def _by_phases(self, term: Term) -> Written | None:
-        """Writes a function of a convolution to one channel phase by phase."""
+        """Write a function of a convolution to one channel phase by phase."""
         leaf = term.args[0]
         node = leaf.attrs.producer() if leaf.op == "leaf" else None
         if node is None or len(leaf.attrs.consumers()) != 1:
@@ -242,7 +242,7 @@ class ONNXRuntimeWriter(BlockedWriter):
         return self.node("DepthToSpace", [value], axes, blocksize=step)
 
     def write_mul(self, term: Term, view: View) -> Written:
-        """Writes a product; a square of a normalised map has its factor inside."""
+        """Write a product; a square of a normalised map has its factor inside."""
         product = self._known_product(term, view)
         if product is not None:
             return super().write_mul(product, view)
@@ -266,7 +266,7 @@ class ONNXRuntimeWriter(BlockedWriter):
         return super().write_mul(term, view)
 
     def _known_product(self, term: Term, view: View) -> Term | None:
-        """Gives a product with the largest of its parts that was written already as one factor."""
+        """Return a product with the largest of its parts that was written already as one factor."""
         known = [
             part
             for part, seen in self._written

@@ -33,7 +33,7 @@ _PAIR = 2
 
 
 def is_paired(term: Term) -> bool:
-    """Says whether a term is a layer over the sum of one function of one layer on two terms."""
+    """Return whether a term is a layer over the sum of one function of one layer on two terms."""
     if term.op != "linear" or term.args[0].op != "add" or len(term.args[0].args) != _PAIR:
         return False
     if any(index.home in SPACE for index in term.indices()):
@@ -54,12 +54,12 @@ def is_paired(term: Term) -> bool:
 
 
 def _is_whole(term: Term) -> bool:
-    """Says whether a layer sums over all channels of what it reads."""
+    """Return whether a layer sums over all channels of what it reads."""
     return set(channels_of(term.args[0].indices())) == set(leaves(term.attrs.columns))
 
 
 def write_paired(writer: PlainWriter, term: Term) -> Written:
-    """Writes such layers."""
+    """Write such layers."""
     build, dtype = writer.build, writer.dtype.numpy()
     one, other = (part.args[0] for part in term.args[0].args)
     if leaves(one.attrs.columns) != leaves(other.attrs.columns):
@@ -103,7 +103,7 @@ def _layer(
     *,
     keep: bool,
 ) -> ir.Value:
-    """Gives the sum of weight * x over the last axis, plus the bias; `shape` is the product's."""
+    """Return the sum of weight * x over the last axis, plus the bias; `shape` is the product's."""
     product = build.node("Mul", [x, build.constant(weight)], shape)
     after = [*shape[:-1], 1] if keep else shape[:-1]
     axis = build.integers([len(shape) - 1])

@@ -65,7 +65,7 @@ class PlainWriter(Statistics):
     def weights(
         layer: Layer, shared: Sequence[Index], out: Sequence[Index], inner: Sequence[Index]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Gives weights f64[shared * out, inner] and the bias f64[shared * out]."""
+        """Return weights f64[shared * out, inner] and the bias f64[shared * out]."""
         own = [index for index in shared if index in leaves(layer.rows)]
         rows = (*own, *out)
         sizes = [int(index.size) if index in own else 1 for index in shared]
@@ -96,7 +96,7 @@ class PlainWriter(Statistics):
         return self._seen(Written(reshape(self.build, value, shape_of(x.axes)), x.axes), view)
 
     def write_stack(self, term: Term, view: View) -> Written:
-        """Writes maps of one channel as the channels of one."""
+        """Write maps of one channel as the channels of one."""
         parts = [self.on(arg, FIRST) for arg in term.args]
         self.build.origin = term.origin
         (index,) = leaves(term.attrs)
@@ -108,7 +108,7 @@ class PlainWriter(Statistics):
         return self._seen(self.stacked([part.value for part in parts], axes), view)
 
     def stacked(self, values: Sequence[ir.Value], axes: Axes) -> Written:
-        """Joins maps of one channel."""
+        """Join maps of one channel."""
         return self.node("Concat", values, axes, axis=CHANNELS)
 
     def write_select(self, term: Term, view: View) -> Written:
@@ -143,7 +143,7 @@ class PlainWriter(Statistics):
 
 
 def _block_diagonal(rows: np.ndarray, groups: int) -> np.ndarray:
-    """Gives the dense weights f[rows, groups * width] of a grouped convolution's f[rows, width]."""
+    """Return the dense weights f[rows, groups * width] of grouped ones f[rows, width]."""
     count, width = rows.shape
     dense = np.zeros((groups, count // groups, groups, width))
     for group, part in enumerate(rows.reshape(groups, count // groups, width)):

@@ -27,7 +27,7 @@ _MOST_INPUTS: Final = 8
 
 
 def phases(node: ir.Node) -> tuple[np.ndarray, np.ndarray, list[int], int] | None:
-    """Gives the weights, biases, pads and step of the convolution to all phases, if it pays."""
+    """Return the weights, biases, pads and step of the convolution to all phases, if it pays."""
     weight, step = static(given(node, 1)), _step(node)
     bias = None if given(node, 2) is None else static(given(node, 2))
     if weight is None or step is None or (bias is None and given(node, 2) is not None):
@@ -48,7 +48,7 @@ def phases(node: ir.Node) -> tuple[np.ndarray, np.ndarray, list[int], int] | Non
 
 
 def _step(node: ir.Node) -> int | None:
-    """Gives the step between phases; None where the convolution is none of those meant."""
+    """Return the step between phases; None where the convolution is none of those meant."""
     weight = static(given(node, 1)) if node.op_type == "Conv" and not node.domain else None
     shape = node.outputs[0].shape
     if weight is None or weight.ndim != 4 or shape is None:

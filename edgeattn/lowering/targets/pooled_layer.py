@@ -15,11 +15,12 @@ and one value for each group of channels.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
+from edgeattn.lowering.build import Builder
 from edgeattn.lowering.indices import Axes, leaves, resolve
 from edgeattn.lowering.targets.layout import (
     LAST,
@@ -32,12 +33,9 @@ from edgeattn.lowering.targets.plain import PlainWriter
 from edgeattn.lowering.targets.writer import Written
 from edgeattn.lowering.terms import Layer, Term
 
-if TYPE_CHECKING:
-    from edgeattn.lowering.build import Builder
-
 
 def is_pooled_layer(term: Term) -> bool:
-    """Says whether a term is such a layer behind such a pool."""
+    """Return whether a term is such a layer behind such a pool."""
     if term.op != "linear" or term.args[0].op != "window":
         return False
     pool = term.args[0]
@@ -59,7 +57,7 @@ def is_pooled_layer(term: Term) -> bool:
 
 
 def write_pooled_layer(writer: PlainWriter, term: Term) -> Written:
-    """Writes such a layer, channels last."""
+    """Write such a layer, channels last."""
     pool, layer = term.args[0], term.attrs
     x = writer.on(pool.args[0], LAST)
     writer.build.origin = term.origin
@@ -69,7 +67,7 @@ def write_pooled_layer(writer: PlainWriter, term: Term) -> Written:
 
 
 def _pooled(build: Builder, x: Written, kernel: Sequence[int]) -> ir.Value:
-    """Gives the maximum over windows of [N, H, W, C]."""
+    """Return the maximum over windows of [N, H, W, C]."""
     half = [size // 2 for size in kernel]
     shape = shape_of(x.axes)
     sizes = [int(size) for size in shape[1:3]]
@@ -87,7 +85,7 @@ def _pooled(build: Builder, x: Written, kernel: Sequence[int]) -> ir.Value:
 
 
 def _summed(writer: PlainWriter, x: Written, layer: Layer) -> Written:
-    """Gives the layer's sums of [N, H, W, C], one for each group: [N, H, W, g]."""
+    """Return the layer's sums of [N, H, W, C], one for each group: [N, H, W, g]."""
     build = writer.build
     *outside, channels = x.axes
     columns = leaves(layer.columns)
@@ -106,7 +104,7 @@ def _summed(writer: PlainWriter, x: Written, layer: Layer) -> Written:
 
 
 def flat_softmax(writer: PlainWriter, x: Written) -> Written:
-    """Gives the softmax over the map of [N, H, W, g], channels first."""
+    """Return the softmax over the map of [N, H, W, g], channels first."""
     build = writer.build
     batch, rows, columns, channels = resolve(x.axes)
     flat: Axes = (batch, (*rows, *columns), channels)
@@ -119,7 +117,7 @@ def flat_softmax(writer: PlainWriter, x: Written) -> Written:
 
 
 def ends_in_pooled_layer(term: Term) -> bool:
-    """Says whether a term is such a layer, or a function of one."""
+    """Return whether a term is such a layer, or a function of one."""
     while term.op == "fn":
         term = term.args[0]
     return is_pooled_layer(term)

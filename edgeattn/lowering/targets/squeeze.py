@@ -37,7 +37,7 @@ _PASSES: Final = 3
 
 
 def through_producer(root: Term, raising: Raising) -> Term:
-    """Gives an equal term, in which means are taken before the convolution where that is less."""
+    """Return an equal term, in which means are taken before the convolution where that is less."""
     for mean in [term for term in subterms(root) if term.op == "mean"]:
         leaf = mean.args[0]
         if leaf.op != "leaf" or not _is_squeezed(root, mean, leaf):
@@ -53,7 +53,7 @@ def through_producer(root: Term, raising: Raising) -> Term:
 
 
 def _is_squeezed(root: Term, mean: Term, leaf: Term) -> bool:
-    """Says whether a mean over the whole map is all that is asked of a leaf, but for the gate."""
+    """Return whether a mean over the whole map is all that is asked of a leaf, but for the gate."""
     over = frozenset(leaves(mean.attrs))
     asked = [t for t in subterms(root) if leaf in t.args and t.op in _STATISTICS]
     space = {index for index in leaf.indices() if index.home in {2, 3}}
@@ -61,7 +61,7 @@ def _is_squeezed(root: Term, mean: Term, leaf: Term) -> bool:
 
 
 def _layer(mean: Term, raising: Raising) -> Term | None:
-    """Gives the mean as the convolution of the mean of what it reads."""
+    """Return the mean as the convolution of the mean of what it reads."""
     leaf = mean.args[0]
     node = leaf.attrs.producer()
     if (
@@ -106,7 +106,7 @@ def _is_layer(node: ir.Node) -> bool:
 def _better(
     mean: Term, leaf: Term, layer: Term, users: list[Term], raising: Raising
 ) -> tuple[Term, Term] | None:
-    """Gives what to exchange for what, if that moves less."""
+    """Return what to exchange for what, if that moves less."""
     y = layer.args[0].args[0].indices()
     user = users[0] if len(users) == 1 and users[0].op in {"linear", "band"} else None
     extra = layer.attrs.weight.size
@@ -128,7 +128,7 @@ def _size(indices: Iterable[Index]) -> int:
 
 
 def _composed(outer: Term, inner: Term) -> Layer | None:
-    """Gives one layer for two."""
+    """Return one layer for two."""
     between = leaves(outer.attrs.columns)
     if set(between) != set(leaves(inner.attrs.rows)):
         return None
@@ -142,7 +142,7 @@ def _composed(outer: Term, inner: Term) -> Layer | None:
 
 
 def _banded(band: Term, inner: Term) -> Layer | None:
-    """Gives one layer for a layer and a band over its outputs."""
+    """Return one layer for a layer and a band over its outputs."""
     axis, taps, offset = band.attrs
     layer: Layer = inner.attrs
     if leaves(axis) != leaves(layer.rows):
@@ -152,7 +152,7 @@ def _banded(band: Term, inner: Term) -> Layer | None:
 
 
 def slid(rows: np.ndarray, taps: Sequence[float]) -> np.ndarray:
-    """Slides taps over rows, with zeros outside: row i is the sum of taps[j] rows[i + j - half]."""
+    """Slide taps over rows, with zeros outside: row i is the sum of taps[j] rows[i + j - half]."""
     half = len(taps) // 2
     padded = np.pad(rows, ((half, half), (0, 0)))
     total = np.zeros_like(rows)

@@ -28,7 +28,7 @@ class Statistics(Elementwise):
     """Writes what is reduced."""
 
     def reduced(self, op_type: str, x: Written, over: Collection[Index], view: View) -> Written:
-        """Reduces over whole axes."""
+        """Reduce over whole axes."""
         gone = frozenset(over)
         axes = tuple(() if set(axis) & gone else axis for axis in x.axes)
         if any(set(axis) & gone and not set(axis) <= gone for axis in x.axes):
@@ -47,12 +47,12 @@ class Statistics(Elementwise):
 
     @staticmethod
     def is_grouped(term: Term) -> bool:
-        """Says whether a mean is over a part of the channels."""
+        """Return whether a mean is over a part of the channels."""
         channels = set(channels_of(term.args[0].indices()))
         return 0 < len(channels & set(leaves(term.attrs))) < len(channels)
 
     def _grouped_mean(self, term: Term) -> Term | None:
-        """Gives a mean over a part of the channels as a layer of equal weights."""
+        """Return a mean over a part of the channels as a layer of equal weights."""
         over, channels = frozenset(leaves(term.attrs)), channels_of(term.args[0].indices())
         order = tuple(index for index in channels if index in over)
         if not self.is_grouped(term):
@@ -85,7 +85,7 @@ class Statistics(Elementwise):
         return self._cast(self.reduced("ReduceMean", square, over, view), self.dtype)
 
     def _cast(self, one: Written, dtype: ir.DataType) -> Written:
-        """Gives a half-precision value in another type: its squares would overflow at 65504."""
+        """Return a half-precision value in another type: its squares would overflow at 65504."""
         if self.dtype != ir.DataType.FLOAT16:
             return one
         value = self.build.node(
@@ -102,7 +102,7 @@ class Statistics(Elementwise):
         return self.join("Mul", centred, spread, view)
 
     def spread(self, x: Term, over: frozenset[Index], epsilon: float) -> Term:
-        """Gives 1 / sqrt(variance + epsilon)."""
+        """Return 1 / sqrt(variance + epsilon)."""
         total = self.terms.add(self.terms.variance(x, over), self.terms.const(scalar(epsilon)))
         return self.terms.pow(total, -0.5)
 

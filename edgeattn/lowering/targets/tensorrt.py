@@ -75,7 +75,7 @@ class TensorRTWriter(PlainWriter):
         return term
 
     def _negated(self, term: Term, leaf: Term, known: dict[Term, Term]) -> Term:
-        """Writes a leaf as -(-leaf), wherever it is not first made into statistics."""
+        """Write a leaf as -(-leaf), wherever it is not first made into statistics."""
         made = known.get(term)
         if made is not None:
             return made
@@ -106,7 +106,7 @@ class TensorRTWriter(PlainWriter):
         return one  # `join` gives its channels axes of their own instead
 
     def join(self, op_type: str, one: Written, other: Written, view: View) -> Written:
-        """Applies a binary operator; a value of some channel indices goes by an axis for each."""
+        """Apply a binary operator; a value of some channel indices goes by an axis for each."""
         position = ORDER[view].index(CHANNELS)
         channels = {one.axes[position], other.axes[position]} - {()}
         if len(channels) < 2:
@@ -121,7 +121,7 @@ class TensorRTWriter(PlainWriter):
         return Written(reshape(self.build, made.value, shape_of(whole)), whole)
 
     def _split(self, one: Written, channels: Sequence[Index], position: int) -> Written:
-        """Gives each channel index an axis, of size 1 where a value lacks it."""
+        """Give each channel index an axis, of size 1 where a value lacks it."""
         own = one.axes[position]
         if not own:
             inner: Axes = ((),) * len(channels)
@@ -131,7 +131,7 @@ class TensorRTWriter(PlainWriter):
         return Written(reshape(self.build, one.value, shape_of(axes)), axes)
 
     def write_band(self, term: Term, view: View) -> Written:
-        """Writes the taps as shifted products, which fuse with the mean before and the gate."""
+        """Write the taps as shifted products, which fuse with the mean before and the gate."""
         axis, taps, offset = term.attrs
         x = self.on(term.args[0], FIRST)
         self.build.origin = term.origin
@@ -157,7 +157,7 @@ class TensorRTWriter(PlainWriter):
         return self._seen(made, view)
 
     def write_negated(self, term: Term, view: View) -> Written:
-        """Writes -x."""
+        """Write -x."""
         x = self.on(term.args[0], view)
         self.build.origin = term.origin
         return self.node("Neg", [x.value], x.axes)
@@ -174,7 +174,7 @@ class TensorRTWriter(PlainWriter):
         return self._crossed(term, view) or super().write_variance(term, view)
 
     def _over_groups(self, term: Term, view: View) -> Written:
-        """Gives a mean over a part of the channels, each index of which gets an axis."""
+        """Return a mean over a part of the channels, each index of which gets an axis."""
         over, x = leaves(term.attrs), term.args[0]
         part = [index for index in channels_of(x.indices()) if index in over]
         rest = frozenset(over) - set(part)
@@ -191,7 +191,7 @@ class TensorRTWriter(PlainWriter):
         return Written(reshape(self.build, value, shape_of(axes)), axes)
 
     def _crossed(self, term: Term, view: View) -> Written | None:
-        """Gives a statistic over the map from the channels-last view."""
+        """Return a statistic over the map from the channels-last view."""
         over = frozenset(leaves(term.attrs))
         if view == LAST or self.takes("statistics", "channels-first"):
             return None
@@ -205,7 +205,7 @@ class TensorRTWriter(PlainWriter):
         return self.node("Transpose", [last.value], axes, perm=[0, 3, 1, 2])
 
     def _apart(self, term: Term) -> Written | None:
-        """Gives a statistic over channels of (-x) (-g): what is shared with the gate is written."""
+        """Return a statistic over channels of (-x) (-g): the gate's own product is written."""
         x = term.args[0]
         maps = [part for part in subterms(x) if _is_map(part)]
         if x.op != "mul" or not maps:
@@ -218,7 +218,7 @@ class TensorRTWriter(PlainWriter):
         return None if op_type is None else self.reduced(op_type, made, leaves(term.attrs), FIRST)
 
     def stacked(self, values: Sequence[ir.Value], axes: Axes) -> Written:
-        """Joins two maps by Where, which fuses with what made them; Concat does not."""
+        """Join two maps by Where, which fuses with what made them; Concat does not."""
         if len(values) != 2 or self.takes("stack", "concat"):
             return super().stacked(values, axes)
         mask = self.build.constant(np.array([True, False]).reshape(1, 2, 1, 1))
@@ -252,7 +252,7 @@ def _is_map(term: Term) -> bool:
 
 
 def _read_twice(root: Term) -> list[Term]:
-    """Gives the maps that are made into statistics, and read at two places of the gate besides."""
+    """Return the maps that are made into statistics, and read at two places of the gate besides."""
     counts: dict[Term, int] = {}
     measured: set[Term] = set()
     pending, seen = [(root, True)], {root}

@@ -27,7 +27,7 @@ BLOCK: Final = 16
 
 
 def widened(root: Term, raising: Raising) -> Term:
-    """Gives an equal term whose thin hidden layers are at least a block wide."""
+    """Return an equal term whose thin hidden layers are at least a block wide."""
     return _Widening(raising).visit(root)
 
 
@@ -48,7 +48,7 @@ class _Widening:
         return known
 
     def _layer(self, term: Term) -> Term | None:
-        """Gives a layer on a hidden one that is narrow, with the hidden one widened."""
+        """Return a layer on a hidden one that is narrow, with the hidden one widened."""
         if term.op == "linear":
             return self._on_hidden(term.args[0], term.attrs)
         if term.op == "mul":
@@ -76,7 +76,7 @@ class _Widening:
         return made
 
     def _widened(self, term: Term) -> Term | None:
-        """Gives a narrow layer, or a function of one, with zeros up to a block."""
+        """Return a narrow layer, or a function of one, with zeros up to a block."""
         if term not in self._hidden:
             self._hidden[term] = self._padded(term)
         return self._hidden[term]
@@ -102,7 +102,7 @@ class _Widening:
         return self.terms.linear(term.args[0], wide)
 
     def _with_bias(self, term: Term) -> Term | None:
-        """Takes a constant addend into a layer that was made here."""
+        """Take a constant addend into a layer that was made here."""
         made = next((one for one in term.args if one in self._made), None)
         constant = next((one for one in term.args if one.op == "const"), None)
         if made is None or constant is None:

@@ -74,29 +74,29 @@ class Writer:
         self._written: dict[tuple[Term, View], Written] = {}
 
     def takes(self, family: str, form: str) -> bool:
-        """Says whether a form is the one to take, and notes that it was asked."""
+        """Return whether a form is the one to take, and notes that it was asked."""
         taken = self._chosen.get(family, self.forms[family][0])
         self.taken[family] = taken
         return taken == form
 
     def write(self, term: Term, axes: Axes) -> ir.Value:
-        """Writes a term on the axes asked."""
+        """Write a term on the axes asked."""
         made = self.on(self.prepared(term), FIRST)
         self.build.origin = term.origin
         wanted = resolve(axes)
         return relayout(self.build, made.value, made.axes, wanted)
 
     def finish(self, value: ir.Value, root: ir.Value) -> ir.Value:
-        """Gives what stands for a root; the target may write it for those that read the root."""
+        """Return what stands for a root; the target may write it for those that read the root."""
         del root
         return value
 
     def prepared(self, term: Term) -> Term:
-        """Gives an equal term that the target writes better."""
+        """Return an equal term that the target writes better."""
         return term
 
     def on(self, term: Term, view: View) -> Written:
-        """Writes a term as a feature map."""
+        """Write a term as a feature map."""
         known = self._written.get((term, view))
         if known is None:
             try:
@@ -109,7 +109,7 @@ class Writer:
         return known
 
     def _kept(self, term: Term, view: View) -> Written | None:
-        """Gives a small term as the graph already has it."""
+        """Return a small term as the graph already has it."""
         value, axes = self._raising.sources.get(term, (None, ()))
         if value is None or any(index.home not in {0, 1} for index in term.indices()):
             return None
@@ -138,15 +138,15 @@ class Writer:
         axes: Axes,
         **attributes: float | Sequence[int],
     ) -> Written:
-        """Makes a node whose output has these axes."""
+        """Make a node whose output has these axes."""
         return Written(self.build.node(op_type, inputs, shape_of(axes), attributes), axes)
 
     def number(self, value: float) -> ir.Value:
-        """Gives a scalar constant of the element type."""
+        """Return a scalar constant of the element type."""
         return self.build.constant(np.array(value, dtype=self.dtype.numpy()))
 
     def constant(self, constant: Const, over: Collection[Index], view: View) -> Written:
-        """Gives a constant that broadcasts against a map with the indices `over`."""
+        """Return a constant that broadcasts against a map with the indices `over`."""
         axes = axes_of(over, view)
         own = set(leaves(constant.axes))
         if not own:
@@ -181,7 +181,7 @@ class Writer:
         return self.constant(term.attrs, term.indices(), view)
 
     def _seen(self, made: Written, view: View) -> Written:
-        """Gives a value that was written channels first as it is asked for."""
+        """Return a value that was written channels first as it is asked for."""
         if view == FIRST:
             return made
         axes = axes_of(made.indices, view)

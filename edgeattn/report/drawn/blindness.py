@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from itertools import groupby
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from edgeattn.profiling.trace import Evidence
+from edgeattn.records.trace import Evidence
 from edgeattn.report.bands import Blindness, Tier, blindness
 from edgeattn.report.content import Report, Row
 from edgeattn.report.drawn.canvas import (
@@ -49,7 +49,7 @@ _WRITTEN: Final[Mapping[str, tuple[str, Callable[[float], str]]]] = {
 
 
 def inches(report: Report) -> float:
-    """Says how high the picture wants to be."""
+    """Return how high the picture wants to be."""
     groups = _groups(report)
     number = sum(map(len, groups.values()))
     of_one = sum(_THICK.values()) + 2 * _FLOW
@@ -58,7 +58,7 @@ def inches(report: Report) -> float:
 
 
 def draw(report: Report, room: Figure | SubFigure) -> None:
-    """Draws each model that has sites; of several, MACs and time alone."""
+    """Draw each model that has sites; of several, MACs and time alone."""
     groups = _groups(report)
     rows = [row for group in groups.values() for row in group]
     titled(room, str(headline(report)), rows)
@@ -75,7 +75,7 @@ def draw(report: Report, room: Figure | SubFigure) -> None:
 
 
 def _groups(report: Report) -> dict[Evidence, list[Row]]:
-    """Gives the models that have sites, the measured apart; or else the one that is shown."""
+    """Return the models that have sites, the measured apart; or else the one that is shown."""
     rows = [row for row in report.rows if row.ledger.sites] or [report.rows[subject(report)]]
     groups: dict[Evidence, list[Row]] = {}
     for row in rows:
@@ -120,7 +120,7 @@ def _draw_one(row: Row, room: Figure | SubFigure) -> None:
 
 
 def _label_bands(axes: Axes, found: Blindness, tier: Tier, *, middle: float, width: float) -> None:
-    """Writes stages into their bands, and shares into those of neighbouring sites."""
+    """Write stages into their bands, and shares into those of neighbouring sites."""
     from matplotlib.patheffects import withStroke
 
     places = groupby(range(len(found.bands)), lambda at: found.bands[at].is_site or -at - 1)
@@ -139,7 +139,7 @@ def _label_bands(axes: Axes, found: Blindness, tier: Tier, *, middle: float, wid
 
 
 def _draw_flows(axes: Axes, found: Blindness, tiers: list[tuple[Tier, float]], flow: float) -> None:
-    """Draws bars of the same bands below each other, and what flows from each to the next."""
+    """Draw bars of the same bands below each other, and what flows from each to the next."""
     from matplotlib.collections import LineCollection, PolyCollection
 
     bars: dict[bool, list[_Corners]] = {False: [], True: []}

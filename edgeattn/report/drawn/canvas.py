@@ -27,7 +27,7 @@ _LETTER: Final = 0.55
 
 
 def titled(room: Figure | SubFigure, title: str, rows: Sequence[Row]) -> None:
-    """Writes a drawing's title, and below it whether it is measured, and on what."""
+    """Write a drawing's title, and below it whether it is measured, and on what."""
     width, _ = extent(room)
     inside = width - 2 * SIDE
     text_at(room, SIDE, 0.2, fitted(title, inside, 12), fontsize=12, weight="bold")
@@ -39,7 +39,7 @@ def titled(room: Figure | SubFigure, title: str, rows: Sequence[Row]) -> None:
 
 
 def _grounds(rows: Sequence[Row]) -> str:
-    """Says whether rows are measured or predicted, on what, and by what."""
+    """Return whether rows are measured or predicted, on what, and by what."""
     said = []
     for row in rows:
         machine = row.trace.machine
@@ -50,13 +50,13 @@ def _grounds(rows: Sequence[Row]) -> str:
 
 
 def extent(room: Figure | SubFigure) -> tuple[float, float]:
-    """Gives the width and height of a figure, or of a part of one, in inches."""
+    """Return the width and height of a figure, or of a part of one, in inches."""
     dots = room.get_dpi()
     return room.bbox.width / dots, room.bbox.height / dots
 
 
 def text_at(room: Figure | SubFigure, left: float, top: float, said: str, **how: object) -> None:
-    """Writes a text, its top left corner at a place in inches from the room's own."""
+    """Write a text, its top left corner at a place in inches from the room's own."""
     width, height = extent(room)
     room.text(left / width, 1 - top / height, said, va="top", **how)  # type: ignore[arg-type]
 
@@ -64,7 +64,7 @@ def text_at(room: Figure | SubFigure, left: float, top: float, said: str, **how:
 def axes_at(
     room: Figure | SubFigure, *, left: float, top: float, right: float, height: float
 ) -> Axes:
-    """Makes axes at a place in inches from the room's left, top and right."""
+    """Make axes at a place in inches from the room's left, top and right."""
     whole_width, whole_height = extent(room)
     return room.add_axes(
         (
@@ -77,7 +77,7 @@ def axes_at(
 
 
 def legend_at(room: Figure | SubFigure, marks: Sequence[Artist], *, top: float) -> None:
-    """Puts a legend below a title."""
+    """Put a legend below a title."""
     width, height = extent(room)
     room.legend(
         handles=marks,
@@ -95,7 +95,7 @@ def legend_at(room: Figure | SubFigure, marks: Sequence[Artist], *, top: float) 
 
 
 def fitted(text: str, inches: float, points: float) -> str:
-    """Cuts a text to what fits; "" where nothing legible would be left."""
+    """Cut a text to what fits; "" where nothing legible would be left."""
     most = int(inches * 72 / (points * _LETTER))
     if len(text) <= most:
         return text

@@ -28,13 +28,13 @@ _LEAST: Final = 0.0004
 
 
 def inches(report: Report) -> float:
-    """Says how high the picture wants to be."""
+    """Return how high the picture wants to be."""
     tiles = icicle(report.rows[subject(report)].ledger)
     return HEAD + _LINE * (1 + max(tile.depth for tile in tiles)) + FOOT + 0.1
 
 
 def draw(report: Report, room: Figure | SubFigure) -> None:
-    """Draws the modules of the model that the report is about."""
+    """Draw the modules of the model that the report is about."""
     from matplotlib.patches import Rectangle
 
     row = report.rows[subject(report)]

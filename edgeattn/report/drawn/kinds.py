@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from edgeattn.profiling.trace import KIND_TITLES
+from edgeattn.records.trace import KIND_TITLES
 from edgeattn.report.content import Report
 from edgeattn.report.drawn.canvas import (
     FOOT,
@@ -32,13 +32,13 @@ _BETWEEN: Final = 0.6
 
 
 def inches(report: Report) -> float:
-    """Says how high the picture wants to be."""
+    """Return how high the picture wants to be."""
     groups = kinds(report)
     return HEAD + _LEGEND + _PITCH * len(report.rows) + _BETWEEN * len(groups) + FOOT
 
 
 def draw(report: Report, room: Figure | SubFigure) -> None:
-    """Draws all models; what is measured has axes of its own, and so has what is predicted."""
+    """Draw all models; what is measured has axes of its own, and so has what is predicted."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final
 
-from edgeattn.graph.kinds import Kind
-from edgeattn.profiling.trace import KIND_TITLES
+from edgeattn.records.kinds import Kind
+from edgeattn.records.trace import KIND_TITLES
 from edgeattn.report.content import Report
 from edgeattn.report.drawn.canvas import HEAD, INK, SIDE, SOFT, axes_at, legend_at, titled
 from edgeattn.report.headline import subject
@@ -26,12 +26,12 @@ _STRIP: Final = 2.6
 
 
 def inches(_: Report) -> float:
-    """Says how high the picture wants to be."""
+    """Return how high the picture wants to be."""
     return HEAD + _LEGEND + _HIGH + 0.6
 
 
 def draw(report: Report, room: Figure | SubFigure) -> None:
-    """Draws the kernels of the model that the report is about."""
+    """Draw the kernels of the model that the report is about."""
     row = report.rows[subject(report)]
     found = roofline(row.ledger)
     titled(room, f"Roofline: {row.label}, marks as large as times", [row])
@@ -97,7 +97,7 @@ def _draw_points(axes: Axes, found: Roofline) -> None:
 
 
 def _height(point: Point, left: float) -> float:
-    """Gives where a kernel stands: by its rate, or a copy by the bandwidth that it reaches."""
+    """Return where a kernel stands: by its rate, or a copy by the bandwidth that it reaches."""
     return point.gops if point.operations else point.gbps * left
 
 
@@ -120,7 +120,7 @@ def _draw_roofs(axes: Axes, found: Roofline, *, start: float, left: float, right
 
 
 def _shape(kind: Kind) -> MarkerStyle:
-    """Gives a kind's mark; matplotlib counts upwards."""
+    """Return a kind's mark; matplotlib counts upwards."""
     from matplotlib.markers import MarkerStyle
     from matplotlib.path import Path
 

@@ -1,0 +1,51 @@
+"""What a user can fix: each error is a fact, its mend, and an exit code."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class EdgeattnError(Exception):
+    """The base of every error that a user can do something about.
+
+    Args:
+        fact: What is wrong, in one or more lines.
+        mend: What to do about it; empty where the fact says it.
+    """
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, fact: str, *, mend: str = "") -> None:
+        super().__init__(fact if not mend else f"{fact}\n{mend}")
+        self.fact = fact
+        self.mend = mend
+
+
+class InputError(EdgeattnError):
+    """What the user gave cannot be used: a name, an option, a file, a shape."""
+
+    exit_code = 2
+
+
+class CheckError(EdgeattnError):
+    """A check that was asked for failed: parity, a precision audit."""
+
+    exit_code = 1
+
+
+class MissingError(EdgeattnError):
+    """Something needed is not on this machine: a library, a device, a network."""
+
+    exit_code = 3
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text that says something, or else its type."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return the type of an error, and the first line of what it says."""
+    kind, line = type(error).__name__, first_line(error)
+    return kind if line == kind else f"{kind}: {line}"

@@ -1,0 +1,45 @@
+"""Versions of what is installed."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from typing import Final
+
+#: The distributions whose versions decide what an export gives.
+EXPORTING: Final = (
+    "edgeattn",
+    "torch",
+    "timm",
+    "torchvision",
+    "onnx",
+    "onnx-ir",
+    "onnxscript",
+    "onnxsim",
+    "onnxruntime",
+    "numpy",
+)
+
+
+def version_of(distribution: str) -> str | None:
+    """Return the version of an installed distribution, or None where it is not installed."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def own_version() -> str:
+    """Return the version of edgeattn that runs."""
+    return version_of("edgeattn") or "of a source tree that is not installed"
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of every library that decides what an export gives."""
+    found = {name: version_of(name) or "not installed" for name in EXPORTING}
+    return {"python": platform.python_version(), **found}
+
+
+def installed() -> dict[str, str]:
+    """Return those of `versions` that are installed."""
+    return {name: said for name, said in versions().items() if said != "not installed"}

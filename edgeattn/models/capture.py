@@ -1,0 +1,220 @@
+"""Capture: a torch module becomes an ONNX graph whose nodes and values are named after modules.
+
+torch.export traces the module, torch's own translation writes the graph at the opset that torchlib
+is written for, and constants are folded. No weight is touched here: the initializers still share
+the memory of the module's parameters, so the same graph can be written again after they change.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from edgeattn.base.errors import InputError, in_one_line
+from edgeattn.graph import tags
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+    import torch
+
+#: The opset that torchlib's translations are written in.
+TORCHLIB_OPSET = 18
+#: What torch.export says when a dimension that was to stay open is fixed by the model.
+_FIXED = ("Constraints violated", "specialized")
+
+
+def trace(
+    module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], *, dynamic_batch: bool
+) -> torch.export.ExportedProgram:
+    """Trace a module with torch.export.
+
+    Args:
+        module: The module, in evaluation mode.
+        inputs: Example inputs; with a dynamic batch, their first dimension becomes `batch`.
+        dynamic_batch: Whether every input's first dimension is left open.
+
+    Returns:
+        The exported program, which shares the module's parameters.
+
+    Raises:
+        InputError: If torch.export cannot trace the module, or the module fixes its batch.
+    """
+    import torch
+
+    from edgeattn.models.caches import forget_caches
+
+    shapes = None
+    if dynamic_batch:
+        # torch.export specialises on sizes 0 and 1, so the example carries a batch of two.
+        inputs = tuple(_two_samples(value) for value in inputs)
+        batch = torch.export.Dim("batch")
+        shapes = tuple({0: batch} for _ in inputs)
+    failures: list[Exception] = []
+    for strict in (False, True):
+        forget_caches(module)
+        try:
+            with _quiet():
+                return torch.export.export(module, inputs, dynamic_shapes=shapes, strict=strict)
+        except Exception as error:  # noqa: BLE001 - torch.export raises anything that a model raises
+            failures.append(error)
+        finally:
+            forget_caches(module)  # what was cached while tracing has no values
+    reason = _reason(failures[0])
+    if dynamic_batch and any(mark in str(failures[0]) for mark in _FIXED):
+        raise InputError(
+            f"The model fixes its batch, so --dynamic-batch cannot hold: {reason}",
+            mend="Export without --dynamic-batch, or write the model's reshapes with x.shape[0].",
+        ) from failures[0]
+    raise InputError(
+        f"torch.export cannot trace this model: {reason}",
+        mend="The model's forward must be traceable; see torch.export's documentation.",
+    ) from failures[0]
+
+
+def _two_samples(value: torch.Tensor) -> torch.Tensor:
+    """Return at least two samples along the first dimension, repeating what is there."""
+    if value.ndim == 0:
+        raise InputError("--dynamic-batch needs inputs that have a first dimension.")
+    if value.shape[0] >= 2:
+        return value
+    return value.repeat(2, *([1] * (value.ndim - 1)))
+
+
+def translate(program: torch.export.ExportedProgram) -> ir.Model:
+    """Translate an exported program to ONNX, at the opset that torchlib is written for.
+
+    Args:
+        program: What `trace` gave, or a loaded `.pt2`.
+
+    Returns:
+        The graph as torch wrote it, with its initializers on the program's own tensors; an open
+        first dimension is called `batch`.
+
+    Raises:
+        InputError: If torch has no translation for an operator.
+    """
+    import onnx_ir
+    import torch
+
+    try:
+        with _quiet():
+            onnx_program = torch.onnx.export(
+                program, dynamo=True, opset_version=TORCHLIB_OPSET, optimize=False, verbose=False
+            )
+    except Exception as error:
+        raise InputError(
+            f"torch cannot translate this model to ONNX: {_reason(error)}",
+        ) from error
+    assert onnx_program is not None
+    leading = {value.shape[0] for value in onnx_program.model.graph.inputs if value.shape}
+    symbols = [size.value for size in leading if isinstance(size, onnx_ir.SymbolicDim)]
+    if len(symbols) == 1:
+        onnx_program.rename_axes({str(symbols[0]): "batch"})
+    return onnx_program.model
+
+
+def fold(model: ir.Model) -> ir.Model:
+    """Fold what is constant and remove what is unused, on a copy that shares the weights.
+
+    Args:
+        model: What `translate` gave.
+
+    Returns:
+        A new model; no rewrite that mixes weights into each other has been made.
+    """
+    import onnx_ir
+    from onnx_ir.passes import common
+    from onnxscript.optimizer import fold_constants_ir
+
+    folded = model.clone()
+    with _quiet():
+        common.InlinePass()(folded)
+        for _ in range(2):
+            if not fold_constants_ir(folded).modified:
+                break
+            common.RemoveUnusedNodesPass()(folded)
+        onnx_ir.passes.Sequential(
+            common.RemoveUnusedNodesPass(),
+            common.RemoveUnusedFunctionsPass(),  # type: ignore[no-untyped-call]  # theirs
+            common.RemoveUnusedOpsetsPass(),
+            common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+            common.CommonSubexpressionEliminationPass(),
+            common.OutputFixPass(),
+        )(folded)
+    return folded
+
+
+def name_everything(
+    model: ir.Model, *, input_names: Sequence[str], output_names: Sequence[str]
+) -> None:
+    """Name inputs, outputs, nodes and values; removes what torch left in the metadata.
+
+    Args:
+        model: A folded model, changed in place.
+        input_names: Names for the inputs; empty for `input` (`input_0`, … where there are more).
+        output_names: The same for the outputs.
+
+    Raises:
+        InputError: If the number of names is not the number of inputs or outputs, or names repeat.
+    """
+    inputs = io_names("input", input_names, len(model.graph.inputs))
+    outputs = io_names("output", output_names, len(model.graph.outputs))
+    if shared := set(inputs) & set(outputs):
+        raise InputError(f"Inputs and outputs share names: {', '.join(sorted(shared))}")
+    tags.tag(model, inputs=inputs, outputs=outputs)
+
+
+def io_names(kind: str, asked: Sequence[str], count: int) -> list[str]:
+    """Name inputs or outputs: as asked, or `input`, or `input_0` and so on.
+
+    Args:
+        kind: `input` or `output`.
+        asked: The names that were asked.
+        count: How many there are.
+
+    Raises:
+        InputError: Others are asked than there are.
+    """
+    if not asked:
+        return [kind] if count == 1 else [f"{kind}_{index}" for index in range(count)]
+    if len(asked) != count:
+        raise InputError(
+            f"The model has {count} {kind}s, but {len(asked)} names were given.",
+            mend=f"Give --{kind}-name {count} times, or not at all.",
+        )
+    if len(set(asked)) != len(asked) or not all(asked):
+        raise InputError(f"The {kind} names must differ and not be empty: {', '.join(asked)}")
+    return list(asked)
+
+
+def _reason(error: BaseException) -> str:
+    """Return the cause's type and first line: torch.onnx wraps it into a banner of its own."""
+    while error.__cause__ is not None and str(error.__cause__).strip():
+        error = error.__cause__
+    return in_one_line(error)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch's and onnxscript's remarks on their own workings off the user's terminal."""
+    loggers: Mapping[str, int] = {
+        name: logging.getLogger(name).level for name in ("torch", "torch.onnx", "onnxscript")
+    }
+    for name in loggers:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    silence = io.StringIO()  # torch prints the graph of what it cannot trace
+    try:
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(silence),
+            contextlib.redirect_stderr(silence),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in loggers.items():
+            logging.getLogger(name).setLevel(level)

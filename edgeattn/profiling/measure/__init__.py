@@ -1,0 +1,1 @@
+"""Measured traces, by runtime."""

@@ -1,0 +1,185 @@
+"""Runs models in turns, round by round, until what they take agrees.
+
+A round gives each model one turn, in an order that changes. Rounds are put together in windows;
+three that agree are enough for one model, and for several the difference must be known well too.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import cycle, islice, permutations
+from typing import Any, Final
+
+from edgeattn.profiling import samples
+from edgeattn.records.trace import Difference, Latency
+
+#: Runs a model once and says what that took, in ms.
+Turn = Callable[[], float]
+# Of more than four models, not all orders are gone through.
+_ALL_ORDERS: Final = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long rounds go on.
+
+    Attributes:
+        window: Fewest rounds of a window, most rounds, and seconds after which it ends between.
+        limit_s: Seconds after which no new window begins, for one model or two; of more, for each
+            that is compared with the first.
+        most_rounds: Rounds after which none begins, of several models.
+        precise_to: Of several models: the half-width that the 95 % interval of each difference
+            from the first is to reach, in percentage points.
+    """
+
+    window: tuple[int, int, float] = (10, 200, 1.0)
+    limit_s: float = 30.0
+    most_rounds: int = 500
+    precise_to: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timed:
+    """Models that were run in turns.
+
+    Attributes:
+        samples_ms: The latency of each model in each round that was kept.
+        windows: How many windows of rounds there were.
+        agree: Whether the last three agreed.
+        doubts: What else makes the figures doubtful.
+        facts: What is known of the machine while they ran.
+    """
+
+    samples_ms: tuple[tuple[float, ...], ...]
+    windows: int
+    agree: bool
+    doubts: tuple[str, ...] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    def latency(self, model: int) -> Latency:
+        """Sum up the latency of a model, by its place."""
+        return samples.latency(self.samples_ms[model])
+
+    def difference(self, a: int, b: int) -> Difference:
+        """Return what model `a` takes above model `b`."""
+        return samples.difference(self.samples_ms[a], self.samples_ms[b])
+
+    @property
+    def warnings(self) -> list[str]:
+        """Why the figures are not to be trusted."""
+        found = list(self.doubts)
+        if not self.agree:
+            found.append(
+                f"No {samples.WINDOWS} windows of runs agreed within {samples.AGREEMENT:.0%}, of"
+                f" {self.windows}."
+            )
+        return found
+
+
+@dataclass(slots=True)
+class _Rounds:
+    """What was timed: of one model the last windows, of several all rounds."""
+
+    models: int
+    kept: deque[list[list[float]]] = field(default_factory=deque)
+    medians: list[deque[float]] = field(default_factory=list)
+    windows: int = 0
+
+    def __post_init__(self) -> None:
+        if self.models == 1:
+            self.kept = deque(maxlen=samples.WINDOWS)
+        self.medians = [deque(maxlen=samples.WINDOWS) for _ in range(self.models)]
+
+    def add(self, window: list[list[float]]) -> None:
+        self.windows += 1
+        self.kept.append(window)
+        for model, medians in enumerate(self.medians):
+            medians.append(statistics.median(row[model] for row in window))
+
+    @property
+    def agree(self) -> bool:
+        return all(samples.agree(list(medians)) for medians in self.medians)
+
+    @property
+    def rows(self) -> list[list[float]]:
+        return [row for window in self.kept for row in window]
+
+    def half_width(self) -> float:
+        """The widest half of a 95 % interval of a difference from the first, in per cent."""
+        columns = list(zip(*self.rows, strict=True))
+        widths = [0.0]
+        for one in columns[1:]:
+            low, high = samples.difference(one, columns[0]).ci95 or (0.0, 0.0)
+            widths.append((high - low) / 2)
+        return max(widths)
+
+
+def run_rounds(
+    turns: Sequence[Turn], limits: Limits, *, on_window: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
+    """Run models in turns.
+
+    Args:
+        turns: One for each model.
+        limits: How long.
+        on_window: Called after each window with how far it is; nothing is timed meanwhile.
+
+    Returns:
+        `samples_ms`, `windows` and `agree`, as `Timed` has them.
+    """
+    found = _Rounds(models=len(turns))
+    began, orders = time.perf_counter(), _orders(len(turns))
+    limit_s = limits.limit_s * max(1, len(turns) - 1)
+    while True:
+        found.add(_window(turns, orders, limits))
+        seconds, rounds = time.perf_counter() - began, len(found.rows)
+        on_window(
+            {
+                "windows": found.windows,
+                "rounds": rounds,
+                "p50_ms": [medians[-1] for medians in found.medians],
+            }
+        )
+        is_done = found.agree and (len(turns) == 1 or found.half_width() <= limits.precise_to)
+        is_over = seconds >= limit_s or (len(turns) > 1 and rounds >= limits.most_rounds)
+        if is_done or (is_over and found.windows >= samples.WINDOWS):
+            break
+    return {
+        "samples_ms": [list(column) for column in zip(*found.rows, strict=True)],
+        "windows": found.windows,
+        "agree": found.agree,
+    }
+
+
+def told(said: Mapping[str, Any]) -> str:
+    """Return in words how far rounds are: what `on_window` was called with."""
+    medians = ", ".join(f"{one:.3g}" for one in said["p50_ms"][:4])
+    return f"window {said['windows']}, {said['rounds']} rounds, {medians} ms"
+
+
+def _orders(models: int) -> Iterator[tuple[int, ...]]:
+    if models <= _ALL_ORDERS:
+        return cycle(permutations(range(models)))
+    turned = [tuple((start + k) % models for k in range(models)) for start in range(models)]
+    # Forwards and backwards, so that each model comes before and behind each of its neighbours.
+    return cycle([order for one in turned for order in (one, one[::-1])])
+
+
+def _window(
+    turns: Sequence[Turn], orders: Iterator[tuple[int, ...]], limits: Limits
+) -> list[list[float]]:
+    fewest, most, seconds = limits.window
+    end = time.perf_counter() + seconds
+    rows: list[list[float]] = []
+    for order in islice(orders, most):
+        row = [0.0] * len(turns)
+        for place in order:
+            row[place] = turns[place]()
+        rows.append(row)
+        if len(rows) >= fewest and time.perf_counter() >= end:
+            break
+    return rows

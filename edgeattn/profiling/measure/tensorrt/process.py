@@ -1,0 +1,271 @@
+"""Runs engines on the GPU and times them: the process that `tensorrt` starts.
+
+A process of its own, because a fault of CUDA's takes its process along. Latency is GPU compute: the
+time between two events of the stream, around a run that is a CUDA graph where it can be captured,
+with inputs and outputs in the GPU's memory. Another run goes before it, so that the GPU is busy
+while the host puts the timed one into the stream; beside other engines, the caches hold another's
+weights until then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from edgeattn.base.errors import EdgeattnError, InputError
+from edgeattn.base.worker import say, serve
+from edgeattn.engine.cuda import Array, Cuda
+from edgeattn.engine.runtime import Engine, open_engine
+from edgeattn.engine.shapes import written
+from edgeattn.profiling.measure.rounds import Limits, run_rounds
+from edgeattn.profiling.measure.tensorrt.nvml import ClockWatch
+
+_WARM_UP_RUNS: Final = 3
+_ENQUEUED_RUNS: Final = 20
+_PROFILED_RUNS: Final = (10, 40)
+_PROFILED_S: Final = 1.5
+
+Layers = list[tuple[str, float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What the process is to do.
+
+    Attributes:
+        task: `time` measures end to end, without the profiler; `profile` takes one engine through
+            it.
+        engines: The engines; more than one are run in turns.
+        batch: What an open first dimension stands for; None for what the engine is tuned for.
+        shapes: The shape of each input, in the engine's order; none for the engine's own.
+        seed: Seed of the inputs.
+        warm_up_s: Seconds that are run before anything is timed, of each engine.
+        limit_s: Seconds after which no new window begins.
+    """
+
+    task: Literal["time", "profile"]
+    engines: tuple[str, ...]
+    batch: int | None = None
+    shapes: tuple[tuple[int, ...], ...] = ()
+    seed: int = 0
+    warm_up_s: float = 0.5
+    limit_s: float = 30.0
+
+
+class Turn:
+    """An engine that is ready to be run and timed again and again.
+
+    Args:
+        engine: The engine; it holds its inputs and outputs.
+        launch: Puts a run into its stream.
+        stack: Ends the events.
+    """
+
+    def __init__(
+        self, engine: Engine, launch: Callable[[], None], stack: contextlib.ExitStack
+    ) -> None:
+        self._engine, self._launch, self._cuda = engine, launch, engine.cuda
+        self._events = []
+        for _ in range(2):
+            event = self._cuda.call("cudaEventCreate")
+            stack.callback(self._cuda.call, "cudaEventDestroy", event)
+            self._events.append(event)
+
+    def __call__(self) -> float:
+        """Return what the second of two runs takes on the GPU, in ms."""
+        start, stop = self._events
+        self._launch()
+        self._cuda.call("cudaEventRecord", start, self._engine.stream)
+        self._launch()
+        self._cuda.call("cudaEventRecord", stop, self._engine.stream)
+        self._cuda.call("cudaEventSynchronize", stop)
+        return float(self._cuda.call("cudaEventElapsedTime", start, stop))
+
+
+def time_engines(job: Job) -> dict[str, Any]:
+    """Measure engines end to end, those of a comparison in turns.
+
+    Returns:
+        What `run_rounds` gives; what the host takes to enqueue a run of each with a graph and
+        without one, in µs, None where there is none; why one was not captured; shapes, and clocks.
+    """
+    with contextlib.ExitStack() as stack:
+        Cuda().spin()
+        engines = [_held(path, job, stack) for path in job.engines]
+        turns, hosts, reasons = [], [], []
+        for engine in engines:
+            _warm_up(engine, job.warm_up_s)
+            plain_us = _host_us(engine, engine.enqueue)
+            launch, reason = _captured(engine, stack)
+            graph_us = None if launch is None else _host_us(engine, launch)
+            turns.append(Turn(engine, launch or engine.enqueue, stack))
+            hosts.append((graph_us, plain_us))
+            reasons.append(reason)
+        watch = ClockWatch(engines[0].cuda.bus_id())
+
+        def on_window(said: dict[str, Any]) -> None:
+            watch.look()
+            say(**said)
+
+        found = run_rounds(turns, Limits(limit_s=job.limit_s), on_window=on_window)
+    return found | {
+        "host_us": hosts,
+        "not_captured": reasons,
+        "shapes": [shapes_of(engine, job) for engine in engines],
+        "doubts": watch.doubts,
+        "facts": watch.facts,
+    }
+
+
+def profile_engine(job: Job) -> dict[str, Any]:
+    """Take an engine through its library's profiler, without a graph.
+
+    Returns:
+        Name and median time of each layer in order of execution, in µs; what the whole run took
+        meanwhile; the shapes that it ran at, and the optimisation profile that these lie in.
+    """
+    runs: list[Layers] = []
+    with contextlib.ExitStack() as stack:
+        engine = _held(job.engines[0], job, stack)
+        _warm_up(engine, job.warm_up_s)
+        said: Layers = []
+        engine.report_to(lambda name, ms: said.append((name, ms)))
+        turn, (fewest, most) = Turn(engine, engine.enqueue, stack), _PROFILED_RUNS
+        wholes, end = [], time.perf_counter() + _PROFILED_S
+        while len(runs) < fewest or (len(runs) < most and time.perf_counter() < end):
+            said.clear()
+            wholes.append(1e3 * turn())
+            # Two runs were reported, and the second was timed.
+            runs.append(said[len(said) // 2 :])
+        return {
+            "layers": medians(runs),
+            "profiled_us": statistics.median(wholes),
+            "shapes": shapes_of(engine, job),
+            "profile": engine.profile,
+        }
+
+
+def medians(runs: Sequence[Layers]) -> list[tuple[str, float]]:
+    """Return the median of each layer over runs, in µs.
+
+    Args:
+        runs: Of each, name and time in ms of every layer; those that tell of other layers than
+            most do are passed over.
+
+    Raises:
+        InputError: Nothing was told.
+    """
+    counts = Counter(tuple(name for name, _ in run) for run in runs)
+    (names, _), *_ = counts.most_common(1)
+    if not names:
+        raise InputError(
+            "The library's profiler tells of no layer.",
+            mend="Build the engine again: it may be one without layers' names.",
+        )
+    kept = [run for run in runs if tuple(name for name, _ in run) == names]
+    columns = zip(*([ms for _, ms in run] for run in kept), strict=True)
+    return [(name, 1e3 * statistics.median(column))
+            for name, column in zip(names, columns, strict=True)]  # fmt: skip
+
+
+def _held(path: str, job: Job, stack: contextlib.ExitStack) -> Engine:
+    """Open an engine, and put its inputs into the GPU's memory."""
+    engine = stack.enter_context(open_engine(Path(path)))
+    stack.enter_context(engine.holding(drawn(engine, shapes_of(engine, job), job.seed)))
+    return engine
+
+
+def shapes_of(engine: Engine, job: Job) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that an engine is run at.
+
+    Raises:
+        InputError: As many as there are inputs were not given, or a dimension stays open.
+    """
+    if job.shapes:
+        if len(job.shapes) != len(engine.inputs):
+            raise InputError(
+                f"The engine takes {len(engine.inputs)} inputs ({', '.join(engine.inputs)}), and"
+                f" --shape is given {len(job.shapes)}."
+            )
+        return {name: tuple(s) for name, s in zip(engine.inputs, job.shapes, strict=True)}
+    points = engine.manifest.points
+    tuned = next((point.shapes for point in points if point.point == "opt"), {})
+    found = {}
+    for name, own in engine.inputs.items():
+        shape = own
+        if -1 in own:
+            shape = tuned.get(name, own) if job.batch is None else (job.batch, *own[1:])
+        if -1 in shape:
+            raise InputError(
+                f"Input {name} of the engine has open dimensions: {written(own)}.",
+                mend="Say which it is profiled at: --shape 1x3x224x224",
+            )
+        found[name] = shape
+    return found
+
+
+def drawn(engine: Engine, shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, Array]:
+    """Draw inputs of the engine's types, normal for floats, zeros and ones for others."""
+    generator = np.random.default_rng(seed)
+    found = {}
+    for name, shape in shapes.items():
+        numbers = generator.standard_normal(shape)
+        dtype = np.dtype(engine.dtype_of(name))
+        found[name] = (numbers if dtype.kind == "f" else numbers > 0).astype(dtype)
+    return found
+
+
+def _warm_up(engine: Engine, seconds: float) -> None:
+    """Run an engine; what it makes on its first run cannot be captured."""
+    end, runs = time.perf_counter() + seconds, 0
+    while runs < _WARM_UP_RUNS or time.perf_counter() < end:
+        engine.enqueue()
+        engine.synchronize()
+        runs += 1
+
+
+def _host_us(engine: Engine, launch: Callable[[], None]) -> float:
+    """Return what the host takes to put a run into the stream, the median."""
+    taken = []
+    for _ in range(_ENQUEUED_RUNS):
+        began = time.perf_counter()
+        launch()
+        taken.append(time.perf_counter() - began)
+        engine.synchronize()
+    return 1e6 * statistics.median(taken)
+
+
+def _captured(engine: Engine, stack: contextlib.ExitStack) -> tuple[Callable[[], None] | None, str]:
+    """Capture a run in a CUDA graph.
+
+    Returns:
+        What launches it, and ""; or None, and why it cannot be captured.
+    """
+    try:
+        graph = engine.cuda.capture(engine.stream, engine.enqueue)
+    except EdgeattnError as error:
+        return None, error.fact
+    stack.callback(engine.cuda.call, "cudaGraphExecDestroy", graph)
+
+    def launch() -> None:
+        engine.cuda.call("cudaGraphLaunch", graph, engine.stream)
+
+    return launch, ""
+
+
+def _do(asked: dict[str, Any]) -> dict[str, Any]:
+    job = Job(**asked)
+    return time_engines(job) if job.task == "time" else profile_engine(job)
+
+
+if __name__ == "__main__":
+    sys.exit(serve(_do))

@@ -1,0 +1,232 @@
+"""Runs torch models in eager mode and times them: the process that `torch` starts."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from edgeattn.base.errors import MissingError
+from edgeattn.base.worker import say, serve
+from edgeattn.graph.names import is_inside
+from edgeattn.models.build import AttentionRequest, BuiltModel, ModelRequest, build
+from edgeattn.profiling.measure.machine import Watch, warnings_of
+from edgeattn.profiling.measure.rounds import Limits, Turn, run_rounds
+from edgeattn.profiling.measure.tensorrt.nvml import ClockWatch
+from edgeattn.profiling.measure.torch.costs import CountCosts
+from edgeattn.profiling.measure.torch.modules import Calls, Clock, CudaClock, HostClock, observed
+
+_WARM_UP_RUNS: Final = 3
+_WARM_UP_S: Final = 0.5
+_ENQUEUED_RUNS: Final = 5
+_PROFILED_RUNS: Final = (10, 40)
+_PROFILED_S: Final = 1.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ready:
+    """A model on its device.
+
+    Attributes:
+        model: The model.
+        enqueue: Runs it once; on a GPU, it does not wait for it.
+        is_on_gpu: Whether it is on a GPU.
+    """
+
+    model: BuiltModel
+    enqueue: Callable[[], None]
+    is_on_gpu: bool
+
+    def run(self) -> None:
+        """Run it once, and wait until it has run."""
+        self.enqueue()
+        if self.is_on_gpu:
+            torch.cuda.synchronize()
+
+
+def time_models(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Measure models end to end, without hooks; those of a comparison in turns.
+
+    Beside other models, a turn is one run that is not timed, since the caches hold another's
+    weights, and one that is.
+    """
+    ready = [_ready(request, job) for request in job["models"]]
+    for one in ready:
+        _warm_up(one.run)
+    watch = Watch()
+    clocks = ClockWatch(_bus_id()) if ready[0].is_on_gpu else None
+
+    def on_window(said: dict[str, Any]) -> None:
+        watch.look()
+        if clocks is not None:
+            clocks.look()
+        say(**said)
+
+    turns = [_turn(one.run, is_alone=len(ready) == 1) for one in ready]
+    found = run_rounds(turns, Limits(limit_s=job["limit_s"]), on_window=on_window)
+    doubts = warnings_of(watch.load()) + ([] if clocks is None else clocks.doubts)
+    facts = {} if clocks is None else {"GPU": torch.cuda.get_device_name(), **clocks.facts}
+    return found | {"doubts": doubts, "facts": facts}
+
+
+def profile_model(job: Mapping[str, Any]) -> dict[str, Any]:
+    """Measure each module of a model by hooks.
+
+    Returns:
+        For each module that was called, in the order of the module tree: its path, class, kind,
+        own time and costs; what the whole run took meanwhile, and the host to enqueue it on a GPU
+        without hooks, in µs; and what is known of the model.
+    """
+    ready = _ready(job["models"][0], job)
+    module = ready.model.module
+    _warm_up(ready.run)
+    enqueue_us = _host_us(ready) if ready.is_on_gpu else None
+    clock: Clock = CudaClock() if ready.is_on_gpu else HostClock()
+    with observed(module, clock) as calls:
+        counting = CountCosts(calls.here)
+        with counting:
+            ready.run()
+        calls.take()
+        owns_us = _own_times(ready, calls, clock)
+    sites = ready.model.sites
+    rows = []
+    for path, child in module.named_modules():
+        own = [one[path] for one in owns_us if path in one]
+        if not own:
+            continue
+        cost = counting.costs[path]
+        rows.append(
+            {
+                "path": path,
+                "op": type(child).__name__,
+                "kind": cost.kind,
+                "precision": cost.precision,
+                "site": next((site.path for site in sites if is_inside(path, site.path)), ""),
+                "time_us": max(0.0, statistics.median(own)),
+                "macs": cost.macs,
+                "element_ops": cost.element_ops,
+                "traffic_bytes": cost.traffic_bytes,
+            }
+        )
+    return {
+        "modules": rows,
+        "profiled_us": statistics.median(sum(one.values()) for one in owns_us),
+        "enqueue_us": enqueue_us,
+        "sites": [
+            {"path": s.path, "attention": s.attention, "shape": s.shape, "params": s.params}
+            for s in sites
+        ],
+        "params": ready.model.params,
+        "source": ready.model.source,
+        "is_program": ready.model.program is not None,
+        "notes": ready.model.notes,
+    }
+
+
+def _own_times(ready: _Ready, calls: Calls, clock: Clock) -> list[dict[str, float]]:
+    """Return each module's own time, in µs, for each of several runs."""
+
+    def run(host_us: float) -> tuple[float, dict[str, float]]:
+        clock.begin(host_us)
+        began = time.perf_counter()
+        ready.enqueue()
+        return 1e6 * (time.perf_counter() - began), calls.take()
+
+    hosts_us: list[float] = []
+    end = time.perf_counter() + _WARM_UP_S
+    while len(hosts_us) < _WARM_UP_RUNS or time.perf_counter() < end:
+        hosts_us.append(run(0.0)[0])
+    host_us = statistics.median(hosts_us)
+    found: list[dict[str, float]] = []
+    fewest, most = _PROFILED_RUNS
+    end = time.perf_counter() + _PROFILED_S
+    while len(found) < fewest or (len(found) < most and time.perf_counter() < end):
+        found.append(run(host_us)[1])
+    return found
+
+
+def request_of(asked: Mapping[str, Any]) -> ModelRequest:
+    """Read a request for a model, as `torch.written` writes it."""
+    weights = asked["weights"]
+    return ModelRequest(
+        **{
+            **asked,
+            "weights": None if weights is None else Path(weights),
+            "attentions": tuple(AttentionRequest(**one) for one in asked["attentions"]),
+            "shapes": tuple(tuple(shape) for shape in asked["shapes"]),
+        }
+    )
+
+
+def _ready(asked: Mapping[str, Any], job: Mapping[str, Any]) -> _Ready:
+    torch.set_num_threads(job["threads"])
+    is_on_gpu = _is_on_gpu(job["device"])
+    model = build(request_of(asked))
+    try:
+        module = model.module.to("cuda" if is_on_gpu else "cpu")
+        inputs = [tensor.to("cuda" if is_on_gpu else "cpu") for tensor in model.inputs]
+    except torch.OutOfMemoryError as error:
+        raise MissingError(f"The GPU has not memory enough for {model.source}.") from error
+
+    def enqueue() -> None:
+        with torch.no_grad():
+            module(*inputs)
+
+    return _Ready(model=model, enqueue=enqueue, is_on_gpu=is_on_gpu)
+
+
+def _is_on_gpu(device: str | None) -> bool:
+    is_here = torch.cuda.is_available()
+    if device == "cuda" and not is_here:
+        raise MissingError(
+            "torch sees no GPU.", mend="Run it on the CPU, or install torch with CUDA."
+        )
+    return is_here if device is None else device == "cuda"
+
+
+def _bus_id() -> str:
+    found: Any = torch.cuda.get_device_properties()  # torch's types know less of it
+    return f"{found.pci_domain_id:08x}:{found.pci_bus_id:02x}:{found.pci_device_id:02x}.0"
+
+
+def _warm_up(run: Callable[[], None]) -> None:
+    end, runs = time.perf_counter() + _WARM_UP_S, 0
+    while runs < _WARM_UP_RUNS or time.perf_counter() < end:
+        run()
+        runs += 1
+
+
+def _host_us(ready: _Ready) -> float:
+    """Return what the host takes for one run, the median: on a GPU, to enqueue it."""
+    taken = []
+    for _ in range(_ENQUEUED_RUNS):
+        began = time.perf_counter()
+        ready.enqueue()
+        taken.append(1e6 * (time.perf_counter() - began))
+        ready.run()
+    return statistics.median(taken)
+
+
+def _turn(run: Callable[[], None], *, is_alone: bool) -> Turn:
+    def turn() -> float:
+        if not is_alone:
+            run()
+        began = time.perf_counter()
+        run()
+        return 1e3 * (time.perf_counter() - began)
+
+    return turn
+
+
+def _do(job: dict[str, Any]) -> dict[str, Any]:
+    return time_models(job) if job["task"] == "time" else profile_model(job)
+
+
+if __name__ == "__main__":
+    sys.exit(serve(_do))

@@ -1,0 +1,1 @@
+"""Predicted traces, by kind of device."""

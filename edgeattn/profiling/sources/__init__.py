@@ -1,0 +1,1 @@
+"""What traces are made of: models, engines, trtexec's files."""

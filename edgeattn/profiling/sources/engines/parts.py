@@ -1,0 +1,96 @@
+"""What a profiled engine comes to: kernels with their times, and what they came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgeattn.base.errors import InputError
+from edgeattn.profiling.sources.engines.kernels import KernelTime, trace_kernels, unique
+from edgeattn.profiling.sources.engines.layer_times import Joined
+from edgeattn.profiling.sources.engines.nodes import GUESSED, guessed_nodes, guessed_sites
+from edgeattn.profiling.sources.model import Subject
+from edgeattn.records.layers import LayerInformation
+from edgeattn.records.trace import Kernel, Node, Site
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineParts:
+    """The parts of a trace that an engine's layers give.
+
+    Attributes:
+        information: The layer information of the optimisation profile that was run.
+        kernels: The kernels, with their times; what took time and is no kernel comes last.
+        nodes: What they came from.
+        sites: Where attention sits.
+        params: Parameters of the model; None where it is not at hand.
+        notes: What a reader should know.
+    """
+
+    information: LayerInformation
+    kernels: tuple[Kernel, ...]
+    nodes: tuple[Node, ...]
+    sites: tuple[Site, ...]
+    params: int | None
+    notes: tuple[str, ...]
+
+    @property
+    def streams(self) -> int:
+        """How many streams kernels run on."""
+        return len({kernel.stream for kernel in self.kernels})
+
+
+def parts_of(joined: Joined, subject: Subject | None) -> EngineParts:
+    """Return the parts of a trace.
+
+    Args:
+        joined: The layers of an engine, and their times.
+        subject: The ONNX model that it was built from; None where it is not at hand.
+
+    Raises:
+        InputError: The engine was not built from that model.
+    """
+    information = joined.information
+    if subject is None:
+        nodes = guessed_nodes(information)
+        return EngineParts(
+            information=information,
+            kernels=_kernels(joined, None),
+            nodes=nodes,
+            sites=guessed_sites(nodes),
+            params=None,
+            notes=(GUESSED,),
+        )
+    _check(subject, information)
+    return EngineParts(
+        information=information,
+        kernels=_kernels(joined, subject),
+        nodes=subject.nodes,
+        sites=subject.sites,
+        params=subject.params,
+        notes=(),
+    )
+
+
+def _kernels(joined: Joined, subject: Subject | None) -> tuple[Kernel, ...]:
+    kernels = trace_kernels(
+        joined.information,
+        [KernelTime(time_us=time_us) for time_us in joined.times_us],
+        node_macs=None if subject is None else {node.name: node.macs for node in subject.nodes},
+    )
+    names = [kernel.name for kernel in kernels] + [name for name, _, _ in joined.others]
+    others = zip(list(unique(names))[len(kernels) :], joined.others, strict=True)
+    return kernels + tuple(
+        Kernel(name=name, op=kind, kind="other", time_us=time_us, traffic_bytes=0, macs=0, nodes=())
+        for name, (_, kind, time_us) in others
+    )
+
+
+def _check(subject: Subject, information: LayerInformation) -> None:
+    known = {node.name for node in subject.nodes}
+    own = {name for kernel in information.kernels for name in kernel.nodes}
+    if own and not own & known:
+        raise InputError(
+            f"The engine was not built from {subject.path}: that has none of the nodes that its"
+            f" layers came from, such as {min(own)!r}.",
+            mend="Give the ONNX file that the engine was built from, or none.",
+        )

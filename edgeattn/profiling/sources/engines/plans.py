@@ -1,0 +1,81 @@
+"""The plan of a model for a device: what TensorRT-RTX builds for the nearest architecture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeattn.devices.schema import DeviceProfile
+from edgeattn.engine.build import build_engine
+from edgeattn.engine.layers import LayerInformation
+from edgeattn.engine.libraries import TITLES, Capability, dotted
+from edgeattn.engine.libraries import Runtime as EngineRuntime
+from edgeattn.engine.target import choose
+from edgeattn.engine.turing import for_turing
+from edgeattn.graph.writing import save
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """An engine's kernels, and what it was built by and for.
+
+    Attributes:
+        information: Its layer information, of one optimisation profile.
+        runtime: The library: `tensorrt` or `tensorrt-rtx`.
+        version: Its version.
+        compute_capability: What it was built for; None where that is not known.
+        notes: What was done to the model to build it.
+    """
+
+    information: LayerInformation
+    runtime: EngineRuntime
+    version: str
+    compute_capability: Capability | None
+    notes: tuple[str, ...] = ()
+
+
+def build_plan(model: ir.Model, device: DeviceProfile, folder: Path) -> Plan:
+    """Build the plan of a model; no GPU is needed.
+
+    Args:
+        model: The model, with static shapes; it is left as it is.
+        device: What it is for.
+        folder: An empty folder to write into.
+
+    Raises:
+        InputError: TensorRT-RTX does not take the model (names the node), or the device has no GPU
+            for TensorRT.
+        MissingError: TensorRT-RTX is not installed.
+    """
+    target = choose(device=device.name, capability=None, runtime="tensorrt-rtx", as_plan=True)
+    rewritten = for_turing(model, target)
+    path = folder / "planned.onnx"
+    save(model.clone() if rewritten is None else rewritten.model, path, external=True)
+    built = build_engine(path, target.library, target.compute_capability)
+    return Plan(
+        information=built.information,
+        runtime=target.library.runtime,
+        version=target.library.version,
+        compute_capability=target.compute_capability,
+        notes=(*built.notes, *([] if rewritten is None else [rewritten.note])),
+    )
+
+
+def stands_in(plan: Plan, device: DeviceProfile) -> str | None:
+    """Return how a plan differs from what the device would run; None where it may be the same."""
+    built = f"{TITLES[plan.runtime]} {plan.version}"
+    if plan.compute_capability is not None and device.compute_capability is not None:
+        own, of_device = dotted(plan.compute_capability), dotted(device.compute_capability)
+        if own != of_device:
+            serves = f"TensorRT {device.tensorrt}" if device.tensorrt else "TensorRT"
+            return (
+                f"NOT AN ENGINE OF {device.title}: a plan by {built} for compute capability {own};"
+                f" the device has {of_device}, and {serves} fuses differently."
+            )
+    if plan.runtime not in device.runtimes:
+        return f"NOT AN ENGINE OF {device.title}: a plan by {built}, which does not run there."
+    return None

@@ -1,0 +1,265 @@
+"""What there is to know of an ONNX file before it is run: its nodes' costs, and its sites."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from edgeattn.attention.ours import OURS
+from edgeattn.base import files
+from edgeattn.base.errors import InputError
+from edgeattn.base.nearest import did_you_mean, nearest
+from edgeattn.graph import gates
+from edgeattn.graph import shapes as inference
+from edgeattn.graph.costs import per_node
+from edgeattn.graph.names import is_inside, module_of, tagged
+from edgeattn.graph.reading import read
+from edgeattn.records.trace import Node, Site
+from edgeattn.runtimes.inputs import check_shape
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+# Manifests point to what their file was made from; no chain is longer.
+_LONGEST_CHAIN: Final = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """An ONNX file that is to be profiled.
+
+    Attributes:
+        path: The file.
+        model: Its model, with shapes, at the shapes that it is profiled at.
+        sha256: The hash of the file, and of those that hold its weights.
+        nodes: What its nodes cost.
+        sites: Where attention sits.
+        params: Its parameters.
+        sites_by: How the sites were found, in words.
+        is_as_written: Whether the model is that of the file, every node having been named there.
+    """
+
+    path: Path
+    model: ir.Model
+    sha256: dict[str, str]
+    nodes: tuple[Node, ...]
+    sites: tuple[Site, ...]
+    params: int
+    sites_by: str
+    is_as_written: bool
+
+    @property
+    def parts(self) -> dict[str, set[str]]:
+        """The names of each site's nodes, by its path."""
+        found: dict[str, set[str]] = {site.path: set() for site in self.sites}
+        for node in self.nodes:
+            if node.site:
+                found[node.site].add(node.name)
+        return found
+
+
+def read_subject(
+    path: Path,
+    *,
+    batch: int = 1,
+    shapes: Sequence[tuple[int, ...]] = (),
+    site_globs: Sequence[str] = (),
+) -> Subject:
+    """Read an ONNX file, and find its sites.
+
+    Args:
+        path: The file.
+        batch: What an open first dimension stands for.
+        shapes: The shape of each input; none for the file's own.
+        site_globs: Globs of module paths that are sites, instead of those that are found.
+
+    Raises:
+        InputError: The file cannot be read, a shape does not fit, or a glob matches nothing.
+    """
+    found = read(path)
+    model = found.model
+    _bind(model, path, batch, shapes)
+    inference.find(model)
+    located = _located(path, model, site_globs)
+    costs = list(_costs(model, located.site_of))
+    params = located.params
+    return Subject(
+        path=path,
+        model=model,
+        sha256={str(one): files.sha256(one) for one in (path, *found.data)},
+        nodes=tuple(costs),
+        sites=located.sites,
+        params=_weights(model) if params is None else params,
+        sites_by=located.how,
+        is_as_written=found.is_as_written,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Located:
+    sites: tuple[Site, ...]
+    site_of: Mapping[str, str]
+    params: int | None
+    how: str
+
+
+def _bind(model: ir.Model, path: Path, batch: int, shapes: Sequence[tuple[int, ...]]) -> None:
+    """Bring the inputs to the shapes that are asked."""
+    import onnx_ir as ir
+
+    inputs = [value for value in model.graph.inputs if not value.is_initializer()]
+    if shapes and len(shapes) != len(inputs):
+        raise InputError(f"{path} takes {len(inputs)} inputs, and --shape is given {len(shapes)}.")
+    for value, shape in zip(inputs, shapes, strict=False):
+        own = [size if isinstance(size, int) else None for size in value.shape or ()]
+        check_shape(f"--shape for input {value.name}", shape, own)
+        value.shape = ir.Shape(shape)
+    for value in inputs if not shapes else ():
+        sizes = list(value.shape or ())
+        if any(not isinstance(size, int) for size in sizes[1:]):
+            raise InputError(
+                f"Input {value.name} of {path} has open dimensions.",
+                mend="Say which it is profiled at: --shape 1x3x224x224",
+            )
+    inference.bind_batch(model, batch)
+    if shapes:  # what was inferred for other sizes is forgotten
+        for node in model.graph.all_nodes():
+            for one in node.outputs:
+                if one.shape is not None and not one.shape.is_static():
+                    one.shape = None
+
+
+def _located(path: Path, model: ir.Model, globs: Sequence[str]) -> _Located:
+    modules = {node.name or "": module_of(tagged(node.name or "")) for node in model.graph}
+    if globs:
+        paths = _matching(modules.values(), globs)
+        sites = [Site(path=one, attention="site") for one in paths]
+        how = "by --site"
+        params = None
+    else:
+        said = manifest_sites(path)
+        if said is None or not said[0]:  # a backbone may have attention of its own
+            return _found_gates(model, None if said is None else said[1])
+        sites, params, how = said
+    site_of = {
+        name: site.path
+        for name, module in modules.items()
+        for site in sites
+        if is_inside(module, site.path)
+    }
+    return _Located(sites=tuple(sites), site_of=site_of, params=params, how=how)
+
+
+def _found_gates(model: ir.Model, params: int | None) -> _Located:
+    known = {spec.name for spec in OURS}
+    found = gates.find(model)
+    sites = []
+    for one in found:
+        last = one.path.rpartition(".")[2].lower()
+        name = last if last in known else one.attention
+        sites.append(Site(path=one.path, attention=name, shape=one.shape))
+    return _Located(
+        sites=tuple(sites),
+        site_of={name: one.path for one in found for name in one.nodes},
+        params=params,
+        how="from the graph alone: gates over reductions, and self-attention",
+    )
+
+
+def _matching(modules: Iterable[str], globs: Sequence[str]) -> list[str]:
+    """Return the modules, and those around them, that globs name; the outermost of nested ones."""
+    known: dict[str, None] = {}
+    for module in modules:
+        parts = module.split(".")
+        known |= dict.fromkeys(".".join(parts[:end]) for end in range(1, len(parts) + 1))
+    found: list[str] = []
+    for glob in globs:
+        matched = [one for one in known if fnmatchcase(one, glob)]
+        if not matched:
+            raise InputError(
+                f"--site {glob!r} names no module.", mend=did_you_mean(nearest(glob, known))
+            )
+        found += matched
+    return [
+        one for one in dict.fromkeys(found)
+        if not any(one.startswith(f"{other}.") for other in found)
+    ]  # fmt: skip
+
+
+def manifest_sites(path: Path) -> tuple[list[Site], int | None, str] | None:
+    """Follow manifests from an ONNX file to that of its export, which says where attention sits.
+
+    Returns:
+        The sites, the parameters of the model, and how they were found; None where nothing says.
+    """
+    current = path
+    for _ in range(_LONGEST_CHAIN):
+        said = _manifest_of(current)
+        if said is None:
+            return None
+        if isinstance(said.get("sites"), list):
+            sites = [
+                Site(
+                    path=one["path"],
+                    attention=one["attention"],
+                    shape=tuple(one["shape"]),
+                    params=one["params"],
+                )
+                for one in said["sites"]
+            ]
+            return sites, said.get("params"), f"by the manifest of {current}"
+        before = [Path(one) for one in said.get("sources", {}) if one.endswith(".onnx")]
+        before = [_beside(one, current) for one in before]
+        if len(before) != 1 or not before[0].is_file():
+            return None
+        (current,) = before
+    return None
+
+
+def _beside(source: Path, made: Path) -> Path:
+    near = made.with_name(source.name)
+    return source if source.is_file() or not near.is_file() else near
+
+
+def _manifest_of(onnx: Path) -> dict[str, Any] | None:
+    """Return the manifest beside an ONNX file, if it is of this very file."""
+    try:
+        said = json.loads(onnx.with_suffix(".json").read_bytes())
+        belongs = said["sha256"][onnx.name] == files.sha256(onnx)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return said if belongs else None
+
+
+def _costs(model: ir.Model, site_of: Mapping[str, str]) -> Iterable[Node]:
+    for node, cost in zip(model.graph, per_node(model), strict=True):
+        name = node.name or ""
+        yield Node(
+            name=name,
+            op_type=node.op_type,
+            module=module_of(tagged(name)),
+            site=site_of.get(name, ""),
+            macs=cost.macs + cost.matmul_macs,
+            element_ops=cost.element_ops,
+            traffic_bytes=sum(_bytes(value) for value in (*node.inputs, *node.outputs)),
+        )
+
+
+def _bytes(value: ir.Value | None) -> int:
+    if value is None or value.shape is None or value.dtype is None or not value.shape.is_static():
+        return 0
+    return math.ceil(math.prod(value.shape.numpy()) * value.dtype.itemsize)
+
+
+def _weights(model: ir.Model) -> int:
+    """Count a file's parameters: the floating numbers that it holds for its layers."""
+    return sum(
+        value.const_value.size
+        for value in model.graph.initializers.values()
+        if value.const_value is not None and value.const_value.dtype.is_floating_point()
+    )

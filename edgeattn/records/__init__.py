@@ -1,0 +1,1 @@
+"""What is written as JSON beside an artifact, and read again."""

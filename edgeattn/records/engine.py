@@ -1,0 +1,166 @@
+"""The manifest of an engine: the JSON beside it that says what was built, of what, and for what."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from edgeattn.base.errors import InputError
+from edgeattn.records.layers import LayerInformation
+
+SCHEMA_VERSION: Literal[1] = 1
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
+
+
+class Mismatch(_Frozen):
+    """A kernel that was built in another precision than was asked."""
+
+    kernel: str
+    built: str
+    nodes: tuple[str, ...]
+
+
+class Precision(_Frozen):
+    """What was asked, and what was built.
+
+    Attributes:
+        asked: The precision of the ONNX file, or the one that was asked of a weakly typed network.
+        built: How many kernels compute in each precision; those that handle no numbers count
+            nowhere.
+        kept: How many nodes the file keeps in a higher precision, as its cast recorded.
+        mismatches: The kernels that were built in a higher precision without a node that is kept.
+    """
+
+    asked: str
+    built: dict[str, int]
+    kept: int
+    mismatches: tuple[Mismatch, ...]
+
+
+class Point(_Frozen):
+    """The engine at one point of an optimisation profile.
+
+    Attributes:
+        profile: The profile's number.
+        point: Which of its shapes.
+        shapes: The shapes of the inputs.
+        traffic_bytes: Bytes that all kernels move at these shapes.
+        kernel_bytes: Bytes that each kernel moves, in the order of the layers.
+    """
+
+    profile: int
+    point: Literal["min", "opt", "max"]
+    shapes: dict[str, tuple[int, ...]]
+    traffic_bytes: int
+    kernel_bytes: tuple[int, ...]
+
+
+class EngineManifest(_Frozen):
+    """What `edgeattn build` says of an engine.
+
+    Attributes:
+        engine: The file, relative to the manifest.
+        sha256: The hash of the engine file.
+        size_bytes: Its size.
+        onnx: The ONNX file that it was built from, relative to the manifest where it lies near.
+        sources: The hash of each file that it was built from, by path.
+        runtime: The library: `tensorrt` or `tensorrt-rtx`.
+        runtime_version: Its version.
+        runtime_reason: Why it was taken.
+        compute_capability: What the engine was built for.
+        device: The device profile that was asked.
+        not_for: Where the engine is a plan only: the device that it must not be taken to.
+        kernels: How many kernels do work.
+        traffic_bytes: Bytes that they move, each input, constant and output once, at the tuned
+            shapes of the first profile.
+        weights_bytes: Device memory of the weights, as the library says it.
+        activation_bytes: Device memory that it needs while it runs, as the library says it.
+        points: The bytes at every point of every optimisation profile; empty for fixed shapes.
+        layers: The kernels of every profile, at its tuned shapes.
+        seconds: Wall-clock time per stage.
+        command: The command that builds it again.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    artifact: Literal["engine"] = "engine"
+    engine: str
+    sha256: str
+    size_bytes: int
+    onnx: str
+    sources: dict[str, str]
+    runtime: str
+    runtime_version: str
+    runtime_reason: str
+    compute_capability: str
+    device: str | None
+    not_for: str | None
+    precision: Precision
+    kernels: int
+    traffic_bytes: int
+    weights_bytes: int | None
+    activation_bytes: int | None
+    points: tuple[Point, ...]
+    layers: LayerInformation
+    options: dict[str, object]
+    versions: dict[str, str]
+    seconds: dict[str, float]
+    notes: tuple[str, ...]
+    command: str
+    manifest: str
+
+
+def manifest_of(engine: Path) -> Path:
+    """Return the path of the manifest beside an engine.
+
+    It is `OUT.json` beside `OUT.engine`, and `OUT.engine.json` where `OUT.json` is something
+    else's: `edgeattn export` writes one of that name beside `OUT.onnx`.
+    """
+    usual = engine.with_suffix(".json")
+    return engine.with_name(f"{engine.name}.json") if _is_others(usual) else usual
+
+
+def is_manifest(path: Path) -> bool:
+    """Return whether a file is the manifest of an engine, be it a good one or not."""
+    try:
+        said = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(said, dict) and said.get("artifact") == "engine"
+
+
+def _is_others(path: Path) -> bool:
+    return path.exists() and not is_manifest(path)
+
+
+def read_manifest(path: Path) -> EngineManifest:
+    """Read the manifest of an engine.
+
+    Args:
+        path: The manifest, or the engine that it stands beside.
+
+    Raises:
+        InputError: There is none, or it is the manifest of something else.
+    """
+    manifest = path if path.suffix == ".json" else manifest_of(path)
+    if not manifest.is_file() and path.with_suffix(".json").is_file():
+        manifest = path.with_suffix(".json")  # something else's, and it will say so
+    if not manifest.is_file():
+        raise InputError(
+            f"There is no manifest {manifest}.",
+            mend="edgeattn build writes it beside the engine; keep them together.",
+        )
+    try:
+        return EngineManifest.model_validate_json(manifest.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(
+            f"{manifest} is no manifest of an engine: {where or 'the whole'}:"
+            f" {first['msg'].lower()}."
+        ) from error

@@ -1,0 +1,276 @@
+"""The trace: what a model's run took, measured by a runtime or predicted for a device.
+
+Every source comes to these values: ONNX Runtime's profiler, TensorRT's, torch, trtexec's files, and
+the predictions. What is derived from them (owners, sites, ratios) is the ledger's.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from edgeattn.records.kinds import Kind
+
+SCHEMA_VERSION: Literal[1] = 1
+
+Evidence = Literal["measured", "predicted"]
+Runtime = Literal["onnxruntime", "tensorrt", "tensorrt-rtx", "torch"]
+
+#: The kinds in the order of a table, and what each is called there.
+KIND_TITLES: Final[dict[Kind, str]] = {
+    "matmul": "convolution and matmul",
+    "reduction": "reduction",
+    "pointwise": "pointwise and gate",
+    "shuffle": "shuffle and layout copy",
+    "pooling": "pooling",
+    "normalisation": "normalisation",
+    "other": "other",
+}
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Latency(_Frozen):
+    """End-to-end latency, in ms.
+
+    Attributes:
+        p50: The median; of a prediction, the figure that is predicted.
+        cv: Standard deviation over mean, of all samples.
+        samples: Each run that was timed, in order; none of a prediction.
+    """
+
+    p50: float
+    p90: float | None = None
+    p99: float | None = None
+    mean: float | None = None
+    min: float | None = None
+    max: float | None = None
+    cv: float | None = None
+    samples: tuple[float, ...] = ()
+
+
+class Kernel(_Frozen):
+    """One launch of a GPU, one node of ONNX Runtime's optimised graph, or one torch module.
+
+    Attributes:
+        name: Its name in the engine, the optimised graph, or the module tree.
+        op: The runtime's own kind: Conv, kgen, CaskConvolution.
+        kind: Ours.
+        time_us: What it takes.
+        interval_us: Of a prediction, between what bounds.
+        traffic_bytes: Bytes that it reads and writes, each tensor once; None where not known.
+        macs: Multiply-accumulates that it does.
+        nodes: The ONNX nodes that it came from; none for a layout copy.
+        inputs: The tensors that it reads, weights left out.
+        outputs: The tensors that it writes.
+        causes: Of a layout copy, the kernels that want the other layout, the nearest first.
+        precision: What it computes in; "" where it is not known.
+        stream: The stream that it runs on.
+        bound: Of a prediction, what holds it back: compute, traffic, latency, floor.
+    """
+
+    name: str
+    op: str
+    kind: Kind
+    time_us: float
+    interval_us: tuple[float, float] | None = None
+    traffic_bytes: int | None
+    macs: int
+    nodes: tuple[str, ...]
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    causes: tuple[str, ...] = ()
+    precision: str = ""
+    stream: int = 0
+    bound: str = ""
+
+
+class Node(_Frozen):
+    """What an ONNX node, or a torch module, costs by its shapes alone.
+
+    Attributes:
+        op_type: Its operator; a guess from its name where the model was not at hand.
+        module: The torch module that caused it; "" for the root, or where that is not known.
+        site: The path of the site that it belongs to; "" for none.
+        macs: Multiply-accumulates, those of products of two activations included.
+        element_ops: What FLOP counters skip.
+        traffic_bytes: Bytes that it would move by itself, not fused with another.
+    """
+
+    name: str
+    op_type: str
+    module: str
+    site: str = ""
+    macs: int
+    element_ops: int
+    traffic_bytes: int
+
+
+class Site(_Frozen):
+    """Where one attention sits.
+
+    Attributes:
+        path: The module that holds it, and the tag of its nodes.
+        attention: What it is; "gate" where the graph alone says so.
+        shape: (C, H, W) of the map that it attends; none where it is not known.
+        params: Its parameters; None where they are not known.
+    """
+
+    path: str
+    attention: str
+    shape: tuple[int, ...] = ()
+    params: int | None = None
+
+
+class Difference(_Frozen):
+    """How two models' latencies differ, measured in turns, or predicted.
+
+    Attributes:
+        p50_ms: The median over rounds of A's latency less B's, in ms.
+        percent: The same, per cent of B's median.
+        ci95: 95 % interval of `percent`, by bootstrap of rounds; of a prediction, None.
+        rounds: How many rounds were run.
+    """
+
+    p50_ms: float
+    percent: float
+    ci95: tuple[float, float] | None
+    rounds: int
+
+    @classmethod
+    def of_predictions(cls, ours_ms: float, theirs_ms: float) -> Self:
+        """Return how two predicted latencies differ."""
+        percent = 100 * (ours_ms / theirs_ms - 1)
+        return cls(p50_ms=ours_ms - theirs_ms, percent=percent, ci95=None, rounds=0)
+
+
+class Identity(_Frozen):
+    """The same model with its sites replaced by identity, run or predicted beside it.
+
+    Attributes:
+        kernels: Its kernels.
+        difference: What the model takes above it.
+        replaced: The sites that were replaced.
+        kept: The sites that could not be, and why.
+    """
+
+    kernels: tuple[Kernel, ...]
+    difference: Difference | None
+    replaced: tuple[str, ...]
+    kept: dict[str, str]
+
+
+class EndToEnd(_Frozen):
+    """What the reconciliation rests on.
+
+    Attributes:
+        latency_us: End to end, not profiled.
+        profiled_us: End to end while each kernel was timed; None where it is not known.
+        enqueue_us: What the host took to enqueue one run; None where it is not known.
+        streams: How many streams kernels run on.
+    """
+
+    latency_us: float
+    profiled_us: float | None = None
+    enqueue_us: float | None = None
+    streams: int = 1
+
+
+class Machine(_Frozen):
+    """What was measured on, or predicted for.
+
+    Attributes:
+        device: The name of its device profile, or of the processor itself.
+        title: The same for people.
+        power_mode: The power mode; "" where there is none.
+        bandwidth_gbps: Memory bandwidth that a floor is taken from; None where not known.
+        cache_gbps: The same of the last cache; None where not known.
+        cache_bytes: What the last cache holds; None where not known.
+        peak_tflops: The peak of the precision that the model computes in; None where not known.
+        threads: Threads that computed, of a CPU.
+        not_for: Where a plan stands in: what it was built for, in words.
+        facts: What else is known: clocks, load, driver, threads.
+    """
+
+    device: str
+    title: str
+    power_mode: str = ""
+    bandwidth_gbps: float | None = None
+    cache_gbps: float | None = None
+    cache_bytes: int | None = None
+    peak_tflops: float | None = None
+    threads: int | None = None
+    not_for: str | None = None
+    facts: dict[str, str] = {}
+
+    def floor_us(self, traffic_bytes: int) -> float | None:
+        """Return what moving bytes takes at least; None where no bandwidth is known.
+
+        They come out of the last cache where it holds them all, else out of memory.
+        """
+        if self.bandwidth_gbps is None:
+            return None
+        is_held = self.cache_bytes is not None and traffic_bytes <= self.cache_bytes
+        fastest = (
+            max(self.bandwidth_gbps, self.cache_gbps or 0.0) if is_held else self.bandwidth_gbps
+        )
+        return traffic_bytes / fastest / 1e3
+
+
+class Trace(_Frozen):
+    """One model on one device, by one runtime.
+
+    Attributes:
+        name: What the model is called in tables and pictures.
+        model: What was run: a file, or a model's source.
+        sha256: The hash of each file that it rests on.
+        variant: Of a comparison, plain, stock or lowered; "" where it stands alone.
+        interval_ms: Of a prediction, the bounds of the latency.
+        windows: How many windows of runs were measured until they agreed.
+        params: Parameters of the model; None where they are not known.
+        warnings: Why the figures are not to be trusted.
+        notes: What else a reader should know.
+        command: The command that made it.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    artifact: Literal["trace"] = "trace"
+    name: str
+    model: str
+    sha256: dict[str, str]
+    variant: str = ""
+    evidence: Evidence
+    runtime: Runtime
+    runtime_version: str
+    machine: Machine
+    latency_ms: Latency
+    interval_ms: tuple[float, float] | None = None
+    windows: int = 0
+    end_to_end: EndToEnd
+    kernels: tuple[Kernel, ...]
+    nodes: tuple[Node, ...]
+    sites: tuple[Site, ...]
+    params: int | None = None
+    identity: Identity | None = None
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    versions: dict[str, str] = {}
+    command: str = ""
+
+
+class SavedRow(_Frozen):
+    """A trace, and what its model takes above the first of those that it was run with."""
+
+    trace: Trace
+    difference: Difference | None = None
+
+    @classmethod
+    def of_prediction(cls, trace: Trace, first: Trace | None) -> Self:
+        """Set a predicted trace beside the first one; None where it is itself the first."""
+        if first is None:
+            return cls(trace=trace)
+        ours, theirs = trace.latency_ms.p50, first.latency_ms.p50
+        return cls(trace=trace, difference=Difference.of_predictions(ours, theirs))

@@ -1,0 +1,139 @@
+"""Runs ONNX files in ONNX Runtime on the CPU, and torch modules beside them."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edgeattn.base.errors import InputError, first_line
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+Array = npt.NDArray[Any]
+
+_NUMPY_TYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(uint8)": np.uint8,
+    "tensor(int8)": np.int8,
+    "tensor(bool)": np.bool_,
+}
+
+
+class Session:
+    """One ONNX Runtime session on the CPU.
+
+    Args:
+        path: The ONNX file.
+        optimisations: ONNX Runtime's graph optimisations, off or on.
+
+    Raises:
+        InputError: If ONNX Runtime does not take the file.
+    """
+
+    def __init__(self, path: Path, *, optimisations: Literal["off", "on"] = "off") -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = (
+            onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+            if optimisations == "on"
+            else onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        )
+        options.log_severity_level = 3
+        # An arena keeps what one run needed until the process ends.
+        options.enable_cpu_mem_arena = False
+        # Threads that spin between runs disturb torch and the next session.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session: onnxruntime.InferenceSession = onnxruntime.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            raise InputError(f"ONNX Runtime cannot load {path}: {first_line(error)}") from error
+        self.inputs = self._session.get_inputs()
+        self.output_names: list[str] = [value.name for value in self._session.get_outputs()]
+
+    @property
+    def has_open_batch(self) -> bool:
+        """Whether the first dimension of every input is open."""
+        return bool(self.inputs) and all(
+            value.shape and not isinstance(value.shape[0], int) for value in self.inputs
+        )
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        """Run the model on one array per input, in the inputs' order."""
+        if len(inputs) != len(self.inputs):
+            raise InputError(f"The model takes {len(self.inputs)} inputs, not {len(inputs)}.")
+        feeds = {
+            value.name: array.astype(_NUMPY_TYPES.get(value.type, array.dtype), copy=False)
+            for value, array in zip(self.inputs, inputs, strict=True)
+        }
+        try:
+            return list(self._session.run(None, feeds))
+        except Exception as error:
+            raise InputError(f"ONNX Runtime cannot run the model: {first_line(error)}") from error
+
+
+def give_memory_back() -> None:
+    """Return to the system what ended sessions have freed; glibc would keep it for the next."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+class TakesInputs(Protocol):
+    """What says which inputs it takes, as ONNX Runtime does."""
+
+    inputs: Sequence[Any]
+
+
+def random_inputs(
+    session: TakesInputs,
+    *,
+    batch: int | None,
+    seed: int,
+    shapes: Sequence[Sequence[int | str]] = (),
+) -> list[Array]:
+    """Draw inputs that a session takes, normal for floats.
+
+    Args:
+        session: The session.
+        batch: The size of an open first dimension; other open dimensions are refused.
+        seed: Seed of the draw.
+        shapes: One per input, in the place of its own.
+
+    Raises:
+        InputError: If a dimension other than the first is open.
+    """
+    generator = np.random.default_rng(seed)
+    arrays: list[Array] = []
+    for value, wanted in zip(
+        session.inputs, shapes or [value.shape for value in session.inputs], strict=True
+    ):
+        shape = list(wanted)
+        if shape and not isinstance(shape[0], int):
+            shape[0] = batch or 1
+        if not all(isinstance(size, int) for size in shape):
+            raise InputError(
+                f"Input {value.name} has open dimensions {value.shape}.",
+                mend="Give real data with --input FILE.npy.",
+            )
+        kind = _NUMPY_TYPES.get(value.type)
+        if kind is None:
+            raise InputError(f"Input {value.name} has the type {value.type}, which has no numbers.")
+        drawn = generator.standard_normal(shape)
+        if np.issubdtype(kind, np.floating):
+            arrays.append(drawn.astype(kind))
+        else:
+            arrays.append((drawn > 0).astype(kind))
+    return arrays

@@ -1,0 +1,1 @@
+"""The jobs of the command line, each from its start to its end."""

@@ -1,0 +1,347 @@
+"""Build: an ONNX file becomes an engine for a device, with a manifest that says what was built.
+
+Where a precision is asked that the file has not, the file is cast first, and what is built is that
+file, which is kept beside the engine: precision is in the graph, not in flags.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final, Literal
+
+from edgeattn.base import files
+from edgeattn.base.clock import Clock
+from edgeattn.base.errors import InputError
+from edgeattn.base.versions import versions
+from edgeattn.engine import build as engines
+from edgeattn.engine.audit import audit
+from edgeattn.engine.build import Built
+from edgeattn.engine.dynamic import resolve
+from edgeattn.engine.layers import Kernel, LayerInformation, traffic_bytes
+from edgeattn.engine.libraries import TITLES, dotted
+from edgeattn.engine.log import Log
+from edgeattn.engine.target import Target
+from edgeattn.engine.turing import NO_INT8, Rewritten, for_turing, is_turing
+from edgeattn.graph.precision import precision_of, quantised_nodes
+from edgeattn.graph.reading import Source, read
+from edgeattn.graph.writing import save
+from edgeattn.options.build import EngineOptions
+from edgeattn.options.cast import CastOptions
+from edgeattn.options.precision import PRECISIONS, Precision
+from edgeattn.records.engine import EngineManifest, Point, manifest_of
+from edgeattn.records.engine import Precision as AuditedPrecision
+from edgeattn.workflows.cast import cast
+
+SUFFIX: Final = ".engine"
+_POINTS: Final[tuple[Literal["min", "opt", "max"], ...]] = ("min", "opt", "max")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildOptions:
+    """How to build.
+
+    Attributes:
+        target: What to build for, and by which library.
+        engine: What the library is asked.
+        precision: The precision that is asked; None for that of the file.
+        cast: How to cast a file that is not in that precision.
+        log: A file for the library's whole log; None to keep none.
+    """
+
+    target: Target
+    engine: EngineOptions
+    precision: Precision | None = None
+    cast: CastOptions | None = None
+    log: Path | None = None
+
+
+def build(
+    source: Path,
+    options: BuildOptions,
+    destination: Path,
+    *,
+    command: str = "",
+    on_stage: Callable[[str], None] = lambda _: None,
+) -> EngineManifest:
+    """Build an engine and write its manifest beside it.
+
+    Args:
+        source: The ONNX file.
+        options: How to build.
+        destination: The engine's file, which ends in `.engine`, or a folder to name it in.
+        command: The command line to record in the manifest.
+        on_stage: Called with the name of each stage as it begins.
+
+    Returns:
+        The manifest. Its `precision.mismatches` are for the caller to judge: the engine is written
+        in any case.
+
+    Raises:
+        InputError: The file cannot be read, cast, or built, or a name is taken.
+        CheckError: The cast file differs from the one that was read.
+        MissingError: Something that is needed is not on this machine.
+    """
+    engines.check(options.target.library, options.engine)
+    clock = Clock(on_stage)
+    with clock.stage("read"):
+        found = read(source)
+        cast = _cast_needed(found, options)
+        destination = _destination(destination, found, options, cast)
+        _check_names(destination, found, options)
+    log = Log()
+    with files.staged(destination.parent) as staging:
+        if cast is not None:
+            with clock.stage("cast"):
+                found = _cast(found, cast, staging, destination.parent)
+        asked = _check_precision(found, options)
+        try:
+            with clock.stage("build"):
+                rewritten = for_turing(found.model, options.target)
+                network = _stored(rewritten, found, staging)
+                built = engines.build_engine(
+                    network.path,
+                    options.target.library,
+                    options.target.compute_capability,
+                    options.engine,
+                    log=log,
+                    on_progress=lambda done, count: on_stage(f"build {done}/{count}"),
+                )
+        finally:
+            if options.log is not None:
+                log.write(options.log)
+        with clock.stage("layers"):
+            information, points = _resolved(built, network)
+            first = information.of_profile(0)
+        with clock.stage("audit"):
+            precision = _audited(first, asked, found, rewritten)
+        with clock.stage("write"):
+            (staging / destination.name).write_bytes(memoryview(built.engine))
+            digest = hashlib.sha256(memoryview(built.engine)).hexdigest()
+
+        target = options.target
+        manifest = EngineManifest(
+            engine=destination.name,
+            sha256=digest,
+            size_bytes=memoryview(built.engine).nbytes,
+            onnx=_named(source, destination) if cast is None else found.path.name,
+            sources=_hashes(found, source, destination),
+            runtime=target.library.runtime,
+            runtime_version=target.library.version,
+            runtime_reason=target.reason,
+            compute_capability=dotted(target.compute_capability),
+            device=target.device.name if target.device is not None else None,
+            not_for=target.plan_for,
+            precision=precision,
+            kernels=len(first.kernels),
+            traffic_bytes=traffic_bytes(first.kernels),
+            weights_bytes=built.weights_bytes,
+            activation_bytes=built.activation_bytes,
+            points=points,
+            layers=information,
+            options=engines.options_in_words(options.engine),
+            versions=versions() | {target.library.runtime: target.library.version},
+            seconds=clock.seconds,
+            notes=(
+                *built.notes,
+                *([] if rewritten is None else [rewritten.note]),
+                *_remarks(target, found, asked),
+                *log.warnings,
+            ),
+            command=command,
+            manifest=manifest_of(destination).name,
+        )
+        text = manifest.model_dump_json() + "\n"
+        (staging / manifest.manifest).write_text(text, encoding="utf-8")
+    return manifest
+
+
+def default_name(stem: str, target: Target, *, precision: str | None = None) -> str:
+    """Name an engine after its model, the precision that it was cast to, and what it is for.
+
+    Args:
+        stem: The model's name.
+        target: What it is built for.
+        precision: The precision that the file is cast to; None where it is not.
+    """
+    architecture = f"sm{target.compute_capability[0]}{target.compute_capability[1]}"
+    if target.plan_for is not None:
+        architecture = f"plan-{architecture}"
+    return f"{'-'.join(filter(None, [stem, precision]))}.{architecture}{SUFFIX}"
+
+
+def _cast_needed(found: Source, options: BuildOptions) -> CastOptions | None:
+    """Return the cast that brings the file to the precision that is asked, None where it is in it.
+
+    Raises:
+        InputError: The file cannot be brought to it.
+    """
+    own = precision_of(found.model)
+    if options.precision in (None, own) or not options.target.library.has("strong typing"):
+        return None
+    if own != "fp32":
+        raise InputError(
+            f"{found.path} is {own} already, and precision is in the file: it cannot be built in"
+            f" {options.precision}.",
+            mend="Give the float32 file that it was made from.",
+        )
+    return options.cast
+
+
+def _destination(
+    asked: Path, found: Source, options: BuildOptions, cast: CastOptions | None
+) -> Path:
+    if asked.is_dir():
+        precision = None if cast is None else cast.precision
+        asked /= default_name(found.path.stem, options.target, precision=precision)
+    if asked.suffix != SUFFIX:
+        raise InputError(f"The output {asked} must end in {SUFFIX}, or be a folder that exists.")
+    if options.target.plan_for is not None and ".plan-" not in asked.name:
+        name = default_name(asked.stem, options.target)
+        raise InputError(
+            f"{asked.name} would be taken for an engine for {options.target.plan_for}; it is a"
+            " plan, for profiling only.",
+            mend=f"Name it so: -o {asked.with_name(name)}",
+        )
+    return asked.resolve()
+
+
+def _check_names(destination: Path, found: Source, options: BuildOptions) -> None:
+    """Refuse to write over what the model is read from, before any work is done."""
+    written = [destination, manifest_of(destination), *filter(None, [options.log])]
+    for path in written:
+        files.check_target(path)
+    files.check_apart(written, (found.path, *found.data))
+    if options.log is not None and options.log.resolve() in written[:2]:
+        raise InputError(f"--log {options.log} is the engine, or its manifest.")
+
+
+def _cast(found: Source, options: CastOptions, staging: Path, home: Path) -> Source:
+    """Cast the file into the staging folder, and read what was made."""
+    path = staging / f"{found.path.stem}-{options.precision}.onnx"
+    for made in (home / path.name, home / f"{path.stem}.json"):
+        files.check_target(made)
+    cast(found.path, options, path)
+    return read(path)
+
+
+def _check_precision(found: Source, options: BuildOptions) -> Precision:
+    """Return the precision that is asked; refuses a device that has it not."""
+    target = options.target
+    asked = precision_of(found.model)
+    if not target.library.has("strong typing"):
+        asked = max(asked, options.engine.precision, key=PRECISIONS.index)
+    if target.device is not None and asked not in target.device.precisions:
+        known = " and ".join(target.device.precisions)
+        raise InputError(
+            f"{target.device.title} is not built for {asked}: {TITLES[target.library.runtime]} has"
+            f" {known} there.",
+            mend=f"Add --precision {target.device.precisions[-1]}.",
+        )
+    return asked
+
+
+def _stored(rewritten: Rewritten | None, found: Source, staging: Path) -> Source:
+    """Return the file to build from; one that was rewritten lies where it goes with the staging."""
+    if rewritten is None:
+        return found
+
+    path = staging.parent / "rewritten.onnx"
+    save(rewritten.model, path)
+    return replace(found, path=path, model=rewritten.model)
+
+
+def _resolved(built: Built, found: Source) -> tuple[LayerInformation, tuple[Point, ...]]:
+    """Return each profile's kernels at its tuned shapes, and the bytes at every point of each."""
+    if not built.profiles:
+        return built.information, ()
+
+    kernels: list[Kernel] = []
+    points = []
+    for number, profile in enumerate(built.profiles):
+        for point in _POINTS:
+            shapes = dict(getattr(profile, point))
+            information = resolve(built.information, shapes, found.model, profile=number)
+            if point == "opt":
+                kernels += information.kernels
+            points.append(
+                Point(
+                    profile=number,
+                    point=point,
+                    shapes=shapes,
+                    traffic_bytes=traffic_bytes(information.kernels),
+                    kernel_bytes=tuple(kernel.traffic_bytes for kernel in information.kernels),
+                )
+            )
+    return replace(built.information, kernels=tuple(kernels)), tuple(points)
+
+
+def _audited(
+    information: LayerInformation, asked: str, found: Source, rewritten: Rewritten | None
+) -> AuditedPrecision:
+    kept = _kept(found.path)
+    if rewritten is not None:
+        kept = rewritten.with_made(kept)
+    return audit(information, asked, kept=kept, quantised=quantised_nodes(found.model))
+
+
+def _kept(onnx: Path) -> frozenset[str]:
+    """Return the nodes that the cast of a file kept in float32, as the manifest beside it says.
+
+    A file that was not cast here, or was changed since, has no record of what is meant.
+    """
+    beside = onnx.with_suffix(".json")
+    try:
+        said = json.loads(beside.read_bytes())
+        kept = frozenset(one["node"] for one in (said.get("cast") or said)["kept"])
+        own = said["sha256"][onnx.name]
+    except (OSError, ValueError, KeyError, TypeError):
+        return frozenset()
+    return kept if own == files.sha256(onnx) else frozenset()
+
+
+def _hashes(found: Source, source: Path, destination: Path) -> dict[str, str]:
+    """Return the hash of each file that was built from; a cast one is to lie beside the engine."""
+    read = (found.path, *found.data)
+    if found.path == source:
+        hashes = {_named(path, destination): path for path in read}
+    else:
+        hashes = {path.name: path for path in read} | {_named(source, destination): source}
+    return {name: files.sha256(path) for name, path in hashes.items()}
+
+
+def _named(path: Path, destination: Path) -> str:
+    """Name a file as the engine's manifest does: by its name beside it, elsewhere by its path."""
+    path = path.resolve()
+    return path.name if path.parent == destination.parent else str(path)
+
+
+def _remarks(target: Target, found: Source, asked: Precision) -> list[str]:
+    """Return what a user should know of what stands between this engine and the device."""
+    notes = [NO_INT8] if asked == "int8" and is_turing(target) else []
+    if target.plan_for is not None:
+        fact = f"This is a plan of compute capability {dotted(target.compute_capability)}"
+        notes.append(
+            f"{fact}, for profiling only: it does not run on {target.plan_for}, whose TensorRT"
+            " fuses differently."
+        )
+    elif target.library.runtime == "tensorrt-rtx":
+        notes.append(
+            "These kernels are what was planned: TensorRT-RTX compiles them on the device, and may"
+            " choose other tactics there."
+        )
+    if not target.library.has("strong typing") and asked != "fp32":
+        notes.append(
+            f"{target.library.title} takes a precision as a permission: it may compute in {asked}"
+            " what edgeattn cast would keep in float32, and it may not."
+        )
+    device = target.device
+    if device is not None and device.opset is not None and found.opset > device.opset:
+        notes.append(
+            f"TensorRT {device.tensorrt} on {device.title} takes opset {device.opset} at most; this"
+            f" file has {found.opset}."
+        )
+    return notes

@@ -1,0 +1,148 @@
+"""Compare: what attentions cost one backbone, from a model's name to figures, in one command.
+
+Each model goes through the whole export, its proof included. Then all are run in turns, or
+predicted for one device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edgeattn.base.errors import CheckError, InputError
+from edgeattn.options.cast import CastOptions
+from edgeattn.options.export import ExportOptions
+from edgeattn.options.model import AttentionRequest, ModelRequest
+from edgeattn.options.optimize import OptimizeOptions
+from edgeattn.options.profile import Item, ProfileOptions, Stage
+from edgeattn.records.trace import SavedRow
+from edgeattn.workflows.cast import cast
+from edgeattn.workflows.export import export as export_model
+from edgeattn.workflows.optimize import optimize
+from edgeattn.workflows.profile import profile
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """What a comparison came to.
+
+    Attributes:
+        rows: The plain model's trace, then those of each attention.
+        left_out: The attentions that could not be exported, and why.
+    """
+
+    rows: tuple[SavedRow, ...]
+    left_out: dict[str, str]
+
+
+def compare(
+    backbone: ModelRequest,
+    attentions: Sequence[AttentionRequest],
+    export: ExportOptions,
+    options: ProfileOptions,
+    folder: Path,
+    *,
+    stock: bool = False,
+    command: str = "",
+    on_stage: Stage = lambda _: None,
+) -> Compared:
+    """Compare a backbone with attentions put into it.
+
+    Args:
+        backbone: The model without attention.
+        attentions: The attentions, each to be put into a model of its own.
+        export: How models are exported, and cast.
+        options: How they are profiled.
+        folder: Where their files are written.
+        stock: Profile each as torch writes it too, beside the lowered one.
+        command: The command line to record.
+        on_stage: Called with the name of each stage as it begins.
+
+    Raises:
+        InputError: The plain model cannot be exported, no attention can, or a file cannot be run.
+        CheckError: The plain model differs from torch.
+        MissingError: What is asked cannot be had on this machine.
+    """
+    name = name_of(backbone.source)
+    count = 1 + len(attentions)
+    items = make(backbone, name, export, folder, stock=False, on_stage=_counted(on_stage, 1, count))
+    left_out: dict[str, str] = {}
+    for place, attention in enumerate(attentions):
+        request = replace(backbone, attentions=(attention,))
+        label = f"{name}-{attention.name}"
+        try:
+            items += make(
+                request,
+                label,
+                export,
+                folder,
+                stock=stock,
+                on_stage=_counted(on_stage, place + 2, count),
+            )
+        except (InputError, CheckError) as error:  # the others are worth having
+            left_out[attention.name] = error.fact
+    if attentions and len(left_out) == len(attentions):
+        reasons = "; ".join(f"{one}: {why}" for one, why in left_out.items())
+        raise InputError(f"No attention can be put into {name}: {reasons}")
+    found = profile(items, options, command=command, on_stage=on_stage)
+    return Compared(rows=tuple(one.row for one in found), left_out=left_out)
+
+
+def make(
+    request: ModelRequest,
+    name: str,
+    export: ExportOptions,
+    folder: Path,
+    *,
+    stock: bool,
+    on_stage: Stage,
+) -> list[Item]:
+    """Export a model, for it to be profiled.
+
+    Args:
+        request: The model.
+        name: What its files are called.
+        export: How it is exported.
+        folder: Where to.
+        stock: Export it as torch writes it too; the lowered file is then made from that.
+        on_stage: Called with the name of each stage as it begins.
+
+    Returns:
+        The stock one, where it is asked, and the lowered one; the plain one of no attention.
+    """
+    model = " ".join([request.source, *(f"+ {one.name}" for one in request.attentions)])
+    variant = "lowered" if export.lower else "stock"
+    variant = variant if request.attentions else "plain"
+    path = folder / f"{name}.onnx"
+    if not stock:
+        export_model(request, export, path, on_stage=on_stage)
+        return [Item(path=path, name=name, variant=variant, model=model)]
+    plain = replace(export, lower=False, cast=None)
+    first = folder / f"{name}-stock.onnx"
+    export_model(request, plain, first, on_stage=on_stage)
+    _optimise(first, path, export, on_stage)
+    paths = {"stock": first, "lowered": path}
+    if export.cast is not None:
+        paths = {v: _cast(one, export.cast, on_stage) for v, one in paths.items()}
+    return [Item(path=one, name=name, variant=v, model=model) for v, one in paths.items()]
+
+
+def _optimise(source: Path, path: Path, export: ExportOptions, on_stage: Stage) -> None:
+    options = OptimizeOptions(target=export.target, rules=export.rules, simplify=export.simplify)
+    optimize(source, options, path, on_stage=on_stage)
+
+
+def _cast(source: Path, options: CastOptions, on_stage: Stage) -> Path:
+    path = source.with_name(f"{source.stem}-{options.precision}.onnx")
+    cast(source, options, path, on_stage=on_stage)
+    return path
+
+
+def _counted(on_stage: Stage, number: int, count: int) -> Stage:
+    return lambda name: on_stage(f"model {number}/{count}: {name}")
+
+
+def name_of(source: str) -> str:
+    """Name a model: the last part of its source."""
+    return Path(source.rpartition(":")[2] or source).stem

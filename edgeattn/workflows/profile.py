@@ -1,0 +1,223 @@
+"""Profile: what a model takes on this machine, or is predicted to take on a device, and why."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from edgeattn.base.errors import InputError
+from edgeattn.base.versions import installed
+from edgeattn.options.build import EngineOptions
+from edgeattn.options.model import ModelRequest
+from edgeattn.options.profile import Item, ProfileOptions, Stage, TrtexecFiles
+from edgeattn.profiling.measure.onnxruntime import traces
+from edgeattn.profiling.measure.torch.traces import measure
+from edgeattn.profiling.predict.cpu.traces import predict
+from edgeattn.profiling.profiled import Profiled
+from edgeattn.profiling.route import Route, choose, named_device
+from edgeattn.profiling.sources.engines.plans import build_plan
+from edgeattn.profiling.sources.engines.source import EngineSource, of_subject, read_engine
+from edgeattn.profiling.sources.model import Subject, read_subject
+from edgeattn.profiling.sources.trtexec.traces import of_files
+from edgeattn.workflows.build import BuildOptions
+from edgeattn.workflows.build import build as build_engine
+
+
+def profile(
+    items: Sequence[Item],
+    options: ProfileOptions,
+    *,
+    command: str = "",
+    on_stage: Stage = lambda _: None,
+) -> list[Profiled]:
+    """Profile files, side by side.
+
+    Args:
+        items: ONNX files and engines; several are run in turns, and compared with the first.
+        options: How.
+        command: The command line to record.
+        on_stage: Called with the name of each stage as it begins.
+
+    Returns:
+        A trace for each, and what it takes above the first.
+
+    Raises:
+        InputError: A file cannot be read or run, or an option does not fit.
+        MissingError: What is asked cannot be had on this machine.
+    """
+    route = _common([choose(item.path, options) for item in items])
+    on_stage("read")
+    if route.runtime == "onnxruntime":
+        found = _onnxruntime(items, options, route, on_stage)
+    else:
+        found = _engines(items, options, route, on_stage)
+    return _signed(found, command)
+
+
+def profile_torch(
+    requests: Sequence[ModelRequest],
+    names: Sequence[str],
+    options: ProfileOptions,
+    *,
+    command: str = "",
+    on_stage: Stage = lambda _: None,
+) -> list[Profiled]:
+    """Profile models in torch's eager mode, side by side.
+
+    Args:
+        requests: The models.
+        names: What each is called.
+        options: How.
+        command: The command line to record.
+        on_stage: Called with the name of each stage as it begins.
+
+    Raises:
+        InputError: A model cannot be built, or does not run.
+        MissingError: Something needed is not on this machine.
+    """
+    if options.device is not None or options.predict:
+        raise InputError("torch is measured on this machine, and predicted for none.")
+    return _signed(measure(requests, names, options, on_stage), command)
+
+
+def profile_files(
+    files: TrtexecFiles, onnx: Path | None, options: ProfileOptions, *, command: str = ""
+) -> list[Profiled]:
+    """Make a trace of what trtexec exported.
+
+    Args:
+        files: Its files.
+        onnx: The ONNX file that the engine was built from; None where it is not at hand.
+        options: The device; whether to predict.
+        command: The command line to record.
+
+    Raises:
+        InputError: A file cannot be read, or they do not belong together.
+    """
+    route = named_device(options)
+    subject = None if onnx is None else _subject(Item(path=onnx, name=onnx.stem), options)
+    return _signed(of_files(files, subject, options, route), command)
+
+
+def _signed(found: Sequence[Profiled], command: str) -> list[Profiled]:
+    """Record in every trace the command, and the versions of what it was made by."""
+    signature = {"command": command, "versions": installed()}
+    signed = []
+    for one in found:
+        trace = one.row.trace.model_copy(update=signature)
+        signed.append(replace(one, row=one.row.model_copy(update={"trace": trace})))
+    return signed
+
+
+def _common(routes: Sequence[Route]) -> Route:
+    """Return the route of all models; what comes to its figures otherwise cannot be compared."""
+    first = routes[0]
+    for other in routes[1:]:
+        if (other.runtime, other.evidence) != (first.runtime, first.evidence):
+            raise InputError(
+                f"One is {first.evidence} by {first.runtime}, the other {other.evidence} by"
+                f" {other.runtime}: they cannot be compared.",
+                mend="Give two files of one kind, or name the --device of both.",
+            )
+    return first
+
+
+def _subject(item: Item, options: ProfileOptions) -> Subject:
+    return read_subject(
+        item.path, batch=options.batch, shapes=options.shapes, site_globs=options.site_globs
+    )
+
+
+def _onnxruntime(
+    items: Sequence[Item], options: ProfileOptions, route: Route, on_stage: Stage
+) -> list[Profiled]:
+    subjects = [_subject(item, options) for item in items]
+    if route.evidence == "measured":
+        return traces.measure(items, subjects, options, on_stage)
+
+    assert route.device is not None
+    assert route.point is not None
+    return predict(
+        items,
+        subjects,
+        route.device,
+        route.point,
+        options,
+        marginal=options.marginal is not False,
+        on_stage=on_stage,
+    )
+
+
+def _engines(
+    items: Sequence[Item], options: ProfileOptions, route: Route, on_stage: Stage
+) -> list[Profiled]:
+    is_cheap = all(item.path.suffix == ".onnx" for item in items)
+    marginal = is_cheap if options.marginal is None else options.marginal
+    with tempfile.TemporaryDirectory(prefix="edgeattn-profile-") as scratch:
+        folder = Path(scratch)
+        if route.evidence == "measured":
+            return _measured_engines(items, options, route, folder, marginal, on_stage)
+        from edgeattn.profiling.predict.gpu.traces import predict
+
+        assert route.device is not None
+        assert route.point is not None
+        sources = []
+        for item in items:
+            on_stage(f"kernels of {item.name}")
+            sources.append(_planned(item, options, route, folder))
+        return predict(
+            items, sources, route.device, route.point, marginal=marginal, on_stage=on_stage
+        )
+
+
+def _planned(item: Item, options: ProfileOptions, route: Route, folder: Path) -> EngineSource:
+    if item.path.suffix != ".onnx":
+        return read_engine(item.path, options)
+    assert route.device is not None
+    subject = _subject(item, options)
+    return of_subject(subject, build_plan(subject.model, route.device, folder))
+
+
+def _measured_engines(
+    items: Sequence[Item],
+    options: ProfileOptions,
+    route: Route,
+    folder: Path,
+    marginal: bool,
+    on_stage: Stage,
+) -> list[Profiled]:
+    from edgeattn.profiling.measure.tensorrt import traces
+
+    build = partial(_built, options)
+    engines = []
+    for place, item in enumerate(items):
+        if item.path.suffix == ".onnx":
+            on_stage(f"build {item.name}")
+            engines.append(build(item.path, folder / f"engine-{place}"))
+        else:
+            engines.append(item.path)
+    sources = [read_engine(engine, options) for engine in engines]
+    return traces.measure(
+        items,
+        engines,
+        sources,
+        options,
+        route,
+        folder,
+        build=build,
+        marginal=marginal,
+        on_stage=on_stage,
+    )
+
+
+def _built(options: ProfileOptions, onnx: Path, folder: Path) -> Path:
+    """Build the engine of an ONNX file for the GPU that is here, into a new folder."""
+    from edgeattn.engine.target import choose
+
+    folder.mkdir()
+    target = choose(device=options.device, capability=None, runtime=options.runtime, as_plan=False)
+    manifest = build_engine(onnx, BuildOptions(target=target, engine=EngineOptions()), folder)
+    return folder / manifest.engine

@@ -1,0 +1,175 @@
+"""The files of one export: scratch ones, and those that land beside each other at the end."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from edgeattn.base import files
+from edgeattn.base.versions import own_version
+from edgeattn.graph import simplify, tags
+from edgeattn.graph.simplify import Simplification
+from edgeattn.graph.writing import save
+from edgeattn.models import capture
+from edgeattn.records.manifest import Manifest
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+Weights = Literal["model", "random"]
+
+
+class Workspace:
+    """Two graphs on their way through the stages: the model's, and the randomised one's.
+
+    Made by `workspace`.
+
+    Args:
+        destination: The ONNX file to be; the manifest stands beside it.
+        staging: The folder whose files land in the destination's folder at the end.
+        scratch: A folder for what is not to land.
+        input_names: Names of the inputs; empty for `input`.
+        output_names: Names of the outputs; empty for `output`.
+        simplify_timeout_s: Seconds that onnxsim gets; None leaves it out.
+    """
+
+    def __init__(
+        self,
+        destination: Path,
+        *,
+        staging: Path,
+        scratch: Path,
+        input_names: Sequence[str],
+        output_names: Sequence[str],
+        simplify_timeout_s: float | None,
+    ) -> None:
+        self._destination = destination
+        self._staging = staging
+        self._scratch = scratch
+        self._names = {"input_names": input_names, "output_names": output_names}
+        self._timeout_s = simplify_timeout_s
+        self._folded: dict[Weights, ir.Model] = {}
+        self._running: dict[Weights, Simplification] = {}
+
+    def stop(self) -> None:
+        """End what still runs."""
+        for run in self._running.values():
+            run.stop()
+
+    @property
+    def exported_nodes(self) -> int:
+        """How many nodes the model had after folding."""
+        return len(self._folded["model"].graph)
+
+    def begin(self, weights: Weights, raw: ir.Model) -> None:
+        """Fold, names and write the graph with the weights of this moment; starts onnxsim."""
+        folded = capture.fold(raw)
+        capture.name_everything(folded, **self._names)
+        self._folded[weights] = folded
+        source = self._source(weights)
+        save(folded, source, external=True)
+        if self._timeout_s is not None:
+            target = self._scratch / f"{weights}.simplified.onnx"
+            self._running[weights] = simplify.start(source, target, timeout_s=self._timeout_s)
+
+    def why_unsimplified(self) -> str:
+        """Wait for onnxsim, and return the reason if it did not simplify every graph.
+
+        Then none counts as simplified: both graphs must be the same.
+        """
+        reasons = filter(None, (run.wait() for run in self._running.values()))
+        reason = next(reasons, "")
+        if reason:
+            self.stop()
+            self._running.clear()
+        return reason
+
+    def simplified(self, weights: Weights) -> ir.Model:
+        """Return a graph as onnxsim left it, or as it was where onnxsim is left out or failed."""
+        import onnx_ir
+
+        run = self._running.get(weights)
+        if run is None:
+            return onnx_ir.load(self._source(weights))
+        model = onnx_ir.load(run.target)
+        tags.restore_value_names(self._folded[weights].graph, model)
+        tags.adopt(model)
+        return model
+
+    def finish(self, weights: Weights, model: ir.Model) -> Path:
+        """Write a model: to its destination, or to scratch for the random one."""
+        _seal(model)
+        folder = self._staging if weights == "model" else self._scratch
+        path = folder / self._destination.name
+        save(model, path, external=weights == "random")
+        return path
+
+    def hashes(self) -> dict[str, str]:
+        """Return the SHA-256 of every file that is to land, by name."""
+        return {path.name: files.sha256(path) for path in sorted(self._staging.iterdir())}
+
+    def size_bytes(self) -> int:
+        """Return the size of all files that are to land."""
+        return sum(path.stat().st_size for path in self._staging.iterdir())
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Write the manifest beside the model."""
+        path = self._staging / self._destination.with_suffix(".json").name
+        path.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+    def _source(self, weights: Weights) -> Path:
+        return self._scratch / f"{weights}.folded.onnx"
+
+
+@contextlib.contextmanager
+def workspace(
+    destination: Path,
+    *,
+    input_names: Sequence[str] = (),
+    output_names: Sequence[str] = (),
+    simplify_timeout_s: float | None = 300.0,
+) -> Iterator[Workspace]:
+    """Open a workspace beside the file to be.
+
+    What was written for the model lands at the destination when the block ends well, and nothing
+    does when it does not.
+
+    Args:
+        destination: The ONNX file to be; the manifest stands beside it.
+        input_names: Names of the inputs; empty for `input`.
+        output_names: Names of the outputs; empty for `output`.
+        simplify_timeout_s: Seconds that onnxsim gets; None leaves it out.
+
+    Raises:
+        InputError: If the destination's folder is full or cannot be written to.
+    """
+    with files.staged(destination.parent) as staging:
+        # Beside what is to land, and on the same disk: gone with it, whatever happens.
+        scratch = staging.parent / "scratch"
+        scratch.mkdir()
+        work = Workspace(
+            destination,
+            staging=staging,
+            scratch=scratch,
+            input_names=input_names,
+            output_names=output_names,
+            simplify_timeout_s=simplify_timeout_s,
+        )
+        try:
+            yield work
+        finally:
+            work.stop()
+
+
+def _seal(model: ir.Model) -> None:
+    """Leave in a model's header nothing but who wrote it."""
+    model.metadata_props.clear()
+    model.producer_name = "edgeattn"
+    model.producer_version = own_version()
+    model.doc_string = None
+    model.domain = None
+    model.model_version = None
+    model.graph.name = "main_graph"

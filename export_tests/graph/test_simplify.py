@@ -1,0 +1,48 @@
+"""onnxsim runs beside us: whatever becomes of it, we go on and can say why."""
+
+from __future__ import annotations
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from edgeattn.graph import simplify
+
+
+@pytest.fixture
+def model(tmp_path):
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 3])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 3])
+    nodes = [
+        helper.make_node("Identity", ["x"], ["a"], name="m/Identity"),
+        helper.make_node("Relu", ["a"], ["y"], name="m/Relu"),
+    ]
+    graph = helper.make_graph(nodes, "g", [x], [y])
+    path = tmp_path / "in.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), path)
+    return path
+
+
+def test_simplifies(model, tmp_path):
+    target = tmp_path / "out.onnx"
+    assert simplify.start(model, target, timeout_s=120).wait() == ""
+    assert [node.op_type for node in onnx.load(target).graph.node] == ["Relu"]
+
+
+def test_a_hang_is_given_up(model, tmp_path):
+    run = simplify.start(model, tmp_path / "out.onnx", timeout_s=0.0)
+    assert run.wait() == "onnxsim did not end within 0 s"
+    assert run.process.returncode is not None, "no process is left behind"
+
+
+def test_a_crash_is_told(model, tmp_path):
+    run = simplify.start(model, tmp_path / "out.onnx", timeout_s=120)
+    run.process.kill()
+    assert run.wait() == "onnxsim crashed (signal 9)"
+
+
+def test_a_refusal_is_told(tmp_path):
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"this is no ONNX file")
+    reason = simplify.start(broken, tmp_path / "out.onnx", timeout_s=120).wait()
+    assert reason.startswith("onnxsim failed: ")

@@ -1,0 +1,176 @@
+"""ONNX Runtime, measured: for real, on small networks, in processes of their own."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+
+from edgeattn.base.errors import InputError
+from edgeattn.options.profile import Item, ProfileOptions
+from edgeattn.profiling.attribution import ledger
+from edgeattn.profiling.measure.onnxruntime.interleaved import Turn
+from edgeattn.profiling.measure.onnxruntime.run import RunOptions, profile_kernels, time_models
+from edgeattn.profiling.measure.onnxruntime.traces import runnable
+from edgeattn.profiling.owners import attribute
+from edgeattn.profiling.sources.model import read_subject
+from edgeattn.records.kinds import kind_of
+from edgeattn.runtimes.timed import Job
+from edgeattn.workflows.profile import profile
+from export_tests.profiling.nets import residual
+
+RUN = RunOptions(threads=1, limit_s=0.3)
+OPTIONS = ProfileOptions(threads=1, limit_s=0.3)
+
+
+def item(path):
+    return Item(path=path, name=path.stem)
+
+
+@pytest.fixture(scope="module")
+def attended(tmp_path_factory):
+    """A network with SimAM, profiled once."""
+    path = residual(tmp_path_factory.mktemp("nets") / "simam.onnx")
+    stages = []
+    (found,) = profile([item(path)], OPTIONS, command="edgeattn profile", on_stage=stages.append)
+    return found.row.trace, stages
+
+
+def test_the_trace(attended):
+    trace, _ = attended
+    assert (trace.evidence, trace.runtime, trace.name) == ("measured", "onnxruntime", "simam")
+    assert trace.command == "edgeattn profile"
+    assert trace.machine.threads == 1
+    assert 1 < trace.machine.bandwidth_gbps < 1000
+    assert [site.attention for site in trace.sites] == ["simam", "simam"]
+    latency = trace.latency_ms
+    assert 0 < latency.min <= latency.p50 <= latency.p90 <= latency.p99 <= latency.max
+    assert latency.p50 == pytest.approx(np.median(latency.samples))
+    assert trace.windows >= 3
+    assert all(node.site for node in trace.nodes if "attention" in node.name)
+
+
+def test_its_kernels(attended):
+    trace, _ = attended
+    assert all(one.time_us >= 0 for one in trace.kernels)
+    assert sum(one.macs for one in trace.kernels) == sum(node.macs for node in trace.nodes)
+    reorders = [one for one in trace.kernels if one.op.startswith("Reorder")]
+    assert reorders
+    assert all(one.kind == "shuffle" and not one.nodes for one in reorders)
+    for one in trace.kernels:
+        if one.op in {"ReduceMean", "Relu", "Mul", "Sub"}:
+            assert one.kind == kind_of(one.op)
+    (fc,) = [one for one in trace.kernels if one.op == "Gemm"]
+    # What it reads, what it writes, and its weights, packed beforehand or not.
+    assert fc.traffic_bytes == 4 * (32 + 10 + 10 * 32 + 10)
+
+
+def test_the_ledger_owns_it_all(attended):
+    trace, _ = attended
+    found = ledger(trace)
+    assert found.coverage_us["owned"] >= 0.95 * found.time_us
+    assert found.attention.params == 0
+    assert found.attention.macs == 0
+    assert found.attention.time_us > 0
+    assert found.attention.blindness is None
+
+
+def test_what_it_is_without_its_sites(attended):
+    trace, stages = attended
+    identity = trace.identity
+    assert identity.replaced == ("layer1.0.attention", "layer2.0.attention")
+    assert identity.kept == {}
+    assert identity.difference.rounds >= 30
+    assert not [one for one in identity.kernels if any("attention" in n for n in one.nodes)]
+    costs = [one.cost for one in ledger(trace).sites]
+    assert all(cost.marginal_us is not None for cost in costs)
+    assert any(stage.startswith("with and without its sites: window 1") for stage in stages)
+
+
+def test_a_pair_is_run_in_turns(tmp_path):
+    plain = residual(tmp_path / "plain.onnx", "none")
+    deep = residual(tmp_path / "deep.onnx", "none", blocks=6)
+    first, second = (one.row for one in profile([item(plain), item(deep)], OPTIONS))
+    assert first.difference is None
+    assert second.difference.p50_ms > 0
+    assert second.difference.percent > 20
+    low, high = second.difference.ci95
+    assert low <= second.difference.percent <= high
+    assert second.difference.rounds == len(first.trace.latency_ms.samples)
+    assert second.trace.identity is None
+
+
+def test_nodes_without_names_are_attributed_all_the_same(tmp_path):
+    path = residual(tmp_path / "a.onnx", with_manifest=False)
+    model = onnx.load(path)
+    for node in model.graph.node:
+        node.name = ""
+    onnx.save(model, path)
+    subject = read_subject(path)
+    assert len(subject.sites) == 2
+    assert not subject.is_as_written
+    named = runnable(subject, tmp_path / "named")
+    kernels = profile_kernels(named, subject.model, {}, RUN, once=True).kernels
+    owned = attribute(kernels, {node.name: node for node in subject.nodes})
+    assert {one.status for one in owned} == {"owned"}
+    assert {one.site for one in owned} == {"", *(site.path for site in subject.sites)}
+
+
+def test_one_run_is_enough_for_shapes(tmp_path):
+    path = residual(tmp_path / "a.onnx", "none")
+    found = profile_kernels(path, ir.load(path), {}, RUN, once=True)
+    assert found.kernels
+    assert all(one.traffic_bytes for one in found.kernels)
+
+
+def test_one_model_keeps_the_last_windows_only(tmp_path):
+    path = residual(tmp_path / "a.onnx", "none")
+    found = time_models([path], RUN)
+    assert len(found.samples_ms[0]) <= 3 * 200
+    assert found.latency(0).p50 > 0
+
+
+def failing(path):
+    """Loads, and fails while it runs: a Gather out of bounds."""
+    model = ir.from_onnx_text(
+        '<ir_version: 8, opset_import: ["" : 17]>\n'
+        "g (float[1,4] x) => (float[1,1] y) <int64[1] i = {7}> { z = Relu(x)\n"
+        " n = NonZero(z)\n s = Shape(n)\n e = Gather<axis=0>(s, i)\n"
+        " c = Cast<to=1>(e)\n y = Add(x, c) }"
+    )
+    ir.save(model, path)
+    return path
+
+
+def test_a_model_that_fails_while_it_runs(tmp_path):
+    with pytest.raises(InputError, match="fails while it runs"):
+        time_models([failing(tmp_path / "a.onnx")], RUN)
+
+
+def test_of_a_pair_one_fails(tmp_path):
+    plain = residual(tmp_path / "plain.onnx", "none")
+    with pytest.raises(InputError, match="fails while it runs"):
+        time_models([plain, failing(tmp_path / "a.onnx")], RUN)
+
+
+def test_a_process_that_ends_is_named(tmp_path):
+    path = residual(tmp_path / "a.onnx", "none")
+    job = Job(task="time", models=(str(path),), threads=1, limit_s=0.3)
+    with Turn(job) as turn:
+        before = turn()
+        turn.renew()
+        assert min(before, turn()) > 0
+        turn._process.kill()
+        turn._process.wait()
+        with pytest.raises(InputError, match=r"The process that ran .*a\.onnx ended"):
+            turn()
+
+
+def test_a_file_that_onnxruntime_does_not_load(tmp_path):
+    path = residual(tmp_path / "a.onnx", "none")
+    model = onnx.load(path)
+    model.graph.node[0].op_type = "NoSuch"
+    onnx.save(model, path)
+    with pytest.raises(InputError, match="cannot load"):
+        time_models([path], RUN)

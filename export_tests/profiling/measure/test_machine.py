@@ -1,0 +1,48 @@
+"""What the machine does meanwhile, and what makes it doubtful."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from edgeattn.profiling.measure import machine
+from edgeattn.profiling.measure.machine import Load, Watch, warnings_of
+
+
+def test_another_process_is_seen():
+    watch = Watch()
+    busy = "import time; end = time.time() + 0.6\nwhile time.time() < end: pass"
+    subprocess.run([sys.executable, "-c", busy], check=True)
+    load = watch.load()
+    assert load.cores_of_others > 0.2
+    assert "had " in warnings_of(load)[0]
+
+
+def test_bandwidths_are_of_this_century():
+    memory, cache = machine.memory_bandwidth_gbps(1), machine.cache_bandwidth_gbps(1)
+    assert 0.5 < memory < 2000
+    assert 0.5 < cache < 20_000
+
+
+def test_the_processor_has_a_name():
+    assert machine.cpu_name()
+    assert machine.usable_cores() >= 1
+    assert (machine.last_cache_bytes() or 1 << 20) >= 1 << 16
+
+
+@pytest.mark.parametrize(
+    ("load", "said"),
+    [
+        (Load(cores_of_others=0.05, clock_mhz=None, throttled=None), []),
+        (Load(cores_of_others=0.5, clock_mhz=None, throttled=0), ["had 0.50 cores"]),
+        (Load(cores_of_others=0.0, clock_mhz=(1000, 1030), throttled=0), []),
+        (Load(cores_of_others=0.0, clock_mhz=(800, 2400), throttled=0), ["800 to 2400 MHz"]),
+        (Load(cores_of_others=0.0, clock_mhz=None, throttled=3), ["throttled 3 times"]),
+    ],
+)
+def test_warnings(load, said):
+    found = warnings_of(load)
+    assert len(found) == len(said)
+    assert all(part in text for part, text in zip(said, found, strict=True))

@@ -1,0 +1,104 @@
+"""Real data is read as the model takes it, or refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgeattn.base.errors import InputError
+from edgeattn.runtimes.inputs import closed, read_input
+
+
+def test_closed():
+    assert closed(["batch", 3, None, 8]) == (1, 3, 1, 8)
+
+
+@pytest.mark.parametrize("shape", [[2, 3, 4, 5], ["batch", 3, 4, 5], [None, 3, None, 5]])
+def test_arrays(tmp_path, shape):
+    array = np.random.default_rng(0).standard_normal((2, 3, 4, 5))
+    np.save(tmp_path / "x.npy", array)
+    read = read_input(tmp_path / "x.npy", shape)
+    assert read.dtype == np.float32
+    np.testing.assert_array_equal(read, array.astype(np.float32))
+
+
+def test_whole_numbers_stay_whole(tmp_path):
+    np.save(tmp_path / "x.npy", np.arange(6).reshape(2, 3))
+    assert read_input(tmp_path / "x.npy", [2, 3]).dtype == np.int64
+
+
+@pytest.mark.parametrize("batch", [1, 2, "batch"])
+def test_images_are_normalised_channels_first(tmp_path, batch):
+    pixels = np.zeros((6, 4, 3), np.uint8)
+    pixels[...] = (255, 0, 128)
+    pixels[0] = (0, 255, 0)
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    read = read_input(tmp_path / "x.png", [batch, 3, 6, 4])
+    assert read.shape == (batch if isinstance(batch, int) else 1, 3, 6, 4)
+    assert read.dtype == np.float32
+    mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    wanted = [
+        (value / 255 - m) / d for value, m, d in zip((255, 0, 128), mean, deviation, strict=True)
+    ]
+    np.testing.assert_allclose(read[0, :, 3, 2], wanted, rtol=1e-6)
+    np.testing.assert_allclose(read[-1, 1, 0, 0], (1 - mean[1]) / deviation[1], rtol=1e-6)
+
+
+def test_images_are_resized_to_height_and_width(tmp_path):
+    Image.new("RGBA", (50, 20)).save(tmp_path / "x.png")
+    assert read_input(tmp_path / "x.png", [1, 3, 8, 16]).shape == (1, 3, 8, 16)
+    assert read_input(tmp_path / "x.png", [1, 1, 8, 16]).shape == (1, 1, 8, 16)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "shape"),
+    [
+        ("missing.npy", None, [1, 3]),
+        ("empty.npy", b"", [1, 3]),
+        ("foreign.npy", b"PK not an array", [1, 3]),
+        ("text.png", b"not an image", [1, 3, 8, 8]),
+        ("text.png", b"not an image", [1, 3]),
+        ("text.png", b"not an image", [1, 5, 8, 8]),
+        ("text.png", b"not an image", [1, 3, "height", 8]),
+    ],
+)
+def test_bad_files(tmp_path, name, content, shape):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError):
+        read_input(tmp_path / name, shape)
+
+
+def test_an_archive_is_no_array(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.zeros((1, 3)))
+    (tmp_path / "x.npz").rename(tmp_path / "x.npy")
+    with pytest.raises(InputError, match="archive"):
+        read_input(tmp_path / "x.npy", [1, 3])
+
+
+def test_what_is_read_is_the_reader_s_own(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((1, 3), np.float32))
+    read = read_input(tmp_path / "x.npy", [1, 3])
+    read += 1
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), 0)
+
+
+def test_a_pickle_is_not_run(tmp_path):
+    np.save(tmp_path / "x.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(InputError, match="pickle"):
+        read_input(tmp_path / "x.npy", [1])
+
+
+@pytest.mark.parametrize("shape", [[1, 3], [2, 3, 1], [2, 4]])
+def test_another_shape_is_refused(tmp_path, shape):
+    np.save(tmp_path / "x.npy", np.zeros((2, 3)))
+    with pytest.raises(InputError, match="2x3"):
+        read_input(tmp_path / "x.npy", shape)
+
+
+@pytest.mark.parametrize("values", [["a", "b"], [1j, 2], [np.nan, 1.0], [1.0, np.inf]])
+def test_what_is_no_finite_number_is_refused(tmp_path, values):
+    np.save(tmp_path / "x.npy", np.array([values]))
+    with pytest.raises(InputError, match="holds values"):
+        read_input(tmp_path / "x.npy", [1, 2])
