@@ -36,7 +36,7 @@ KINDS = {
 
 
 def test_the_devices_that_come_with_it():
-    """Those of facts/devices.md, typed by hand."""
+    """Those of docs/sources.md, typed by hand."""
     expected = {
         f"jetson-{name}" if kind == "jetson" else name: kind
         for kind, devices in KINDS.items()
@@ -49,7 +49,7 @@ def test_the_devices_that_come_with_it():
 def test_every_one_is_read_under_its_name_and_says_where_it_is_from(name):
     text = (FOLDER / f"{name}.toml").read_text(encoding="utf-8")
     assert find(name).name == name
-    assert re.match(r"# .*(facts/devices\.md|guess)", text)
+    assert re.match(r"# .*(docs/sources\.md|guess)", text)
     assert re.search("#.*[Gg]uess", text)
 
 
