@@ -1,4 +1,4 @@
-"""Draws the pictures in the README: what commands print.
+"""Draw the pictures of the pages: what commands print.
 
 python docs/picture.py [NAME …]
 """
@@ -35,7 +35,7 @@ PICTURES = {
 
 
 def main() -> None:
-    """Runs the commands and draws what the last of each picture printed; of those named, or all."""
+    """Run the commands and draw what the last of each picture printed; of those named, or all."""
     from rich.console import Console
     from rich.text import Text
 
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def run(command: str, folder: str, width: int) -> str:
-    """Runs a command of edgeattn's in a folder, and gives what it printed."""
+    """Run a command of edgeattn in a folder, and return what it printed."""
     done = subprocess.run(
         [str(Path(sys.executable).with_name("edgeattn")), *shlex.split(command)[1:]],
         cwd=folder,

@@ -53,12 +53,12 @@ ATTENTIONS: Final[Mapping[str, AttentionSpec]] = MappingProxyType({s.name: s for
 
 
 def names() -> list[str]:
-    """Every name that can be asked for: ours, then those of the installed timm."""
+    """Return every name that can be asked for: ours, then those of the installed timm."""
     return [*ATTENTIONS, *timm_layers.available()]
 
 
 def find(name: str) -> AttentionSpec:
-    """The module of this name.
+    """Return the module of this name.
 
     Raises:
         InputError: There is none; the message has the nearest names.
@@ -73,7 +73,7 @@ def find(name: str) -> AttentionSpec:
 
 
 def options_of(spec: AttentionSpec) -> list[Option]:
-    """What can be set on a module, in the order of its constructor."""
+    """Return what can be set on a module, in the order of its constructor."""
     described = argument_help(_constructor(spec).__doc__)
     return [
         Option(
@@ -87,7 +87,7 @@ def options_of(spec: AttentionSpec) -> list[Option]:
 
 
 def check_options(spec: AttentionSpec, options: Mapping[str, str]) -> dict[str, object]:
-    """The options in the types of the constructor's annotations.
+    """Return the options in the types of the constructor's annotations.
 
     Raises:
         InputError: The module has no such option, or the option is of another type.
@@ -113,7 +113,7 @@ def check_options(spec: AttentionSpec, options: Mapping[str, str]) -> dict[str, 
 
 
 def build(spec: AttentionSpec, site: SiteShape, options: Mapping[str, object]) -> nn.Module:
-    """Build the module for a site, with the options as `check_options` gives them.
+    """Build the module for a site, with the options that `check_options` returned.
 
     Returns:
         The module, whose `note: str` says what it chose by itself.
@@ -142,7 +142,7 @@ def build(spec: AttentionSpec, site: SiteShape, options: Mapping[str, object]) -
 
 
 def _facts(spec: AttentionSpec, site: SiteShape) -> dict[str, object]:
-    """What the site tells a constructor, by parameter.
+    """Return what the site tells a constructor, by parameter.
 
     Raises:
         ValueError: The module replaces a convolution, and there is none of its kind.
@@ -162,7 +162,7 @@ def _facts(spec: AttentionSpec, site: SiteShape) -> dict[str, object]:
 
 
 def _constructor(spec: AttentionSpec) -> Any:
-    """The class (or for timm's the class or partial) that the specification points at."""
+    """Return the class (of timm's, or a partial) that the specification points at."""
     module, _, name = spec.target.partition(":")
     if module == "timm":
         return timm_layers.layer(spec)
@@ -170,7 +170,7 @@ def _constructor(spec: AttentionSpec) -> Any:
 
 
 def _parameters(spec: AttentionSpec) -> dict[str, Parameter]:
-    """What the user can set, from the constructor's explicit signature."""
+    """Return what the user can set, from the constructor's explicit signature."""
     if spec.target.startswith("timm:"):
         return timm_layers.parameters(spec)
     constructor = _constructor(spec)
@@ -183,7 +183,7 @@ def _parameters(spec: AttentionSpec) -> dict[str, Parameter]:
 
 
 def _site_parameters(constructor: Any) -> list[str]:
-    """What the site has to fill in: the parameters that are not keyword-only."""
+    """Return what the site has to fill in: the parameters that are not keyword-only."""
     return [
         name
         for name, parameter in inspect.signature(constructor).parameters.items()
@@ -192,7 +192,7 @@ def _site_parameters(constructor: Any) -> list[str]:
 
 
 def _options_in_words(parameters: Mapping[str, Parameter]) -> str:
-    """A sentence with every option, its default and its type."""
+    """Return a sentence with every option, its default and its type."""
     if not parameters:
         return "It has no options."
     listed = (

@@ -45,7 +45,7 @@ class AttentionSpec:
         paper: Authors, year and identifier.
         summary: One line for a list.
         place: Where its paper puts it: a place that `--at` takes, or the name of a rule in
-            `edgeattn.models.placement`. None where none is published: it then goes to the end of
+            `edgeattn.models.placement`. None if none is published: it then goes to the end of
             each block, or in place of the 3x3 convolutions if it replaces one.
         min_positions: The fewest H*W at which its formula is defined.
         replaces_conv: Whether it takes the place of a 3x3 convolution.
@@ -86,7 +86,7 @@ class Parameter:
 
 
 def replaced_convolution(site: SiteShape) -> dict[str, object]:
-    """What a module that takes the place of a site's 3x3 convolution has to know of it.
+    """Return what a module that replaces a site's 3x3 convolution has to know of it.
 
     Raises:
         ValueError: There is no convolution at the site, or it is no square 3x3 one.
@@ -110,7 +110,7 @@ def replaced_convolution(site: SiteShape) -> dict[str, object]:
 
 
 def type_in_words(annotation: Any) -> str:
-    """An annotation as a user would write it: `int | auto`, `multiply | add`."""
+    """Return an annotation as a user would write it: `int | auto`, `multiply | add`."""
     if get_origin(annotation) is Literal:
         return " | ".join(str(value) for value in get_args(annotation))
     if get_origin(annotation) in {Union, types.UnionType}:
@@ -121,7 +121,7 @@ def type_in_words(annotation: Any) -> str:
 
 
 def argument_help(docstring: str | None) -> dict[str, str]:
-    """The descriptions in the "Args:" section of a Google-style docstring, by argument."""
+    """Return the descriptions in the "Args:" of a Google-style docstring, by argument."""
     described: dict[str, str] = {}
     if docstring is None or "Args:" not in docstring:
         return described

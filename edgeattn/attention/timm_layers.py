@@ -119,12 +119,12 @@ _IGNORED: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
 
 
 def available() -> list[str]:
-    """Which of timm's layers the installed timm has."""
+    """Return which of timm's layers the installed timm has."""
     return [name for name, spec in TIMM.items() if _lookup(spec) is not None]
 
 
 def layer(spec: AttentionSpec) -> Any:
-    """The class of timm for a name, or a partial of it.
+    """Return the class of timm for a name, or a partial of it.
 
     Raises:
         ValueError: The installed timm has no such layer.
@@ -136,7 +136,7 @@ def layer(spec: AttentionSpec) -> Any:
 
 
 def parameters(spec: AttentionSpec) -> dict[str, Parameter]:
-    """What the user can set: the parameters of plain types that the site does not settle."""
+    """Return what the user can set: the parameters of plain types that the site does not settle."""
     constructor = layer(spec)
     settled = {*_BY_THE_SITE, *_NOT_OFFERED, *_IGNORED.get(spec.name, ())}
     settled |= set(getattr(constructor, "keywords", {}))  # what makes timm's partial what it is
@@ -175,7 +175,7 @@ def build(spec: AttentionSpec, site: SiteShape, options: Mapping[str, object]) -
 
 
 def _facts(spec: AttentionSpec, site: SiteShape) -> dict[str, object]:
-    """What the site fills in, under every name that timm's signatures have for it."""
+    """Return what the site fills in, under every name that timm's signatures have for it."""
     channels: object = site.channels
     facts: dict[str, object] = {}
     if spec.replaces_conv:
@@ -194,7 +194,7 @@ def _facts(spec: AttentionSpec, site: SiteShape) -> dict[str, object]:
 
 
 def _lookup(spec: AttentionSpec) -> Any:
-    """The class of timm, or None where this timm has none of the name."""
+    """Return the class of timm, or None if this timm has none of the name."""
     from edgeattn.base.torchvision_ops import declare_missing_operators
 
     declare_missing_operators()
@@ -210,7 +210,7 @@ def _short(spec: AttentionSpec) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """What timm said, or where it said nothing, the line of timm that failed."""
+    """Return what timm said, or if it said nothing, the line of timm that failed."""
     said = str(error).strip()
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.line for frame in frames if "timm" in Path(frame.filename).parts and frame.line]
@@ -218,7 +218,7 @@ def _reason(error: Exception) -> str:
 
 
 def _plain(parameter: inspect.Parameter) -> Any:
-    """The plain types that a parameter takes, as an annotation; None where there is none."""
+    """Return the plain types that a parameter takes, as an annotation; None if there is none."""
     annotation = parameter.annotation
     if annotation is inspect.Parameter.empty:
         if parameter.kind is inspect.Parameter.VAR_KEYWORD or parameter.default is parameter.empty:
