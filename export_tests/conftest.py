@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import signal
 import subprocess
@@ -9,8 +11,22 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import hypothesis
 import pytest
 
+# A loaded machine draws slowly, which is no fault. HYPOTHESIS_PROFILE=slow looks further.
+for name, examples in (("default", 20), ("slow", 300)):
+    hypothesis.settings.register_profile(
+        f"edgeattn-{name}",
+        max_examples=examples,
+        derandomize=name == "default",
+        deadline=None,
+        suppress_health_check=[
+            hypothesis.HealthCheck.too_slow,
+            hypothesis.HealthCheck.data_too_large,
+        ],
+    )
+hypothesis.settings.load_profile(f"edgeattn-{os.environ.get('HYPOTHESIS_PROFILE', 'default')}")
 # torch and ONNX Runtime take every core they see, and two workers run beside each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Where tests run in a shell's background, Ctrl-C is ignored, and so it were in all that they start.
@@ -26,12 +42,19 @@ def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def edgeattn(tmp_path: Path) -> Run:
-    """Runs the command line in a process of its own, in an empty folder."""
+def edgeattn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs the command line in an empty folder, in this process.
+
+    In a process of its own where modules stand before the installed ones (`stubs`), or where that
+    is the point (`in_process=False`): what stands between a shell and the command line.
+    """
 
     def run(
-        *arguments: str, stubs: Path | None = None, **settings: object
+        *arguments: str, stubs: Path | None = None, in_process: bool = True, **settings: object
     ) -> subprocess.CompletedProcess[str]:
+        if in_process and stubs is None:
+            monkeypatch.chdir(tmp_path)
+            return _within(arguments)
         environment = dict(os.environ)
         if stubs is not None:
             paths = [str(stubs), *filter(None, [environment.get("PYTHONPATH")])]
@@ -55,6 +78,15 @@ def edgeattn(tmp_path: Path) -> Run:
         )
 
     return run
+
+
+def _within(arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    from edgeattn.cli import app
+
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = app.run(arguments)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture

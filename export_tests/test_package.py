@@ -45,9 +45,10 @@ def modules():
     return sorted(set(names))
 
 
-@pytest.mark.parametrize("name", modules())
-def test_every_module_imports_and_says_what_it_is_for(name):
-    assert importlib.import_module(name).__doc__
+def test_every_module_imports_and_says_what_it_is_for():
+    found = {name: importlib.import_module(name).__doc__ for name in modules()}
+    assert len(found) > 300
+    assert all(found.values()), [name for name, said in found.items() if not said]
 
 
 def test_every_folder_of_code_is_packaged():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeattn.attention.sa import SA
@@ -61,7 +61,6 @@ def test_largest_groups_that_fit(channels, groups):
 
 
 @given(st.integers(1, 1024).map(lambda c: 2 * c))
-@settings(max_examples=50, deadline=None)
 def test_no_larger_groups_fit(channels):
     groups = SA(channels).groups
     assert channels % (2 * groups) == 0

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeattn.attention.simam import SimAM
@@ -20,7 +20,6 @@ def test_formula(ref, e_lambda):
 
 
 @given(st.integers(1, 6), st.integers(1, 6), st.floats(-50, 50), st.integers(0, 99))
-@settings(max_examples=25, deadline=None)
 def test_constant_channels_get_the_same_gate(height, width, value, seed):
     if height * width < 2:
         return

@@ -201,7 +201,7 @@ def noisy(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("verbose", [False, True])
 def test_libraries_that_print_do_not_reach_stdout(edgeattn, tmp_path, verbose):
     source = f"{noisy(tmp_path)}:make"
-    run = edgeattn("export", source, "--json", *(["-v"] if verbose else []))
+    run = edgeattn("export", source, "--json", *(["-v"] if verbose else []), in_process=False)
     assert json.loads(run.stdout)["error"]["exit_code"] == 2
     for place in ("python", "the descriptor", "C", "a child"):
         assert f"from {place}" in run.stderr
@@ -277,7 +277,7 @@ def test_a_full_disk_behind_stdout_is_an_input_error():
 def test_a_terminal_that_cannot_show_a_character_is_no_fault(edgeattn, monkeypatch):
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     monkeypatch.setenv("PYTHONUTF8", "0")
-    run = edgeattn("export", "naïve×.py:make")
+    run = edgeattn("export", "naïve×.py:make", in_process=False)
     assert run.returncode == 2
     assert "na" in run.stderr
 

@@ -96,7 +96,7 @@ def test_a_built_engine_as_an_independent_reader_sees_it(tmp_path):
     assert weights >= 216 * 4
 
 
-@pytest.mark.parametrize("attention", ["simam", "se"])
+@pytest.mark.parametrize("attention", ["simam", pytest.param("se", marks=pytest.mark.slow)])
 def test_a_resnet_as_an_independent_reader_sees_it(tmp_path, attention):
     from edgeattn.options.export import ExportOptions
     from edgeattn.options.model import AttentionRequest, ModelRequest

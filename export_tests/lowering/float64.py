@@ -8,6 +8,8 @@ memory: they are handed to the reference as they stand in the node.
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
@@ -16,6 +18,7 @@ from export_tests.lowering.reference_ops import OPS
 
 _REAL = {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16}
 _TENSORS = {"value", "value_float", "value_floats"}
+_KNOWN = {}
 
 
 def as_double(model):
@@ -71,15 +74,25 @@ def evaluate64(model, inputs, *, new_ops=()):
     names = [v.name for v in double.graph.inputs if v.name not in double.graph.initializers]
     feeds = inputs if isinstance(inputs, dict) else dict(zip(names, inputs, strict=True))
     feeds = {k: v.astype(np.float64) if v.dtype.kind == "f" else v for k, v in feeds.items()}
-    evaluator = ReferenceEvaluator(ir.to_proto(double), new_ops=[*OPS, *new_ops])
-    for run, node in zip(evaluator.rt_nodes_, double.graph, strict=True):
-        for attribute in node.attributes.values():
-            if attribute.type == ir.AttributeType.FLOAT:
-                setattr(run, attribute.name, attribute.as_float())
-    return evaluator.run(None, feeds)
+    proto = ir.to_proto(double)
+    floats = [
+        (place, one.name, one.as_float())
+        for place, node in enumerate(double.graph)
+        for one in node.attributes.values()
+        if one.type == ir.AttributeType.FLOAT
+    ]
+    key = hashlib.sha256(proto.SerializeToString(deterministic=True) + repr(floats).encode())
+    for name, array in feeds.items():
+        key.update(f"{name} {array.dtype} {array.shape}".encode() + array.tobytes())
+    if key.digest() not in _KNOWN:  # the same net stands before many a rewrite
+        evaluator = ReferenceEvaluator(proto, new_ops=[*OPS, *new_ops])
+        for place, name, value in floats:
+            setattr(evaluator.rt_nodes_[place], name, value)
+        _KNOWN[key.digest()] = evaluator.run(None, feeds)
+    return [np.copy(output) for output in _KNOWN[key.digest()]]
 
 
-def assert_equal64(before, after, shapes=None, *, rel=1e-12, batches=(1, 2, 3), seed=11):
+def assert_equal64(before, after, shapes=None, *, rel=1e-12, batches=(1, 3), seed=11):
     """Asserts that two models compute the same in float64.
 
     Args:

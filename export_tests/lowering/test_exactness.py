@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeattn.lowering.permutation import shuffle as order
@@ -11,15 +11,6 @@ from export_tests.lowering.float64 import as_double, assert_equal64, evaluate64
 from export_tests.lowering.graphs import TARGETS, between, lowered
 
 C, SIZE = 12, (4, 6)
-settings.register_profile(
-    "exactness",
-    derandomize=True,
-    deadline=None,
-    database=None,
-    max_examples=60,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
-QUIET = settings.get_profile("exactness")
 
 
 class Grammar:
@@ -160,7 +151,6 @@ class Grammar:
         return x
 
 
-@settings(QUIET)
 @given(st.data())
 def test_before_and_after(data):
     def body(graph, x):
@@ -175,7 +165,6 @@ def test_before_and_after(data):
         assert_equal64(double, after, batches=(2,))
 
 
-@settings(QUIET, max_examples=40)
 @given(st.data())
 def test_views_are_exact_to_the_bit(data):
     """Reshapes, shuffles and parts move elements, and do nothing else to them."""

@@ -89,12 +89,17 @@ def traits(model):
 
 
 def cases():
-    """Gives each spelling from dynamo, and twice from TorchScript, at opsets that take turns."""
+    """Gives each spelling from dynamo, and twice from TorchScript, at opsets that take turns.
+
+    The second from TorchScript, of a fixed batch, is slow.
+    """
     for index, name in enumerate(SPELLINGS):
-        yield name, "dynamo", 18 if index % 2 else (20, 21)[index // 2 % 2], index % 2 == 1
+        opset = 18 if index % 2 else (20, 21)[index // 2 % 2]
+        yield pytest.param((name, "dynamo", opset, index % 2 == 1))
         for opset, is_open in ((17, True), ((11, 12, 13, 14, 16, 20)[index % 6], False)):
             if opset >= WRITABLE_FROM.get(name, 0):
-                yield name, "torchscript", opset, is_open
+                marks = () if is_open else pytest.mark.slow
+                yield pytest.param((name, "torchscript", opset, is_open), marks=marks)
 
 
 def _id(case):

@@ -7,13 +7,11 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from edgeattn.lowering.indices import fresh, leaves, regroup, resolve, tie, unify
 
-settings.register_profile("indices", derandomize=True, deadline=None, max_examples=150)
-QUIET = settings.get_profile("indices")
 SIZES = st.sampled_from([1, 2, 3, 4, 5, 6, 7, 8, 12, 15])
 
 
@@ -71,7 +69,6 @@ def applied(axes, array, drawn):
     return axes, array
 
 
-@settings(QUIET)
 @given(st.data(), st.lists(SIZES, min_size=1, max_size=4))
 def test_reshape_and_transpose(data, shape):
     base = new(*shape)
@@ -82,7 +79,6 @@ def test_reshape_and_transpose(data, shape):
     np.testing.assert_array_equal(arranged(axes, base), array)
 
 
-@settings(QUIET)
 @given(st.data(), st.lists(SIZES, min_size=1, max_size=4))
 def test_what_was_arranged_before_stays(data, shape):
     """Splitting an index for one value changes nothing for another."""
@@ -96,7 +92,6 @@ def test_what_was_arranged_before_stays(data, shape):
         np.testing.assert_array_equal(arranged(other, base), second)
 
 
-@settings(QUIET)
 @given(st.data(), st.lists(SIZES, min_size=1, max_size=4))
 def test_splits_and_merges_of_a_new_value_go(data, shape):
     base = new(*shape)
@@ -111,7 +106,6 @@ def test_splits_and_merges_of_a_new_value_go(data, shape):
     assert resolve(regroup(axes, [math.prod(shape)])) == (leaves(i for a in base for i in a),)
 
 
-@settings(QUIET)
 @given(st.data(), st.sampled_from([12, 24, 30]), st.integers(2, 5))
 def test_one_unknown_size_is_the_rest(data, channels, rows):
     base = fresh(["n", channels, rows], [0, 1, None])
@@ -158,7 +152,6 @@ def test_shuffle():
     assert resolve(regroup(axes, [2, 36])) != resolve(regroup(base, [2, 36]))
 
 
-@settings(QUIET)
 @given(st.data(), st.sampled_from([8, 12, 24, 30, 36, 60]))
 def test_unify(data, size):
     one, other = new(size), new(size)
@@ -227,7 +220,6 @@ def test_tie():
     assert not tie((third[0], one[0])), "a diagonal"
 
 
-@settings(QUIET)
 @given(st.data(), SIZES, SIZES)
 def test_split(data, outer, inner):
     assume(outer > 1 and inner > 1)

@@ -10,7 +10,7 @@ import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper, shape_inference
 
@@ -540,10 +540,6 @@ def nets(draw):  # noqa: C901, PLR0912, PLR0915 -- one branch per kind of node
     return net, list(outputs)
 
 
-@settings(
-    max_examples=120, deadline=None, derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)  # fmt: skip
 @given(nets(), st.sampled_from(TARGETS))
 def test_any_graph_keeps_its_function(drawn, target):
     net, outputs = drawn

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeattn.lowering.indices import fresh, leaves
 from edgeattn.lowering.terms import Const, Terms, combine, is_positive, is_scalar, scalar
 
-settings.register_profile("terms", derandomize=True, deadline=None, max_examples=200)
-QUIET = settings.get_profile("terms")
 C, H, W = 4, 3, 2
 FUNCTIONS = {
     "relu": lambda x: np.maximum(x, 0),
@@ -412,7 +410,6 @@ def built(draw, site, depth=3):  # noqa: C901, PLR0911 - same
     return term, value
 
 
-@settings(QUIET)
 @given(st.data())
 def test_normal_forms_keep_the_value(data):
     site = Site()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -40,10 +42,16 @@ def module():
     return net
 
 
-def written(module, path, *, dynamic_batch=False, spoil=None):
+@functools.cache
+def captured(module, dynamic_batch):
     program = capture.trace(module, INPUTS, dynamic_batch=dynamic_batch)
     model = capture.fold(capture.translate(program))
     capture.name_everything(model, input_names=(), output_names=())
+    return model
+
+
+def written(module, path, *, dynamic_batch=False, spoil=None):
+    model = captured(module, dynamic_batch).clone()
     if spoil:
         spoil(model)
     save(model, path)

@@ -5,7 +5,7 @@ import onnx
 import onnx_ir as ir
 import onnxruntime
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
@@ -171,7 +171,6 @@ def test_weights_that_are_lost_are_counted(tmp_path):
     assert halved.lost_weights == 2
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.sets(st.sampled_from(["c", "at/mean", "at/sub", "at/square", "at/sum", "at/add", "at/div",
                                 "at/shift", "at/gate", "at/mul", "last"])))  # fmt: skip
 def test_any_choice_gives_a_model_that_is_well_typed(tmp_path_factory, kept):

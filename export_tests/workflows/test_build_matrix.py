@@ -18,21 +18,23 @@ from edgeattn.workflows.export import export
 pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx has wheels for x86-64 only")
 
 ATTENTIONS = ("se", "simam")
+SLOW = pytest.mark.slow
 CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "12.0")
 
 
-@pytest.mark.parametrize("attention", ATTENTIONS)
-def test_resnet18(tmp_path, attention):
+@pytest.mark.parametrize("attention", [ATTENTIONS[0], pytest.param(ATTENTIONS[1], marks=SLOW)])
+@pytest.mark.parametrize("capabilities", [("7.5", "12.0"), pytest.param(CAPABILITIES, marks=SLOW)])
+def test_resnet18(tmp_path, attention, capabilities):
     request = ModelRequest(
         source="resnet18",
         attentions=(AttentionRequest(name=attention),),
         shapes=((1, 3, 64, 64),),
     )
     onnx = tmp_path / "net.onnx"
-    export(request, ExportOptions(), onnx)
+    export(request, ExportOptions(simplify=False), onnx)
     for precision in ("fp32", "fp16", "int8"):
         source = onnx
-        for capability in CAPABILITIES:
+        for capability in capabilities:
             target = choose(
                 device=None, capability=capability, runtime="tensorrt-rtx", as_plan=False
             )

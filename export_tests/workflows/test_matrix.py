@@ -1,8 +1,8 @@
 """Every attention on every backbone at opsets 13, 17 and 20: with parity, or refused with a reason.
 
 Parameters and statistics are drawn at random, so that nothing hides behind a fresh initialisation.
-A model is captured and simplified once, and legalised for each opset. Of the larger backbones CI
-takes none: `python -m pytest export_tests/test_matrix.py -m ""` takes all.
+A model is captured and simplified once, and legalised for each opset. The default run takes a few
+(`test_export.py` takes every attention on a small net); `-m ""` takes all.
 """
 
 from __future__ import annotations
@@ -23,12 +23,11 @@ from edgeattn.parity.rounding import judge, rounding_floor_db
 from edgeattn.runtimes.eager import run_torch
 from edgeattn.workflows.workspace import workspace
 
-BACKBONES = (
-    "resnet18",
-    pytest.param("resnet50", marks=pytest.mark.slow),
-    pytest.param("mobilenetv1", marks=pytest.mark.slow),
-    "mobilenetv2",
-)
+BACKBONES = ("resnet18", "resnet50", "mobilenetv1", "mobilenetv2")
+DEFAULT = {
+    ("resnet18", "none"), ("resnet18", "sa"), ("resnet18", "stn"), ("resnet18", "ulsam"),
+    ("mobilenetv2", "se"), ("mobilenetv2", "simam"),
+}  # fmt: skip
 OPSETS = (13, 17, 20)
 NAMES = ("none", *ATTENTIONS)
 
@@ -36,8 +35,14 @@ NAMES = ("none", *ATTENTIONS)
 REFUSED = {("stn", 13): "GridSample"}
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
-@pytest.mark.parametrize("name", NAMES)
+def cells():
+    for backbone in BACKBONES:
+        for name in NAMES:
+            marks = () if (backbone, name) in DEFAULT else pytest.mark.slow
+            yield pytest.param(name, backbone, marks=marks)
+
+
+@pytest.mark.parametrize(("name", "backbone"), cells())
 def test_matrix(name, backbone, tmp_path, record_property):
     results = []
     asked = AttentionRequest(name=name, options={}, at=None)

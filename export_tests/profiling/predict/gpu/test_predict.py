@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeattn.base.errors import InputError
@@ -182,7 +182,6 @@ def test_every_gpu_takes_every_engine():
             assert 0 < found.low_us < found.end_to_end_us < found.high_us < 1e7
 
 
-@settings(max_examples=60)
 @given(
     st.integers(1, 16),
     st.integers(1, 256),
