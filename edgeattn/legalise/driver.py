@@ -198,7 +198,7 @@ def legalise(model: ir.Model, opset: int) -> Legalised:
         walk.take(node, source)
     if walk.refusals:
         raise _refuse(walk.refusals, source, opset)
-    walk.edit.sweep()
+    walk.edit.finish()
     for domain in STANDARD_DOMAINS:
         model.opset_imports.pop(domain, None)
     used = {node.domain for node in model.graph.all_nodes()}

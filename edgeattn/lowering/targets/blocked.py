@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.lowering.build import AttributeValue
+from edgeattn.graph.edit import AttributeValue
 from edgeattn.lowering.indices import Axes, Index, leaves
 from edgeattn.lowering.targets.layout import (
     CHANNELS,
