@@ -12,12 +12,6 @@ from edgeattn.graph.names import Names
 from edgeattn.graph.nodes import is_used
 from edgeattn.graph.schemas import output_type
 
-HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
-
-# Reasons for which more than one adapter refuses.
-UNTYPED = "its element type is unknown"
-UNRANKED = "its rank is unknown"
-
 # Constants up to this many bytes are shared between rewrites.
 _SHARED_BYTES = 1024
 

@@ -7,6 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from edgeattn.graph.names import STANDARD_DOMAINS
+
+
+def is_standard(node: ir.Node) -> bool:
+    """Return whether a node's operator is ONNX's own."""
+    return node.domain in STANDARD_DOMAINS
+
 
 def integer(node: ir.Node, name: str, default: int) -> int:
     """Return an integer attribute."""
