@@ -18,7 +18,7 @@ import onnx_ir as ir
 
 from edgeattn.graph.nodes import integer
 from edgeattn.lowering.indices import Index, leaves, resolve, unify
-from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser
+from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser, UnrecognisedError
 from edgeattn.lowering.rebuild import rebuild
 from edgeattn.lowering.terms import (
     ONE,
@@ -31,47 +31,46 @@ from edgeattn.lowering.terms import (
     subterms,
 )
 
-_UNKNOWN: Final = ""
 _MAP: Final = 4
 # More addends than this are no union of a few forms, but branches that differ.
 _MOST_ADDENDS: Final = 4
 
 
-def _joined(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
+def _joined(node: ir.Node, raising: Raising) -> Sequence[Operand]:
     branches = [raising.raised(value) for value in node.inputs]
     found = [branch for branch in branches if branch is not None]
     if len(found) != len(branches) or len(found) == 1:
-        return _UNKNOWN
+        raise UnrecognisedError
     index = _common(found)
     if index is None:
         return _stacked(node, raising, found)
     axis = integer(node, "axis", 0) % found[0].rank
     for branch in found[1:]:
         if branch.rank != found[0].rank:
-            return "its branches differ in rank"
+            raise UnrecognisedError("its branches differ in rank")
         pairs = zip(found[0].axes, branch.axes, strict=True)
         if not all(unify(one, other) for one, other in pairs):
-            return "its branches differ in size"
+            raise UnrecognisedError("its branches differ in size")
     axes = list(resolve(found[0].axes))
     if index in axes[axis]:
-        return _UNKNOWN
+        raise UnrecognisedError
     term = _Lift(raising.terms, index).lift([branch.term for branch in found])
     if term is None:
-        return "its branches do not compute the same"
+        raise UnrecognisedError("its branches do not compute the same")
     axes[axis] = (index, *axes[axis])
     return [Raised(term, tuple(axes))]
 
 
-def _stacked(node: ir.Node, raising: Raising, maps: Sequence[Raised]) -> Sequence[Operand] | str:
+def _stacked(node: ir.Node, raising: Raising, maps: Sequence[Raised]) -> Sequence[Operand]:
     """Take maps of one channel each as the channels of one map."""
     axis = integer(node, "axis", 0) % maps[0].rank
     is_map = all(one.rank == _MAP and not one.axis(axis) and not one.is_thin() for one in maps)
     if not is_map or axis != 1:
-        return _UNKNOWN
+        raise UnrecognisedError
     for other in maps[1:]:
         pairs = zip(maps[0].axes, other.axes, strict=True)
         if not all(unify(one, two) for one, two in pairs):
-            return "its maps differ in size"
+            raise UnrecognisedError("its maps differ in size")
     index = Index(len(maps), 1)
     terms = [one.term for one in maps]
     own = (index, *(i for term in terms for i in term.indices()))
