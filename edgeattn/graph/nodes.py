@@ -51,6 +51,13 @@ def needed(node: ir.Node, index: int) -> ir.Value:
     return value
 
 
+def producer_of(value: ir.Value) -> ir.Node:
+    """Return the node that gives a value that is neither an input nor a weight."""
+    node = value.producer()
+    assert node is not None, f"no node gives {value.name}"
+    return node
+
+
 def is_used(value: ir.Value) -> bool:
     """Return whether anything reads a value."""
     return value.is_graph_output() or bool(value.uses())

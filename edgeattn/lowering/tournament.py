@@ -10,7 +10,7 @@ good only together are not found.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import onnx_ir as ir
@@ -85,19 +85,6 @@ def tune(
         if found.is_better:
             forms, standing = tried, candidate
     return forms, tuple(trials)
-
-
-def lower_tuned(
-    model: ir.Model,
-    *,
-    target: str,
-    rules: Iterable[str] | None,
-    forms: Forms,
-    trials: tuple[Trial, ...],
-) -> Lowered:
-    """Lower a model, in place, in the forms that a tournament found."""
-    lowered = lower(model, target=target, rules=rules, forms=forms)
-    return replace(lowered, trials=trials)
 
 
 def _alternatives(lowered: Lowered, target: str) -> Iterator[tuple[str, str, str]]:

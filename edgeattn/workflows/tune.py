@@ -8,6 +8,7 @@ form computes is checked against what stood before it, so nothing wrong can win.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import platform
@@ -26,9 +27,10 @@ from edgeattn.engine.plan import plan
 from edgeattn.graph import shapes
 from edgeattn.graph.shapes import without_weights
 from edgeattn.graph.writing import save
+from edgeattn.lowering.pipeline import lower
 from edgeattn.lowering.record import Lowered
 from edgeattn.lowering.target import TARGETS
-from edgeattn.lowering.tournament import Compare, Comparison, Forms, lower_tuned, tune
+from edgeattn.lowering.tournament import Compare, Comparison, Forms, tune
 from edgeattn.parity.metrics import measure, tolerance_of
 from edgeattn.records.lowering import Trial
 from edgeattn.runtimes.onnxruntime import Session, random_inputs
@@ -244,4 +246,5 @@ def run_tuned(
     """
     chosen = None if rules is None else frozenset(rules)
     forms, trials = tuned(model, target=target, rules=chosen, on_trial=on_trial)
-    return lower_tuned(model, target=target, rules=chosen, forms=forms, trials=trials)
+    lowered = lower(model, target=target, rules=chosen, forms=forms)
+    return dataclasses.replace(lowered, trials=trials)

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeattn.graph.names import module_of
-from edgeattn.graph.nodes import is_used, length_of, needed
+from edgeattn.graph.nodes import is_used, length_of, needed, producer_of
 from edgeattn.lowering.permutation import Permutation, expand, identity, inverse
 from edgeattn.lowering.permute.constants import Constants
 from edgeattn.lowering.permute.nodes import NewNodes
@@ -121,8 +121,7 @@ class Writing:
         made = self._plain(value, order) if plain else self._collect(value, order, reader)
         self._stored[key] = made
         if self._new.is_new(made):
-            track, node = self._found.tracks[value], made.producer()
-            assert node is not None, "it was made by a node"
+            track, node = self._found.tracks[value], producer_of(made)
             whole = (
                 node.op_type == "Gather" and length_of(node.inputs[0], track.axis) == track.channels
             )
@@ -134,9 +133,7 @@ class Writing:
 
     def _siblings(self, value: ir.Value) -> None:
         """Make what the same node gives besides: side by side, one kernel makes them all."""
-        producer = value.producer()
-        assert producer is not None, "a wire gives it"
-        for output in producer.outputs:
+        for output in producer_of(value).outputs:
             users = [str(user.name) for user, _ in output.uses()]
             if users:
                 self._value(output, self._found.order(output), users[0])
@@ -153,18 +150,14 @@ class Writing:
         sources = [
             self._value(source, self._found.order(source), reader) for source in channels.sources
         ]
-        producer = value.producer()
-        assert producer is not None, "a wire gives it"
-        made = self._pieces.collect(channels, sources, producer, value)
+        made = self._pieces.collect(channels, sources, producer_of(value), value)
         if self._new.is_new(made) and np.array_equal(order, self._found.order(value)):
             self._names.setdefault(made, str(value.name))
         return made
 
     def _blame(self, origin: ir.Node, made: ir.Value, reason: str) -> None:
         """Note a new node, and why it had to be where it moves what it need not have moved."""
-        node = made.producer()
-        assert node is not None, "it was made by a node"
-        self._made.setdefault(origin, []).append(node)
+        self._made.setdefault(origin, []).append(producer_of(made))
         if reason:
             self._near.append(NearMiss(rule=RULE, site=_site(origin), reason=reason))
 

@@ -25,7 +25,6 @@ import onnx_ir as ir
 from edgeattn.graph.nodes import given, integer, ints, static, text, weight_and_bias
 from edgeattn.lowering.indices import Index, leaves
 from edgeattn.lowering.raising import Raised, Raising
-from edgeattn.lowering.rebuild import rebuild
 from edgeattn.lowering.targets.layout import CHANNELS, channels_of, homed, is_space
 from edgeattn.lowering.terms import Layer, Term, subterms
 
@@ -166,6 +165,6 @@ def _exchanged(root: Term, old: Term, new: Term, raising: Raising, known: dict[T
     made = known.get(root)
     if made is None:
         args = [_exchanged(arg, old, new, raising, known) for arg in root.args]
-        made = rebuild(raising.terms, root, args) or root
+        made = raising.terms.rebuilt(root, args) or root
         known[root] = made
     return made

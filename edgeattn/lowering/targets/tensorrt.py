@@ -18,7 +18,6 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeattn.lowering.indices import Axes, Index, leaves
-from edgeattn.lowering.rebuild import rebuild
 from edgeattn.lowering.targets.layout import (
     CHANNELS,
     FIRST,
@@ -94,7 +93,7 @@ class TensorRTWriter(PlainWriter):
             made = terms.mul(terms.const(scalar(-1)), total, spread)
         elif term.op in _POINTWISE:
             args = [self._negated(arg, leaf, known) for arg in term.args]
-            made = rebuild(terms, term, args) or term
+            made = terms.rebuilt(term, args) or term
         else:
             made = term
         known[term] = made
