@@ -144,7 +144,6 @@ class BlockedWriter(PlainWriter):
             is_outside = bool(x.axes[CHANNELS]) and not is_blocked(x.value)
             fills = is_outside and fills_blocks(extent(x.axes[CHANNELS]))
             if fills and self.takes("gate", "resized"):
-                self.build.origin = term.origin
                 self._written[arg, FIRST] = self.convolved(x, ONE, ZERO)
         return super().write_fn(term, view)
 
