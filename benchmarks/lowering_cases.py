@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 import edgeattn
+from edgeattn.lowering.target import TARGETS as SPECS
 
-Target = Literal["tensorrt", "onnxruntime"]
+Target = str
 Form = Literal["stock", "tensorrt", "onnxruntime"]
 Precision = Literal["fp32", "fp16"]
 
-TARGETS: Final[tuple[Target, ...]] = ("tensorrt", "onnxruntime")
+TARGETS: Final = tuple(SPECS)
 OPSET: Final = 17
 # What torch's translations are written in: at this opset, nothing needs to be legalised.
 _TORCH_OPSET: Final = 18

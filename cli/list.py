@@ -69,7 +69,7 @@ def rules(*, screen: Screen) -> None:
     """List the rules of lowering, in the order in which they run."""
     with screen.working() as stage:
         stage("reading the rules")
-        from edgeattn.lowering.pipeline import RULES
+        from edgeattn.lowering.target import RULES
 
         document = [{"name": name, "summary": summary} for name, summary in RULES.items()]
     screen.show(document, lambda console: _print_rules(console, document))

@@ -12,6 +12,8 @@ import typer
 
 from edgeattn.base.errors import InputError
 from edgeattn.base.nearest import did_you_mean, nearest
+from edgeattn.lowering.target import RULES, TARGETS, check
+from edgeattn.options.optimize import DEFAULT_TARGET
 
 if TYPE_CHECKING:
     from edgeattn.options.cast import CastOptions
@@ -114,7 +116,7 @@ class LoweringChoice:
         typer.Option(
             "--target",
             metavar="NAME",
-            help="What to lower for: tensorrt or onnxruntime. [tensorrt]",
+            help=f"What to lower for: {' or '.join(TARGETS)}. [{DEFAULT_TARGET}]",
         ),
     ] = None
     rules: Annotated[
@@ -129,8 +131,6 @@ class LoweringChoice:
 
     def chosen_target(self) -> str:
         """Return the target, the default where none is asked."""
-        from edgeattn.lowering.pipeline import DEFAULT_TARGET
-
         return DEFAULT_TARGET if self.target is None else self.target
 
     def chosen_rules(self) -> tuple[str, ...] | None:
@@ -141,9 +141,6 @@ class LoweringChoice:
         """
         if self.rules is None:
             return None
-        from edgeattn.lowering.pipeline import RULES
-        from edgeattn.lowering.stage import check
-
         chosen, named = parse_rules(self.rules, RULES)
         check(self.chosen_target(), named)
         return chosen

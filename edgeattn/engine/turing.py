@@ -100,7 +100,7 @@ def rewrite(model: ir.Model) -> Rewritten | None:
         edit.replace(value)
         working.name = node.name
         made[str(node.name)] = frozenset(str(new.name) for new in edit.made if new is not working)
-    edit.sweep()
+    edit.finish()
     return Rewritten(model=model, made=made, note=_note(forms)) if made else None
 
 

@@ -25,7 +25,17 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeattn.graph.edit import AttributeValue, Edit
-from edgeattn.graph.nodes import given, integer, ints, needed, number, rank, static, text
+from edgeattn.graph.nodes import (
+    given,
+    integer,
+    ints,
+    needed,
+    number,
+    rank,
+    static,
+    static_sizes,
+    text,
+)
 
 # From this opset on, the axes of Unsqueeze and ReduceSum are inputs.
 _AXES_ARE_INPUTS: Final = 13
@@ -42,8 +52,8 @@ def gemm(edit: Edit, node: ir.Node) -> ir.Value | None:
         node: The node.
     """
     left, right, bias = needed(node, 0), needed(node, 1), given(node, 2)
-    target = _target(_sizes(node.outputs[0]))
-    if target is None or not _is_static(_sizes(right)):
+    target = _target(static_sizes(node.outputs[0]))
+    if target is None or not _is_static(static_sizes(right)):
         return None
     if integer(node, "transA", 0):
         left = _transposed(edit, left)
@@ -52,7 +62,7 @@ def gemm(edit: Edit, node: ir.Node) -> ir.Value | None:
     if bias is None:
         return _rows_convolved(edit, left, filters, None, target)
     bias = _scaled(edit, bias, number(node, "beta", 1.0))
-    if static(bias) is not None and _sizes(bias) == target[-1:]:
+    if static(bias) is not None and static_sizes(bias) == target[-1:]:
         return _rows_convolved(edit, left, filters, bias, target)
     return edit.op("Add", [_rows_convolved(edit, left, filters, None, target), bias])
 
@@ -66,11 +76,11 @@ def matmul(edit: Edit, node: ir.Node, opset: int) -> ir.Value | None:
         opset: The model's opset.
     """
     left, right = needed(node, 0), needed(node, 1)
-    target = _target(_sizes(node.outputs[0]))
+    target = _target(static_sizes(node.outputs[0]))
     if target is not None:
-        if rank(right) == 2 and _is_static(_sizes(right)):
+        if rank(right) == 2 and _is_static(static_sizes(right)):
             return _rows_convolved(edit, left, _transposed(edit, right), None, target)
-        if _fit_groups(_sizes(left), _sizes(right)):
+        if _fit_groups(static_sizes(left), static_sizes(right)):
             return _in_groups(edit, left, right, target)
     return None if None in (rank(left), rank(right)) else _summed(edit, left, right, opset)
 
@@ -83,7 +93,11 @@ def convolution(edit: Edit, node: ir.Node) -> ir.Value | None:
         node: The node.
     """
     maps, filters, bias = needed(node, 0), needed(node, 1), given(node, 2)
-    target, sizes, kernel = _target(_sizes(node.outputs[0])), _target(_sizes(maps)), _sizes(filters)
+    target, sizes, kernel = (
+        _target(static_sizes(node.outputs[0])),
+        _target(static_sizes(maps)),
+        static_sizes(filters),
+    )
     if target is None or sizes is None or -1 in sizes[3:] or kernel is None:
         return None
     strides = ints(node, "strides", (1, 1, 1))
@@ -147,7 +161,7 @@ def _summed(edit: Edit, left: ir.Value, right: ir.Value, opset: int) -> ir.Value
     def over(op_type: str, value: ir.Value, axis: int, **attributes: int) -> ir.Value:
         if opset < _AXES_ARE_INPUTS:
             return edit.op(op_type, [value], {"axes": [axis], **attributes})
-        return edit.op(op_type, [value, edit.constant(np.array([axis]), "axes")], attributes)
+        return edit.op(op_type, [value, edit.integers([axis], "axes")], attributes)
 
     has_rows, has_columns = rank(left) != 1, rank(right) != 1
     if has_columns:
@@ -167,19 +181,12 @@ def _transposed(edit: Edit, matrix: ir.Value) -> ir.Value:
 def _scaled(edit: Edit, value: ir.Value, factor: float) -> ir.Value:
     if factor == 1.0:
         return value
-    return edit.op(
-        "Mul", [value, edit.constant(np.array(factor, np.float32), "factor")], like=value
-    )
+    constant = edit.constant(np.array(factor, np.float32), "factor")
+    return edit.op("Mul", [value, constant], like=value)
 
 
 def _reshaped(edit: Edit, value: ir.Value, sizes: Sequence[int]) -> ir.Value:
-    return edit.op("Reshape", [value, edit.constant(np.array(sizes, np.int64), "shape")])
-
-
-def _sizes(value: ir.Value) -> _Sizes:
-    if value.shape is None:
-        return None
-    return [size if isinstance(size, int) else None for size in value.shape]
+    return edit.op("Reshape", [value, edit.integers(sizes, "shape")])
 
 
 def _is_static(sizes: _Sizes) -> bool:
@@ -188,7 +195,7 @@ def _is_static(sizes: _Sizes) -> bool:
 
 def _extents(value: ir.Value) -> list[int]:
     """Return the sizes of a value that is static."""
-    return [size for size in _sizes(value) or [] if size is not None]
+    return [size for size in static_sizes(value) or [] if size is not None]
 
 
 def _target(sizes: _Sizes) -> list[int] | None:

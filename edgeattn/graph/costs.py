@@ -12,8 +12,7 @@ import onnx_ir as ir
 
 from edgeattn.graph import shapes
 from edgeattn.graph.cost_rules import RULES, Sizes, UncountableError, free
-
-_STANDARD = ("", "ai.onnx")
+from edgeattn.graph.nodes import is_standard
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +55,7 @@ class Costs:
 
 def _cost(node: ir.Node, graph: Sizes) -> NodeCost:
     name = node.name or ""
-    rule = RULES.get(node.op_type) if node.domain in _STANDARD else None
+    rule = RULES.get(node.op_type) if is_standard(node) else None
     try:
         if rule is None:
             raise UncountableError  # noqa: TRY301 -- one place says what unknown means

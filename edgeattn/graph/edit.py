@@ -1,104 +1,171 @@
-"""What an adapter may do around the node it rewrites: add nodes and constants, replace the node."""
+"""One editor of graphs: new nodes and constants, and what becomes of those that they replace."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import onnx_ir as ir
 
+from edgeattn.graph.names import Names
 from edgeattn.graph.nodes import is_used
 from edgeattn.graph.schemas import output_type
-
-HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
-
-# Reasons for which more than one adapter refuses.
-UNTYPED = "its element type is unknown"
-UNRANKED = "its rank is unknown"
 
 # Constants up to this many bytes are shared between rewrites.
 _SHARED_BYTES = 1024
 
-AttributeValue = int | float | str | Sequence[int] | Sequence[float] | ir.TensorProtocol
+AttributeValue: TypeAlias = (
+    int | float | str | Sequence[int] | Sequence[float] | ir.TensorProtocol | ir.Attr
+)
 
 
-class Edit:
-    """The graph around one node.
+class Editor:
+    """Makes nodes and constants of a model, with names that nothing else has.
 
-    New nodes stand before the node, carry its module path and metadata, and have names of
-    their own. `made` lists them since `begin`; `written_at` is the opset they are written in where
-    it is not the one that the adapter's place in the table says.
+    A subclass says when they enter the graph, and what they are called.
 
     Args:
         model: The model that is being rewritten.
+
+    Attributes:
+        made: The nodes that were made.
     """
 
     def __init__(self, model: ir.Model) -> None:
-        self._graph = model.graph
-        self._names: set[str] = set()
-        self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
-        for graph in model.graphs():
-            self._names.update(v.name for v in graph.inputs if v.name)
-            self._names.update(graph.initializers)
-            for node in graph:
-                self._names.add(node.name or "")
-                self._names.update(v.name for v in node.outputs if v.name)
-        self._dropped: list[ir.Value] = []
         self.made: list[ir.Node] = []
+        self._graph = model.graph
+        self._names = Names.of(model)
+        self._constants: dict[Hashable, ir.Value] = {}
+
+    def make(
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        attributes: Mapping[str, AttributeValue] | None = None,
+        *,
+        count: int = 1,
+        domain: str = "",
+    ) -> ir.Node:
+        """Make a node with `count` outputs, without a name and outside any graph."""
+        node = ir.node(op_type, inputs, domain=domain, num_outputs=count)
+        for key, value in (attributes or {}).items():
+            node.attributes[key] = (
+                value
+                if isinstance(value, ir.Attr)
+                else ir.convenience.convert_attribute(key, value)
+            )
+        self.made.append(node)
+        return node
+
+    def name(self, node: ir.Node, stem: str, separator: str = ":") -> None:
+        """Name a node, and its outputs after it."""
+        node.name = self._names.new(stem)
+        for index, output in enumerate(node.outputs):
+            output.name = self._names.new(f"{node.name}{separator}{index}")
+
+    def shared(self, array: np.ndarray, stem: str, *, up_to_bytes: float = np.inf) -> ir.Value:
+        """Return an initializer outside any graph, or an equal one that was made before.
+
+        Args:
+            array: The elements.
+            stem: What its name begins with.
+            up_to_bytes: The largest size of those that are shared.
+        """
+        tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape))
+        key = (tensor.dtype.name, array.shape, array.tobytes())
+        if key not in self._constants or array.nbytes > up_to_bytes:
+            self._constants[key] = initializer(tensor, self._names.new(stem))
+        return self._constants[key]
+
+
+def initializer(tensor: ir.TensorProtocol, name: str) -> ir.Value:
+    """Return a value that holds a tensor, outside any graph."""
+    value = ir.Value(
+        name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(tensor.shape.numpy())
+    )
+    tensor.name = name
+    value.const_value = tensor
+    return value
+
+
+def sweep(values: Sequence[ir.Value | None]) -> list[ir.Node]:
+    """Remove initializers that nothing reads, and nodes with all that only they read.
+
+    Args:
+        values: The values that may have lost their readers.
+
+    Returns:
+        The nodes that were removed, in that order.
+    """
+    pending = list(values)
+    gone: list[ir.Node] = []
+    while pending:
+        value = pending.pop()
+        if value is None:
+            continue
+        node = value.producer()
+        if node is None:
+            graph, name = value.graph, value.name
+            is_weight = value.is_initializer() and not value.is_graph_input()
+            if is_weight and graph is not None and name is not None and not is_used(value):
+                del graph.initializers[name]
+        elif node.graph is not None and not any(map(is_used, node.outputs)):
+            pending += node.inputs
+            gone.append(node)
+            node.graph.remove(node, safe=True)
+    return gone
+
+
+class Edit(Editor):
+    """The graph around one node: new nodes stand before it, with its module path and metadata.
+
+    Attributes:
+        made: The nodes that were made since `begin`.
+        written_at: The opset they are written in where it is not the one that the adapter's place
+            in the table says.
+    """
+
+    def __init__(self, model: ir.Model) -> None:
+        super().__init__(model)
+        self._dropped: list[ir.Value | None] = []
         self.written_at: int | None = None
 
     def begin(self, node: ir.Node) -> None:
         """Turn to another node."""
         self._origin = node
-        self._module = (node.name or "").rpartition("/")
+        module, slash, _ = (node.name or "").rpartition("/")
+        self._module = module + slash
         self.made = []
         self.written_at = None
-        self._dropped += [v for v in node.inputs if v is not None]
-
-    def _unique(self, name: str) -> str:
-        candidate, k = name, 0
-        while candidate in self._names:
-            k += 1
-            candidate = f"{name}_{k}"
-        self._names.add(candidate)
-        return candidate
+        self._dropped += node.inputs
 
     def nodes(
         self,
         op_type: str,
         inputs: Sequence[ir.Value | None],
-        attributes: Mapping[str, AttributeValue | ir.Attr] | None = None,
+        attributes: Mapping[str, AttributeValue] | None = None,
         *,
         count: int,
     ) -> Sequence[ir.Value]:
         """Add a standard operator with `count` outputs; their types follow from the inputs'."""
-        module, slash, _ = self._module
-        name = self._unique(f"{module}{slash}{op_type}")
-        node = ir.node(op_type, inputs, num_outputs=count, name=name)
-        for key, value in (attributes or {}).items():
-            attribute = (
-                value
-                if isinstance(value, ir.Attr)
-                else ir.convenience.convert_attribute(key, value)
-            )
-            node.attributes[key] = attribute
+        node = self.make(op_type, inputs, attributes, count=count)
+        self.name(node, f"{self._module}{op_type}", "_output_")
         node.metadata_props.update(self._origin.metadata_props)
         for index, output in enumerate(node.outputs):
-            output.name = self._unique(f"{name}_output_{index}")
             dtype = output_type(node, index)
             if dtype is not None:
                 output.dtype = dtype
         graph = self._origin.graph
         assert graph is not None, "an adapter adds nodes before it replaces its own"
         graph.insert_before(self._origin, node)
-        self.made.append(node)
         return node.outputs
 
     def op(
         self,
         op_type: str,
         inputs: Sequence[ir.Value | None],
-        attributes: Mapping[str, AttributeValue | ir.Attr] | None = None,
+        attributes: Mapping[str, AttributeValue] | None = None,
         *,
         like: ir.Value | None = None,
     ) -> ir.Value:
@@ -122,18 +189,10 @@ class Edit:
             array: The elements.
             hint: What it is, for its name.
         """
-        tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape))
-        key = (tensor.dtype.name, tuple(array.shape), array.tobytes())
-        if array.nbytes <= _SHARED_BYTES and key in self._constants:
-            return self._constants[key]
-        module, slash, _ = self._module
-        name = self._unique(f"{module}{slash}{hint}")
-        tensor.name = name
-        value = ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape))
-        value.const_value = tensor
-        self._graph.register_initializer(value)
-        self._constants[key] = value
-        self._dropped.append(value)
+        value = self.shared(array, f"{self._module}{hint}", up_to_bytes=_SHARED_BYTES)
+        if value.graph is None:
+            self._graph.register_initializer(value)
+            self._dropped.append(value)
         return value
 
     def integers(self, values: Sequence[int], hint: str) -> ir.Value:
@@ -149,9 +208,7 @@ class Edit:
         """Convert to another element type, or return the value itself where it has that type."""
         if value.dtype == dtype:
             return value
-        out = self.op("Cast", [value], {"to": int(dtype)})
-        out.shape = value.shape
-        return out
+        return self.op("Cast", [value], {"to": int(dtype)}, like=value)
 
     def set_input(self, index: int, value: ir.Value | None) -> None:
         """Set an input of the node itself, growing its list of inputs where it is short."""
@@ -194,21 +251,6 @@ class Edit:
         for new, name in renamed:
             new.name = name
 
-    def sweep(self) -> None:
+    def finish(self) -> None:
         """Remove constants and nodes that the rewrites left without a reader."""
-        pending = self._dropped
-        while pending:
-            value = pending.pop()
-            node = value.producer()
-            if node is None:
-                if value.is_initializer() and not value.is_graph_input() and not is_used(value):
-                    self._forget(value)
-            elif node.graph is not None and not any(is_used(v) for v in node.outputs):
-                pending += [v for v in node.inputs if v is not None]
-                node.graph.remove(node, safe=True)
-
-    @staticmethod
-    def _forget(value: ir.Value) -> None:
-        graph = value.graph
-        if graph is not None and value.name is not None:
-            graph.initializers.pop(value.name, None)
+        sweep(self._dropped)

@@ -7,6 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from edgeattn.graph.names import STANDARD_DOMAINS
+
+
+def is_standard(node: ir.Node) -> bool:
+    """Return whether a node's operator is ONNX's own."""
+    return node.domain in STANDARD_DOMAINS
+
 
 def integer(node: ir.Node, name: str, default: int) -> int:
     """Return an integer attribute."""
@@ -44,6 +51,13 @@ def needed(node: ir.Node, index: int) -> ir.Value:
     return value
 
 
+def producer_of(value: ir.Value) -> ir.Node:
+    """Return the node that gives a value that is neither an input nor a weight."""
+    node = value.producer()
+    assert node is not None, f"no node gives {value.name}"
+    return node
+
+
 def is_used(value: ir.Value) -> bool:
     """Return whether anything reads a value."""
     return value.is_graph_output() or bool(value.uses())
@@ -52,6 +66,13 @@ def is_used(value: ir.Value) -> bool:
 def rank(value: ir.Value) -> int | None:
     """Return a value's rank, or None where it is unknown."""
     return None if value.shape is None else len(value.shape)
+
+
+def is_static(value: ir.Value | None) -> bool:
+    """Return whether a value is a constant that no caller can override."""
+    if value is None or value.is_graph_input():
+        return False
+    return ir.convenience.get_const_tensor(value) is not None
 
 
 def static(value: ir.Value | None) -> np.ndarray | None:
@@ -66,6 +87,47 @@ def static_ints(value: ir.Value | None) -> list[int] | None:
     """Return a constant's elements as a flat list of integers."""
     array = static(value)
     return None if array is None else [int(v) for v in array.reshape(-1)]
+
+
+def length_of(value: ir.Value | None, axis: int) -> int | None:
+    """Return the static size of a value along an axis, or None."""
+    if value is None or value.shape is None or not -len(value.shape) <= axis < len(value.shape):
+        return None
+    length = value.shape[axis]
+    return length if isinstance(length, int) else None
+
+
+def static_sizes(value: ir.Value) -> list[int | None] | None:
+    """Return a value's sizes, None for those that are open; None where its rank is unknown."""
+    if value.shape is None:
+        return None
+    return [size if isinstance(size, int) else None for size in value.shape]
+
+
+def weight_and_bias(node: ir.Node) -> tuple[np.ndarray, np.ndarray | None] | None:
+    """Return a layer's weight and bias as f64, the bias None if it has none.
+
+    Returns:
+        None where either is no constant.
+    """
+    weight, bias = static(given(node, 1)), static(given(node, 2))
+    if weight is None or (bias is None and given(node, 2) is not None):
+        return None
+    return weight.astype(np.float64), None if bias is None else bias.astype(np.float64)
+
+
+def reduced_axes(node: ir.Node, dimensions: int) -> list[int] | None:
+    """Return the axes that a reduction of a tensor reduces over, counted from the front.
+
+    Returns:
+        None where they are not known before run time.
+    """
+    axes = ints(node, "axes") or static_ints(given(node, 1))
+    if axes is None and given(node, 1) is not None:
+        return None
+    if not axes:
+        return [] if integer(node, "noop_with_empty_axes", 0) else list(range(dimensions))
+    return [axis % dimensions for axis in axes]
 
 
 def weights_bytes(node: ir.Node) -> int:

@@ -6,14 +6,13 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from edgeattn.base.errors import InputError, first_line
+from edgeattn.graph.names import STANDARD_DOMAINS
 
 if TYPE_CHECKING:
     import onnx_ir as ir
-
-_STANDARD: Final = ("", "ai.onnx")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +72,7 @@ def read(path: Path) -> Source:
 
 def opset_of(model: ir.Model) -> int:
     """Return the opset of the standard domain, 0 where there is none."""
-    return max((v for d, v in model.opset_imports.items() if d in _STANDARD), default=0)
+    return max((v for d, v in model.opset_imports.items() if d in STANDARD_DOMAINS), default=0)
 
 
 def _check_weights(path: Path, model: ir.Model) -> tuple[Path, ...]:

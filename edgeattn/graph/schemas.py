@@ -13,8 +13,6 @@ from collections.abc import Iterator, Mapping
 import onnx_ir as ir
 from onnx import defs
 
-STANDARD_DOMAINS = ("", "ai.onnx")
-
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Formal:

@@ -10,12 +10,11 @@ properties do not.
 from __future__ import annotations
 
 import ast
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import onnx_ir as ir
 
-from edgeattn.graph.names import module_of
+from edgeattn.graph.names import Names, module_of
 
 _SCOPES = "pkg.torch.onnx.name_scopes"
 
@@ -31,7 +30,7 @@ def tag(model: ir.Model, *, inputs: Sequence[str], outputs: Sequence[str]) -> No
     graph = model.graph
     scopes = {node: _scopes(node) for node in _nodes(graph)}
     _inherit(scopes)
-    names = _Names([*inputs, *outputs])
+    names = Names([*inputs, *outputs])
     for initializer in list(graph.initializers.values()):
         # A parameter may bear the name that an input or output is to have.
         name = names.new(str(initializer.name))
@@ -71,7 +70,7 @@ def adopt(model: ir.Model) -> None:
         else:
             seen.add(str(node.name))
     _inherit(scopes)
-    names = _Names(seen)
+    names = Names(seen)
     for node in strangers:
         path = scopes[node][-1] if scopes[node] else ""
         node.name = names.new(f"{path}/{node.op_type}")
@@ -115,23 +114,6 @@ def _same_but_inputs(one: ir.Node, other: ir.Node) -> bool:
         and {name: str(attribute.value) for name, attribute in one.attributes.items()}
         == {name: str(attribute.value) for name, attribute in other.attributes.items()}
     )
-
-
-class _Names:
-    """Hands out names that no one else has."""
-
-    def __init__(self, taken: Iterable[str]) -> None:
-        self._taken = set(taken)
-        self._counts: Counter[str] = Counter()
-
-    def new(self, stem: str) -> str:
-        while True:
-            count = self._counts[stem]
-            self._counts[stem] += 1
-            name = stem if count == 0 else f"{stem}_{count}"
-            if name not in self._taken:
-                self._taken.add(name)
-                return name
 
 
 def _nodes(graph: ir.Graph) -> list[ir.Node]:

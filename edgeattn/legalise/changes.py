@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 import onnx_ir as ir
 
 from edgeattn.graph.edit import Edit
-from edgeattn.graph.nodes import is_used
+from edgeattn.graph.nodes import is_used, text
 from edgeattn.graph.schemas import signature
 from edgeattn.legalise import (
     activations,
@@ -33,12 +33,13 @@ from edgeattn.legalise import (
     shapes,
     spectral,
 )
+from edgeattn.legalise.refusals import RefusedError
 
 # Each change up to this opset was read; one that a later ONNX brings is refused until it is.
 REVIEWED = 28
 
-Adapter = Callable[[ir.Node, Edit], str | None]
-"""Rewrites a node in place or replaces it, or gives the reason why it cannot."""
+Adapter = Callable[[ir.Node, Edit], None]
+"""Rewrites a node in place or replaces it, or raises a RefusedError that says why it cannot."""
 
 _AXES_REDUCTIONS = (
     "ReduceMean",
@@ -82,11 +83,6 @@ DOWN: Mapping[tuple[str, int], Adapter] = {
     ("Pad", 18): shapes.pad_all_axes,
     ("Resize", 18): sampling.resize_18,
     ("Split", 18): shapes.split_sizes,
-    ("Cast", 19): element_types.cast_extras,
-    ("CastLike", 19): element_types.cast_extras,
-    ("Pad", 19): shapes.pad_wrap,
-    ("QuantizeLinear", 19): element_types.quantize_saturate,
-    ("Resize", 19): sampling.resize_19,
     ("AffineGrid", 20): sampling.affine_grid,
     ("DFT", 20): spectral.dft_axis_to_attribute,
     ("Gelu", 20): activations.gelu,
@@ -94,7 +90,6 @@ DOWN: Mapping[tuple[str, int], Adapter] = {
     ("IsInf", 20): element_types.half_is_inf,
     ("ReduceMax", 20): reductions.bool_extremum,
     ("ReduceMin", 20): reductions.bool_extremum,
-    ("DequantizeLinear", 21): element_types.dequantize_21,
     ("GroupNormalization", 21): normalisations.group_normalization_per_channel,
     ("QuantizeLinear", 21): element_types.quantize_21,
     ("AveragePool", 22): pooling.windows_in_padding,
@@ -104,10 +99,7 @@ DOWN: Mapping[tuple[str, int], Adapter] = {
     ("QuantizeLinear", 23): element_types.quantize_23,
     ("RMSNormalization", 23): normalisations.rms_normalization,
     ("RotaryEmbedding", 23): _body(23),
-    ("Cast", 24): element_types.float8_cast_extras,
-    ("CastLike", 24): element_types.float8_cast_extras,
     ("Swish", 24): activations.swish,
-    ("Range", 27): element_types.range_stash,
     ("Mod", 28): element_types.float_mod,
     ("SwiGLU", 28): _body(28),
 }
@@ -200,51 +192,57 @@ NEUTRAL: Mapping[tuple[str, int], Mapping[str, Callable[[ir.Attr], bool]]] = {
 NEW_VALUES: Mapping[tuple[str, int], Mapping[str, frozenset[str]]] = {
     ("ScatterElements", 18): {"reduction": frozenset({"none", "add", "mul"})},
     ("ScatterND", 18): {"reduction": frozenset({"none", "add", "mul"})},
+    ("Pad", 19): {"mode": frozenset({"constant", "reflect", "edge"})},
+    ("Resize", 19): {
+        "coordinate_transformation_mode": frozenset(
+            {
+                "half_pixel",
+                "pytorch_half_pixel",
+                "align_corners",
+                "asymmetric",
+                "tf_crop_and_resize",
+            }
+        )
+    },
 }
 
 
-def _outgrown(node: ir.Node, opset: int, limits: tuple[int, int]) -> str | None:
-    """Return what a node has more of than another version allows, once unread ends are dropped."""
+def _check_arity(node: ir.Node, opset: int, limits: tuple[int, int]) -> None:
+    """Refuse a node that has more than another version allows, once unread ends are dropped."""
     inputs = max((i + 1 for i, v in enumerate(node.inputs) if v is not None), default=0)
     outputs = max((i + 1 for i, v in enumerate(node.outputs) if is_used(v)), default=0)
-    if inputs > limits[0]:
-        return f"its input {inputs - 1} exists from opset {opset}"
-    if outputs > limits[1]:
-        return f"its output {outputs - 1} exists from opset {opset}"
-    return None
+    for what, count, limit in (("input", inputs, limits[0]), ("output", outputs, limits[1])):
+        if count > limit:
+            raise RefusedError(f"its {what} {count - 1} exists from opset {opset}")
 
 
-def _plain_down(node: ir.Node, edit: Edit, opset: int) -> str | None:
+def _plain_down(node: ir.Node, edit: Edit, opset: int) -> None:
     old = signature(node.op_type, opset - 1)
     if old is None:
-        return f"{node.op_type} exists from opset {opset}"
+        raise RefusedError(f"{node.op_type} exists from opset {opset}")
     neutral = NEUTRAL.get((node.op_type, opset), {})
     for name, allowed in NEW_VALUES.get((node.op_type, opset), {}).items():
-        found = node.attributes.get(name)
-        if found is not None and found.as_string() not in allowed:
-            return f'`{name}="{found.as_string()}"` exists from opset {opset}'
+        found = text(node, name, "")
+        if found and found not in allowed:
+            raise RefusedError(f'`{name}="{found}"` exists from opset {opset}')
     extra = [name for name in node.attributes if name not in old.attributes]
     for name in extra:
         if name not in neutral or not neutral[name](node.attributes[name]):
-            return f"`{name}` exists from opset {opset}"
-    reason = _outgrown(node, opset, (old.max_input, old.max_output))
-    if reason is None:
-        for name in extra:
-            del node.attributes[name]
-        edit.trim()
-    return reason
+            raise RefusedError(f"`{name}` exists from opset {opset}")
+    _check_arity(node, opset, (old.max_input, old.max_output))
+    for name in extra:
+        del node.attributes[name]
+    edit.trim()
 
 
-def _plain_up(node: ir.Node, edit: Edit, opset: int) -> str | None:
-    del edit
+def _plain_up(node: ir.Node, opset: int) -> None:
     new = signature(node.op_type, opset)
     assert new is not None
     if new.deprecated:
-        return f"{node.op_type} was withdrawn in opset {opset}"
-    lost = [name for name in node.attributes if name not in new.attributes]
-    if lost:
-        return f"`{lost[0]}` was withdrawn in opset {opset}"
-    return None
+        raise RefusedError(f"{node.op_type} was withdrawn in opset {opset}")
+    for name in node.attributes:
+        if name not in new.attributes:
+            raise RefusedError(f"`{name}` was withdrawn in opset {opset}")
 
 
 def is_widening(op_type: str, opset: int) -> bool:
@@ -259,17 +257,19 @@ def is_widening(op_type: str, opset: int) -> bool:
     return old is not None and fresh <= set(NEUTRAL.get((op_type, opset), ()))
 
 
-def down(node: ir.Node, edit: Edit, opset: int) -> str | None:
-    """Take a node below the opset that changed its operator; return the reason where it cannot."""
-    if opset > REVIEWED:
-        return f"what opset {opset} changed in {node.op_type} is not known here"
-    adapter = DOWN.get((node.op_type, opset))
-    return adapter(node, edit) if adapter else _plain_down(node, edit, opset)
+def cross(node: ir.Node, edit: Edit, opset: int, *, descending: bool) -> None:
+    """Take a node across the opset that changed its operator: below it, or up to it.
 
-
-def up(node: ir.Node, edit: Edit, opset: int) -> str | None:
-    """Take a node to the opset that changed its operator; return the reason where it cannot."""
-    adapter = UP.get((node.op_type, opset))
-    if opset > REVIEWED or not (adapter or is_widening(node.op_type, opset)):
-        return f"what opset {opset} changed in {node.op_type} is not known here"
-    return adapter(node, edit) if adapter else _plain_up(node, edit, opset)
+    Raises:
+        RefusedError: It cannot be taken.
+    """
+    adapter = (DOWN if descending else UP).get((node.op_type, opset))
+    is_known = adapter is not None or descending or is_widening(node.op_type, opset)
+    if opset > REVIEWED or not is_known:
+        raise RefusedError(f"what opset {opset} changed in {node.op_type} is not known here")
+    if adapter is not None:
+        adapter(node, edit)
+    elif descending:
+        _plain_down(node, edit, opset)
+    else:
+        _plain_up(node, opset)

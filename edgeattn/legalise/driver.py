@@ -11,9 +11,12 @@ from onnx import defs, helper
 from edgeattn.base.errors import InputError
 from edgeattn.graph import shapes
 from edgeattn.graph.edit import Edit
-from edgeattn.graph.names import module_of
-from edgeattn.graph.schemas import STANDARD_DOMAINS, crossed, faults, signature
+from edgeattn.graph.names import STANDARD_DOMAINS, module_of
+from edgeattn.graph.nodes import is_standard
+from edgeattn.graph.reading import opset_of
+from edgeattn.graph.schemas import crossed, faults, signature
 from edgeattn.legalise import changes
+from edgeattn.legalise.refusals import RefusedError
 from edgeattn.records.lowering import LegalisedNode
 
 OLDEST_SOURCE = 11
@@ -46,18 +49,9 @@ class _Refusal:
     lowest: int | None  # the lowest opset that works; None where no higher one does
 
 
-def _is_standard(node: ir.Node) -> bool:
-    return node.domain in STANDARD_DOMAINS
-
-
-def _source_opset(model: ir.Model) -> int:
-    found = [v for d, v in model.opset_imports.items() if d in STANDARD_DOMAINS]
-    if not found:
-        raise InputError("The model imports no ONNX opset.", mend="Export it again.")
-    return max(found)
-
-
 def _check_range(source: int, target: int) -> None:
+    if not source:
+        raise InputError("The model imports no ONNX opset.", mend="Export it again.")
     newest = defs.onnx_opset_version()
     if not OLDEST_SOURCE <= source <= newest:
         raise InputError(
@@ -122,9 +116,10 @@ class _Walk:
             steps, descending = (wanted.since,), True
         for opset in steps:
             self.edit.begin(node)
-            reason = (changes.down if descending else changes.up)(node, self.edit, opset)
-            if reason is not None:
-                return reason, opset if descending else None
+            try:
+                changes.cross(node, self.edit, opset, descending=descending)
+            except RefusedError as error:
+                return str(error), opset if descending else None
             written = self.edit.written_at or (opset - 1 if descending else opset)
             work += [(made, written) for made in self.edit.made]
             if node.graph is None:
@@ -187,18 +182,18 @@ def legalise(model: ir.Model, opset: int) -> Legalised:
         InputError: The opset cannot hold the model: names the nodes, their modules and the lowest
             opset that works; or the model's own opset cannot be read.
     """
-    source = _source_opset(model)
+    source = opset_of(model)
     _check_range(source, opset)
     if model.functions:
         passes.InlinePass()(model)
     if source != opset and shapes.is_incomplete(model):
         shapes.infer(model)
     walk = _Walk(model, opset)
-    for node in [n for n in model.graph.all_nodes() if _is_standard(n)]:
+    for node in [n for n in model.graph.all_nodes() if is_standard(n)]:
         walk.take(node, source)
     if walk.refusals:
         raise _refuse(walk.refusals, source, opset)
-    walk.edit.sweep()
+    walk.edit.finish()
     for domain in STANDARD_DOMAINS:
         model.opset_imports.pop(domain, None)
     used = {node.domain for node in model.graph.all_nodes()}

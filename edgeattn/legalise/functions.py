@@ -13,6 +13,9 @@ import onnx_ir as ir
 from onnx import defs
 
 from edgeattn.graph.edit import Edit
+from edgeattn.graph.names import STANDARD_DOMAINS
+from edgeattn.graph.nodes import given
+from edgeattn.legalise.refusals import RefusedError
 
 
 def _body(node: ir.Node, opset: int) -> onnx.FunctionProto | None:
@@ -49,23 +52,22 @@ def _attributes(
     return out
 
 
-def expand(node: ir.Node, edit: Edit, opset: int) -> str | None:
+def expand(node: ir.Node, edit: Edit, opset: int) -> None:
     """Put the function body of the node's schema at `opset` in its place. Real-number-exact.
 
     Requires that ONNX gives a body for these types, without a loop.
     """
     body = _body(node, opset)
     if body is None or not body.node:
-        return "ONNX gives no function body for its types"
+        raise RefusedError("ONNX gives no function body for its types")
     if any(a.HasField("g") or a.graphs for n in body.node for a in n.attribute):
-        return "its function body has a loop or a branch"
+        raise RefusedError("its function body has a loop or a branch")
     defaults = {a.name: a for a in body.attribute_proto}
     for name, attribute in defs.get_schema(node.op_type, opset, "").attributes.items():
         if attribute.default_value.name:
             defaults.setdefault(name, attribute.default_value)
-    values: dict[str, ir.Value | None] = {"": None}
-    for index, name in enumerate(body.input):
-        values[name] = node.inputs[index] if index < len(node.inputs) else None
+    values = {name: given(node, index) for index, name in enumerate(body.input)}
+    values[""] = None
     for inner in body.node:
         made = edit.nodes(
             inner.op_type,
@@ -76,6 +78,5 @@ def expand(node: ir.Node, edit: Edit, opset: int) -> str | None:
         values.update(zip(inner.output, made, strict=True))
     # A body leaves out what the call leaves out: the cache of an attention without one.
     ends = [values.get(name) for name in body.output]
-    edit.written_at = next(o.version for o in body.opset_import if o.domain in ("", "ai.onnx"))
+    edit.written_at = next(o.version for o in body.opset_import if o.domain in STANDARD_DOMAINS)
     edit.replace(*ends[: len(node.outputs)])
-    return None

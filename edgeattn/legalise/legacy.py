@@ -8,7 +8,7 @@ from edgeattn.graph.edit import Edit
 from edgeattn.graph.nodes import integer, is_used, needed
 
 
-def softmax_up(node: ir.Node, edit: Edit) -> str | None:
+def softmax_up(node: ir.Node, edit: Edit) -> None:
     """Softmax, LogSoftmax, Hardmax 11 → 13. Bit-exact.
 
     Version 11 flattens x to a matrix at `axis` (1 where not given) and works on its rows; version
@@ -21,16 +21,14 @@ def softmax_up(node: ir.Node, edit: Edit) -> str | None:
         behind = []
     if behind and all(d == 1 for d in behind[1:]):
         node.attributes["axis"] = ir.AttrInt64("axis", axis)
-        return None
+        return
     matrix = edit.op("Flatten", [x], {"axis": axis})
     rows = edit.op(node.op_type, [matrix], {"axis": -1})
     edit.replace(edit.op("Reshape", [rows, edit.op("Shape", [x])], like=x))
-    return None
 
 
-def dropout_up(node: ir.Node, edit: Edit) -> str | None:
+def dropout_up(node: ir.Node, edit: Edit) -> None:
     """Dropout 10 → 12: at inference the ratio says nothing. Bit-exact."""
     node.attributes.pop("ratio", None)
     if len(node.outputs) > 1 and not is_used(node.outputs[1]):
         edit.trim()
-    return None

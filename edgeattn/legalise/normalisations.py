@@ -7,26 +7,24 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.graph.edit import HALF, UNRANKED, UNTYPED, AttributeValue, Edit
-from edgeattn.graph.nodes import given, integer, is_used, needed, number, rank, static
+from edgeattn.graph.edit import AttributeValue, Edit
+from edgeattn.graph.nodes import given, integer, is_used, needed, number, static
+from edgeattn.legalise.refusals import HALF, RefusedError, dtype_of, rank_of
 
 
-def _stash(node: ir.Node, x: ir.Value) -> ir.DataType:
-    """Return the type of statistics: a double stays double, whatever `stash_type`."""
-    assert x.dtype is not None
+def _widened(node: ir.Node, edit: Edit) -> ir.Value:
+    """Return x in the type of statistics: a double stays double, whatever `stash_type`."""
+    x = needed(node, 0)
     asked = ir.DataType(integer(node, "stash_type", 1))
-    return asked if x.dtype in HALF else x.dtype
+    return edit.cast(x, asked if dtype_of(x) in HALF else dtype_of(x))
 
 
-def _axes(node: ir.Node, x: ir.Value) -> list[int] | None:
+def _axes(node: ir.Node) -> list[int]:
     axis = integer(node, "axis", -1)
-    if axis < 0:
-        return list(range(axis, 0))
-    dims = rank(x)
-    return None if dims is None else list(range(axis - dims, 0))
+    return list(range(axis if axis < 0 else axis - rank_of(needed(node, 0)), 0))
 
 
-def layer_normalization(node: ir.Node, edit: Edit) -> str | None:
+def layer_normalization(node: ir.Node, edit: Edit) -> None:
     """LayerNormalization 17 → 16. Real-number-exact.
 
     d = x - mean(x); y = d/√(mean(d²)+ε)·scale + bias over the axes from `axis` on; mean and root
@@ -34,19 +32,15 @@ def layer_normalization(node: ir.Node, edit: Edit) -> str | None:
     Requires the element type, and the rank where `axis` counts from the front.
     """
     x = needed(node, 0)
-    axes = _axes(node, x)
-    if x.dtype is None:
-        return UNTYPED
-    if axes is None:
-        return UNRANKED
-    wide = edit.cast(x, _stash(node, x))
+    dtype, axes = dtype_of(x), _axes(node)
+    wide = _widened(node, edit)
     over: dict[str, AttributeValue] = {"axes": axes, "keepdims": 1}
     mean = edit.op("ReduceMean", [wide], over)
     d = edit.op("Sub", [wide, mean], like=wide)
     variance = edit.op("ReduceMean", [edit.op("Mul", [d, d], like=wide)], over)
     epsilon = edit.scalar(number(node, "epsilon", 1e-5), wide)
     deviation = edit.op("Sqrt", [edit.op("Add", [variance, epsilon])])
-    y = edit.cast(edit.op("Div", [d, deviation], like=wide), x.dtype)
+    y = edit.cast(edit.op("Div", [d, deviation], like=wide), dtype)
     y = edit.op("Mul", [y, needed(node, 1)], like=x)
     bias = given(node, 2)
     if bias is not None:
@@ -60,28 +54,22 @@ def layer_normalization(node: ir.Node, edit: Edit) -> str | None:
         else:
             outputs.append(edit.op("Reciprocal", [deviation]))
     edit.replace(*outputs)
-    return None
 
 
-def rms_normalization(node: ir.Node, edit: Edit) -> str | None:
+def rms_normalization(node: ir.Node, edit: Edit) -> None:
     """RMSNormalization 23 → 22: x/√(mean(x²)+ε)·scale over the axes from `axis` on.
 
     Real-number-exact. Types and requirements as for layer normalisation; written in opset 18.
     """
     x = needed(node, 0)
-    axes = _axes(node, x)
-    if x.dtype is None:
-        return UNTYPED
-    if axes is None:
-        return UNRANKED
-    wide = edit.cast(x, _stash(node, x))
+    dtype, axes = dtype_of(x), _axes(node)
+    wide = _widened(node, edit)
     square = edit.op("Mul", [wide, wide], like=wide)
     mean = edit.op("ReduceMean", [square, edit.integers(axes, "axes")], {"keepdims": 1})
     epsilon = edit.scalar(number(node, "epsilon", 1e-5), wide)
     root = edit.op("Sqrt", [edit.op("Add", [mean, epsilon])])
-    y = edit.cast(edit.op("Div", [wide, root], like=wide), x.dtype)
+    y = edit.cast(edit.op("Div", [wide, root], like=wide), dtype)
     edit.replace(edit.op("Mul", [y, needed(node, 1)], like=x))
-    return None
 
 
 def _per_channel(edit: Edit, vector: ir.Value, dims: int, hint: str) -> ir.Value:
@@ -112,50 +100,41 @@ def _normalise_groups(
     """
     x = needed(node, 0)
     groups = node.attributes["num_groups"].as_int()
-    wide = edit.cast(x, _stash(node, x))
+    wide = _widened(node, edit)
     flat = edit.op("Reshape", [wide, edit.integers([0, groups, -1], "groups")])
-    assert wide.dtype is not None
-    unit = np.ones(groups, dtype=wide.dtype.numpy())
-    scale = edit.constant(unit, "scale") if scale is None else edit.cast(scale, wide.dtype)
-    bias = edit.constant(0 * unit, "bias") if bias is None else edit.cast(bias, wide.dtype)
+    unit = np.ones(groups, dtype=dtype_of(wide).numpy())
+    scale = edit.constant(unit, "scale") if scale is None else edit.cast(scale, dtype_of(wide))
+    bias = edit.constant(0 * unit, "bias") if bias is None else edit.cast(bias, dtype_of(wide))
     normal = edit.op(
         "InstanceNormalization", [flat, scale, bias], {"epsilon": number(node, "epsilon", 1e-5)}
     )
     back = edit.op("Reshape", [normal, _like_shape(edit, x)], like=x)
-    assert x.dtype is not None
-    return edit.cast(back, x.dtype)
+    return edit.cast(back, dtype_of(x))
 
 
-def group_normalization_per_channel(node: ir.Node, edit: Edit) -> str | None:
+def group_normalization_per_channel(node: ir.Node, edit: Edit) -> None:
     """GroupNormalization 21 → 20: groups by InstanceNormalization, then ·scale + bias per channel.
 
     Real-number-exact. GroupNormalization 18 cannot say it (its scale is per group), and is
     withdrawn: ONNX's checker refuses it at every opset. Requires the element type and the rank.
     """
     x = needed(node, 0)
-    dims = rank(x)
-    if x.dtype is None:
-        return UNTYPED
-    if dims is None:
-        return UNRANKED
+    dtype_of(x)
+    dims = rank_of(x)
     y = _normalise_groups(node, edit, None, None)
     y = edit.op("Mul", [y, _per_channel(edit, needed(node, 1), dims, "scale")], like=x)
     edit.replace(edit.op("Add", [y, _per_channel(edit, needed(node, 2), dims, "bias")], like=x))
-    return None
 
 
-def group_normalization_per_group(node: ir.Node, edit: Edit) -> str | None:
+def group_normalization_per_group(node: ir.Node, edit: Edit) -> None:
     """GroupNormalization 18 → 17: InstanceNormalization over groups, whose scale is per group too.
 
     Real-number-exact. Requires the element type.
     """
-    if needed(node, 0).dtype is None:
-        return UNTYPED
     edit.replace(_normalise_groups(node, edit, needed(node, 1), needed(node, 2)))
-    return None
 
 
-def group_normalization_up(node: ir.Node, edit: Edit) -> str | None:
+def group_normalization_up(node: ir.Node, edit: Edit) -> None:
     """GroupNormalization 18 → 21: scale and bias are repeated for each channel of their group.
 
     Bit-exact. Requires constant scale and bias and a known number of channels.
@@ -165,25 +144,25 @@ def group_normalization_up(node: ir.Node, edit: Edit) -> str | None:
     channels = x.shape[1] if x.shape is not None and len(x.shape) > 1 else None
     vectors = [static(given(node, 1)), static(given(node, 2))]
     if not isinstance(channels, int) or any(v is None for v in vectors):
-        return group_normalization_per_group(node, edit)
+        group_normalization_per_group(node, edit)
+        return
     for index, (vector, hint) in enumerate(zip(vectors, ("scale", "bias"), strict=True), start=1):
         assert vector is not None
         edit.set_input(index, edit.constant(np.repeat(vector, channels // groups), hint))
-    return None
 
 
-def batch_normalization_down(node: ir.Node, edit: Edit) -> str | None:
+def batch_normalization_down(node: ir.Node, edit: Edit) -> None:
     """BatchNormalization 14 → 9: only inference is the same in both. Bit-exact."""
     if integer(node, "training_mode", 0):
-        return "it is in training mode"
+        raise RefusedError("it is in training mode")
     node.attributes.pop("training_mode", None)
     edit.trim()
-    return None if len(node.outputs) == 1 else "it gives running statistics"
+    if len(node.outputs) > 1:
+        raise RefusedError("it gives running statistics")
 
 
-def batch_normalization_up(node: ir.Node, edit: Edit) -> str | None:
+def batch_normalization_up(node: ir.Node, edit: Edit) -> None:
     """BatchNormalization 9 → 14: more than one output was how training was asked for. Bit-exact."""
     edit.trim()
-    return (
-        None if len(node.outputs) == 1 else "it gives running statistics, so it is in training mode"
-    )
+    if len(node.outputs) > 1:
+        raise RefusedError("it gives running statistics, so it is in training mode")

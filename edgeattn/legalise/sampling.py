@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from edgeattn.graph.edit import Edit
 from edgeattn.graph.nodes import given, integer, needed, rank, static, static_ints, text
+from edgeattn.legalise.refusals import RefusedError, dtype_of, rank_of
 
 _GRID_DOWN = {"linear": "bilinear", "cubic": "bicubic"}
 _GRID_UP = {new: old for old, new in _GRID_DOWN.items()}
@@ -20,24 +21,22 @@ def _rename_mode(node: ir.Node, names: Mapping[str, str]) -> None:
         node.attributes["mode"] = ir.AttrString("mode", names[mode])
 
 
-def grid_sample_down(node: ir.Node, edit: Edit) -> str | None:
+def grid_sample_down(node: ir.Node, _edit: Edit) -> None:
     """GridSample 20 → 16: `linear` is `bilinear`, `cubic` is `bicubic`. Bit-exact.
 
     Requires x: f[N, C, H, W]; version 16 has no volumes.
     """
-    del edit
     dims = rank(needed(node, 0))
     if dims != 4:
-        return f"its input has {'unknown' if dims is None else dims} dimensions, 4 before opset 20"
+        raise RefusedError(
+            f"its input has {'unknown' if dims is None else dims} dimensions, 4 before opset 20"
+        )
     _rename_mode(node, _GRID_DOWN)
-    return None
 
 
-def grid_sample_up(node: ir.Node, edit: Edit) -> str | None:
+def grid_sample_up(node: ir.Node, _edit: Edit) -> None:
     """GridSample 16 → 20: `bilinear` is `linear`, `bicubic` is `cubic`. Bit-exact."""
-    del edit
     _rename_mode(node, _GRID_UP)
-    return None
 
 
 def _full_axes(node: ir.Node, edit: Edit, axes: list[int], dims: int) -> None:
@@ -63,53 +62,42 @@ def _full_axes(node: ir.Node, edit: Edit, axes: list[int], dims: int) -> None:
         edit.set_input(index, edit.op("ScatterElements", inputs, {"axis": 0}))
 
 
-def resize_18(node: ir.Node, edit: Edit) -> str | None:
+def resize_18(node: ir.Node, edit: Edit) -> None:
     """Resize 18 → 13: `axes` become all axes; what else is new must be neutral. Bit-exact.
 
     Requires constant axes and the rank, and no region of interest where there are axes.
     """
     if integer(node, "antialias", 0):
-        return "`antialias` exists from opset 18"
+        raise RefusedError("`antialias` exists from opset 18")
     if (
         text(node, "keep_aspect_ratio_policy", "stretch") != "stretch"
         and given(node, 3) is not None
     ):
-        return "`keep_aspect_ratio_policy` exists from opset 18"
+        raise RefusedError("`keep_aspect_ratio_policy` exists from opset 18")
     axes = node.attributes.get("axes")
     if axes is not None:
-        dims = rank(needed(node, 0))
-        if dims is None:
-            return "its rank is unknown"
+        dims = rank_of(needed(node, 0))
         if text(node, "coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
-            return "`axes` with a region of interest exist from opset 18"
+            raise RefusedError("`axes` with a region of interest exist from opset 18")
         _full_axes(node, edit, list(axes.as_ints()), dims)
         edit.set_input(1, None)
     for name in ("antialias", "keep_aspect_ratio_policy", "axes"):
         node.attributes.pop(name, None)
-    return None
 
 
-def resize_19(node: ir.Node, edit: Edit) -> str | None:
-    """Resize 19 → 18: the same but for `half_pixel_symmetric`, which is new. Bit-exact."""
-    del edit
-    mode = text(node, "coordinate_transformation_mode", "half_pixel")
-    if mode == "half_pixel_symmetric":
-        return '`coordinate_transformation_mode="half_pixel_symmetric"` exists from opset 19'
-    return None
-
-
-def resize_up(node: ir.Node, edit: Edit) -> str | None:
+def resize_up(node: ir.Node, edit: Edit) -> None:
     """Resize 11 → 13: an empty `roi`, `scales` or `sizes` was how it was left out. Bit-exact.
 
     `tf_half_pixel_for_nn` was withdrawn.
     """
     if text(node, "coordinate_transformation_mode", "") == "tf_half_pixel_for_nn":
-        return '`coordinate_transformation_mode="tf_half_pixel_for_nn"` was withdrawn in opset 13'
+        raise RefusedError(
+            '`coordinate_transformation_mode="tf_half_pixel_for_nn"` was withdrawn in opset 13'
+        )
     for index in range(1, len(node.inputs)):
         if static_ints(given(node, index)) == []:
             edit.set_input(index, None)
     edit.trim()
-    return None
 
 
 def _base_grid(lengths: list[int], *, corners: bool) -> np.ndarray:
@@ -122,37 +110,31 @@ def _base_grid(lengths: list[int], *, corners: bool) -> np.ndarray:
     return np.stack([g.reshape(-1) for g in (*reversed(grids), np.ones(lengths))], axis=1)
 
 
-def affine_grid(node: ir.Node, edit: Edit) -> str | None:
+def affine_grid(node: ir.Node, edit: Edit) -> None:
     """AffineGrid 20 → 19: (base grid f[H·W, 3])·thetaᵀ, the grid being constant. Real-number-exact.
 
     Source of the grid: `torch.nn.functional.affine_grid`. Requires the element type and constant
     spatial sizes; the batch is theta's.
     """
     theta, size = needed(node, 0), static_ints(given(node, 1))
-    if theta.dtype is None:
-        return "its element type is unknown"
+    dtype = dtype_of(theta)
     if size is None:
-        return "its size is computed at run time"
+        raise RefusedError("its size is computed at run time")
     lengths = size[2:]
     base = _base_grid(lengths, corners=bool(integer(node, "align_corners", 0)))
-    grid = edit.constant(base.astype(theta.dtype.numpy()), "grid")
+    grid = edit.constant(base.astype(dtype.numpy()), "grid")
     flat = edit.op("MatMul", [grid, edit.op("Transpose", [theta], {"perm": [0, 2, 1]})])
     edit.replace(edit.op("Reshape", [flat, edit.integers([0, *lengths, len(lengths)], "shape")]))
-    return None
 
 
-def roi_align_down(node: ir.Node, edit: Edit) -> str | None:
+def roi_align_down(node: ir.Node, _edit: Edit) -> None:
     """RoiAlign 16 → 10: version 10 knows `output_half_pixel` only. Bit-exact."""
-    del edit
     if text(node, "coordinate_transformation_mode", "half_pixel") != "output_half_pixel":
-        return '`coordinate_transformation_mode="half_pixel"` exists from opset 16'
+        raise RefusedError('`coordinate_transformation_mode="half_pixel"` exists from opset 16')
     node.attributes.pop("coordinate_transformation_mode", None)
-    return None
 
 
-def roi_align_up(node: ir.Node, edit: Edit) -> str | None:
+def roi_align_up(node: ir.Node, _edit: Edit) -> None:
     """RoiAlign 10 → 16: what version 10 did is `output_half_pixel`. Bit-exact."""
-    del edit
     mode = ir.AttrString("coordinate_transformation_mode", "output_half_pixel")
     node.attributes["coordinate_transformation_mode"] = mode
-    return None

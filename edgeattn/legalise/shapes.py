@@ -7,11 +7,12 @@ import math
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.graph.edit import UNRANKED, UNTYPED, Edit
-from edgeattn.graph.nodes import given, integer, needed, rank, static_ints, text
+from edgeattn.graph.edit import Edit
+from edgeattn.graph.nodes import given, integer, needed, static_ints
+from edgeattn.legalise.refusals import RefusedError, dtype_of, rank_of
 
 
-def shape_cut(node: ir.Node, edit: Edit) -> str | None:
+def shape_cut(node: ir.Node, edit: Edit) -> None:
     """Shape 15 → 13: the whole shape, then Slice(start, end). Bit-exact.
 
     Slice clamps as Shape does; an `end` that is absent is the largest integer.
@@ -20,28 +21,27 @@ def shape_cut(node: ir.Node, edit: Edit) -> str | None:
     end = node.attributes.get("end")
     if start == 0 and end is None:
         node.attributes.pop("start", None)
-        return None
+        return
     last = np.iinfo(np.int64).max if end is None else end.as_int()
     whole = edit.op("Shape", [needed(node, 0)])
     bounds = [edit.integers([start], "start"), edit.integers([int(last)], "end")]
     edit.replace(edit.op("Slice", [whole, *bounds]))
-    return None
 
 
-def split_sizes(node: ir.Node, edit: Edit) -> str | None:
+def split_sizes(node: ir.Node, edit: Edit) -> None:
     """Split 18 → 13: `num_outputs` becomes sizes: ceil(d/n) each, and what is left. Bit-exact.
 
     Where d is not known before run time the sizes are computed from the shape.
     """
     count = node.attributes.pop("num_outputs", None)
     if count is None or given(node, 1) is not None:
-        return None
+        return
     x, n, axis = needed(node, 0), count.as_int(), integer(node, "axis", 0)
     size = x.shape[axis] if x.shape is not None else None
     if isinstance(size, int):
         chunk = math.ceil(size / n)
         edit.set_input(1, edit.integers([*[chunk] * (n - 1), size - chunk * (n - 1)], "split"))
-        return None
+        return
     shape = edit.op("Shape", [x])
     whole = edit.op("Gather", [shape, edit.integers([axis], "axis")])
     ahead = edit.op("Add", [whole, edit.integers([n - 1], "parts")])
@@ -50,46 +50,40 @@ def split_sizes(node: ir.Node, edit: Edit) -> str | None:
     left = edit.op("Sub", [whole, taken])
     sizes = edit.op("Concat", [*[each] * (n - 1), left], {"axis": 0})
     edit.set_input(1, sizes)
-    return None
 
 
-def split_count(node: ir.Node, edit: Edit) -> str | None:
+def split_count(node: ir.Node, _edit: Edit) -> None:
     """Split 13 → 18: equal parts are asked for by `num_outputs`. Bit-exact."""
-    del edit
     if given(node, 1) is None:
         node.attributes["num_outputs"] = ir.AttrInt64("num_outputs", len(node.outputs))
-    return None
 
 
-def sizes_to_input(node: ir.Node, edit: Edit) -> str | None:
+def sizes_to_input(node: ir.Node, edit: Edit) -> None:
     """Split 11 → 13: the sizes become an input. Bit-exact."""
     sizes = node.attributes.pop("split", None)
     if sizes is not None:
         edit.set_input(1, edit.integers(sizes.as_ints(), "split"))
-    return None
 
 
-def axes_to_input(node: ir.Node, edit: Edit) -> str | None:
+def axes_to_input(node: ir.Node, edit: Edit) -> None:
     """Squeeze, Unsqueeze 11 → 13: the axes become an input. Bit-exact."""
     axes = node.attributes.pop("axes", None)
     if axes is not None:
         edit.set_input(1, edit.integers(axes.as_ints(), "axes"))
-    return None
 
 
-def pad_all_axes(node: ir.Node, edit: Edit) -> str | None:
+def pad_all_axes(node: ir.Node, edit: Edit) -> None:
     """Pad 18 → 13: pads of some axes become pads of all, zero elsewhere. Bit-exact.
 
     Requires constant axes and the rank. Pads computed at run time are scattered into zeros.
     """
     if given(node, 3) is None:
         edit.trim()
-        return None
-    dims, axes = rank(needed(node, 0)), static_ints(given(node, 3))
+        return
+    axes = static_ints(given(node, 3))
     if axes is None:
-        return "its axes are computed at run time"
-    if dims is None:
-        return UNRANKED
+        raise RefusedError("its axes are computed at run time")
+    dims = rank_of(needed(node, 0))
     places = [a % dims for a in axes] + [a % dims + dims for a in axes]
     pads = static_ints(given(node, 1))
     if pads is not None:
@@ -103,49 +97,36 @@ def pad_all_axes(node: ir.Node, edit: Edit) -> str | None:
         edit.set_input(1, edit.op("ScatterElements", inputs, {"axis": 0}))
     edit.set_input(3, None)
     edit.trim()
-    return None
 
 
-def pad_wrap(node: ir.Node, edit: Edit) -> str | None:
-    """Pad 19 → 18: the same but for `mode="wrap"`, which is new. Bit-exact."""
-    del edit
-    return (
-        '`mode="wrap"` exists from opset 19' if text(node, "mode", "constant") == "wrap" else None
-    )
-
-
-def reshape_zero(node: ir.Node, edit: Edit) -> str | None:
+def reshape_zero(node: ir.Node, _edit: Edit) -> None:
     """Reshape 14 → 13: `allowzero` matters only where the new shape holds a 0. Bit-exact.
 
     A size that is known at run time only (`x.view(x.shape[0], -1)` at an open batch) is 0 for empty
     inputs alone, and those are not what a model is exported for: it is enough that no static
     dimension is 0.
     """
-    del edit
     if integer(node, "allowzero", 0):
         shape = static_ints(given(node, 1))
         known = node.outputs[0].shape
         sizes = shape if shape is not None else None if known is None else list(known)
         if sizes is None or 0 in sizes:
-            return "`allowzero` exists from opset 14"
+            raise RefusedError("`allowzero` exists from opset 14")
     node.attributes.pop("allowzero", None)
-    return None
 
 
-def trilu(node: ir.Node, edit: Edit) -> str | None:
+def trilu(node: ir.Node, edit: Edit) -> None:
     """Trilu 14 → 13: Where(mask, x, 0), the mask bool[H, W] being constant. Bit-exact.
 
     Requires the element type, constant H and W, and a constant diagonal.
     """
     x = needed(node, 0)
-    if x.dtype is None:
-        return UNTYPED
+    dtype_of(x)
     sizes = [] if x.shape is None else [d for d in list(x.shape)[-2:] if isinstance(d, int)]
     k = [0] if given(node, 1) is None else static_ints(given(node, 1))
     if len(sizes) != 2 or k is None:
-        return "its last two dimensions or its diagonal are not known before run time"
+        raise RefusedError("its last two dimensions or its diagonal are not known before run time")
     upper = integer(node, "upper", 1)
     ones = np.ones(sizes, dtype=np.bool_)
     mask = edit.constant(np.triu(ones, k[0]) if upper else np.tril(ones, k[0]), "mask")
     edit.replace(edit.op("Where", [mask, x, edit.scalar(0, x)], like=x))
-    return None

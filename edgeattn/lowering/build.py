@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
-from typing import TypeAlias
 
 import numpy as np
 import onnx_ir as ir
 
+from edgeattn.graph.edit import AttributeValue, Editor
 from edgeattn.graph.names import module_of
-
-AttributeValue: TypeAlias = int | float | str | Sequence[int] | Sequence[float] | ir.Attr
+from edgeattn.graph.reading import opset_of
 
 DOMAIN = "edgeattn"
 """The domain of what is no operator of ONNX; nothing of it leaves lowering."""
@@ -19,35 +17,18 @@ DOMAIN = "edgeattn"
 _AXES_BECAME_AN_INPUT = 18
 
 
-class Builder:
-    """Makes nodes with names of their own, at a model's opset.
+class Builder(Editor):
+    """Makes nodes outside the graph, until they are inserted or released.
 
     Attributes:
+        opset: The model's opset.
         origin: The name of the node on whose behalf nodes are made: they get its module path.
     """
 
     def __init__(self, model: ir.Model) -> None:
-        self.opset = model.opset_imports.get("", 0)
+        super().__init__(model)
+        self.opset = opset_of(model)
         self.origin = ""
-        self._graph = model.graph
-        self._names: set[str] = set(model.graph.initializers)
-        self._counts: dict[str, int] = {}
-        self._made: list[ir.Node] = []
-        self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
-        for node in model.graph.all_nodes():
-            self._names.add(node.name or "")
-            self._names.update(value.name for value in node.outputs if value.name)
-        self._names.update(value.name for value in model.graph.inputs if value.name)
-
-    def unique(self, stem: str) -> str:
-        """Return a name that nothing else has."""
-        for count in itertools.count(self._counts.get(stem, 0)):
-            name = f"{stem}_{count}" if count else stem
-            if name not in self._names:
-                self._counts[stem] = count + 1
-                self._names.add(name)
-                return name
-        raise AssertionError("there is always another name")
 
     def node(
         self,
@@ -69,17 +50,9 @@ class Builder:
             domain: Its operator's domain.
             dtype: The type of what it gives; its first input's by default.
         """
-        name = self.unique(f"{module_of(self.origin)}/{op_type}")
-        node = ir.node(op_type, inputs, domain=domain, name=name)
-        self._made.append(node)
-        for key, value in (attributes or {}).items():
-            node.attributes[key] = (
-                value
-                if isinstance(value, ir.Attr)
-                else ir.convenience.convert_attribute(key, value)
-            )
+        node = self.make(op_type, inputs, attributes, domain=domain)
+        self.name(node, f"{module_of(self.origin)}/{op_type}")
         (output,) = node.outputs
-        output.name = self.unique(f"{name}:0")
         first = inputs[0]
         kind = dtype if dtype is not None or first is None else first.dtype
         if kind is not None:
@@ -97,18 +70,7 @@ class Builder:
 
     def constant(self, array: np.ndarray) -> ir.Value:
         """Return an initializer with these elements; equal ones are one."""
-        array = np.ascontiguousarray(array).reshape(array.shape)
-        key = (array.dtype.str, array.shape, array.tobytes())
-        known = self._constants.get(key)
-        if known is None:
-            name = self.unique(f"{module_of(self.origin)}/constant")
-            tensor = ir.tensor(array, name=name)
-            known = ir.Value(
-                name=name, type=ir.TensorType(tensor.dtype), shape=ir.Shape(array.shape)
-            )
-            known.const_value = tensor
-            self._constants[key] = known
-        return known
+        return self.shared(array, f"{module_of(self.origin)}/constant")
 
     def integers(self, values: Sequence[int]) -> ir.Value:
         """Return an initializer i64[len(values)]."""
@@ -135,11 +97,11 @@ class Builder:
 
     def release(self) -> None:
         """Let go of the nodes that were not taken, so that they use nothing of the graph."""
-        for node in self._made:
+        for node in self.made:
             if node.graph is None:
                 for place in range(len(node.inputs)):
                     node.replace_input_with(place, None)
-        self._made.clear()
+        self.made.clear()
 
 
 def replace(old: ir.Value, new: ir.Value, *, is_made: bool) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from typing import Final, Literal, get_args
+from typing import Final
 
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
@@ -27,32 +27,11 @@ from edgeattn.lowering.recognise import (
 )
 from edgeattn.lowering.record import Lowered
 from edgeattn.lowering.regions import exchange, regions
-from edgeattn.lowering.targets.onnxruntime import ONNXRuntimeWriter
-from edgeattn.lowering.targets.tensorrt import TensorRTWriter
+from edgeattn.lowering.target import TARGETS
 from edgeattn.lowering.targets.writer import Writer
+from edgeattn.options.optimize import DEFAULT_TARGET
 from edgeattn.records.lowering import NearMiss, Rewrite
 
-Target = Literal["tensorrt", "onnxruntime"]
-TARGETS: Final = get_args(Target)
-DEFAULT_TARGET: Final[Target] = "tensorrt"
-RULES: Final[Mapping[str, str]] = {
-    "affine-grid": "affine grids of a constant size, as one product of matrices",
-    "static-shapes": "target shapes that the graph computes, as constants",
-    "global-mean": "means and maxima over the map or the channels, however they are written",
-    "moments": "normalisations of one channel, as means and variances",
-    "spatial-softmax": "softmax over the map, with the reshapes around it",
-    "grouped-branches": "the same computation on each part of the channels, as one",
-    "channel-shuffle": "reshapes, transposes and parts, as the order of indices",
-    "hard-activation": "hard sigmoid and hard swish written with clip, relu6, max and min",
-    "linear": "layers on what has no positions, as 1x1 convolutions",
-    "spatial-pool": "pools that keep the map's size, between the others",
-    "channel-permutation": "orders of channels, folded into weights or written as one Gather",
-    "gate": "elementwise operators, between the others",
-}
-WRITERS: Final[Mapping[Target, type[Writer]]] = {
-    "tensorrt": TensorRTWriter,
-    "onnxruntime": ONNXRuntimeWriter,
-}
 _ROOMS: Final = (
     pointwise,
     views,
@@ -78,8 +57,8 @@ def _recognisers(rules: AbstractSet[str]) -> dict[str, list[Recogniser]]:
 def lower(
     model: ir.Model,
     *,
-    target: Target = DEFAULT_TARGET,
-    rules: AbstractSet[str] | None = None,
+    target: str = DEFAULT_TARGET,
+    rules: Iterable[str] | None = None,
     forms: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Lowered:
     """Rewrite a model, by exact algebra, into the forms that a target runs best.
@@ -88,7 +67,7 @@ def lower(
         model: The model, changed in place; opset 13 or above. It stays at its opset and holds
             operators of the standard domain only, if it did before.
         target: The runtime to choose forms for.
-        rules: The rules to apply; all by default.
+        rules: The rules to apply; those that the target uses by default.
         forms: The form to take, by kind of region and family, where it is not the default.
 
     Returns:
@@ -99,13 +78,14 @@ def lower(
         shapes.infer(model)
     if not shapes.is_static(model):
         shapes.resolve_open(model)
-    taken = set(RULES) if rules is None else rules
+    spec = TARGETS[target]
+    taken = spec.rules if rules is None else frozenset(rules)
     build = Builder(model)
     record: list[Rewrite | NearMiss] = []
     if statics.RULE in taken:
         record += statics.fix_shapes(model.graph, build)
     if affine_grid.RULE in taken:
-        record += affine_grid.rewrite_grids(model.graph, build, sums=target == "onnxruntime")
+        record += affine_grid.rewrite_grids(model.graph, build, sums=spec.takes_summed_grids)
     raising = Raising(_recognisers(taken))
     raising.walk(model.graph)
     record += raising.near_misses
@@ -116,8 +96,8 @@ def lower(
 
         def write(kind: str, dtype: ir.DataType = dtype) -> Writer:
             if (dtype, kind) not in writers:
-                writer = WRITERS[target](build, raising, dtype, (forms or {}).get(kind))
-                writers[dtype, kind] = writer
+                chosen = (forms or {}).get(kind)
+                writers[dtype, kind] = spec.writer(build, raising, dtype, chosen)
             return writers[dtype, kind]
 
         done = exchange(region, raising, write, build)

@@ -1,6 +1,6 @@
 """The walk that raises a graph to terms, node by node, as far as recognisers understand it.
 
-A recogniser gives the term and the axes of what a node computes, or says why it cannot. A node
+A recogniser returns the term and the axes of what a node computes, or says why it cannot. A node
 that none understands (most convolutions, matrix products) ends terms: what it reads is a root, to
 be written; what it gives is a leaf. A value that such a node reads is a leaf for whoever else reads
 it, too: it will be in memory.
@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.graph.nodes import static
+from edgeattn.graph.nodes import is_standard, static
 from edgeattn.lowering.indices import Axes, Index, Size, fresh, leaves, resolve, tie, unify
 from edgeattn.lowering.record import FAULTS, fault
 from edgeattn.lowering.terms import Const, Term, Terms
@@ -53,7 +53,12 @@ class Raised:
 
 
 Operand: TypeAlias = Raised | np.ndarray
-Recognise: TypeAlias = Callable[[ir.Node, "Raising"], "Sequence[Operand] | str"]
+Recognise: TypeAlias = Callable[[ir.Node, "Raising"], "Sequence[Operand]"]
+"""Returns what the node's outputs are, or raises an UnrecognisedError."""
+
+
+class UnrecognisedError(Exception):
+    """A recogniser leaves a node; the text, if there is any, makes it a near miss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +67,7 @@ class Recogniser:
 
     Attributes:
         rule: The rule that it belongs to.
-        recognise: Gives what the node's outputs are, or why it does not know.
+        recognise: Raises a node.
         accepts: Whether the node alone, before anything is known of its inputs, may be raised.
     """
 
@@ -112,9 +117,9 @@ class Raising:
         except FAULTS as error:
             self.near_misses.append(fault(recogniser.rule, node.name or "", error))
             return
-        if isinstance(found, str):
-            if found:
-                miss = NearMiss(rule=recogniser.rule, site=node.name or "", reason=found)
+        except UnrecognisedError as left:
+            if str(left):
+                miss = NearMiss(rule=recogniser.rule, site=node.name or "", reason=str(left))
                 self.near_misses.append(miss)
             return
         self.rules[node] = recogniser.rule
@@ -127,7 +132,7 @@ class Raising:
                 self.values[value] = Raised(self._leaf(value, what.axes), what.axes)
 
     def _recogniser(self, node: ir.Node) -> Recogniser | None:
-        if node.domain not in {"", "ai.onnx"}:
+        if not is_standard(node):
             return None
         candidates = self._recognisers.get(node.op_type, ())
         return next((one for one in candidates if one.accepts(node)), None)
@@ -177,6 +182,17 @@ class Raising:
         """Return what a value is, where it is no constant."""
         found = self.operand(value)
         return found if isinstance(found, Raised) else None
+
+    def needed(self, value: ir.Value | None) -> Raised:
+        """Return what a value is.
+
+        Raises:
+            UnrecognisedError: It is a constant, or not known.
+        """
+        found = self.raised(value)
+        if found is None:
+            raise UnrecognisedError
+        return found
 
     def align(self, operands: Sequence[Operand]) -> tuple[list[Term], Axes] | None:
         """Take operands of an elementwise operator to common indices, as broadcasting does.

@@ -16,7 +16,7 @@ from typing import Final
 import onnx_ir as ir
 
 from edgeattn.graph.names import module_of
-from edgeattn.graph.nodes import is_used
+from edgeattn.graph.nodes import is_used, producer_of
 from edgeattn.lowering.build import Builder, replace
 from edgeattn.lowering.indices import Axes
 from edgeattn.lowering.raising import Raised, Raising
@@ -81,14 +81,8 @@ def regions(graph: ir.Graph, raising: Raising) -> list[Region]:
             made.append(region)
     for region in made:
         region.nodes = sorted(set(region.nodes), key=place.__getitem__)
-        region.roots.sort(key=lambda value: place[_producer(value)])
+        region.roots.sort(key=lambda value: place[producer_of(value)])
     return made
-
-
-def _producer(value: ir.Value) -> ir.Node:
-    node = value.producer()
-    assert node is not None, "a root is computed by a node"
-    return node
 
 
 def _is_leaf(value: ir.Value, raising: Raising) -> bool:
@@ -98,7 +92,7 @@ def _is_leaf(value: ir.Value, raising: Raising) -> bool:
 
 def _nodes(root: ir.Value, raising: Raising) -> list[ir.Node]:
     """Return the nodes that a value is computed by, back to the leaves."""
-    first = _producer(root)
+    first = producer_of(root)
     found, pending = {first: None}, [first]
     while pending:
         for value in pending.pop().inputs:
@@ -114,7 +108,7 @@ def _nodes(root: ir.Value, raising: Raising) -> list[ir.Node]:
 def _peeled(root: ir.Value, raising: Raising, telling: set[ir.Node]) -> ir.Value:
     """Move a root up past the elementwise nodes that only end its part."""
     while True:
-        node = _producer(root)
+        node = producer_of(root)
         inner = [v for v in node.inputs if v is not None and not _is_leaf(v, raising)]
         inner = [
             v for v in inner if v.producer() is not None and isinstance(raising.values[v], Raised)
@@ -181,7 +175,7 @@ def exchange(
     before = {node: node.name or "" for node in region.nodes}
     made: list[ir.Node] = []
     for old, new in zip(region.roots, written, strict=True):
-        inserted = build.insert(new, _producer(old))
+        inserted = build.insert(new, producer_of(old))
         made += inserted
         replace(old, new, is_made=bool(inserted))
         raising.exchanged[old] = new

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from edgeattn.graph.edit import sweep
 from edgeattn.graph.nodes import static
 from edgeattn.lowering.build import Builder
 from edgeattn.lowering.recognise.sizes import computed_sizes
@@ -35,24 +36,8 @@ def fix_shapes(graph: ir.Graph, build: Builder) -> list[Rewrite]:
         constant = build.constant(np.array(target, dtype=np.int64))
         if constant.graph is None:
             graph.register_initializer(constant)
-        gone = _swept(node, constant)
+        old = node.inputs[1]
+        node.replace_input_with(1, constant)
+        gone = tuple(one.name or "" for one in sweep([old]))
         done.append(Rewrite(rule=RULE, site=node.name or "", nodes_before=gone, nodes_after=()))
     return done
-
-
-def _swept(node: ir.Node, target: ir.Value) -> tuple[str, ...]:
-    """Exchange a target, and remove what nothing reads any more; return the names."""
-    old = node.inputs[1]
-    node.replace_input_with(1, target)
-    pending, gone = [old], []
-    while pending:
-        value = pending.pop()
-        producer = None if value is None else value.producer()
-        if producer is None or producer.graph is None:
-            continue
-        if any(v.uses() or v.is_graph_output() for v in producer.outputs):
-            continue
-        pending += producer.inputs
-        gone.append(producer.name or "")
-        producer.graph.remove(producer, safe=True)
-    return tuple(gone)

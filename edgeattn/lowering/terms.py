@@ -457,6 +457,48 @@ class Terms:
             return self.const(Const(array, tuple(i for i in flat if i is not index)))
         return self.make("select", (term,), (index, place), term.indices() - {index})
 
+    def rebuilt(self, like: Term, args: Sequence[Term]) -> Term | None:
+        """Return a term of the same kind over other arguments, in normal form.
+
+        Args:
+            like: The term; it is what comes back where its arguments are the same.
+            args: The arguments.
+
+        Returns:
+            The term; None where terms of its kind are not made anew.
+        """
+        if all(new is old for new, old in zip(args, like.args, strict=True)):
+            return like
+        match like.op:
+            case "add":
+                return self.add(*args)
+            case "mul":
+                return self.mul(*args)
+            case "pow":
+                return self.pow(args[0], like.attrs)
+            case "fn":
+                return self.fn(like.attrs[0], args[0], *like.attrs[1:])
+            case "mean":
+                return self.mean(args[0], like.attrs)
+            case "max":
+                return self.max(args[0], like.attrs)
+            case "variance":
+                return self.variance(args[0], like.attrs)
+            case "normalised":
+                return self.normalised(args[0], *like.attrs)
+            case "softmax":
+                return self.softmax(args[0], like.attrs)
+            case "linear":
+                return self.linear(args[0], like.attrs)
+            case "stack":
+                own = (*like.attrs, *(index for arg in args for index in arg.indices()))
+                return self.make("stack", args, like.attrs, own)
+            case "centred" | "window" | "band":
+                return self.make(like.op, args, like.attrs, args[0].own)
+            case "select":
+                return self.select(args[0], *like.attrs)
+        return None
+
 
 def _factors(term: Term) -> tuple[Term, ...]:
     return term.args if term.op == "mul" else ()

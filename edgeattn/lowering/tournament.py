@@ -9,15 +9,15 @@ good only together are not found.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import onnx_ir as ir
 
-from edgeattn.lowering.pipeline import WRITERS, Target, lower
+from edgeattn.lowering.pipeline import lower
 from edgeattn.lowering.record import Lowered
+from edgeattn.lowering.target import TARGETS
 from edgeattn.records.lowering import Trial
 
 Forms: TypeAlias = Mapping[str, Mapping[str, str]]
@@ -43,8 +43,8 @@ Compare: TypeAlias = Callable[[ir.Model, ir.Model], Comparison]
 def tune(
     model: ir.Model,
     *,
-    target: Target,
-    rules: AbstractSet[str] | None,
+    target: str,
+    rules: Iterable[str] | None,
     compare: Compare,
     on_trial: Callable[[int, int], None] = lambda _, __: None,
 ) -> tuple[Forms, tuple[Trial, ...]]:
@@ -67,7 +67,7 @@ def tune(
     trials: list[Trial] = []
     for number, (kind, family, form) in enumerate(pending):
         on_trial(number, len(pending))
-        stands = forms.get(kind, {}).get(family, WRITERS[target].forms[family][0])
+        stands = forms.get(kind, {}).get(family, TARGETS[target].writer.forms[family][0])
         tried = {**forms, kind: {**forms.get(kind, {}), family: form}}
         candidate = model.clone()
         lower(candidate, target=target, rules=rules, forms=tried)
@@ -87,25 +87,12 @@ def tune(
     return forms, tuple(trials)
 
 
-def lower_tuned(
-    model: ir.Model,
-    *,
-    target: Target,
-    rules: AbstractSet[str] | None,
-    forms: Forms,
-    trials: tuple[Trial, ...],
-) -> Lowered:
-    """Lower a model, in place, in the forms that a tournament found."""
-    lowered = lower(model, target=target, rules=rules, forms=forms)
-    return replace(lowered, trials=trials)
-
-
-def _alternatives(lowered: Lowered, target: Target) -> Iterator[tuple[str, str, str]]:
+def _alternatives(lowered: Lowered, target: str) -> Iterator[tuple[str, str, str]]:
     asked: dict[tuple[str, str], str] = {}
     for rewrite in lowered.rewrites:
         for family, form in rewrite.forms:
             asked[rewrite.kind, family] = form
     for (kind, family), taken in asked.items():
-        for form in WRITERS[target].forms[family]:
+        for form in TARGETS[target].writer.forms[family]:
             if form != taken:
                 yield kind, family, form

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgeattn.options.cast import CastOptions
+from edgeattn.options.optimize import DEFAULT_TARGET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +20,7 @@ class ExportOptions:
         simplify: Run onnxsim.
         simplify_timeout_s: Seconds after which onnxsim is given up.
         lower: Write what the model computes in the forms that the target runs best.
-        target: The runtime to choose forms for: `tensorrt` or `onnxruntime`.
+        target: The target to choose forms for, of `edgeattn.lowering.target.TARGETS`.
         rules: The rules of lowering to apply; None for all.
         cast: How to cast the model, once it is proven in float32; None leaves it in that.
     """
@@ -31,6 +32,6 @@ class ExportOptions:
     simplify: bool = True
     simplify_timeout_s: float = 300.0
     lower: bool = True
-    target: str = "tensorrt"
+    target: str = DEFAULT_TARGET
     rules: tuple[str, ...] | None = None
     cast: CastOptions | None = None

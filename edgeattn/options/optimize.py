@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+#: The target of lowering where none is asked for.
+DEFAULT_TARGET: Final = "tensorrt"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -10,7 +14,7 @@ class OptimizeOptions:
     """How to optimize.
 
     Attributes:
-        target: The runtime to choose forms for: `tensorrt` or `onnxruntime`.
+        target: The target to choose forms for, of `edgeattn.lowering.target.TARGETS`.
         rules: The rules of lowering to apply; None for all.
         opset: The ONNX opset that is written, exactly; None for the file's own, or 13 where that
             is lower.
@@ -22,7 +26,7 @@ class OptimizeOptions:
         seed: Seed of the inputs that it is checked with.
     """
 
-    target: str = "tensorrt"
+    target: str = DEFAULT_TARGET
     rules: tuple[str, ...] | None = None
     opset: int | None = None
     tune: bool = False

@@ -17,7 +17,7 @@ from edgeattn.base.clock import Clock
 from edgeattn.base.errors import InputError
 from edgeattn.base.versions import versions
 from edgeattn.legalise import OLDEST_TARGET
-from edgeattn.lowering import stage as lowering_stage
+from edgeattn.lowering.target import check
 from edgeattn.models import capture
 from edgeattn.options.cast import check_options
 from edgeattn.options.export import ExportOptions
@@ -58,7 +58,7 @@ def export(
         CheckError: If a parity check fails; nothing is written then.
     """
     check_opset(options.opset)
-    lowering_stage.check(options.target, options.rules)
+    check(options.target, options.rules)
     if options.cast is not None:
         check_options(options.cast)
     destination = check_destination(destination)

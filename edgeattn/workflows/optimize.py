@@ -19,8 +19,9 @@ from edgeattn.graph.reading import Source, name_nodes, opset_of, read
 from edgeattn.graph.tags import restore_value_names
 from edgeattn.graph.writing import describe, save
 from edgeattn.legalise import OLDEST_TARGET, legalise
-from edgeattn.lowering import stage as lowering_stage
+from edgeattn.lowering import pipeline
 from edgeattn.lowering.record import Lowered
+from edgeattn.lowering.target import check
 from edgeattn.options.optimize import OptimizeOptions
 from edgeattn.parity.gate import must_agree
 from edgeattn.records.lowering import LegalisedNode
@@ -56,7 +57,7 @@ def optimize(
         InputError: If the file cannot be read, run, or written at this opset.
         CheckError: If what would be written differs from what was read; nothing is written then.
     """
-    lowering_stage.check(options.target, options.rules)
+    check(options.target, options.rules)
     if options.opset is not None:
         check_opset(options.opset)
     clock = Clock(on_stage)
@@ -161,7 +162,7 @@ def transformed(
             )
     else:
         with clock.stage("lower"):
-            lowered = lowering_stage.run(model, target=options.target, rules=options.rules)
+            lowered = pipeline.lower(model, target=options.target, rules=options.rules)
     with clock.stage("legalise"):
         last = legalise(model, options.opset or first.opset)
     return lowered, [*first.rewrites, *last.rewrites]

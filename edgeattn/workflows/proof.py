@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from edgeattn.base.clock import Clock
 from edgeattn.base.errors import CheckError, InputError
 from edgeattn.legalise import legalise
-from edgeattn.lowering import stage as lowering_stage
+from edgeattn.lowering import pipeline
 from edgeattn.lowering.record import Lowered
 from edgeattn.options.export import ExportOptions
 from edgeattn.options.model import ModelRequest
@@ -181,7 +181,7 @@ def not_finite() -> InputError:
 def _lowered(model: ir.Model, options: ExportOptions) -> Lowered:
     if not options.lower:
         return Lowered(target=options.target)
-    return lowering_stage.run(model, target=options.target, rules=options.rules)
+    return pipeline.lower(model, target=options.target, rules=options.rules)
 
 
 def _before_cast(cases: Sequence[ParityCase]) -> str:

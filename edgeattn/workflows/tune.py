@@ -8,12 +8,13 @@ form computes is checked against what stood before it, so nothing wrong can win.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
@@ -26,9 +27,10 @@ from edgeattn.engine.plan import plan
 from edgeattn.graph import shapes
 from edgeattn.graph.shapes import without_weights
 from edgeattn.graph.writing import save
-from edgeattn.lowering.pipeline import WRITERS, Target
+from edgeattn.lowering.pipeline import lower
 from edgeattn.lowering.record import Lowered
-from edgeattn.lowering.tournament import Comparison, Forms, lower_tuned, tune
+from edgeattn.lowering.target import TARGETS
+from edgeattn.lowering.tournament import Compare, Comparison, Forms, tune
 from edgeattn.parity.metrics import measure, tolerance_of
 from edgeattn.records.lowering import Trial
 from edgeattn.runtimes.onnxruntime import Session, random_inputs
@@ -51,7 +53,7 @@ _RESAMPLES: Final = 500
 def tuned(
     model: ir.Model,
     *,
-    target: Target,
+    target: str,
     rules: AbstractSet[str] | None,
     on_trial: Callable[[int, int], None] = lambda _, __: None,
     cache: Path | None = None,
@@ -77,7 +79,7 @@ def tuned(
     if known is not None:
         return known
     with tempfile.TemporaryDirectory() as scratch:
-        compare = _Plans(Path(scratch)) if target == "tensorrt" else _Pairs(Path(scratch))
+        compare = _MEASURES[TARGETS[target].measured_by](Path(scratch))
         found = tune(model, target=target, rules=rules, compare=compare, on_trial=on_trial)
     with contextlib.suppress(OSError):  # a cache that cannot be written is no error
         folder.mkdir(parents=True, exist_ok=True)
@@ -95,11 +97,13 @@ def _cache_folder() -> Path:
     return platformdirs.user_cache_path("edgeattn", appauthor=False) / "tournament"
 
 
-def _key(model: ir.Model, target: Target, rules: AbstractSet[str] | None) -> str:
+def _key(model: ir.Model, target: str, rules: AbstractSet[str] | None) -> str:
     """Return the hash of what a result rests on: the graph without its weights, the versions."""
+    spec = TARGETS[target]
+    is_timed_here = spec.measured_by == "latency"
     facts = {
-        "forms": {family: list(forms) for family, forms in WRITERS[target].forms.items()},
-        "machine": platform.processor() or platform.machine() if target == "onnxruntime" else "",
+        "forms": {family: list(forms) for family, forms in spec.writer.forms.items()},
+        "machine": platform.processor() or platform.machine() if is_timed_here else "",
         "rules": None if rules is None else sorted(rules),
         "target": target,
         "versions": versions(),
@@ -219,6 +223,9 @@ def _times(sessions: list[Session]) -> np.ndarray:
     return np.array(rows[_WARM_UP:])
 
 
+_MEASURES: Final[Mapping[str, Callable[[Path], Compare]]] = {"plan": _Plans, "latency": _Pairs}
+
+
 def run_tuned(
     model: ir.Model,
     *,
@@ -238,6 +245,6 @@ def run_tuned(
         What was done, and what was tried.
     """
     chosen = None if rules is None else frozenset(rules)
-    runtime = cast("Target", target)
-    forms, trials = tuned(model, target=runtime, rules=chosen, on_trial=on_trial)
-    return lower_tuned(model, target=runtime, rules=chosen, forms=forms, trials=trials)
+    forms, trials = tuned(model, target=target, rules=chosen, on_trial=on_trial)
+    lowered = lower(model, target=target, rules=chosen, forms=forms)
+    return dataclasses.replace(lowered, trials=trials)

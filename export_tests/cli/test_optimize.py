@@ -12,8 +12,8 @@ import edgeattn.lowering.pipeline
 from edgeattn.base.errors import InputError
 from edgeattn.cli import app
 from edgeattn.cli.options import parse_rules
-from edgeattn.lowering.pipeline import RULES
 from edgeattn.lowering.record import Lowered
+from edgeattn.lowering.target import RULES
 from edgeattn.records.lowering import NearMiss, Rewrite
 from export_tests.foreign import net
 

@@ -10,7 +10,7 @@ import pytest
 
 from edgeattn.cli import app
 from edgeattn.engine.gpu import local_gpu
-from edgeattn.lowering import stage as lowering_stage
+from edgeattn.lowering import pipeline
 from export_tests.foreign import net
 
 MODEL = """
@@ -54,14 +54,14 @@ def test_the_engine_is_not_climbed_without_a_gpu(file, capsys):
 
 
 def test_a_fall_ends_with_1_and_is_named(file, capsys, monkeypatch):
-    real = lowering_stage.run
+    real = pipeline.lower
 
     def wrong(model, **options):
         weight = model.graph.initializers["b3"]
         weight.const_value = ir.tensor(weight.const_value.numpy() * np.float32(1.1))
         return real(model, **options)
 
-    monkeypatch.setattr(lowering_stage, "run", wrong)
+    monkeypatch.setattr(pipeline, "lower", wrong)
     assert app.run(["parity", str(file), "--ladder"]) == 1
     said = capsys.readouterr().out
     assert "the first rung that falls: lowered, at " in said

@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from edgeattn import legalise
 from edgeattn.base.errors import CheckError, InputError, MissingError
 from edgeattn.engine import parity as engines
-from edgeattn.lowering import stage as lowering_stage
+from edgeattn.lowering import pipeline
 from edgeattn.options.cast import CastOptions
 from edgeattn.options.export import ExportOptions
 from edgeattn.options.model import AttentionRequest, ModelRequest
@@ -118,13 +118,13 @@ def test_a_fall_of_the_export_is_named(request_of, monkeypatch):
 
 
 def test_a_fall_of_lowering_is_named(request_of, monkeypatch):
-    real = lowering_stage.run
+    real = pipeline.lower
 
     def wrong(model, **options):
         spoil(model, "attention.fc1.weight")
         return real(model, **options)
 
-    monkeypatch.setattr(lowering_stage, "run", wrong)
+    monkeypatch.setattr(pipeline, "lower", wrong)
     ladder = climb_model(request_of, ExportOptions(cast=HALF, **PLAIN))
     assert (ladder.first_fall, ladder.first_difference) == ("lowered", "attention")
     assert "It differs from onnx" in ladder.rungs[1].reason
@@ -133,7 +133,7 @@ def test_a_fall_of_lowering_is_named(request_of, monkeypatch):
 
 
 def test_a_fall_that_only_random_weights_show(request_of, monkeypatch):
-    real = lowering_stage.run
+    real = pipeline.lower
 
     def wrong(model, **options):  # the norm's shift, which is 0 at first
         done = real(model, **options)
@@ -141,7 +141,7 @@ def test_a_fall_that_only_random_weights_show(request_of, monkeypatch):
             spoil(model, "norm.bias", 2)
         return done
 
-    monkeypatch.setattr(lowering_stage, "run", wrong)
+    monkeypatch.setattr(pipeline, "lower", wrong)
     ladder = climb_model(request_of, ExportOptions(rules=(), **PLAIN))
     assert (ladder.first_fall, ladder.first_difference) == ("lowered", "norm")
     assert "random weights" in ladder.rungs[1].reason

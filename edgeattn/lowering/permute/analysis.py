@@ -150,12 +150,7 @@ def _connect(found: Analysis, *, dissolve: bool) -> None:
     """Say of every picked value what it consists of, and demands the orders that make it free."""
     loose = _beside_permutations(found) if dissolve else set()
     for node, wires in found.wires.items():
-        parts = []
-        for index, _ in wires.reads:
-            value = node.inputs[index]
-            assert value is not None, "a wire reads what is there"
-            parts.append(found.picked(value))
-        read = join(parts)
+        read = join([found.picked(needed(node, index)) for index, _ in wires.reads])
         for output, pick in zip(node.outputs, wires.picks, strict=True):
             channels = read.pick(pick)
             found.wired[output] = channels

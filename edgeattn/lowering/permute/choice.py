@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from edgeattn.graph.nodes import producer_of
 from edgeattn.lowering.permutation import Permutation, identity, inverse, runs
 from edgeattn.lowering.permute.state import Analysis, positions
 from edgeattn.lowering.permute.wiring import Channels
@@ -28,8 +29,7 @@ def _as_stored(found: Analysis, value: ir.Value) -> Permutation:
 
     The parts of a Concat that stays follow each other, and so do several copies of a channel.
     """
-    channels, node = found.wired[value], value.producer()
-    assert node is not None, "a wire gives it"
+    channels, node = found.wired[value], producer_of(value)
     places = positions(found, channels)
     lengths = [length for _, length in found.wires[node].reads]
     parts = value in found.kept and node.op_type == "Concat"

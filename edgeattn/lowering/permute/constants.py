@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.graph.nodes import is_used, static
+from edgeattn.graph.edit import sweep
+from edgeattn.graph.nodes import is_static, static
 from edgeattn.lowering.permutation import Permutation, group_order, is_identity
 from edgeattn.lowering.permute.nodes import NewNodes
 
@@ -21,7 +22,7 @@ class Constants:
 
     def __init__(self, new: NewNodes) -> None:
         self._new = new
-        self._left: list[ir.Value] = []
+        self._left: list[ir.Value | None] = []
 
     def take(self, node: ir.Node, index: int, orders: Mapping[int, Permutation]) -> bool:
         """Put an input of a node in another order along some axes.
@@ -69,16 +70,8 @@ class Constants:
 
     def forget(self, node: ir.Node) -> None:
         """Note that a node is going: what it reads may not be needed any more."""
-        self._left += [value for value in node.inputs if value is not None]
+        self._left += node.inputs
 
     def sweep(self) -> None:
         """Remove the constants that nothing reads any more."""
-        for value in self._left:
-            if is_used(value) or value.is_graph_input():
-                continue
-            producer = value.producer()
-            if producer is not None:
-                if producer.op_type == "Constant" and producer.graph is not None:
-                    producer.graph.remove(producer, safe=True)
-            elif value.graph is not None and value.name is not None:
-                value.graph.initializers.pop(value.name, None)
+        sweep([value for value in self._left if is_static(value)])

@@ -14,18 +14,9 @@ from typing import Final
 
 import onnx_ir as ir
 
-from edgeattn.graph.nodes import given, integer, rank, static
+from edgeattn.graph.nodes import given, integer, is_standard, is_static, length_of, rank, static
 from edgeattn.lowering.permute import mixing, moving, normalising
-from edgeattn.lowering.permute.tracks import (
-    PINNED,
-    Flow,
-    Track,
-    Tracks,
-    Weight,
-    is_static,
-    size,
-    track_of,
-)
+from edgeattn.lowering.permute.tracks import PINNED, Flow, Track, Tracks, Weight, follows, track_of
 
 _UNARY: Final = (
     "Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "BitwiseNot", "Cast", "Ceil",
@@ -57,20 +48,17 @@ def flow(node: ir.Node, tracks: Tracks) -> Flow:
         node: The node.
         tracks: Where the channels of the values before it stand.
     """
-    rule = _RULES.get(node.op_type) if node.domain in {"", "ai.onnx"} else None
+    rule = _RULES.get(node.op_type) if is_standard(node) else None
     return PINNED if rule is None else rule(node, tracks)
 
 
 def _unary(node: ir.Node, tracks: Tracks) -> Flow:
-    track = track_of(node, 0, tracks)
-    return PINNED if track is None else Flow(out=track, tied={0: track})
+    return follows(track_of(node, 0, tracks))
 
 
 def _pool(node: ir.Node, tracks: Tracks) -> Flow:
     track = track_of(node, 0, tracks)
-    if track is None or track.axis != 1 or len(node.outputs) > 1:
-        return PINNED
-    return Flow(out=track, tied={0: track})
+    return PINNED if track is None or track.axis != 1 or len(node.outputs) > 1 else follows(track)
 
 
 def _elementwise(node: ir.Node, tracks: Tracks) -> Flow:
@@ -95,7 +83,7 @@ def _elementwise(node: ir.Node, tracks: Tracks) -> Flow:
         if value is None or value.shape is None:
             continue
         axis = found.axis - (behind - len(value.shape))
-        length = size(value, axis) if axis >= 0 else 1
+        length = length_of(value, axis) if axis >= 0 else 1
         if length == 1 and found.channels * found.repeat != 1:
             continue
         if length != found.channels * found.repeat:
@@ -121,7 +109,7 @@ def _concat(node: ir.Node, tracks: Tracks) -> Flow:
         return PINNED
     tied, rows = {}, []
     for index, value in enumerate(node.inputs):
-        if value is None or size(value, found.axis) != found.channels:
+        if value is None or length_of(value, found.axis) != found.channels:
             return PINNED
         if tracks.get(value) is None and is_static(value):
             rows.append(Weight(index=index, axis=found.axis))
@@ -133,15 +121,13 @@ def _concat(node: ir.Node, tracks: Tracks) -> Flow:
 
 
 def _sizes(node: ir.Node, tracks: Tracks) -> Flow:
-    return Flow(columns={0: ()}) if track_of(node, 0, tracks) is not None else PINNED
+    return PINNED if track_of(node, 0, tracks) is None else Flow(columns={0: ()})
 
 
 def _scaled(node: ir.Node, tracks: Tracks) -> Flow:
     """Quantisation with one scale for all."""
     scale = static(given(node, 1))
-    if scale is None or scale.size != 1:
-        return PINNED
-    return _unary(node, tracks)
+    return PINNED if scale is None or scale.size != 1 else _unary(node, tracks)
 
 
 _RULES: Mapping[str, Callable[[ir.Node, Tracks], Flow]] = {
@@ -149,7 +135,7 @@ _RULES: Mapping[str, Callable[[ir.Node, Tracks], Flow]] = {
     **dict.fromkeys(_ELEMENTWISE, _elementwise),
     **dict.fromkeys(_POOLS, _pool),
     **dict.fromkeys(_REDUCTIONS, moving.reduction),
-    **dict.fromkeys(_NORMALISING, normalising.symmetric),
+    **dict.fromkeys(_NORMALISING, _unary),
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), moving.reshape),
     **dict.fromkeys(("Shape", "Size"), _sizes),
     **dict.fromkeys(("Resize", "Upsample", "Split"), moving.same_axis),

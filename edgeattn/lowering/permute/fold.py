@@ -15,21 +15,19 @@ Source of the operation: ShuffleNet (Zhang et al. 2018, arXiv:1707.01083) and Sh
 
 from __future__ import annotations
 
-from typing import Final, Literal
-
 import onnx_ir as ir
 
 from edgeattn.graph.nodes import needed
 from edgeattn.lowering.permute.analysis import analyse
 from edgeattn.lowering.permute.wiring import permutations_of
 from edgeattn.lowering.permute.writing import Writing
+from edgeattn.lowering.target import TARGETS
+from edgeattn.options.optimize import DEFAULT_TARGET
 from edgeattn.records.lowering import NearMiss, Rewrite
-
-_DISSOLVES: Final = {"tensorrt": False, "onnxruntime": True}
 
 
 def fold_permutations(
-    model: ir.Model, *, target: Literal["tensorrt", "onnxruntime"] = "tensorrt"
+    model: ir.Model, *, target: str = DEFAULT_TARGET
 ) -> tuple[list[Rewrite], list[NearMiss]]:
     """Move every channel permutation to where it costs nothing.
 
@@ -53,5 +51,5 @@ def fold_permutations(
         if node.outputs[0].shape is None:
             node.outputs[0].shape = needed(node, 0).shape
             node.outputs[0].type = needed(node, 0).type
-    writing = Writing(model, analyse(graph, dissolve=_DISSOLVES[target]))
+    writing = Writing(model, analyse(graph, dissolve=TARGETS[target].dissolves_wires))
     return writing.run()

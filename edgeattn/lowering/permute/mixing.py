@@ -4,17 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from edgeattn.graph.nodes import given, integer, rank
-from edgeattn.lowering.permute.tracks import (
-    PINNED,
-    Flow,
-    Track,
-    Tracks,
-    Weight,
-    is_static,
-    size,
-    track_of,
-)
+from edgeattn.graph.nodes import given, integer, is_static, length_of, rank
+from edgeattn.lowering.permute.tracks import PINNED, Flow, Track, Tracks, Weight, follows, track_of
 
 
 def convolution(node: ir.Node, tracks: Tracks) -> Flow:
@@ -24,7 +15,7 @@ def convolution(node: ir.Node, tracks: Tracks) -> Flow:
         return PINNED
     transposed = node.op_type == "ConvTranspose"
     groups = integer(node, "group", 1)
-    first, second = size(weight, 0), size(weight, 1)
+    first, second = length_of(weight, 0), length_of(weight, 1)
     if first is None or second is None:
         return PINNED
     bias = (Weight(index=2, axis=0),) if given(node, 2) is not None else ()
@@ -46,14 +37,10 @@ def convolution(node: ir.Node, tracks: Tracks) -> Flow:
     if transposed:
         if second != 1:
             return PINNED
-        return Flow(out=track, tied={0: track}, rows=(Weight(index=1, axis=0), *bias))
+        return follows(track, (Weight(index=1, axis=0), *bias))
     repeat = first // groups
-    out = Track(axis=1, channels=groups, repeat=repeat)
-    weights = (
-        Weight(index=1, axis=0, repeat=repeat),
-        *(() if not bias else (Weight(index=2, axis=0, repeat=repeat),)),
-    )
-    return Flow(out=out, tied={0: track}, rows=weights)
+    weights = tuple(Weight(index=k, axis=0, repeat=repeat) for k in ((1, 2) if bias else (1,)))
+    return follows(track, weights, out=Track(axis=1, channels=groups, repeat=repeat))
 
 
 def gemm(node: ir.Node, tracks: Tracks) -> Flow:
@@ -65,12 +52,12 @@ def gemm(node: ir.Node, tracks: Tracks) -> Flow:
         return PINNED
     columns, rows = (1, 0) if integer(node, "transB", 0) else (0, 1)
     given_rows = [Weight(index=1, axis=rows)]
-    channels = size(weight, rows)
+    channels = length_of(weight, rows)
     if channels is None:
         return PINNED
-    if bias is not None and bias.shape and size(bias, -1) == channels:
+    if bias is not None and bias.shape and length_of(bias, -1) == channels:
         given_rows.append(Weight(index=2, axis=len(bias.shape) - 1))
-    elif bias is not None and bias.shape and size(bias, -1) != 1:
+    elif bias is not None and bias.shape and length_of(bias, -1) != 1:
         return PINNED
     taken = {}
     if track is not None and track.axis == 1:
@@ -81,14 +68,14 @@ def gemm(node: ir.Node, tracks: Tracks) -> Flow:
 def matmul(node: ir.Node, tracks: Tracks) -> Flow:
     """A linear layer on the last axis; along the others, the output follows the input."""
     left, right, track = given(node, 0), given(node, 1), track_of(node, 0, tracks)
-    if left is None or left.shape is None or not is_static(right) or size(right, 1) is None:
+    if left is None or left.shape is None or not is_static(right) or length_of(right, 1) is None:
         return PINNED
     last = len(left.shape) - 1
     if last < 1 or right is None or rank(right) != 2:
         return PINNED
     if track is not None and track.axis != last:
-        return Flow(out=track, tied={0: track})
-    channels = size(right, 1)
+        return follows(track)
+    channels = length_of(right, 1)
     assert channels is not None, "a constant has a static shape"
     taken = {}
     if track is not None:

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import onnx_ir as ir
 
-from edgeattn.graph.nodes import given, integer, rank, static_ints, text
-from edgeattn.lowering.permute.tracks import PINNED, Flow, Track, Tracks, size, track_of
+from edgeattn.graph.nodes import (
+    given,
+    integer,
+    ints,
+    length_of,
+    rank,
+    reduced_axes,
+    static_ints,
+    text,
+)
+from edgeattn.lowering.permute.tracks import PINNED, Flow, Tracks, follows, track_of
 
 
 def transpose(node: ir.Node, tracks: Tracks) -> Flow:
@@ -13,10 +24,8 @@ def transpose(node: ir.Node, tracks: Tracks) -> Flow:
     track, dimensions = track_of(node, 0, tracks), rank(node.inputs[0] or node.outputs[0])
     if track is None or dimensions is None:
         return PINNED
-    attribute = node.attributes.get("perm")
-    order = list(attribute.as_ints()) if attribute else list(reversed(range(dimensions)))
-    out = Track(axis=order.index(track.axis), channels=track.channels, repeat=track.repeat)
-    return Flow(out=out, tied={0: track})
+    order = ints(node, "perm", range(dimensions)[::-1])
+    return follows(track, out=replace(track, axis=order.index(track.axis)))
 
 
 def reshape(node: ir.Node, tracks: Tracks) -> Flow:
@@ -30,7 +39,7 @@ def reshape(node: ir.Node, tracks: Tracks) -> Flow:
     for axis in range(len(after.shape)):
         if [d for d in after.shape[:axis] if d != 1] != want or after.shape[axis] == 1:
             continue
-        length, old = size(after, axis), size(before, track.axis)
+        length, old = length_of(after, axis), length_of(before, track.axis)
         inner = before.shape[track.axis + 1 :]
         if length is None or old is None or length % track.channels:
             return PINNED
@@ -43,8 +52,7 @@ def reshape(node: ir.Node, tracks: Tracks) -> Flow:
             room *= dimension
         if room % repeat:
             return PINNED
-        out = Track(axis=axis, channels=track.channels, repeat=repeat)
-        return Flow(out=out, tied={0: track})
+        return follows(track, out=replace(track, axis=axis, repeat=repeat))
     return PINNED
 
 
@@ -55,10 +63,9 @@ def expand(node: ir.Node, tracks: Tracks) -> Flow:
         return PINNED
     axis = track.axis + len(out.shape) - len(value.shape)
     length = track.channels * track.repeat
-    if size(value, track.axis) != length or size(out, axis) != length:
+    if length_of(value, track.axis) != length or length_of(out, axis) != length:
         return PINNED
-    shifted = Track(axis=axis, channels=track.channels, repeat=track.repeat)
-    return Flow(out=shifted, tied={0: track})
+    return follows(track, out=replace(track, axis=axis))
 
 
 def same_axis(node: ir.Node, tracks: Tracks) -> Flow:
@@ -67,19 +74,17 @@ def same_axis(node: ir.Node, tracks: Tracks) -> Flow:
     if text(node, "coordinate_transformation_mode", "") == "tf_crop_and_resize":
         return PINNED
     if track is None or any(
-        size(value, track.axis) != track.channels * track.repeat
+        length_of(value, track.axis) != track.channels * track.repeat
         for value in (node.inputs[0], *node.outputs)
     ):
         return PINNED
-    return Flow(out=track, tied={0: track})
+    return follows(track)
 
 
 def cut(node: ir.Node, tracks: Tracks) -> Flow:
     """A cut along other axes; along the channels, wiring takes it apart."""
     track, axes = track_of(node, 0, tracks), slice_axes(node)
-    if track is None or axes is None or track.axis in axes:
-        return PINNED
-    return Flow(out=track, tied={0: track})
+    return PINNED if track is None or axes is None or track.axis in axes else follows(track)
 
 
 def slice_axes(node: ir.Node) -> list[int] | None:
@@ -96,21 +101,13 @@ def pad(node: ir.Node, tracks: Tracks) -> Flow:
     track, dimensions = track_of(node, 0, tracks), rank(node.inputs[0] or node.outputs[0])
     if track is None or dimensions is None:
         return PINNED
-    attribute = node.attributes.get("pads")
-    pads = list(attribute.as_ints()) if attribute is not None else static_ints(given(node, 1))
-    axes = list(range(dimensions))
-    if given(node, 3) is not None:
-        found = static_ints(node.inputs[3])
-        if found is None:
-            return PINNED
-        axes = [axis % dimensions for axis in found]
-    if pads is None:
+    pads = ints(node, "pads") or static_ints(given(node, 1))
+    axes = list(range(dimensions)) if given(node, 3) is None else static_ints(node.inputs[3])
+    if pads is None or axes is None:
         return PINNED
-    if track.axis in axes:
-        place = axes.index(track.axis)
-        if pads[place] or pads[place + len(axes)]:
-            return PINNED
-    return Flow(out=track, tied={0: track})
+    places = [place for place, axis in enumerate(axes) if axis % dimensions == track.axis]
+    is_padded = any(pads[place] or pads[place + len(axes)] for place in places)
+    return PINNED if is_padded else follows(track)
 
 
 def reduction(node: ir.Node, tracks: Tracks) -> Flow:
@@ -118,23 +115,10 @@ def reduction(node: ir.Node, tracks: Tracks) -> Flow:
     track, dimensions = track_of(node, 0, tracks), rank(node.inputs[0] or node.outputs[0])
     if track is None or dimensions is None:
         return PINNED
-    attribute = node.attributes.get("axes")
-    if attribute is not None:
-        axes = list(attribute.as_ints())
-    elif given(node, 1) is not None:
-        found = static_ints(node.inputs[1])
-        if found is None:
-            return PINNED
-        axes = found
-    else:
-        axes = []
+    axes = reduced_axes(node, dimensions)
     if not axes:
-        if integer(node, "noop_with_empty_axes", 0):
-            return PINNED
-        axes = list(range(dimensions))
-    axes = [axis % dimensions for axis in axes]
+        return PINNED
     if track.axis in axes:
         return Flow(columns={0: ()})
     gone = 0 if integer(node, "keepdims", 1) else sum(axis < track.axis for axis in axes)
-    out = Track(axis=track.axis - gone, channels=track.channels, repeat=track.repeat)
-    return Flow(out=out, tied={0: track})
+    return follows(track, out=replace(track, axis=track.axis - gone))

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.graph.names import module_of
+from edgeattn.graph.edit import Editor, initializer
+from edgeattn.graph.names import Names, module_of
+from edgeattn.graph.nodes import is_used
 
 
-class NewNodes:
+class NewNodes(Editor):
     """Adds nodes to a graph; they get their names at the end, when those of others are free.
 
     Args:
@@ -18,17 +20,15 @@ class NewNodes:
     """
 
     def __init__(self, model: ir.Model) -> None:
+        super().__init__(model)
         self._model = model
-        self._graph = model.graph
         self._before: ir.Node | None = None
-        self._made: list[tuple[ir.Node, str]] = []
-        self._nodes: set[ir.Node | None] = set()
+        self._modules: dict[ir.Node, str] = {}
         self._initializers: list[tuple[ir.Value, str]] = []
-        self._constants: dict[tuple[str, bytes], ir.Value] = {}
 
     def is_new(self, value: ir.Value) -> bool:
         """Return whether a value was made here."""
-        return value.producer() in self._nodes
+        return value.producer() in self._modules
 
     def before(self, node: ir.Node | None) -> None:
         """Say where new nodes are to stand; None for the end."""
@@ -52,7 +52,7 @@ class NewNodes:
             origin: The node that it stands for.
             shapes: The shape of each output.
         """
-        node = ir.node(op_type, inputs, dict(attributes), num_outputs=len(shapes))
+        node = self.make(op_type, inputs, attributes, count=len(shapes))
         for output, shape in zip(node.outputs, shapes, strict=True):
             output.type, output.shape = inputs[0].type, shape
         node.metadata_props.update(origin.metadata_props)
@@ -63,8 +63,7 @@ class NewNodes:
             assert graph is not None, "nodes are added beside one of the graph"
             graph.insert_before(self._before, node)
         name = origin.name or ""
-        self._nodes.add(node)
-        self._made.append((node, module_of(name) + "/" if "/" in name else ""))
+        self._modules[node] = module_of(name) + "/" if "/" in name else ""
         return node.outputs
 
     def integers(self, values: Sequence[int], hint: str) -> ir.Value:
@@ -77,19 +76,14 @@ class NewNodes:
 
     def initializer(self, tensor: ir.TensorProtocol, hint: str) -> ir.Value:
         """Return a new initializer; its name is like the hint."""
-        value = ir.Value(
-            name=f"{hint} of {len(self._initializers)}",
-            type=ir.TensorType(tensor.dtype),
-            shape=ir.Shape(tensor.shape.numpy()),
-            const_value=tensor,
-        )
+        value = initializer(tensor, f"{hint} of {len(self._initializers)}")
         self._initializers.append((value, hint))
         return value
 
     def sweep(self) -> None:
         """Remove what nothing reads of all that was made."""
-        for node, _ in reversed(self._made):
-            if not any(v.uses() or v.is_graph_output() for v in node.outputs):
+        for node in reversed(self.made):
+            if not any(map(is_used, node.outputs)):
                 self._graph.remove(node, safe=True)
 
     def finish(self, names: Mapping[ir.Value, str]) -> None:
@@ -98,31 +92,17 @@ class NewNodes:
         Args:
             names: The names of values that new values stand for, where those are gone.
         """
-        taken = {v.name for graph in self._model.graphs() for v in graph.inputs}
-        for graph in self._model.graphs():
-            taken.update(graph.initializers)
-            for node in graph:
-                taken.add(node.name)
-                taken.update(output.name for output in node.outputs)
+        self._names = Names.of(self._model)
         for value, name in names.items():
-            if name not in taken:
+            if name not in self._names:
                 value.name = name
-                taken.add(name)
-        for node, module in self._made:
-            node.name = _free(f"{module}{node.op_type}", taken)
+                self._names.take(name)
+        for node, module in self._modules.items():
+            node.name = self._names.new(f"{module}{node.op_type}")
             for index, output in enumerate(node.outputs):
                 if output not in names:
-                    output.name = _free(f"{node.name}:{index}", taken)
+                    output.name = self._names.new(f"{node.name}:{index}")
         for value, hint in self._initializers:
             if value.uses():
-                value.name = _free(hint, taken)
+                value.name = self._names.new(hint)
                 self._graph.register_initializer(value)
-
-
-def _free(stem: str, taken: set[str | None]) -> str:
-    name, count = stem, 0
-    while name in taken:
-        count += 1
-        name = f"{stem}_{count}"
-    taken.add(name)
-    return name

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from edgeattn.graph.nodes import given, integer
-from edgeattn.lowering.permute.tracks import PINNED, Flow, Tracks, Weight, is_static, size, track_of
+from edgeattn.graph.nodes import given, integer, is_static, length_of
+from edgeattn.lowering.permute.tracks import PINNED, Flow, Tracks, Weight, follows, track_of
 
 
 def per_channel(*constants: int) -> Callable[[ir.Node, Tracks], Flow]:
@@ -25,7 +25,7 @@ def per_channel(*constants: int) -> Callable[[ir.Node, Tracks], Flow]:
         ):
             return PINNED
         rows = tuple(Weight(index=index, axis=0) for index in used)
-        return Flow(out=track, tied={0: track}, rows=rows)
+        return follows(track, rows)
 
     return rule
 
@@ -33,7 +33,7 @@ def per_channel(*constants: int) -> Callable[[ir.Node, Tracks], Flow]:
 def group_normalisation(node: ir.Node, tracks: Tracks) -> Flow:
     """Follow with one group in all, or one per channel, and parameters per channel."""
     track = track_of(node, 0, tracks)
-    scale = size(given(node, 1), 0)
+    scale = length_of(given(node, 1), 0)
     groups = integer(node, "num_groups", 0)
     if track is None or scale != track.channels or groups not in {1, track.channels}:
         return PINNED
@@ -53,13 +53,7 @@ def layer_normalisation(node: ir.Node, tracks: Tracks) -> Flow:
         if not is_static(constant) or constant.shape is None:
             return PINNED
         axis = track.axis - (len(value.shape) - len(constant.shape))
-        if axis < 0 or size(constant, axis) == 1:
+        if axis < 0 or length_of(constant, axis) == 1:
             continue
         rows.append(Weight(index=index, axis=axis, repeat=track.repeat))
-    return Flow(out=track, tied={0: track}, rows=tuple(rows))
-
-
-def symmetric(node: ir.Node, tracks: Tracks) -> Flow:
-    """Symmetric in what it normalises over, alike for the rest."""
-    track = track_of(node, 0, tracks)
-    return PINNED if track is None else Flow(out=track, tied={0: track})
+    return follows(track, tuple(rows))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
 
+from edgeattn.graph.nodes import needed
 from edgeattn.lowering.permutation import Permutation, expand, group_order, identity, inverse
 from edgeattn.lowering.permute.orders import Orders
 from edgeattn.lowering.permute.tracks import Flow, Track
@@ -71,8 +73,7 @@ class Analysis:
 
     def required(self, node: ir.Node, index: int) -> Permutation | None:
         """Return the order that a node needs an input in; None where any will do."""
-        value, found = node.inputs[index], self.flows.get(node)
-        assert value is not None, "only inputs that are there are followed"
+        value, found = needed(node, index), self.flows.get(node)
         if found is None or (index not in found.tied and index not in found.columns):
             if found is not None and found.groups and index == 0:
                 return self._grouped(node, found.groups)
@@ -80,9 +81,7 @@ class Analysis:
         return self.order(node.outputs[0]) if index in found.tied else None
 
     def _grouped(self, node: ir.Node, groups: int) -> Permutation | None:
-        value = node.inputs[0]
-        assert value is not None, "a convolution reads something"
-        order = self.order(value)
+        order = self.order(needed(node, 0))
         blocks = group_order(self.order(node.outputs[0]), groups)
         assert blocks is not None, "the outputs of a grouped convolution keep their groups"
         stored = group_order(order, groups)
@@ -93,10 +92,7 @@ class Analysis:
 
 def elements(value: ir.Value) -> int:
     """Return a value's number of elements; an open dimension counts as 1."""
-    total = 1
-    for dimension in value.shape or ():
-        total *= dimension if isinstance(dimension, int) else 1
-    return total
+    return math.prod(size for size in value.shape or () if isinstance(size, int))
 
 
 def positions(found: Analysis, channels: Channels) -> Permutation:

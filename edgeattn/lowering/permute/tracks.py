@@ -70,22 +70,20 @@ PINNED: Final = Flow()
 """What is read and given keeps the order that the model means."""
 
 
-def size(value: ir.Value | None, axis: int) -> int | None:
-    """Return a static dimension of a value, or None."""
-    if value is None or value.shape is None or not -len(value.shape) <= axis < len(value.shape):
-        return None
-    dimension = value.shape[axis]
-    return dimension if isinstance(dimension, int) else None
+def follows(
+    track: Track | None, rows: tuple[Weight, ...] = (), *, out: Track | None = None
+) -> Flow:
+    """Return the flow of a node whose output has the order of its first input.
+
+    Args:
+        track: Where the channels of that input stand; None if they are not followed.
+        rows: The constants that are in their order, too.
+        out: Where they stand in the output, if elsewhere.
+    """
+    return PINNED if track is None else Flow(out=out or track, tied={0: track}, rows=rows)
 
 
 def track_of(node: ir.Node, index: int, tracks: Tracks) -> Track | None:
     """Return where the channels of an input stand, if they are followed."""
     value = given(node, index)
     return None if value is None else tracks.get(value)
-
-
-def is_static(value: ir.Value | None) -> bool:
-    """Return whether a value is a constant that no caller can override."""
-    if value is None or value.is_graph_input():
-        return False
-    return ir.convenience.get_const_tensor(value) is not None

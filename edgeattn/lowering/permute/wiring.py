@@ -13,12 +13,12 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.graph.nodes import given, integer, rank, static_ints
+from edgeattn.graph.nodes import given, integer, is_standard, length_of, rank, static_ints
+from edgeattn.lowering.build import DOMAIN
 from edgeattn.lowering.permutation import Permutation, identity, permutation
 from edgeattn.lowering.permute.moving import slice_axes
-from edgeattn.lowering.permute.tracks import Track, Tracks, size
+from edgeattn.lowering.permute.tracks import Track, Tracks
 
-DOMAIN: Final = "edgeattn"
 OPERATOR: Final = "ChannelPermutation"
 
 
@@ -116,7 +116,7 @@ def wire(node: ir.Node, tracks: Tracks) -> Wire | None:
         if here not in {None, Track(axis=1, channels=len(p))}:
             return None
         return Wire(node=node, axis=1, reads=((0, len(p)),), picks=(p,))
-    if node.domain not in {"", "ai.onnx"}:
+    if not is_standard(node):
         return None
     if node.op_type == "Concat":
         return _concat(node, tracks)
@@ -137,7 +137,7 @@ def _concat(node: ir.Node, tracks: Tracks) -> Wire | None:
     axis = integer(node, "axis", 0) % dimensions
     reads = []
     for index, value in enumerate(node.inputs):
-        channels = size(value, axis)
+        channels = length_of(value, axis)
         if value is None or channels is None:
             return None
         if tracks.get(value) not in {None, Track(axis=axis, channels=channels)}:
@@ -155,7 +155,7 @@ def _split(node: ir.Node, track: Track) -> list[Permutation] | None:
         return None
     picks, start = [], 0
     for output in node.outputs:
-        channels = size(output, track.axis)
+        channels = length_of(output, track.axis)
         if channels is None:
             return None
         picks.append(start + identity(channels))

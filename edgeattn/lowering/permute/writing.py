@@ -9,12 +9,12 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeattn.graph.names import module_of
+from edgeattn.graph.nodes import is_used, length_of, needed, producer_of
 from edgeattn.lowering.permutation import Permutation, expand, identity, inverse
 from edgeattn.lowering.permute.constants import Constants
 from edgeattn.lowering.permute.nodes import NewNodes
 from edgeattn.lowering.permute.pieces import Pieces
 from edgeattn.lowering.permute.state import Analysis, positions, reads
-from edgeattn.lowering.permute.tracks import size
 from edgeattn.lowering.permute.wiring import is_permutation, permutation_of, permutations_of
 from edgeattn.records.lowering import NearMiss, Rewrite
 
@@ -70,8 +70,7 @@ class Writing:
 
     def _left_alone(self, node: ir.Node) -> None:
         """Turn a permutation of what is not followed into a Gather."""
-        value, p = node.inputs[0], permutation_of(node)
-        assert value is not None, "a permutation reads something"
+        value, p = needed(node, 0), permutation_of(node)
         node.op_type, node.domain = "Gather", ""
         node.attributes.clear()
         node.attributes["axis"] = ir.AttrInt64("axis", 1)
@@ -91,8 +90,7 @@ class Writing:
                 self._stays.add(node)
             return
         ((index, length),) = wires.reads
-        value = node.inputs[index]
-        assert value is not None, "a wire reads what is there"
+        value = needed(node, index)
         read = self._found.picked(value)
         if len(read.sources) > 1 or self._found.tracks[read.sources[0]].channels != length:
             return
@@ -123,9 +121,10 @@ class Writing:
         made = self._plain(value, order) if plain else self._collect(value, order, reader)
         self._stored[key] = made
         if self._new.is_new(made):
-            track, node = self._found.tracks[value], made.producer()
-            assert node is not None, "it was made by a node"
-            whole = node.op_type == "Gather" and size(node.inputs[0], track.axis) == track.channels
+            track, node = self._found.tracks[value], producer_of(made)
+            whole = (
+                node.op_type == "Gather" and length_of(node.inputs[0], track.axis) == track.channels
+            )
             reason = f"{reader} needs {value.name} in an order that nothing before it can give"
             self._blame(self._culprit(value), made, reason if whole else "")
         if value in self._found.kept and not plain:
@@ -134,9 +133,7 @@ class Writing:
 
     def _siblings(self, value: ir.Value) -> None:
         """Make what the same node gives besides: side by side, one kernel makes them all."""
-        producer = value.producer()
-        assert producer is not None, "a wire gives it"
-        for output in producer.outputs:
+        for output in producer_of(value).outputs:
             users = [str(user.name) for user, _ in output.uses()]
             if users:
                 self._value(output, self._found.order(output), users[0])
@@ -153,18 +150,14 @@ class Writing:
         sources = [
             self._value(source, self._found.order(source), reader) for source in channels.sources
         ]
-        producer = value.producer()
-        assert producer is not None, "a wire gives it"
-        made = self._pieces.collect(channels, sources, producer, value)
+        made = self._pieces.collect(channels, sources, producer_of(value), value)
         if self._new.is_new(made) and np.array_equal(order, self._found.order(value)):
             self._names.setdefault(made, str(value.name))
         return made
 
     def _blame(self, origin: ir.Node, made: ir.Value, reason: str) -> None:
         """Note a new node, and why it had to be where it moves what it need not have moved."""
-        node = made.producer()
-        assert node is not None, "it was made by a node"
-        self._made.setdefault(origin, []).append(node)
+        self._made.setdefault(origin, []).append(producer_of(made))
         if reason:
             self._near.append(NearMiss(rule=RULE, site=_site(origin), reason=reason))
 
@@ -189,8 +182,7 @@ class Writing:
         return self._culprits.get(root, self._permutations[0])
 
     def _set(self, node: ir.Node, index: int, order: Permutation) -> None:
-        value = node.inputs[index]
-        assert value is not None, "only inputs that are there are followed"
+        value = needed(node, index)
         made = self._value(value, order, str(node.name))
         if made is not value:
             node.replace_input_with(index, made)
@@ -200,8 +192,7 @@ class Writing:
         wanted = [(index, self._found.required(node, index)) for index in reads(node, self._found)]
         self._columns(node)
         for index, order in wanted:
-            value = node.inputs[index]
-            assert value is not None, "only inputs that are there are followed"
+            value = needed(node, index)
             self._set(node, index, self._found.order(value) if order is None else order)
 
     def _read_wire(self, node: ir.Node) -> None:
@@ -213,8 +204,7 @@ class Writing:
                 start += length
             return
         ((index, _),) = wires.reads
-        value = node.inputs[index]
-        assert value is not None, "a wire reads what is there"
+        value = needed(node, index)
         (source,) = self._found.picked(value).sources
         stored = self._value(source, self._found.order(source), str(node.name))
         if stored is not value:
@@ -223,15 +213,15 @@ class Writing:
     def _read_inside(self, node: ir.Node) -> None:
         """Replace what the branches and bodies of a node read from outside."""
         for attribute in node.attributes.values():
-            for graph in (
-                attribute.as_graphs()
-                if attribute.type == ir.AttributeType.GRAPHS
-                else ([attribute.as_graph()] if attribute.type == ir.AttributeType.GRAPH else [])
-            ):
+            graphs: list[ir.Graph] = []
+            if attribute.type == ir.AttributeType.GRAPHS:
+                graphs += attribute.as_graphs()
+            elif attribute.type == ir.AttributeType.GRAPH:
+                graphs.append(attribute.as_graph())
+            for graph in graphs:
                 for inner in ir.traversal.RecursiveGraphIterator(graph):
                     for index in reads(inner, self._found):
-                        value = inner.inputs[index]
-                        assert value is not None, "only inputs that are there are followed"
+                        value = needed(inner, index)
                         self._set(inner, index, identity(self._found.tracks[value].channels))
 
     def _give(self) -> None:
@@ -260,8 +250,7 @@ class Writing:
         said = self._found.flows[node]
         orders: dict[int, dict[int, Permutation]] = {}
         for index, weights in said.columns.items():
-            value = node.inputs[index]
-            assert value is not None, "only inputs that are there are followed"
+            value = needed(node, index)
             for weight in weights:
                 order = expand(self._found.order(value), weight.repeat)
                 orders.setdefault(weight.index, {})[weight.axis] = order
@@ -270,25 +259,23 @@ class Writing:
             orders.setdefault(weight.index, {})[weight.axis] = order
         changed = False
         if said.groups:
-            value = node.inputs[0]
-            assert value is not None, "a convolution reads something"
-            needed = self._found.required(node, 0)
-            stored = self._found.order(value) if needed is None else needed
+            stored = self._found.required(node, 0)
+            if stored is None:
+                stored = self._found.order(needed(node, 0))
             changed = self._constants.regroup(node, said.groups, orders.pop(1)[0], stored)
         for index, axes in orders.items():
             changed |= self._constants.take(node, index, axes)
         if changed:
-            for value in (*node.outputs, *node.inputs):
-                if value in self._found.tracks:
-                    self._permuted.setdefault(self._culprit(value), []).append(node)
-                    break
+            seen = (*node.outputs, *node.inputs)
+            value = next(v for v in seen if v is not None and v in self._found.tracks)
+            self._permuted.setdefault(self._culprit(value), []).append(node)
 
     def _sweep(self, nodes: list[ir.Node]) -> list[tuple[ir.Node, ir.Node]]:
         """Remove the wires that nothing reads any more; gives each with its permutation."""
         gone = []
         for node in reversed(nodes):
             if node in self._found.wires and node not in self._stays and node.graph is not None:
-                assert not any(v.uses() or v.is_graph_output() for v in node.outputs), node.name
+                assert not any(map(is_used, node.outputs)), node.name
                 gone.append((node, self._culprit(node.outputs[0])))
                 self._constants.forget(node)
                 self._graph.remove(node, safe=True)

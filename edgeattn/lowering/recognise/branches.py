@@ -10,7 +10,7 @@ Real-number exact; what a coefficient of 0 is multiplied by must be finite.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -18,8 +18,7 @@ import onnx_ir as ir
 
 from edgeattn.graph.nodes import integer
 from edgeattn.lowering.indices import Index, leaves, resolve, unify
-from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser
-from edgeattn.lowering.rebuild import rebuild
+from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser, UnrecognisedError
 from edgeattn.lowering.terms import (
     ONE,
     Const,
@@ -31,53 +30,54 @@ from edgeattn.lowering.terms import (
     subterms,
 )
 
-_UNKNOWN: Final = ""
 _MAP: Final = 4
 # More addends than this are no union of a few forms, but branches that differ.
 _MOST_ADDENDS: Final = 4
 
 
-def _joined(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
+def _joined(node: ir.Node, raising: Raising) -> Sequence[Operand]:
     branches = [raising.raised(value) for value in node.inputs]
     found = [branch for branch in branches if branch is not None]
     if len(found) != len(branches) or len(found) == 1:
-        return _UNKNOWN
+        raise UnrecognisedError
     index = _common(found)
     if index is None:
         return _stacked(node, raising, found)
     axis = integer(node, "axis", 0) % found[0].rank
     for branch in found[1:]:
         if branch.rank != found[0].rank:
-            return "its branches differ in rank"
-        pairs = zip(found[0].axes, branch.axes, strict=True)
-        if not all(unify(one, other) for one, other in pairs):
-            return "its branches differ in size"
+            raise UnrecognisedError("its branches differ in rank")
+        if not _share_axes(found[0], branch):
+            raise UnrecognisedError("its branches differ in size")
     axes = list(resolve(found[0].axes))
     if index in axes[axis]:
-        return _UNKNOWN
+        raise UnrecognisedError
     term = _Lift(raising.terms, index).lift([branch.term for branch in found])
     if term is None:
-        return "its branches do not compute the same"
+        raise UnrecognisedError("its branches do not compute the same")
     axes[axis] = (index, *axes[axis])
     return [Raised(term, tuple(axes))]
 
 
-def _stacked(node: ir.Node, raising: Raising, maps: Sequence[Raised]) -> Sequence[Operand] | str:
+def _stacked(node: ir.Node, raising: Raising, maps: Sequence[Raised]) -> Sequence[Operand]:
     """Take maps of one channel each as the channels of one map."""
     axis = integer(node, "axis", 0) % maps[0].rank
     is_map = all(one.rank == _MAP and not one.axis(axis) and not one.is_thin() for one in maps)
     if not is_map or axis != 1:
-        return _UNKNOWN
-    for other in maps[1:]:
-        pairs = zip(maps[0].axes, other.axes, strict=True)
-        if not all(unify(one, two) for one, two in pairs):
-            return "its maps differ in size"
+        raise UnrecognisedError
+    if not all(_share_axes(maps[0], other) for other in maps[1:]):
+        raise UnrecognisedError("its maps differ in size")
     index = Index(len(maps), 1)
     terms = [one.term for one in maps]
     own = (index, *(i for term in terms for i in term.indices()))
     term = raising.terms.make("stack", terms, (index,), own)
     first = resolve(maps[0].axes)
     return [Raised(term, (first[0], (index,), *first[2:]))]
+
+
+def _share_axes(one: Raised, other: Raised) -> bool:
+    """Make the axes of two values the same, if that can be."""
+    return all(unify(a, b) for a, b in zip(one.axes, other.axes, strict=True))
 
 
 def _common(branches: Sequence[Raised]) -> Index | None:
@@ -93,26 +93,19 @@ def _common(branches: Sequence[Raised]) -> Index | None:
 
 
 def _places(root: Term) -> Iterator[tuple[Index, int]]:
-    pending, seen = [root], {root}
-    while pending:
-        term = pending.pop()
+    for term in subterms(root):
         if term.op == "select":
             index, place = term.attrs
             if len(index.leaves()) == 1:
                 yield index.leaves()[0], place
-        for arg in term.args:
-            if arg not in seen:
-                seen.add(arg)
-                pending.append(arg)
 
 
 class _Lift:
-    """Gives the term of which each branch is one place of an index."""
+    """Returns the term of which each branch is one place of an index."""
 
     def __init__(self, terms: Terms, index: Index) -> None:
         self._terms = terms
         self._index = index
-        self._count = index.size
         self._free: dict[tuple[Term, int], Term | None] = {}
 
     def lift(self, branches: Sequence[Term]) -> Term | None:
@@ -126,7 +119,7 @@ class _Lift:
             return None
         if all(branch is first for branch in branches):
             return first if self._without(first, 0) is first else None
-        if any(branch.op == "add" for branch in branches) or self._differ(branches):
+        if any(branch.op == "add" or branch.op != first.op for branch in branches):
             return self._sum(branches)
         if first.op == "const":
             return self._terms.const(self._stacked([branch.attrs for branch in branches]))
@@ -136,10 +129,14 @@ class _Lift:
             return self._layer(branches)
         if any(branch.attrs != first.attrs for branch in branches):
             return None
-        args = [self.lift(same) for same in zip(*(b.args for b in branches), strict=True)]
-        if any(arg is None for arg in args):
-            return None
-        return rebuild(self._terms, first, [arg for arg in args if arg is not None])
+        args = self._lift_all(zip(*(b.args for b in branches), strict=True))
+        return None if args is None else self._terms.rebuilt(first, args)
+
+    def _lift_all(self, lists: Iterable[Sequence[Term]] | None) -> list[Term] | None:
+        """Lift each list of terms that stand for each other; None where one cannot be."""
+        made = None if lists is None else [self.lift(same) for same in lists]
+        known = [term for term in made or () if term is not None]
+        return None if made is None or len(known) < len(made) else known
 
     def _layer(self, branches: Sequence[Term]) -> Term | None:
         """Stack the weights of layers along the index."""
@@ -168,10 +165,6 @@ class _Lift:
             and term.attrs[1] == place
         )
 
-    def _differ(self, branches: Sequence[Term]) -> bool:
-        ops = {branch.op for branch in branches}
-        return len(ops) > 1
-
     def _stacked(self, constants: Sequence[Const]) -> Const:
         order: list[Index] = []
         for constant in constants:
@@ -184,16 +177,8 @@ class _Lift:
         factor = self._stacked([constant for constant, _ in taken])
         if all(constant is ONE for constant, _ in taken):
             factor = ONE
-        lists = [[] if base is None else _factors(base) for _, base in taken]
-        matched = _match(lists)
-        if matched is None:
-            return None
-        made = [self.lift(same) for same in matched]
-        if any(term is None for term in made):
-            return None
-        return self._terms.mul(
-            self._terms.const(factor), *(term for term in made if term is not None)
-        )
+        made = self._lift_all(_match([[] if b is None else _factors(b) for _, b in taken]))
+        return None if made is None else self._terms.mul(self._terms.const(factor), *made)
 
     def _sum(self, branches: Sequence[Term]) -> Term | None:
         """Add up the addends of all branches, each with its coefficient at each place."""
@@ -224,13 +209,8 @@ class _Lift:
         """Add the addends that stand for each other, whose own constants differ by place."""
         if len({branch.op for branch in branches}) > 1:
             return None
-        matched = _match([list(branch.args) for branch in branches])
-        if matched is None:
-            return None
-        made = [self.lift(same) for same in matched]
-        if any(term is None for term in made):
-            return None
-        return self._terms.add(*(term for term in made if term is not None))
+        made = self._lift_all(_match([list(branch.args) for branch in branches]))
+        return None if made is None else self._terms.add(*made)
 
     def _without(self, term: Term, place: int) -> Term | None:
         """Return the term over all places, where no constant of its own depends on the place."""
@@ -247,7 +227,7 @@ class _Lift:
         else:
             args = [self._without(arg, place) for arg in term.args]
             known = [arg for arg in args if arg is not None]
-            made = rebuild(self._terms, term, known) if len(known) == len(args) else None
+            made = self._terms.rebuilt(term, known) if len(known) == len(args) else None
         self._free[key] = made
         return made
 

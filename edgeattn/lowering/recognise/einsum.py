@@ -17,22 +17,27 @@ import onnx_ir as ir
 
 from edgeattn.graph.nodes import text
 from edgeattn.lowering.indices import Index, leaves, tie, unify
-from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser, spread
+from edgeattn.lowering.raising import (
+    Operand,
+    Raised,
+    Raising,
+    Recogniser,
+    UnrecognisedError,
+    spread,
+)
 from edgeattn.lowering.terms import Term, scalar
 
-_UNKNOWN: Final = ""
 
-
-def _summed(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
+def _summed(node: ir.Node, raising: Raising) -> Sequence[Operand]:
     equation = text(node, "equation", "").replace(" ", "")
     left, arrow, right = equation.partition("->")
     letters = left.split(",")
     operands = [raising.operand(value) for value in node.inputs]
     known = [operand for operand in operands if operand is not None]
     if not arrow or "." in equation or len(known) != len(operands) or len(letters) != len(known):
-        return _UNKNOWN
+        raise UnrecognisedError
     if any(len(set(own)) != len(own) for own in (*letters, right)):
-        return "a letter stands twice"
+        raise UnrecognisedError("a letter stands twice")
     axes: dict[str, tuple[Index, ...]] = {}
     for own, operand in zip(letters, known, strict=True):
         if isinstance(operand, Raised):
@@ -40,34 +45,36 @@ def _summed(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
                 if not axes.get(letter):
                     axes[letter] = operand.axis(place)
                 elif operand.axis(place) and not unify(axes[letter], operand.axis(place)):
-                    return "its operands arrange the same indices differently"
+                    raise UnrecognisedError("its operands arrange the same indices differently")
     standing = [index for axis in axes.values() for index in leaves(axis)]
     if len(set(standing)) < len(standing):
-        return "one value stands under two letters"
+        raise UnrecognisedError("one value stands under two letters")
     terms: list[Term] = []
     for own, operand in zip(letters, known, strict=True):
         if isinstance(operand, Raised):
             terms.append(operand.term)
             continue
         if any(s != 1 and not axes.get(a) for a, s in zip(own, operand.shape, strict=True)):
-            return _UNKNOWN
+            raise UnrecognisedError
         constant = spread(operand, tuple(leaves(axes.get(letter, ())) for letter in own))
         if constant is None:
-            return _UNKNOWN
+            raise UnrecognisedError
         terms.append(raising.terms.const(constant))
     gone = frozenset(i for a, axis in axes.items() if a not in right for i in leaves(axis))
     every = frozenset[Index]().union(*(term.indices() for term in terms))
     if gone and not any(term.indices() == every for term in terms):
-        return "it multiplies and sums, as a matrix product does"
+        raise UnrecognisedError("it multiplies and sums, as a matrix product does")
     if any(not isinstance(index.size, int) for index in gone):
-        return "it sums over an open size"
+        raise UnrecognisedError("it sums over an open size")
     term = raising.terms.mul(*terms)
     if gone - term.indices():
-        return _UNKNOWN
+        raise UnrecognisedError
     total = math.prod(index.size for index in gone if isinstance(index.size, int))
     term = raising.terms.scaled(scalar(total), raising.terms.mean(term, gone))
     made = tuple(leaves(axes.get(letter, ())) for letter in right)
-    return [Raised(term, made)] if tie(made) else "an index stands twice"
+    if not tie(made):
+        raise UnrecognisedError("an index stands twice")
+    return [Raised(term, made)]
 
 
 TABLE: Final[Mapping[str, Recogniser]] = {

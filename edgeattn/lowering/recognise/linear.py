@@ -18,21 +18,26 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.graph.nodes import given, integer, ints, number, static, text
+from edgeattn.graph.nodes import (
+    given,
+    integer,
+    ints,
+    number,
+    static_sizes,
+    text,
+    weight_and_bias,
+)
 from edgeattn.lowering.indices import Index, regroup
-from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser
+from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser, UnrecognisedError
 from edgeattn.lowering.recognise.pointwise import per_channel
 from edgeattn.lowering.terms import Const, Layer
 
-_UNKNOWN: Final = ""
 _CHANNELS: Final = 1
 _MATRIX: Final = 2
 
 
 def _shape(value: ir.Value | None) -> list[int | None]:
-    if value is None or value.shape is None:
-        return []
-    return [size if isinstance(size, int) else None for size in value.shape]
+    return (None if value is None else static_sizes(value)) or []
 
 
 def _is_plain(node: ir.Node) -> bool:
@@ -76,45 +81,40 @@ def _is_band(x: list[int | None], weight: list[int | None], node: ir.Node) -> bo
     return True
 
 
-def _convolved(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
-    found = raising.raised(node.inputs[0])
-    weight = static(given(node, 1))
-    bias = None if given(node, 2) is None else static(given(node, 2))
-    if found is None or weight is None or (bias is None and given(node, 2) is not None):
-        return _UNKNOWN
-    weight = weight.astype(np.float64)
-    offset = np.zeros(weight.shape[0]) if bias is None else bias.astype(np.float64)
+def _convolved(node: ir.Node, raising: Raising) -> Sequence[Operand]:
+    found, constants = raising.needed(node.inputs[0]), weight_and_bias(node)
+    if constants is None:
+        raise UnrecognisedError
+    weight, bias = constants
+    offset = np.zeros(weight.shape[0]) if bias is None else bias
     x, shape = _shape(node.inputs[0]), list[int | None](weight.shape)
     if not _is_pointwise(x, shape, node):
         return _banded(found, weight, float(offset[0]), raising)
     if integer(node, "group", 1) == weight.shape[0] > 1 == weight.shape[1]:
-        made = per_channel(raising, found, weight.reshape(-1), offset)
-        return _UNKNOWN if made is None else [made]
+        return [per_channel(raising, found, weight.reshape(-1), offset)]
     rows = weight.reshape(weight.shape[:2])
     if integer(node, "group", 1) > 1:
         return _summed_by_group(raising, found, rows, offset)
     return _contracted(raising, found, _CHANNELS, rows, offset)
 
 
-def _banded(
-    x: Raised, weight: np.ndarray, offset: float, raising: Raising
-) -> Sequence[Operand] | str:
+def _banded(x: Raised, weight: np.ndarray, offset: float, raising: Raising) -> Sequence[Operand]:
     (position,) = (p for p in range(2, x.rank) if x.axis(p))
     axis = x.axis(position)
     if any(index.home != _CHANNELS for index in axis) or not x.is_thin():
-        return "it slides over positions, not channels"
+        raise UnrecognisedError("it slides over positions, not channels")
     kernel = weight.shape[position]
     middle = [size // 2 for size in weight.shape]
     taps = weight[tuple(slice(None) if p == position else m for p, m in enumerate(middle))]
     attrs = (axis, tuple(float(tap) for tap in taps.reshape(kernel)), offset)
     if set(axis) - x.term.indices():
-        return "what it slides over is the same for all channels"
+        raise UnrecognisedError("what it slides over is the same for all channels")
     return [Raised(raising.terms.make("band", (x.term,), attrs, x.term.own), x.axes)]
 
 
 def _contracted(
     raising: Raising, x: Raised, position: int, weight: np.ndarray, offset: np.ndarray
-) -> Sequence[Operand] | str:
+) -> Sequence[Operand]:
     """Return sum_c weight[o, c] x[.., c, ..] + offset[o] over an axis."""
     axis, size = x.axis(position), weight.shape[0]
     others = [i for place in range(x.rank) if place != position for i in x.axis(place)]
@@ -123,12 +123,12 @@ def _contracted(
     if any(i.home != _CHANNELS for i in axis) or (
         not is_scale and any(i.home == _CHANNELS for i in others)
     ):
-        return "it sums over an axis that is not the channels"
+        raise UnrecognisedError("it sums over an axis that is not the channels")
     out = () if size == 1 else (Index(size, _CHANNELS),)
     if not axis:
         return [_scaled(raising, x, position, weight, offset, out)]
     if set(axis) - x.term.indices():
-        return "what it sums over is the same for all channels"
+        raise UnrecognisedError("what it sums over is the same for all channels")
     layer = Layer(weight=weight, bias=offset, rows=out, columns=axis)
     axes = (*x.axes[:position], out, *x.axes[position + 1 :])
     return [Raised(raising.terms.linear(x.term, layer), axes)]
@@ -136,14 +136,14 @@ def _contracted(
 
 def _summed_by_group(
     raising: Raising, x: Raised, weight: np.ndarray, offset: np.ndarray
-) -> Sequence[Operand] | str:
+) -> Sequence[Operand]:
     """Return sum_c weight[g, c] x[.., g, c, ..] + offset[g] over the channels of each group."""
     axis = x.axis(_CHANNELS)
     if any(index.home != _CHANNELS for index in axis) or set(axis) - x.term.indices():
-        return "it sums over an axis that is not the channels"
+        raise UnrecognisedError("it sums over an axis that is not the channels")
     halves = regroup((axis,), weight.shape)
     if halves is None:
-        return "a group ends inside an index that cannot be split there"
+        raise UnrecognisedError("a group ends inside an index that cannot be split there")
     layer = Layer(weight=weight, bias=offset, rows=halves[0], columns=halves[1])
     axes = (*x.axes[:_CHANNELS], halves[0], *x.axes[_CHANNELS + 1 :])
     return [Raised(raising.terms.linear(x.term, layer), axes)]
@@ -168,22 +168,20 @@ def _is_thin_product(node: ir.Node) -> bool:
     return len(_shape(given(node, 0))) == _MATRIX and len(_shape(given(node, 1))) == _MATRIX
 
 
-def _multiplied(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
-    found, weight = raising.raised(node.inputs[0]), static(given(node, 1))
-    bias = None if given(node, 2) is None else static(given(node, 2))
-    if found is None or weight is None or (bias is None and given(node, 2) is not None):
-        return _UNKNOWN
-    if not found.is_thin() or integer(node, "transA", 0):
-        return _UNKNOWN
+def _multiplied(node: ir.Node, raising: Raising) -> Sequence[Operand]:
+    found, constants = raising.needed(node.inputs[0]), weight_and_bias(node)
+    if constants is None or not found.is_thin() or integer(node, "transA", 0):
+        raise UnrecognisedError
     if any(index.home != _CHANNELS for index in found.axis(1)):
-        return _UNKNOWN
-    weight = weight.astype(np.float64) * number(node, "alpha", 1.0)
+        raise UnrecognisedError
+    weight, bias = constants
+    weight = weight * number(node, "alpha", 1.0)
     weight = weight if integer(node, "transB", 0) else weight.T
     offset = np.zeros(weight.shape[0])
     if bias is not None:
         if bias.size not in {1, weight.shape[0]}:
-            return "its bias differs by sample"
-        offset = offset + bias.astype(np.float64).reshape(-1) * number(node, "beta", 1.0)
+            raise UnrecognisedError("its bias differs by sample")
+        offset = offset + bias.reshape(-1) * number(node, "beta", 1.0)
     return _contracted(raising, found, _CHANNELS, weight, offset)
 
 

@@ -18,69 +18,56 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.graph.nodes import given, integer, number, static
-from edgeattn.lowering.indices import Index
-from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser
+from edgeattn.graph.nodes import given, integer, number, static, weight_and_bias
+from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser, UnrecognisedError
 from edgeattn.lowering.recognise.pointwise import per_channel
-from edgeattn.lowering.terms import Term, scalar
+from edgeattn.lowering.terms import scalar
 
-_UNKNOWN: Final = ""
 _SEVERAL: Final = "it normalises over more than the positions of one channel"
 
 
-def _normalised(
-    raising: Raising, term: Term, over: frozenset[Index], epsilon: float
-) -> Term | None:
+def _normalised(node: ir.Node, raising: Raising, x: Raised, first: int, reason: str) -> Raised:
+    """Normalise x over its axes from `first` on, which are to be positions, or leave the node."""
+    over = frozenset(index for axis in range(first, x.rank) for index in x.axis(axis))
     if not over or any(index.home in {0, 1} for index in over):
-        return None
-    terms = raising.terms
+        raise UnrecognisedError(reason)
+    terms, term, epsilon = raising.terms, x.term, number(node, "epsilon", 1e-5)
     centred = terms.add(term, terms.scaled(scalar(-1), terms.mean(term, over)))
     spread = terms.add(terms.variance(term, over), terms.const(scalar(epsilon)))
-    return terms.mul(centred, terms.pow(spread, -0.5))
+    return Raised(terms.mul(centred, terms.pow(spread, -0.5)), x.axes)
 
 
-def _instance(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
-    found = raising.raised(node.inputs[0])
+def _instance(node: ir.Node, raising: Raising) -> Sequence[Operand]:
+    found = raising.needed(node.inputs[0])
     scale, bias = (static(value) for value in node.inputs[1:3])
-    if found is None or scale is None or bias is None:
-        return _UNKNOWN
-    over = frozenset(index for axis in range(2, found.rank) for index in found.axis(axis))
-    term = _normalised(raising, found.term, over, number(node, "epsilon", 1e-5))
-    if term is None:
-        return _SEVERAL
-    made = Raised(term, found.axes)
-    done = per_channel(raising, made, scale.astype(np.float64), bias.astype(np.float64))
-    return _UNKNOWN if done is None else [done]
+    if scale is None or bias is None:
+        raise UnrecognisedError
+    made = _normalised(node, raising, found, 2, _SEVERAL)
+    return [per_channel(raising, made, scale.astype(np.float64), bias.astype(np.float64))]
 
 
-def _group(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
-    found = raising.raised(node.inputs[0])
-    scale = static(given(node, 1))
-    if found is None or scale is None:
-        return _UNKNOWN
-    value = node.inputs[0]
+def _group(node: ir.Node, raising: Raising) -> Sequence[Operand]:
+    raising.needed(node.inputs[0])
+    scale, value = static(given(node, 1)), node.inputs[0]
+    if scale is None:
+        raise UnrecognisedError
     channels = None if value is None or value.shape is None else value.shape[1]
     if integer(node, "num_groups", 0) != channels or scale.size != channels:
-        return _SEVERAL
+        raise UnrecognisedError(_SEVERAL)
     return _instance(node, raising)
 
 
-def _layer(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
-    found = raising.raised(node.inputs[0])
-    scale = static(given(node, 1))
-    bias = np.zeros(1) if given(node, 2) is None else static(given(node, 2))
-    if found is None or scale is None or bias is None or len(node.outputs) != 1:
-        return _UNKNOWN
-    first = integer(node, "axis", -1) % found.rank
-    over = frozenset(index for axis in range(first, found.rank) for index in found.axis(axis))
-    term = _normalised(raising, found.term, over, number(node, "epsilon", 1e-5))
-    if term is None:
-        return _UNKNOWN  # the usual case, over channels: an operator of its own
+def _layer(node: ir.Node, raising: Raising) -> Sequence[Operand]:
+    found, constants = raising.needed(node.inputs[0]), weight_and_bias(node)
+    if constants is None or len(node.outputs) != 1:
+        raise UnrecognisedError
+    scale, bias = constants
+    # The usual case, over channels, is an operator of its own, and no near miss.
+    made = _normalised(node, raising, found, integer(node, "axis", -1) % found.rank, "")
     terms = raising.terms
-    constants = (scale.astype(np.float64), bias.astype(np.float64))
-    aligned = raising.align([Raised(term, found.axes), *constants])
+    aligned = raising.align([made, scale, np.zeros(1) if bias is None else bias])
     if aligned is None:
-        return _UNKNOWN
+        raise UnrecognisedError
     (x, factor, offset), axes = aligned
     return [Raised(terms.add(terms.mul(factor, x), offset), axes)]
 

@@ -18,21 +18,29 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeattn.graph.nodes import given, integer, number, static
-from edgeattn.lowering.raising import FLOATS, Operand, Raised, Raising, Recogniser, spread
+from edgeattn.lowering.raising import (
+    FLOATS,
+    Operand,
+    Raised,
+    Raising,
+    Recognise,
+    Recogniser,
+    UnrecognisedError,
+    spread,
+)
 from edgeattn.lowering.terms import Term, Terms, scalar
 
-_UNKNOWN: Final = ""
 _INFINITY: Final = float("inf")
 
 
 def _binary(
     terms: Callable[[Terms, Term, Term], Term], numbers: Callable[..., np.ndarray]
-) -> Callable[[ir.Node, Raising], Sequence[Operand] | str]:
-    def recognise(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
+) -> Recognise:
+    def recognise(node: ir.Node, raising: Raising) -> Sequence[Operand]:
         operands = [raising.operand(value) for value in node.inputs]
         first, *rest = operands
         if first is None or any(operand is None for operand in rest):
-            return _UNKNOWN
+            raise UnrecognisedError
         for second in rest:
             assert second is not None
             if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
@@ -40,7 +48,7 @@ def _binary(
                 continue
             aligned = raising.align([first, second])
             if aligned is None:
-                return "its operands arrange the same indices differently"
+                raise UnrecognisedError("its operands arrange the same indices differently")
             (one, other), axes = aligned
             first = Raised(terms(raising.terms, one, other), axes)
         return [first]
@@ -56,80 +64,70 @@ def _over(terms: Terms, one: Term, other: Term) -> Term:
     return terms.mul(one, terms.pow(other, -1))
 
 
-def _unary(
-    name: str, *parameters: tuple[str, float]
-) -> Callable[[ir.Node, Raising], Sequence[Operand] | str]:
-    def recognise(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
-        found = raising.raised(node.inputs[0])
-        if found is None:
-            return _UNKNOWN
+def _unary(name: str, *parameters: tuple[str, float]) -> Recognise:
+    def recognise(node: ir.Node, raising: Raising) -> Sequence[Operand]:
+        found = raising.needed(node.inputs[0])
         numbers = [number(node, key, default) for key, default in parameters]
         return [Raised(raising.terms.fn(name, found.term, *numbers), found.axes)]
 
     return recognise
 
 
-def _power(exponent: float) -> Callable[[ir.Node, Raising], Sequence[Operand] | str]:
-    def recognise(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
-        found = raising.raised(node.inputs[0])
-        if found is None:
-            return _UNKNOWN
+def _power(exponent: float) -> Recognise:
+    def recognise(node: ir.Node, raising: Raising) -> Sequence[Operand]:
+        found = raising.needed(node.inputs[0])
         return [Raised(raising.terms.pow(found.term, exponent), found.axes)]
 
     return recognise
 
 
-def _pow(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
-    found, exponent = raising.raised(node.inputs[0]), static(node.inputs[1])
-    if found is None or exponent is None or exponent.size != 1 or exponent.ndim > found.rank:
-        return _UNKNOWN
+def _pow(node: ir.Node, raising: Raising) -> Sequence[Operand]:
+    found, exponent = raising.needed(node.inputs[0]), static(node.inputs[1])
+    if exponent is None or exponent.size != 1 or exponent.ndim > found.rank:
+        raise UnrecognisedError
     if not np.isfinite(exponent).all():
-        return _UNKNOWN
+        raise UnrecognisedError
     return [Raised(raising.terms.pow(found.term, float(exponent.reshape(()))), found.axes)]
 
 
-def _negative(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
-    found = raising.raised(node.inputs[0])
-    if found is None:
-        return _UNKNOWN
+def _negative(node: ir.Node, raising: Raising) -> Sequence[Operand]:
+    found = raising.needed(node.inputs[0])
     return [Raised(raising.terms.scaled(scalar(-1), found.term), found.axes)]
 
 
-def _clip(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
-    found = raising.raised(node.inputs[0])
+def _clip(node: ir.Node, raising: Raising) -> Sequence[Operand]:
+    found = raising.needed(node.inputs[0])
     bounds = []
     for index, default in ((1, -_INFINITY), (2, _INFINITY)):
         value = given(node, index)
         array = np.array(default) if value is None else static(value)
         if array is None or array.size != 1:
-            return _UNKNOWN
+            raise UnrecognisedError
         bounds.append(float(array.reshape(())))
-    if found is None:
-        return _UNKNOWN
-    if bounds == [0.0, _INFINITY]:
-        return [Raised(raising.terms.fn("relu", found.term), found.axes)]
-    return [Raised(raising.terms.fn("clip", found.term, *bounds), found.axes)]
+    return [_between(raising, found, *bounds)]
 
 
-def _bounded(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
+def _between(raising: Raising, x: Raised, low: float, high: float) -> Raised:
+    name = ("relu",) if (low, high) == (0.0, _INFINITY) else ("clip", low, high)
+    return Raised(raising.terms.fn(*name[:1], x.term, *name[1:]), x.axes)
+
+
+def _bounded(node: ir.Node, raising: Raising) -> Sequence[Operand]:
     """Max(x, 0) is a Relu; Max or Min with a number is a Clip."""
     found = [raising.operand(value) for value in node.inputs]
     x = next((one for one in found if isinstance(one, Raised)), None)
     numbers = [one for one in found if isinstance(one, np.ndarray) and one.size == 1]
     if x is None or len(found) != 2 or len(numbers) != 1:
-        return _UNKNOWN
+        raise UnrecognisedError
     if numbers[0].ndim > x.rank:
-        return _UNKNOWN
+        raise UnrecognisedError
     bound = float(numbers[0].reshape(()))
     low, high = (bound, _INFINITY) if node.op_type == "Max" else (-_INFINITY, bound)
-    name = ("relu",) if (low, high) == (0.0, _INFINITY) else ("clip", low, high)
-    return [Raised(raising.terms.fn(*name[:1], x.term, *name[1:]), x.axes)]
+    return [_between(raising, x, low, high)]
 
 
-def _hard_swish(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
-    found = raising.raised(node.inputs[0])
-    if found is None:
-        return _UNKNOWN
+def _hard_swish(node: ir.Node, raising: Raising) -> Sequence[Operand]:
+    found = raising.needed(node.inputs[0])
     terms = raising.terms
     gate = hard_sigmoid(terms, found.term, 1 / 6, 0.5)
     return [Raised(terms.mul(found.term, gate), found.axes)]
@@ -141,56 +139,53 @@ def hard_sigmoid(terms: Terms, term: Term, alpha: float, beta: float) -> Term:
     return terms.fn("clip", inside, 0.0, 1.0)
 
 
-def _hard_sigmoid(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
-    found = raising.raised(node.inputs[0])
-    if found is None:
-        return _UNKNOWN
+def _hard_sigmoid(node: ir.Node, raising: Raising) -> Sequence[Operand]:
+    found = raising.needed(node.inputs[0])
     numbers = number(node, "alpha", 0.2), number(node, "beta", 0.5)
     return [Raised(hard_sigmoid(raising.terms, found.term, *numbers), found.axes)]
 
 
-def _same(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
+def _same(node: ir.Node, raising: Raising) -> Sequence[Operand]:
     found = raising.operand(node.inputs[0])
-    return _UNKNOWN if found is None else [found]
+    if found is None:
+        raise UnrecognisedError
+    return [found]
 
 
-def _cast(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
+def _cast(node: ir.Node, raising: Raising) -> Sequence[Operand]:
     found = raising.operand(node.inputs[0])
     if isinstance(found, np.ndarray) and node.outputs[0].dtype in FLOATS:
         return [found]
     source = node.inputs[0]
     if isinstance(found, Raised) and source is not None and source.dtype == node.outputs[0].dtype:
         return [found]
-    return _UNKNOWN
+    raise UnrecognisedError
 
 
-def _batch_norm(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
-    found = raising.raised(node.inputs[0])
+def _batch_norm(node: ir.Node, raising: Raising) -> Sequence[Operand]:
+    found = raising.needed(node.inputs[0])
     constants = [static(value) for value in node.inputs[1:5]]
-    if found is None or any(array is None for array in constants) or len(node.outputs) != 1:
-        return _UNKNOWN
+    if any(array is None for array in constants) or len(node.outputs) != 1:
+        raise UnrecognisedError
     scale, bias, mean, variance = (
         array.astype(np.float64) for array in constants if array is not None
     )
     if integer(node, "training_mode", 0):
-        return "it normalises by the batch"
+        raise UnrecognisedError("it normalises by the batch")
     factor = scale / np.sqrt(variance + number(node, "epsilon", 1e-5))
-    made = per_channel(raising, found, factor, bias - mean * factor)
-    return _UNKNOWN if made is None else [made]
+    return [per_channel(raising, found, factor, bias - mean * factor)]
 
 
-def per_channel(
-    raising: Raising, x: Raised, factor: np.ndarray, offset: np.ndarray
-) -> Raised | None:
+def per_channel(raising: Raising, x: Raised, factor: np.ndarray, offset: np.ndarray) -> Raised:
     """Return factor * x + offset, with a factor and an offset for each channel (axis 1).
 
-    Returns:
-        None where the channels are not as many.
+    Raises:
+        UnrecognisedError: The channels are not as many.
     """
     axis, terms = x.axis(1), raising.terms
     constants = [spread(array.reshape(-1), (axis,)) for array in (factor, offset)]
     if factor.size != offset.size or None in constants:
-        return None
+        raise UnrecognisedError
     scale, shift = (terms.const(constant) for constant in constants if constant is not None)
     return Raised(terms.add(terms.mul(scale, x.term), shift), x.axes)
 

@@ -11,16 +11,14 @@ from typing import Final
 import onnx_ir as ir
 
 from edgeattn.graph.nodes import integer
-from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser
+from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser, UnrecognisedError
 
 
-def _softmax(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
-    found = raising.raised(node.inputs[0])
-    if found is None:
-        return ""
+def _softmax(node: ir.Node, raising: Raising) -> Sequence[Operand]:
+    found = raising.needed(node.inputs[0])
     over = frozenset(found.axis(integer(node, "axis", -1) % found.rank))
     if over - found.term.indices():
-        return "what it reads does not depend on all that it sums over"
+        raise UnrecognisedError("what it reads does not depend on all that it sums over")
     return [Raised(raising.terms.softmax(found.term, over), found.axes)]
 
 

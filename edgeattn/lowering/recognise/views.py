@@ -19,12 +19,11 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.graph.nodes import given, integer, static
+from edgeattn.graph.nodes import given, integer, length_of, static
 from edgeattn.lowering.indices import Axes, Index, Size, leaves, regroup, tie
-from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser, sizes
+from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser, UnrecognisedError, sizes
 from edgeattn.lowering.recognise.sizes import computed_ints, computed_sizes
 
-_UNKNOWN: Final = ""
 _RULE: Final = "channel-shuffle"
 _MAP: Final = 4
 
@@ -58,78 +57,74 @@ def _filled(node: ir.Node, asked: list[Size | None]) -> list[Size | None]:
     return [new if size is None else size for size, new in zip(made, known, strict=True)]
 
 
-def _regrouped(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
+def _regrouped(node: ir.Node, raising: Raising) -> Sequence[Operand]:
     found, shape = raising.operand(node.inputs[0]), _shape(node)
     if found is None or shape is None:
-        return _UNKNOWN
+        raise UnrecognisedError
     if isinstance(found, np.ndarray):
         if any(not isinstance(size, int) for size in shape):
-            return _UNKNOWN
+            raise UnrecognisedError
         return [found.reshape([size for size in shape if isinstance(size, int)])]
     known = {index.size for axis in found.axes for index in leaves(axis)}
     axes = regroup(found.axes, [s if isinstance(s, int) or s in known else None for s in shape])
     if axes is None:
-        return "a new axis ends inside an index that cannot be split there"
+        raise UnrecognisedError("a new axis ends inside an index that cannot be split there")
     return [Raised(found.term, axes)]
 
 
-def _transposed(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
+def _transposed(node: ir.Node, raising: Raising) -> Sequence[Operand]:
     found = raising.operand(node.inputs[0])
     attribute = node.attributes.get("perm")
     if found is None:
-        return _UNKNOWN
+        raise UnrecognisedError
     if isinstance(found, np.ndarray):
         return [found.transpose(None if attribute is None else attribute.as_ints())]
     order = range(found.rank)[::-1] if attribute is None else attribute.as_ints()
     return [Raised(found.term, tuple(found.axis(position) for position in order))]
 
 
-def _expanded(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
-    found, shape = raising.raised(node.inputs[0]), _shape(node)
-    if found is None or shape is None:
-        return _UNKNOWN
+def _expanded(node: ir.Node, raising: Raising) -> Sequence[Operand]:
+    found, shape = raising.needed(node.inputs[0]), _shape(node)
+    if shape is None:
+        raise UnrecognisedError
     axes: list[tuple[Index, ...]] = [()] * (len(shape) - found.rank) + list(found.axes)
     for position, size in enumerate(shape):
         if size is None:
-            return "its size is not known"
+            raise UnrecognisedError("its size is not known")
         if size != 1 and not axes[position]:
             home = position if len(shape) == 4 else None
             axes[position] = (Index(size, home),)
     if not tie(tuple(axes)):
-        return "it expands along what it has already"
+        raise UnrecognisedError("it expands along what it has already")
     return [Raised(found.term, tuple(axes))]
 
 
-def _tiled(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
-    found, repeats = raising.raised(node.inputs[0]), computed_ints(given(node, 1))
-    if found is None or repeats is None or len(repeats) != found.rank:
-        return _UNKNOWN
+def _tiled(node: ir.Node, raising: Raising) -> Sequence[Operand]:
+    found, repeats = raising.needed(node.inputs[0]), computed_ints(given(node, 1))
+    if repeats is None or len(repeats) != found.rank:
+        raise UnrecognisedError
     axes = list(found.axes)
     for position, count in enumerate(repeats):
         if count != 1:
             home = position if found.rank == _MAP else None
             axes[position] = (Index(count, home), *axes[position])
     if not tie(tuple(axes)):
-        return _UNKNOWN
+        raise UnrecognisedError
     return [Raised(found.term, tuple(axes))]
 
 
-def _split(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
-    found = raising.raised(node.inputs[0])
-    if found is None:
-        return _UNKNOWN
+def _split(node: ir.Node, raising: Raising) -> Sequence[Operand]:
+    found = raising.needed(node.inputs[0])
     count, axis = len(node.outputs), integer(node, "axis", 0) % found.rank
     if _is_shuffled(found, axis, raising):
-        return _UNKNOWN  # the order is moved as a whole
-    parts = {_extent(output, axis) for output in node.outputs}
+        raise UnrecognisedError  # the order is moved as a whole
+    parts = {length_of(output, axis) for output in node.outputs}
     if len(parts) != 1 or None in parts:
-        return "its parts differ in size"
+        raise UnrecognisedError("its parts differ in size")
     if count == 1:
         return [found]
-    made = [_part(raising, found, axis, count, place) for place in range(count)]
-    if any(part is None for part in made):
-        return "the parts end inside an index that cannot be split there"
-    return [part for part in made if part is not None]
+    reason = "the parts end inside an index that cannot be split there"
+    return [_part(raising, found, axis, (count, place), reason) for place in range(count)]
 
 
 def _is_shuffled(x: Raised, axis: int, raising: Raising) -> bool:
@@ -143,21 +138,21 @@ def _is_shuffled(x: Raised, axis: int, raising: Raising) -> bool:
     return before != after and set(before) == set(after)
 
 
-def _extent(value: ir.Value, axis: int) -> int | None:
-    size = None if value.shape is None else value.shape[axis]
-    return size if isinstance(size, int) else None
-
-
-def _part(raising: Raising, x: Raised, axis: int, count: int, place: int) -> Raised | None:
-    """Return one of `count` parts that follow each other along an axis."""
-    total = _product(x.axis(axis))
+def _part(raising: Raising, x: Raised, axis: int, part: tuple[int, int], reason: str) -> Raised:
+    """Return one of several parts that follow each other along an axis: their count, its place."""
+    (count, place), total = part, _product(x.axis(axis))
     if total is None or total % count:
-        return None
-    halves = regroup((x.axis(axis),), (count, total // count))
-    if halves is None:
-        return None
-    outer, inner = halves
+        raise UnrecognisedError(reason)
+    outer, inner = _halves(x, axis, (count, total // count), reason)
     return _chosen(raising, x, axis, outer, place, inner)
+
+
+def _halves(x: Raised, axis: int, sizes: tuple[int, int], reason: str) -> Axes:
+    """Return an axis as two, or leave the node for a reason."""
+    halves = regroup((x.axis(axis),), sizes)
+    if halves is None:
+        raise UnrecognisedError(reason)
+    return halves
 
 
 def _product(axis: Sequence[Index]) -> int | None:
@@ -176,7 +171,7 @@ def _chosen(
     which: Sequence[Index],
     place: int,
     rest: tuple[Index, ...],
-) -> Raised | None:
+) -> Raised:
     """Return `x` at one place of the indices `which` of an axis, of which `rest` is left."""
     term = x.term
     for index in reversed(leaves(which)):
@@ -185,24 +180,19 @@ def _chosen(
     return Raised(term, (*x.axes[:axis], rest, *x.axes[axis + 1 :]))
 
 
-def _slice(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
-    found = raising.raised(node.inputs[0])
+def _slice(node: ir.Node, raising: Raising) -> Sequence[Operand]:
+    found = raising.needed(node.inputs[0])
     bounds = [computed_ints(given(node, place)) for place in (1, 2, 3)]
-    steps = [1] if given(node, 4) is None else computed_ints(given(node, 4))
-    if (
-        found is None
-        or any(b is None or len(b) != 1 for b in bounds)
-        or steps is None
-        or len(steps) != 1
-    ):
-        return _UNKNOWN
-    start, end, axis = (b[0] for b in bounds if b is not None)
-    axis, step = axis % found.rank, steps[0]
+    bounds.append([1] if given(node, 4) is None else computed_ints(given(node, 4)))
+    if any(b is None or len(b) != 1 for b in bounds):
+        raise UnrecognisedError
+    start, end, axis, step = (b[0] for b in bounds if b is not None)
+    axis %= found.rank
     if _is_shuffled(found, axis, raising):
-        return _UNKNOWN  # the order is moved as a whole
+        raise UnrecognisedError  # the order is moved as a whole
     total = _product(found.axis(axis))
     if total is None or step < 1:
-        return _UNKNOWN
+        raise UnrecognisedError
     start, end = (
         max(0, min(total, bound + total if bound < 0 else bound)) for bound in (start, end)
     )
@@ -210,53 +200,48 @@ def _slice(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
     if length == total:
         return [found]
     if length == 0 or total % length:
-        return "it takes no even part of an axis"
+        raise UnrecognisedError("it takes no even part of an axis")
+    reason = "the part ends inside an index that cannot be split there"
     if step == 1 and start % length == 0:
-        made = _part(raising, found, axis, total // length, start // length)
-    elif step * length == total and start < step:
-        halves = regroup((found.axis(axis),), (length, step))
-        if halves is None:
-            return "the part ends inside an index that cannot be split there"
-        made = _chosen(raising, found, axis, halves[1], start, halves[0])
-    else:
-        return "it takes no even part of an axis"
-    return "the part ends inside an index that cannot be split there" if made is None else [made]
+        part = total // length, start // length
+        return [_part(raising, found, axis, part, reason)]
+    if step * length != total or start >= step:
+        raise UnrecognisedError("it takes no even part of an axis")
+    outer, inner = _halves(found, axis, (length, step), reason)
+    return [_chosen(raising, found, axis, inner, start, outer)]
 
 
-def _gather(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
-    found, places = raising.raised(node.inputs[0]), static(node.inputs[1])
-    if found is None or places is None or places.ndim > 1:
-        return _UNKNOWN
+def _gather(node: ir.Node, raising: Raising) -> Sequence[Operand]:
+    found, places = raising.needed(node.inputs[0]), static(node.inputs[1])
+    if places is None or places.ndim > 1:
+        raise UnrecognisedError
     axis = integer(node, "axis", 0) % found.rank
     total = _product(found.axis(axis))
     if total is None:
-        return _UNKNOWN
+        raise UnrecognisedError
     if places.size == 1:
         place = int(places.reshape(())) % total
         part = _chosen(raising, found, axis, found.axis(axis), place, ())
-        if part is None or places.ndim:
-            return _UNKNOWN if part is None else [part]
+        if places.ndim:
+            return [part]
         return [Raised(part.term, (*part.axes[:axis], *part.axes[axis + 1 :]))]
     order = [int(place) % total for place in places.reshape(-1)]
     if places.ndim != 1 or sorted(order) != list(range(total)):
-        return "it is no permutation"
+        raise UnrecognisedError("it is no permutation")
     return _gathered_shuffle(found, axis, total, order)
 
 
-def _gathered_shuffle(
-    x: Raised, axis: int, total: int, order: list[int]
-) -> Sequence[Operand] | str:
+def _gathered_shuffle(x: Raised, axis: int, total: int, order: list[int]) -> Sequence[Operand]:
     """A Gather whose order is that of a channel shuffle in some number of groups."""
     stride = order[1] - order[0]
     if stride < 1 or total % stride:
-        return "its permutation is no shuffle"
+        raise UnrecognisedError("its permutation is no shuffle")
     groups = total // stride
     if order != np.arange(total).reshape(groups, stride).T.reshape(-1).tolist():
-        return "its permutation is no shuffle"
-    halves = regroup((x.axis(axis),), (groups, stride))
-    if halves is None:
-        return "a group ends inside an index that cannot be split there"
-    axes: Axes = (*x.axes[:axis], (*halves[1], *halves[0]), *x.axes[axis + 1 :])
+        raise UnrecognisedError("its permutation is no shuffle")
+    reason = "a group ends inside an index that cannot be split there"
+    outer, inner = _halves(x, axis, (groups, stride), reason)
+    axes: Axes = (*x.axes[:axis], (*inner, *outer), *x.axes[axis + 1 :])
     return [Raised(x.term, axes)]
 
 

@@ -11,7 +11,7 @@ from typing import Final
 import onnx_ir as ir
 
 from edgeattn.graph.nodes import integer, ints
-from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser
+from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser, UnrecognisedError
 
 _RANK: Final = 4
 
@@ -28,16 +28,16 @@ def _keeps_size(node: ir.Node) -> bool:
     )
 
 
-def _pooled(node: ir.Node, raising: Raising) -> Sequence[Operand] | str:
-    found = raising.raised(node.inputs[0])
-    if found is None:
-        return ""
+def _pooled(node: ir.Node, raising: Raising) -> Sequence[Operand]:
+    found = raising.needed(node.inputs[0])
     pooled = (found.axis(2), found.axis(3))
     own = {index for index in found.term.indices() if index.home in {2, 3}}
     if any(i.home != home for home in (2, 3) for i in found.axis(home)):
-        return "it pools over axes that are no rows and columns"
+        raise UnrecognisedError("it pools over axes that are no rows and columns")
     if {index for axis in pooled for index in axis} != own:
-        return "it pools over a part of the map, or over what is the same everywhere"
+        raise UnrecognisedError(
+            "it pools over a part of the map, or over what is the same everywhere"
+        )
     attributes = tuple(sorted((a.name, a.type, _value(a)) for a in node.attributes.values()))
     term = raising.terms.make(
         "window", (found.term,), (node.op_type, attributes, pooled), found.term.own

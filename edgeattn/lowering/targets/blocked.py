@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.lowering.build import AttributeValue
+from edgeattn.graph.edit import AttributeValue
 from edgeattn.lowering.indices import Axes, Index, leaves
 from edgeattn.lowering.targets.layout import (
     CHANNELS,
@@ -144,7 +144,6 @@ class BlockedWriter(PlainWriter):
             is_outside = bool(x.axes[CHANNELS]) and not is_blocked(x.value)
             fills = is_outside and fills_blocks(extent(x.axes[CHANNELS]))
             if fills and self.takes("gate", "resized"):
-                self.build.origin = term.origin
                 self._written[arg, FIRST] = self.convolved(x, ONE, ZERO)
         return super().write_fn(term, view)
 

@@ -133,7 +133,6 @@ class Elementwise(Writer):
 
     def write_pow(self, term: Term, view: View) -> Written:
         base, exponent = self.on(term.args[0], view), term.attrs
-        self.build.origin = term.origin
         match exponent:
             case 2:
                 return self.node("Mul", [base.value, base.value], base.axes)
@@ -153,10 +152,8 @@ class Elementwise(Writer):
         hard = self.hard_sigmoid(term)
         if hard is not None:
             x = self.on(hard[0], view)
-            self.build.origin = term.origin
             return self.node("HardSigmoid", [x.value], x.axes, alpha=hard[1], beta=hard[2])
         x = self.on(term.args[0], view)
-        self.build.origin = term.origin
         return self.apply(term.attrs, x)
 
     def apply(self, function: tuple[Any, ...], x: Written) -> Written:

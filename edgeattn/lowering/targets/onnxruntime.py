@@ -91,7 +91,6 @@ class ONNXRuntimeWriter(BlockedWriter):
         # Outside the blocks a reduction is faster than a pool, which is not threaded there.
         if not is_blocked(made.value) or not fills_blocks(extent(made.axes[CHANNELS])):
             return None
-        self.build.origin = term.origin
         axes: Axes = (made.axes[0], made.axes[1], (), ())
         return self._seen(self.node(op_type, [made.value], axes), view)
 
@@ -101,7 +100,6 @@ class ONNXRuntimeWriter(BlockedWriter):
 
     def _by_rows(self, op_type: str, x: Written, term: Term, view: View) -> Written:
         """Take a statistic over channels from [N, H W, C], where it runs over what is adjacent."""
-        self.build.origin = term.origin
         batch, channels, *space = x.axes
         last: Axes = (batch, *space, channels)
         rows: Axes = (batch, (*space[0], *space[1]), channels)
@@ -207,7 +205,6 @@ class ONNXRuntimeWriter(BlockedWriter):
             or not self.takes("band", "dense")
         ):
             return super().write_band(term, view)
-        self.build.origin = term.origin
         weight = slid(np.eye(count), taps).reshape(count, count, 1, 1)
         inputs = [x.value, self.build.constant(weight.astype(self.dtype.numpy()))]
         if offset:
@@ -233,7 +230,6 @@ class ONNXRuntimeWriter(BlockedWriter):
         axes = axes_of(leaf.indices(), FIRST)
         batch, _, *sizes = shape_of(axes)
         shape = [batch, step * step, *(int(size) // step for size in sizes)]
-        self.build.origin = term.origin
         constants = [self.build.constant(one.astype(self.dtype.numpy())) for one in (weight, bias)]
         attributes = {"kernel_shape": weight.shape[2:], "pads": pads, "strides": [step, step]}
         x = self._raising.exchanged.get(x, x)

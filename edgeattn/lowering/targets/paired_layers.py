@@ -65,7 +65,6 @@ def write_paired(writer: PlainWriter, term: Term) -> Written:
     if leaves(one.attrs.columns) != leaves(other.attrs.columns):
         raise UnwritableError("its two layers sum over different channels")
     first, second = (writer.on(part.args[0], LAST) for part in (one, other))
-    build.origin = term.origin
     batch, _, _, channels = first.axes
     rows, out = leaves(one.attrs.rows), leaves(term.attrs.rows)
     pair: tuple[Index, ...] = (Index(2, None),)

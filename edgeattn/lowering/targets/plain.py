@@ -39,7 +39,6 @@ class PlainWriter(Statistics):
     def write_linear(self, term: Term, view: View) -> Written:
         layer, columns = term.attrs, leaves(term.attrs.columns)
         x = self.on(term.args[0], FIRST)
-        self.build.origin = term.origin
         channels = x.axes[CHANNELS]
         shared = tuple(index for index in channels if index not in columns)
         inner = tuple(index for index in channels if index in columns)
@@ -81,7 +80,6 @@ class PlainWriter(Statistics):
     def write_band(self, term: Term, view: View) -> Written:
         axis, taps, offset = term.attrs
         x = self.on(term.args[0], FIRST)
-        self.build.origin = term.origin
         if x.axes[CHANNELS] != leaves(axis) or x.axes[2] or x.axes[3]:
             raise UnwritableError("it slides over channels in another order")
         flat: Axes = (x.axes[0], (), x.axes[CHANNELS])
@@ -98,7 +96,6 @@ class PlainWriter(Statistics):
     def write_stack(self, term: Term, view: View) -> Written:
         """Write maps of one channel as the channels of one."""
         parts = [self.on(arg, FIRST) for arg in term.args]
-        self.build.origin = term.origin
         (index,) = leaves(term.attrs)
         axes = axes_of({i for part in parts for i in part.indices} | {index})
         if any(
@@ -117,7 +114,6 @@ class PlainWriter(Statistics):
             raise UnwritableError("it takes a part of what was split further")
         (index,) = leaves((index,))
         x = self.on(term.args[0], FIRST)
-        self.build.origin = term.origin
         channels = x.axes[CHANNELS]
         rest = tuple(i for i in channels if i is not index)
         size = int(extent(rest)) if rest else 1
@@ -136,7 +132,6 @@ class PlainWriter(Statistics):
         x = self.on(term.args[0], FIRST)
         if resolve(pooled) != x.axes[2:]:
             raise UnwritableError("it pools over a part of the map")
-        self.build.origin = term.origin
         made = {name: ir.Attr(name, kind, value) for name, kind, value in attributes}
         value = self.build.node(op_type, [x.value], shape_of(x.axes), made)
         return self._seen(Written(value, x.axes), view)

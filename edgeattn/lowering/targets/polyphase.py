@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.graph.nodes import given, integer, ints, static, text
+from edgeattn.graph.nodes import given, integer, ints, static, text, weight_and_bias
 
 # With a block of 16 lanes; 28x28 and above gain what the one more node costs (measured with 7x7
 # kernels: 119 us at 56x56 without, about 15 with).
@@ -28,10 +28,10 @@ _MOST_INPUTS: Final = 8
 
 def phases(node: ir.Node) -> tuple[np.ndarray, np.ndarray, list[int], int] | None:
     """Return the weights, biases, pads and step of the convolution to all phases, if it pays."""
-    weight, step = static(given(node, 1)), _step(node)
-    bias = None if given(node, 2) is None else static(given(node, 2))
-    if weight is None or step is None or (bias is None and given(node, 2) is not None):
+    constants, step = weight_and_bias(node), _step(node)
+    if constants is None or step is None:
         return None
+    weight, bias = constants
     rows, columns = weight.shape[2:]
     moved = np.zeros((step, step, weight.shape[1], rows + step - 1, columns + step - 1))
     for a in range(step):

@@ -60,7 +60,6 @@ def write_pooled_layer(writer: PlainWriter, term: Term) -> Written:
     """Write such a layer, channels last."""
     pool, layer = term.args[0], term.attrs
     x = writer.on(pool.args[0], LAST)
-    writer.build.origin = term.origin
     known: Mapping[str, Any] = {name: value for name, _, value in pool.attrs[1]}
     value = _pooled(writer.build, x, known["kernel_shape"])
     return _summed(writer, Written(value, x.axes), layer)

@@ -22,10 +22,9 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.graph.nodes import given, integer, ints, static, text
+from edgeattn.graph.nodes import given, integer, ints, static, text, weight_and_bias
 from edgeattn.lowering.indices import Index, leaves
 from edgeattn.lowering.raising import Raised, Raising
-from edgeattn.lowering.rebuild import rebuild
 from edgeattn.lowering.targets.layout import CHANNELS, channels_of, homed, is_space
 from edgeattn.lowering.terms import Layer, Term, subterms
 
@@ -71,15 +70,14 @@ def _layer(mean: Term, raising: Raising) -> Term | None:
         != len({user for user in leaf.attrs.consumers() if user in raising.rules})
     ):
         return None
-    y, weight = raising.raised(node.inputs[0]), static(given(node, 1))
-    bias = None if given(node, 2) is None else static(given(node, 2))
-    if y is None or weight is None or (bias is None and given(node, 2) is not None):
+    y, constants = raising.raised(node.inputs[0]), weight_and_bias(node)
+    if y is None or constants is None:
         return None
     out, over = channels_of(leaf.indices()), y.axis(CHANNELS)
     if not over or not _is_map(y) or homed(leaf.indices(), 0) != homed(y.term.indices(), 0):
         return None
-    weight = weight.astype(np.float64).reshape(len(weight), -1)
-    offset = np.zeros(len(weight)) if bias is None else bias.astype(np.float64)
+    weight, bias = constants[0].reshape(len(constants[0]), -1), constants[1]
+    offset = np.zeros(len(weight)) if bias is None else bias
     space = frozenset(index for axis in y.axes[2:] for index in leaves(axis))
     layer = Layer(weight=weight, bias=offset, rows=out, columns=over)
     return raising.terms.linear(raising.terms.mean(y.term, space), layer)
@@ -167,6 +165,6 @@ def _exchanged(root: Term, old: Term, new: Term, raising: Raising, known: dict[T
     made = known.get(root)
     if made is None:
         args = [_exchanged(arg, old, new, raising, known) for arg in root.args]
-        made = rebuild(raising.terms, root, args) or root
+        made = raising.terms.rebuilt(root, args) or root
         known[root] = made
     return made

@@ -42,7 +42,6 @@ class Statistics(Elementwise):
         if grouped is not None:
             return self.on(grouped, view)
         x = self.on(term.args[0], view)
-        self.build.origin = term.origin
         return self.reduced("ReduceMean", x, leaves(term.attrs), view)
 
     @staticmethod
@@ -66,20 +65,17 @@ class Statistics(Elementwise):
 
     def write_max(self, term: Term, view: View) -> Written:
         x = self.on(term.args[0], view)
-        self.build.origin = term.origin
         return self.reduced("ReduceMax", x, leaves(term.attrs), view)
 
     def write_centred(self, term: Term, view: View) -> Written:
         x, over = term.args[0], frozenset(leaves(term.attrs))
         mean = self.on(self.terms.mean(x, over), view)
         value = self.on(x, view)
-        self.build.origin = term.origin
         return self.join("Sub", value, mean, view)
 
     def write_variance(self, term: Term, view: View) -> Written:
         x, over = term.args[0], frozenset(leaves(term.attrs))
         centred = self.on(self.terms.make("centred", (x,), over, x.own), view)
-        self.build.origin = term.origin
         wide = self._cast(centred, ir.DataType.FLOAT)
         square = self.node("Mul", [wide.value, wide.value], wide.axes)
         return self._cast(self.reduced("ReduceMean", square, over, view), self.dtype)
@@ -98,7 +94,6 @@ class Statistics(Elementwise):
         over = frozenset(leaves(over))
         centred = self.on(self.terms.make("centred", (x,), over, x.own), view)
         spread = self.on(self.spread(x, over, epsilon), view)
-        self.build.origin = term.origin
         return self.join("Mul", centred, spread, view)
 
     def spread(self, x: Term, over: frozenset[Index], epsilon: float) -> Term:
@@ -109,7 +104,6 @@ class Statistics(Elementwise):
     def write_softmax(self, term: Term, view: View) -> Written:
         over = leaves(term.attrs)
         x = self.on(term.args[0], FIRST)
-        self.build.origin = term.origin
         if set(channels_of(term.indices())) == set(over):
             made = self.node("Softmax", [x.value], x.axes, axis=CHANNELS)
         elif is_space(over) and set(over) == {i for axis in x.axes[2:] for i in axis}:

@@ -18,7 +18,6 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeattn.lowering.indices import Axes, Index, leaves
-from edgeattn.lowering.rebuild import rebuild
 from edgeattn.lowering.targets.layout import (
     CHANNELS,
     FIRST,
@@ -94,7 +93,7 @@ class TensorRTWriter(PlainWriter):
             made = terms.mul(terms.const(scalar(-1)), total, spread)
         elif term.op in _POINTWISE:
             args = [self._negated(arg, leaf, known) for arg in term.args]
-            made = rebuild(terms, term, args) or term
+            made = terms.rebuilt(term, args) or term
         else:
             made = term
         known[term] = made
@@ -134,7 +133,6 @@ class TensorRTWriter(PlainWriter):
         """Write the taps as shifted products, which fuse with the mean before and the gate."""
         axis, taps, offset = term.attrs
         x = self.on(term.args[0], FIRST)
-        self.build.origin = term.origin
         is_plain = x.axes[CHANNELS] == leaves(axis) and not x.axes[2] and not x.axes[3]
         if not is_plain or self.takes("band", "convolution"):
             return super().write_band(term, view)
@@ -159,7 +157,6 @@ class TensorRTWriter(PlainWriter):
     def write_negated(self, term: Term, view: View) -> Written:
         """Write -x."""
         x = self.on(term.args[0], view)
-        self.build.origin = term.origin
         return self.node("Neg", [x.value], x.axes)
 
     def write_mean(self, term: Term, view: View) -> Written:
@@ -179,7 +176,6 @@ class TensorRTWriter(PlainWriter):
         part = [index for index in channels_of(x.indices()) if index in over]
         rest = frozenset(over) - set(part)
         made = self.on(self.terms.mean(x, rest), view)
-        self.build.origin = term.origin
         position = ORDER[view].index(CHANNELS)
         channels = made.axes[position]
         split = self._split(made, channels, position)
@@ -201,7 +197,6 @@ class TensorRTWriter(PlainWriter):
             return None
         last = self.on(term, LAST)
         axes = axes_of(last.indices, FIRST)
-        self.build.origin = term.origin
         return self.node("Transpose", [last.value], axes, perm=[0, 3, 1, 2])
 
     def _apart(self, term: Term) -> Written | None:
@@ -213,7 +208,6 @@ class TensorRTWriter(PlainWriter):
         for leaf in maps:
             x = self._negated(x, leaf, {})
         made = self.on(x, FIRST)
-        self.build.origin = term.origin
         op_type = {"mean": "ReduceMean", "max": "ReduceMax"}.get(term.op)
         return None if op_type is None else self.reduced(op_type, made, leaves(term.attrs), FIRST)
 
@@ -242,7 +236,6 @@ class TensorRTWriter(PlainWriter):
             and self.takes("pool", "slices")
         ):
             last = self.on(arg, LAST)
-            self.build.origin = term.origin
             return self._seen(flat_softmax(self, last), view)
         return super().write_softmax(term, view)
 

@@ -18,7 +18,6 @@ import numpy as np
 
 from edgeattn.lowering.indices import Index, leaves
 from edgeattn.lowering.raising import Raising
-from edgeattn.lowering.rebuild import rebuild
 from edgeattn.lowering.targets.layout import CHANNELS, SPACE, channels_of
 from edgeattn.lowering.terms import Layer, Term
 
@@ -42,7 +41,7 @@ class _Widening:
         known = self._visited.get(term)
         if known is None:
             args = [self.visit(arg) for arg in term.args]
-            known = rebuild(self.terms, term, args) or term
+            known = self.terms.rebuilt(term, args) or term
             known = self._layer(known) or known
             self._visited[term] = known
         return known

@@ -81,8 +81,8 @@ class Writer:
 
     def write(self, term: Term, axes: Axes) -> ir.Value:
         """Write a term on the axes asked."""
-        made = self.on(self.prepared(term), FIRST)
         self.build.origin = term.origin
+        made = self.on(self.prepared(term), FIRST)
         wanted = resolve(axes)
         return relayout(self.build, made.value, made.axes, wanted)
 
@@ -99,12 +99,15 @@ class Writer:
         """Write a term as a feature map."""
         known = self._written.get((term, view))
         if known is None:
+            asked_by, self.build.origin = self.build.origin, term.origin
             try:
                 known = self._form(term, view)
             except UnwritableError:
                 known = self._kept(term, view)
                 if known is None:
                     raise
+            finally:
+                self.build.origin = asked_by
             self._written[term, view] = known
         return known
 
@@ -116,7 +119,6 @@ class Writer:
         axes, wanted = resolve(axes), axes_of(term.indices(), view)
         if {i for axis in axes for i in axis} != term.indices():
             return None
-        self.build.origin = term.origin
         value = self._raising.exchanged.get(value, value)
         return Written(relayout(self.build, value, axes, wanted), wanted)
 
@@ -127,7 +129,6 @@ class Writer:
         for arg in term.args:
             if arg.op != "const" and term.op in {"add", "mul", "pow", "fn"}:
                 self.on(arg, view)
-        self.build.origin = term.origin
         made: Written = form(term, view)
         return made
 

@@ -11,7 +11,7 @@ from edgeattn.engine.parity import tolerance_of_engine
 from edgeattn.graph.reading import read
 from edgeattn.graph.writing import save
 from edgeattn.legalise import legalise
-from edgeattn.lowering import stage as lowering_stage
+from edgeattn.lowering import pipeline
 from edgeattn.options.cast import CastOptions
 from edgeattn.options.export import ExportOptions
 from edgeattn.options.optimize import OptimizeOptions
@@ -30,7 +30,7 @@ def make_exported(
     """Make the exported file, lowered or not."""
     model = work.simplified(side.weights)
     if rung == "lowered":
-        lowering_stage.run(model, target=options.target, rules=options.rules)
+        pipeline.lower(model, target=options.target, rules=options.rules)
     legalise(model, options.opset)
     path = folder / f"{rung}-{side.weights}.onnx"
     save(model, path)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from edgeattn.graph.reading import read
 from edgeattn.graph.writing import describe
-from edgeattn.lowering.stage import check
+from edgeattn.lowering.target import check
 from edgeattn.models.capture import io_names
 from edgeattn.options.cast import CastOptions, check_options
 from edgeattn.options.export import ExportOptions

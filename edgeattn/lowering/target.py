@@ -1,0 +1,94 @@
+"""What lowering may be asked: its targets, each in one `TargetSpec`, and its rules."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, cast
+
+from edgeattn.base.errors import InputError
+from edgeattn.base.nearest import did_you_mean, nearest
+
+if TYPE_CHECKING:
+    from edgeattn.lowering.targets.writer import Writer
+
+RULES: Final[Mapping[str, str]] = {
+    "affine-grid": "affine grids of a constant size, as one product of matrices",
+    "static-shapes": "target shapes that the graph computes, as constants",
+    "global-mean": "means and maxima over the map or the channels, however they are written",
+    "moments": "normalisations of one channel, as means and variances",
+    "spatial-softmax": "softmax over the map, with the reshapes around it",
+    "grouped-branches": "the same computation on each part of the channels, as one",
+    "channel-shuffle": "reshapes, transposes and parts, as the order of indices",
+    "hard-activation": "hard sigmoid and hard swish written with clip, relu6, max and min",
+    "linear": "layers on what has no positions, as 1x1 convolutions",
+    "spatial-pool": "pools that keep the map's size, between the others",
+    "channel-permutation": "orders of channels, folded into weights or written as one Gather",
+    "gate": "elementwise operators, between the others",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetSpec:
+    """All that a target of lowering is.
+
+    Attributes:
+        title: The runtime that it stands for.
+        writer_path: The class that writes terms for it, which lists its forms: module and name.
+        measured_by: What `--tune` compares: the engine's `plan`, or the `latency` on this machine.
+        dissolves_wires: Whether Concat and Split beside a channel permutation are taken apart.
+        takes_summed_grids: Whether an affine grid that is written as a sum becomes a product.
+        rules: The rules that are used by default.
+    """
+
+    title: str
+    writer_path: str
+    measured_by: Literal["plan", "latency"]
+    dissolves_wires: bool
+    takes_summed_grids: bool
+    rules: AbstractSet[str] = frozenset(RULES)
+
+    @property
+    def writer(self) -> type[Writer]:
+        """The class that writes terms for it; loading it takes numpy and onnx_ir."""
+        return cast("type[Writer]", pkgutil.resolve_name(self.writer_path))
+
+
+TARGETS: Final[Mapping[str, TargetSpec]] = {
+    "tensorrt": TargetSpec(
+        title="TensorRT",
+        writer_path="edgeattn.lowering.targets.tensorrt:TensorRTWriter",
+        measured_by="plan",
+        dissolves_wires=False,
+        takes_summed_grids=False,
+    ),
+    "onnxruntime": TargetSpec(
+        title="ONNX Runtime on a CPU",
+        writer_path="edgeattn.lowering.targets.onnxruntime:ONNXRuntimeWriter",
+        measured_by="latency",
+        dissolves_wires=True,
+        takes_summed_grids=True,
+    ),
+}
+
+
+def check(target: str, rules: Iterable[str] | None) -> None:
+    """Refuse a target or a rule that there is not.
+
+    Raises:
+        InputError: Names the nearest ones that there are.
+    """
+    if target not in TARGETS:
+        raise InputError(
+            f"There is no target {target!r}; there are {' and '.join(TARGETS)}.",
+            mend=did_you_mean(nearest(target, TARGETS, count=1)),
+        )
+    for rule in rules or ():
+        if rule not in RULES:
+            offered = did_you_mean(nearest(rule, RULES))
+            raise InputError(
+                f"There is no rule {rule!r}.",
+                mend=" ".join(filter(None, [offered, "See: edgeattn list rules"])),
+            )
