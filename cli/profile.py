@@ -29,7 +29,7 @@ from .screen import Screen
 if TYPE_CHECKING:
     from edgeattn.options.export import ExportOptions
     from edgeattn.options.profile import Item, ProfileOptions, TrtexecFiles
-    from edgeattn.profiling.profiled import Profiled
+    from edgeattn.profiling.assemble import Profiled
 
 _FILES: Final = "--layers and --profile are of a run that was measured already"
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from edgeattn.records.trace import Machine
+
 #: Cores that other processes had, and above which a figure is not to be trusted.
 MOST_CORES_OF_OTHERS: Final = 0.1
 # Clocks further apart than this have changed.
@@ -78,7 +80,7 @@ class Watch:
 
 
 def warnings_of(load: Load) -> list[str]:
-    """Return what of a load makes a measurement doubtful."""
+    """Return why a measurement under a load is not to be trusted."""
     found = []
     if load.cores_of_others > MOST_CORES_OF_OTHERS:
         found.append(
@@ -204,6 +206,24 @@ def _throttles() -> int | None:
         except (OSError, ValueError):
             continue
     return sum(counts) if counts else None
+
+
+def this_cpu(threads: int, facts: Mapping[str, str]) -> Machine:
+    """Describe this machine's processor, with the bandwidths that copies reach here.
+
+    Args:
+        threads: Threads that compute.
+        facts: What else is known.
+    """
+    return Machine(
+        device="this-machine",
+        title=f"{cpu_name()}, {threads} threads",
+        bandwidth_gbps=memory_bandwidth_gbps(threads),
+        cache_gbps=cache_bandwidth_gbps(threads),
+        cache_bytes=last_cache_bytes(),
+        threads=threads,
+        facts={**facts, "measured": now()},
+    )
 
 
 def now() -> str:

@@ -50,14 +50,14 @@ class Timed:
         samples_ms: The latency of each model in each round that was kept.
         windows: How many windows of rounds there were.
         agree: Whether the last three agreed.
-        doubts: What else makes the figures doubtful.
+        of_machine: Warnings of what the machine did while they ran.
         facts: What is known of the machine while they ran.
     """
 
     samples_ms: tuple[tuple[float, ...], ...]
     windows: int
     agree: bool
-    doubts: tuple[str, ...] = ()
+    of_machine: tuple[str, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
 
     def latency(self, model: int) -> Latency:
@@ -71,7 +71,7 @@ class Timed:
     @property
     def warnings(self) -> list[str]:
         """Why the figures are not to be trusted."""
-        found = list(self.doubts)
+        found = list(self.of_machine)
         if not self.agree:
             found.append(
                 f"No {samples.WINDOWS} windows of runs agreed within {samples.AGREEMENT:.0%}, of"
@@ -152,6 +152,17 @@ def run_rounds(
         "samples_ms": [list(column) for column in zip(*found.rows, strict=True)],
         "windows": found.windows,
         "agree": found.agree,
+    }
+
+
+def timed_of(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a process that measured models says, as the arguments of `Timed`."""
+    return {
+        "samples_ms": tuple(tuple(column) for column in found["samples_ms"]),
+        "windows": found["windows"],
+        "agree": found["agree"],
+        "of_machine": tuple(found["warnings"]),
+        "facts": found.get("facts", {}),
     }
 
 

@@ -60,7 +60,7 @@ def _timed(
 
     limits = Limits(window=(10, 200, job.seconds(_WINDOW)), limit_s=job.limit_s)
     found = run_rounds(turns, limits, on_window=tell)
-    return found | {"doubts": warnings_of(watch.load())}
+    return found | {"warnings": warnings_of(watch.load())}
 
 
 def profile_model(job: Job) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from edgeattn.base.worker import ask
 from edgeattn.options.profile import ProfileOptions
 from edgeattn.profiling.measure.machine import usable_cores
 from edgeattn.profiling.measure.onnxruntime.graph import NAMELESS, Origin, name_all, origins
-from edgeattn.profiling.measure.rounds import Timed, told
+from edgeattn.profiling.measure.rounds import Timed, timed_of, told
 from edgeattn.records.kinds import kind_of, strongest
 from edgeattn.records.trace import Kernel
 from edgeattn.runtimes.timed import Job
@@ -73,12 +73,7 @@ def time_models(
     """
     job = Job(task="time", models=tuple(map(str, paths)), **asdict(options))
     found = ask(_PROCESS, asdict(job), on_progress=lambda said: on_progress(told(said)))
-    return Timed(
-        samples_ms=tuple(tuple(column) for column in found["samples_ms"]),
-        windows=found["windows"],
-        agree=found["agree"],
-        doubts=tuple(found["doubts"]),
-    )
+    return Timed(**timed_of(found))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -53,8 +53,8 @@ class ClockWatch:
         return {"GPU clock": f"{low} MHz" if low == high else f"{low} to {high} MHz"}
 
     @property
-    def doubts(self) -> list[str]:
-        """What of it makes a measurement doubtful."""
+    def warnings(self) -> list[str]:
+        """Why a measurement meanwhile is not to be trusted."""
         found = []
         clocks = self._clocks_mhz
         if clocks and max(clocks) > min(clocks) * (1 + _STEADY):

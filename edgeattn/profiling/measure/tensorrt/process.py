@@ -121,7 +121,7 @@ def time_engines(job: Job) -> dict[str, Any]:
         "host_us": hosts,
         "not_captured": reasons,
         "shapes": [shapes_of(engine, job) for engine in engines],
-        "doubts": watch.doubts,
+        "warnings": watch.warnings,
         "facts": watch.facts,
     }
 

@@ -16,13 +16,12 @@ from edgeattn.base import worker as process
 from edgeattn.engine.runs_here import check_engine
 from edgeattn.engine.shapes import written
 from edgeattn.options.profile import ProfileOptions
-from edgeattn.profiling.measure.rounds import Timed, told
+from edgeattn.profiling.measure.rounds import Timed, timed_of, told
 from edgeattn.profiling.measure.tensorrt.process import Job
-from edgeattn.profiling.samples import MOST_ENQUEUE
+from edgeattn.profiling.samples import MOST_ENQUEUE, engine_warnings
 from edgeattn.profiling.sources.engines.layer_times import join
 from edgeattn.profiling.sources.engines.parts import EngineParts, parts_of
 from edgeattn.profiling.sources.model import Subject
-from edgeattn.profiling.sources.trtexec.doubts import doubts_of
 from edgeattn.profiling.sources.trtexec.files import Entry, Listed
 from edgeattn.records.engine import EngineManifest
 from edgeattn.records.trace import EndToEnd
@@ -80,9 +79,9 @@ class TimedEngines(Timed):
         launched_us = self.graph_us[model]
         return self.enqueue_us[model] if launched_us is None else launched_us
 
-    def doubts_of(self, model: int) -> list[str]:
+    def warnings_of(self, model: int) -> list[str]:
         """Return why a model's latency is not to be trusted, besides `warnings`."""
-        return doubts_of(self.latency(model), self.host_us(model))
+        return engine_warnings(self.latency(model), self.host_us(model))
 
     def notes_of(self, model: int) -> list[str]:
         """Return how a model was run."""
@@ -134,11 +133,7 @@ def time_models(
     found = _asked(Job(task="time", engines=tuple(map(str, paths)), **asdict(options)), on_progress)
     graph_us, enqueue_us = zip(*found["host_us"], strict=True)
     return TimedEngines(
-        samples_ms=tuple(tuple(column) for column in found["samples_ms"]),
-        windows=found["windows"],
-        agree=found["agree"],
-        doubts=tuple(found["doubts"]),
-        facts=found["facts"],
+        **timed_of(found),
         graph_us=graph_us,
         enqueue_us=enqueue_us,
         not_captured=tuple(found["not_captured"]),

@@ -70,9 +70,9 @@ def time_models(job: Mapping[str, Any]) -> dict[str, Any]:
 
     turns = [_turn(one.run, is_alone=len(ready) == 1) for one in ready]
     found = run_rounds(turns, Limits(limit_s=job["limit_s"]), on_window=on_window)
-    doubts = warnings_of(watch.load()) + ([] if clocks is None else clocks.doubts)
+    warnings = warnings_of(watch.load()) + ([] if clocks is None else clocks.warnings)
     facts = {} if clocks is None else {"GPU": torch.cuda.get_device_name(), **clocks.facts}
-    return found | {"doubts": doubts, "facts": facts}
+    return found | {"warnings": warnings, "facts": facts}
 
 
 def profile_model(job: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from edgeattn.base.versions import version_of
 from edgeattn.options.model import ModelRequest
 from edgeattn.options.profile import ProfileOptions
 from edgeattn.profiling.measure.machine import usable_cores
-from edgeattn.profiling.measure.rounds import Timed, told
+from edgeattn.profiling.measure.rounds import Timed, timed_of, told
+from edgeattn.profiling.sources.model import Known
 from edgeattn.records.trace import EndToEnd, Kernel, Latency, Node, Site
 
 _PROCESS: Final = "edgeattn.profiling.measure.torch.process"
@@ -47,28 +48,20 @@ class RunOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProfiledModules:
-    """A model by its modules.
+class ProfiledModules(Known):
+    """A model by its modules: its nodes are all that were called.
 
     Attributes:
         kernels: Its modules that took time of their own, as kernels.
-        nodes: Every module that was called, and what it costs by its shapes.
-        sites: Where attention sits.
-        params: Parameters of the model.
         source: Where the model is from.
         profiled_us: What the whole run took while each module was timed.
         enqueue_us: What the host takes to enqueue a run on a GPU; None on a CPU.
-        notes: What a reader should know.
     """
 
     kernels: tuple[Kernel, ...]
-    nodes: tuple[Node, ...]
-    sites: tuple[Site, ...]
-    params: int
     source: str
     profiled_us: float
     enqueue_us: float | None
-    notes: tuple[str, ...]
 
 
 def time_models(
@@ -86,13 +79,7 @@ def time_models(
         MissingError: Weights or a GPU are not here.
     """
     found = _asked("time", requests, options, on_progress)
-    return Timed(
-        samples_ms=tuple(tuple(column) for column in found["samples_ms"]),
-        windows=found["windows"],
-        agree=found["agree"],
-        doubts=tuple(found["doubts"]),
-        facts=found["facts"],
-    )
+    return Timed(**timed_of(found))
 
 
 def profile_modules(request: ModelRequest, options: RunOptions) -> ProfiledModules:

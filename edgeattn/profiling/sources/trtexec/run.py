@@ -10,7 +10,6 @@ from edgeattn.profiling import samples
 from edgeattn.profiling.sources.engines.layer_times import join
 from edgeattn.profiling.sources.engines.parts import EngineParts, parts_of
 from edgeattn.profiling.sources.model import Subject
-from edgeattn.profiling.sources.trtexec.doubts import doubts_of
 from edgeattn.profiling.sources.trtexec.files import read_layers, read_profile, read_times
 from edgeattn.records.trace import EndToEnd, Latency
 
@@ -22,7 +21,7 @@ _SUMMED: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrtexecRun:
-    """What trtexec's files come to.
+    """What trtexec's files say of a run.
 
     Attributes:
         parts: Kernels, and what they came from.
@@ -71,6 +70,6 @@ def read_trtexec(
         end_to_end=EndToEnd(
             latency_us=1e3 * latency.p50, enqueue_us=enqueue_us, streams=parts.streams
         ),
-        warnings=tuple(doubts_of(latency, enqueue_us)),
+        warnings=tuple(samples.engine_warnings(latency, enqueue_us)),
         notes=tuple(notes),
     )

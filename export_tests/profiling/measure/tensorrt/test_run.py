@@ -433,17 +433,17 @@ def test_what_the_host_takes_is_told(engine):
     manifest = read_manifest(engine)
     kernels = read_profiled(profiled(manifest), manifest, None)
     quick = timed()
-    assert quick.doubts_of(0) == []
+    assert quick.warnings_of(0) == []
     assert "CUDA graph" in quick.notes_of(0)[0]
     assert len(quick.notes_of(0)) == 2
     found = end_to_end(quick, 0, kernels)
     assert (found.latency_us, found.profiled_us, found.enqueue_us) == (100.0, 99.0, 5.0)
     # Without a graph the host would hold the GPU up; with one it does not.
     slow = timed(enqueue_us=300.0)
-    assert slow.doubts_of(0) == []
+    assert slow.warnings_of(0) == []
     assert "enqueues for 300 µs" in slow.notes_of(0)[1]
     plain = timed(graph_us=None, enqueue_us=300.0, reason="CUDA's … fails.")
-    assert "300 µs" in plain.doubts_of(0)[0]
+    assert "300 µs" in plain.warnings_of(0)[0]
     assert plain.notes_of(0)[0] == "It was run without a CUDA graph: CUDA's … fails."
     assert end_to_end(plain, 0, kernels).enqueue_us == 300.0
 
@@ -482,7 +482,7 @@ def test_what_the_process_gives_is_read(engine, monkeypatch):
         return {
             "samples_ms": [[1.0, 1.0], [2.0, 2.0]], "windows": 3, "agree": False,
             "host_us": [[4.0, 20.0], [None, 30.0]], "not_captured": ["", "no"],
-            "doubts": ["It is hot."], "facts": {"GPU clock": "1410 MHz"},
+            "warnings": ["It is hot."], "facts": {"GPU clock": "1410 MHz"},
             "shapes": [{"x": [2, 3, 16, 16]}] * 2,
         }  # fmt: skip
 
@@ -563,14 +563,14 @@ def watched(monkeypatch, module, looks):
 
 def test_clocks(monkeypatch):
     steady = watched(monkeypatch, Nvml([1410, 1410, 1410], reasons=0x1), 3)
-    assert (steady.facts, steady.doubts) == ({"GPU clock": "1410 MHz"}, [])
+    assert (steady.facts, steady.warnings) == ({"GPU clock": "1410 MHz"}, [])
     hot = watched(monkeypatch, Nvml([1980, 1500], reasons=0x24), 2)
     assert hot.facts == {"GPU clock": "1500 to 1980 MHz"}
-    assert "1500 to 1980 MHz" in hot.doubts[0]
-    assert hot.doubts[1] == "The GPU's clock was held down by its power limit, its temperature."
+    assert "1500 to 1980 MHz" in hot.warnings[0]
+    assert hot.warnings[1] == "The GPU's clock was held down by its power limit, its temperature."
     # Some devices do not answer, and the library may not be there.
     assert watched(monkeypatch, Nvml([None, 1]), 2).facts == {}
-    assert watched(monkeypatch, None, 2).doubts == []
+    assert watched(monkeypatch, None, 2).warnings == []
     broken = Nvml([])
     broken.nvmlInit = lambda: (_ for _ in ()).throw(broken.NVMLError)
     assert watched(monkeypatch, broken, 1).facts == {}

@@ -16,10 +16,9 @@ from pydantic import TypeAdapter
 
 from edgeattn.base.errors import InputError
 from edgeattn.engine.plan import plan
-from edgeattn.profiling.samples import latency
+from edgeattn.profiling.samples import engine_warnings, latency
 from edgeattn.profiling.sources.engines.layer_times import join
 from edgeattn.profiling.sources.model import read_subject
-from edgeattn.profiling.sources.trtexec.doubts import doubts_of
 from edgeattn.profiling.sources.trtexec.files import Entry, Listed, read_profile, read_times
 from edgeattn.profiling.sources.trtexec.run import read_trtexec
 from edgeattn.records.layers import LayerInformation
@@ -127,13 +126,13 @@ def test_what_was_left_out_is_told(tmp_path):
     assert len(found.latency_ms.samples) < 400
 
 
-def test_doubts():
+def test_warnings():
     steady = latency([1.0] * 20)
-    assert doubts_of(steady, 700.0) == []
-    assert doubts_of(steady, None) == []
-    (host,) = doubts_of(steady, 801.0)
+    assert engine_warnings(steady, 700.0) == []
+    assert engine_warnings(steady, None) == []
+    (host,) = engine_warnings(steady, 801.0)
     assert "801 µs" in host
-    (varied,) = doubts_of(latency([1.0] * 10 + [1.1] * 10), None)
+    (varied,) = engine_warnings(latency([1.0] * 10 + [1.1] * 10), None)
     assert "coefficient of variation is 4.8%" in varied
 
 
