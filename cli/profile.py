@@ -203,13 +203,16 @@ def profile(
     with screen.working() as stage, contextlib.ExitStack() as stack:
         from edgeattn.report.content import report_of
         from edgeattn.report.document import profile_document
+        from edgeattn.report.trtexec_layers import check_runtime
 
         given = files.files()
         names = [name for name in (against, model) if name is not None]
-        out.check(read=[Path(name) for name in names])
+        out.check(read=[Path(name) for name in names], keeps_layers=True)
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeattn-")))
         models = Models(where, choice, cast, lowering, writing, scratch, stage)
         command = command_line(context.obj)
+        if given is None and names and out.export_layer_info is not None:
+            check_runtime(models.runtime(names[-1]))
         if given is not None:
             found = _of_files(given, model, against, models, command)
         elif model is None:
@@ -252,6 +255,14 @@ class Models:
     def options(self) -> ProfileOptions:
         """Return how to profile."""
         return self.where.options(self.choice)
+
+    def runtime(self, name: str) -> str:
+        """Return the runtime that a model is profiled by."""
+        from edgeattn.profiling.route import choose, is_model
+
+        if is_model(name):
+            return self.where.runtime or self.where.target()
+        return choose(Path(name), self.options()).runtime
 
     def profiled(self, names: Sequence[str], command: str) -> list[Profiled]:
         """Profile models; the first is what others are compared with."""

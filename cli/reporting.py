@@ -97,15 +97,21 @@ class OutputChoice:
         ),
     ] = None
 
-    def check(self, read: Iterable[Path] = ()) -> None:
+    def check(self, read: Iterable[Path] = (), *, keeps_layers: bool = False) -> None:
         """Refuse files that cannot be written, before any work is done.
 
         Args:
             read: What is read, and may not be written over.
+            keeps_layers: Whether layer information of TensorRT's may be there to be written.
 
         Raises:
             InputError: A file cannot be written, has a wrong suffix, or is named twice.
         """
+        if self.export_layer_info is not None and not keeps_layers:
+            raise InputError(
+                "Saved traces and comparisons keep no layer information of TensorRT's.",
+                mend="Profile the engine: edgeattn profile ENGINE --export-layer-info FILE.json",
+            )
         paths = [path for path, _ in self._writers()]
         for path in paths:
             files.check_target(path)

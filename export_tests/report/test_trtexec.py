@@ -141,25 +141,17 @@ ONNXRUNTIME = (
 )  # fmt: skip
 
 
-def test_layers_of_another_runtime_are_made_up(tmp_path):
-    drawn = trace(ONNXRUNTIME)
-    document = layer_info_json(drawn)
-    assert document["Bindings"] == ["x", "y", "n"]
-    again = read_json(json.dumps(document))
-    assert [k.name for k in again.kernels] == [k.name for k in drawn.kernels]
-    assert [k.nodes for k in again.kernels] == [k.nodes for k in drawn.kernels]
-    assert [k.traffic_bytes for k in again.kernels] == [1200, 1200, 0]
-    assert again.kernels[1].precision == "fp16"
-    found = read_trtexec(**written(tmp_path, layers=document, profile=profile_json(drawn)))
-    assert [k.time_us for k in found.parts.kernels] == [1.0, 1.0, 1.0]
+@pytest.mark.parametrize("runtime", ["onnxruntime", "torch"])
+def test_another_runtime_has_no_layers(runtime):
+    made = trace(ONNXRUNTIME).model_copy(update={"runtime": runtime})
+    with pytest.raises(InputError, match=f"{runtime} has none") as refused:
+        layer_info_json(made, None)
+    assert "--export-profile" in refused.value.mend
 
 
-def test_modules_without_tensors_are_a_chain():
-    document = layer_info_json(trace([kernel("stem"), kernel("head")]))
-    assert document["Bindings"] == ["input", "head:0"]
-    stem, head = document["Layers"]
-    assert stem["Outputs"][0]["Name"] == head["Inputs"][0]["Name"] == "stem:0"
-    assert layer_info_json(trace([]))["Layers"] == []
+def test_a_saved_trace_keeps_no_layers():
+    with pytest.raises(InputError, match="keeps no layer information"):
+        layer_info_json(of_engine(real(NAMES[0])), None)
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=30))
@@ -235,11 +227,9 @@ def test_trex_opens_an_engine(name):
     assert sum(part for _, _, part, _ in found) == pytest.approx(100)
 
 
-def test_trex_opens_a_plan_and_another_runtime(tmp_path):
+def test_trex_opens_a_plan(tmp_path):
     kernels = plan(small(tmp_path / "m.onnx"))
     bindings = (Binding(name="x", is_input=True, dtype="", shape=(), profiles=()),)
     information = LayerInformation(kernels=kernels, bindings=bindings, form="log")
     drawn = of_engine(information, evidence="predicted", samples=())
     explored(layer_info_json(drawn, information), profile_json(drawn))
-    for one in (trace(ONNXRUNTIME), trace([kernel("stem"), kernel("head")])):
-        explored(layer_info_json(one), profile_json(one))

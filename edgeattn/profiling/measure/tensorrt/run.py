@@ -60,7 +60,7 @@ class RunOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimedEngines(Timed):
-    """Engines that were run in turns.
+    """Engines that were run in interleaved rounds.
 
     Attributes:
         graph_us: What the host took to launch the CUDA graph of each; None where none was captured.

@@ -17,16 +17,22 @@ from edgeattn.base.worker import say, serve
 from edgeattn.graph.names import is_inside
 from edgeattn.models.build import AttentionRequest, BuiltModel, ModelRequest, build
 from edgeattn.profiling.measure.machine import Watch, warnings_of
-from edgeattn.profiling.measure.rounds import Limits, Turn, run_rounds
+from edgeattn.profiling.measure.rounds import (
+    PROFILED_RUNS,
+    PROFILED_S,
+    WARM_UP_RUNS,
+    WARM_UP_S,
+    Limits,
+    Run,
+    host_us,
+    repeat,
+    run_rounds,
+)
 from edgeattn.profiling.measure.tensorrt.nvml import ClockWatch
 from edgeattn.profiling.measure.torch.costs import CountCosts
 from edgeattn.profiling.measure.torch.modules import Calls, Clock, CudaClock, HostClock, observed
 
-_WARM_UP_RUNS: Final = 3
-_WARM_UP_S: Final = 0.5
 _ENQUEUED_RUNS: Final = 5
-_PROFILED_RUNS: Final = (10, 40)
-_PROFILED_S: Final = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,14 +57,14 @@ class _Ready:
 
 
 def time_models(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Measure models end to end, without hooks; those of a comparison in turns.
+    """Measure models end to end, without hooks; those of a comparison in interleaved rounds.
 
-    Beside other models, a turn is one run that is not timed, since the caches hold another's
-    weights, and one that is.
+    Beside other models, one run that is not timed goes before each that is, since the caches hold
+    another's weights.
     """
     ready = [_ready(request, job) for request in job["models"]]
     for one in ready:
-        _warm_up(one.run)
+        repeat(one.run, fewest=WARM_UP_RUNS, seconds=WARM_UP_S)
     watch = Watch()
     clocks = ClockWatch(_bus_id()) if ready[0].is_on_gpu else None
 
@@ -68,8 +74,8 @@ def time_models(job: Mapping[str, Any]) -> dict[str, Any]:
             clocks.look()
         say(**said)
 
-    turns = [_turn(one.run, is_alone=len(ready) == 1) for one in ready]
-    found = run_rounds(turns, Limits(limit_s=job["limit_s"]), on_window=on_window)
+    timers = [_timer(one.run, is_alone=len(ready) == 1) for one in ready]
+    found = run_rounds(timers, Limits(limit_s=job["limit_s"]), on_window=on_window)
     warnings = warnings_of(watch.load()) + ([] if clocks is None else clocks.warnings)
     facts = {} if clocks is None else {"GPU": torch.cuda.get_device_name(), **clocks.facts}
     return found | {"warnings": warnings, "facts": facts}
@@ -85,8 +91,10 @@ def profile_model(job: Mapping[str, Any]) -> dict[str, Any]:
     """
     ready = _ready(job["models"][0], job)
     module = ready.model.module
-    _warm_up(ready.run)
-    enqueue_us = _host_us(ready) if ready.is_on_gpu else None
+    repeat(ready.run, fewest=WARM_UP_RUNS, seconds=WARM_UP_S)
+    enqueue_us = None
+    if ready.is_on_gpu:
+        enqueue_us = host_us(ready.enqueue, ready.run, runs=_ENQUEUED_RUNS)
     clock: Clock = CudaClock() if ready.is_on_gpu else HostClock()
     with observed(module, clock) as calls:
         counting = CountCosts(calls.here)
@@ -132,23 +140,17 @@ def profile_model(job: Mapping[str, Any]) -> dict[str, Any]:
 def _own_times(ready: _Ready, calls: Calls, clock: Clock) -> list[dict[str, float]]:
     """Return each module's own time, in µs, for each of several runs."""
 
-    def run(host_us: float) -> tuple[float, dict[str, float]]:
-        clock.begin(host_us)
+    def run(enqueued_us: float) -> tuple[float, dict[str, float]]:
+        clock.begin(enqueued_us)
         began = time.perf_counter()
         ready.enqueue()
         return 1e6 * (time.perf_counter() - began), calls.take()
 
-    hosts_us: list[float] = []
-    end = time.perf_counter() + _WARM_UP_S
-    while len(hosts_us) < _WARM_UP_RUNS or time.perf_counter() < end:
-        hosts_us.append(run(0.0)[0])
-    host_us = statistics.median(hosts_us)
-    found: list[dict[str, float]] = []
-    fewest, most = _PROFILED_RUNS
-    end = time.perf_counter() + _PROFILED_S
-    while len(found) < fewest or (len(found) < most and time.perf_counter() < end):
-        found.append(run(host_us)[1])
-    return found
+    warm = repeat(lambda: run(0.0), fewest=WARM_UP_RUNS, seconds=WARM_UP_S)
+    enqueued_us = statistics.median(taken_us for taken_us, _ in warm)
+    fewest, most = PROFILED_RUNS
+    runs = repeat(lambda: run(enqueued_us), fewest=fewest, most=most, seconds=PROFILED_S)
+    return [own_us for _, own_us in runs]
 
 
 def request_of(asked: Mapping[str, Any]) -> ModelRequest:
@@ -195,33 +197,15 @@ def _bus_id() -> str:
     return f"{found.pci_domain_id:08x}:{found.pci_bus_id:02x}:{found.pci_device_id:02x}.0"
 
 
-def _warm_up(run: Callable[[], None]) -> None:
-    end, runs = time.perf_counter() + _WARM_UP_S, 0
-    while runs < _WARM_UP_RUNS or time.perf_counter() < end:
-        run()
-        runs += 1
-
-
-def _host_us(ready: _Ready) -> float:
-    """Return what the host takes for one run, the median: on a GPU, to enqueue it."""
-    taken = []
-    for _ in range(_ENQUEUED_RUNS):
-        began = time.perf_counter()
-        ready.enqueue()
-        taken.append(1e6 * (time.perf_counter() - began))
-        ready.run()
-    return statistics.median(taken)
-
-
-def _turn(run: Callable[[], None], *, is_alone: bool) -> Turn:
-    def turn() -> float:
+def _timer(run: Callable[[], None], *, is_alone: bool) -> Run:
+    def timed() -> float:
         if not is_alone:
             run()
         began = time.perf_counter()
         run()
         return 1e3 * (time.perf_counter() - began)
 
-    return turn
+    return timed
 
 
 def _do(job: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 from edgeattn.base.errors import InputError
 from edgeattn.options.profile import Item, ProfileOptions
 from edgeattn.profiling.attribution import ledger
-from edgeattn.profiling.measure.onnxruntime.interleaved import Turn
+from edgeattn.profiling.measure.onnxruntime.interleaved import Runner
 from edgeattn.profiling.measure.onnxruntime.run import RunOptions, profile_kernels, time_models
 from edgeattn.profiling.measure.onnxruntime.traces import runnable
 from edgeattn.profiling.owners import attribute
@@ -157,14 +157,14 @@ def test_of_a_pair_one_fails(tmp_path):
 def test_a_process_that_ends_is_named(tmp_path):
     path = residual(tmp_path / "a.onnx", "none")
     job = Job(task="time", models=(str(path),), threads=1, limit_s=0.3)
-    with Turn(job) as turn:
-        before = turn()
-        turn.renew()
-        assert min(before, turn()) > 0
-        turn._process.kill()
-        turn._process.wait()
+    with Runner(job) as run:
+        before = run()
+        run.renew()
+        assert min(before, run()) > 0
+        run.worker.process.kill()
+        run.worker.process.wait()
         with pytest.raises(InputError, match=r"The process that ran .*a\.onnx ended"):
-            turn()
+            run()
 
 
 def test_a_file_that_onnxruntime_does_not_load(tmp_path):

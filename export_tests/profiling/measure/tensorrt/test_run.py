@@ -22,9 +22,9 @@ from edgeattn.options.profile import ProfileOptions
 from edgeattn.profiling.measure.tensorrt.nvml import ClockWatch
 from edgeattn.profiling.measure.tensorrt.process import (
     Job,
-    drawn,
     medians,
     profile_engine,
+    random_inputs,
     time_engines,
 )
 from edgeattn.profiling.measure.tensorrt.run import (
@@ -379,11 +379,11 @@ def test_inputs_are_drawn_by_their_types():
     types_of = {"x": np.float16, "ids": np.int32, "mask": np.bool_}
     fake = types.SimpleNamespace(dtype_of=types_of.__getitem__)
     shapes = {"x": (4, 8), "ids": (16,), "mask": (16,)}
-    found = drawn(fake, shapes, seed=3)
+    found = random_inputs(fake, shapes, seed=3)
     assert {name: array.dtype for name, array in found.items()} == types_of
     assert {name: array.shape for name, array in found.items()} == shapes
     assert set(found["ids"]) == {0, 1}
-    assert np.array_equal(found["x"], drawn(fake, shapes, seed=3)["x"])
+    assert np.array_equal(found["x"], random_inputs(fake, shapes, seed=3)["x"])
     assert size_of((0, 3), np.float32) == 1
     assert size_of((), np.float16) == 2
 
