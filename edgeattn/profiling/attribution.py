@@ -1,4 +1,4 @@
-"""The ledger: a trace's time by kind, module, stage and site, and what FLOPs alone would say of it.
+"""Attribution: a trace's time by kind, module, stage and site, and what FLOPs alone would say.
 
 All of it adds up: the parts of every kernel that are owned, shared and unattributable sum to the
 trace's time.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgeattn.profiling.marginal import marginals
-from edgeattn.profiling.owners import Owned, Status, attribute
+from edgeattn.profiling.owners import Owned, Status, find_owners
 from edgeattn.profiling.reconciliation import Reconciliation, reconciled
 from edgeattn.profiling.sums import Module, Sum, by_kind, by_stage, tree
 from edgeattn.records.trace import Site, Trace
@@ -50,7 +50,7 @@ class Cost:
     flops_predicted_us: float | None
 
     @property
-    def blindness(self) -> float | None:
+    def hidden_cost_factor(self) -> float | None:
         """Time over the time that FLOPs predict; None where they predict none: it is infinite."""
         return self.time_us / self.flops_predicted_us if self.flops_predicted_us else None
 
@@ -72,8 +72,8 @@ class SiteCost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ledger:
-    """What a trace comes to.
+class Attribution:
+    """A trace, attributed to modules and sites.
 
     Attributes:
         trace: The trace.
@@ -119,16 +119,16 @@ class Ledger:
         return self.attention.time_us / self.time_us if self.attention and self.time_us else 0.0
 
 
-def ledger(trace: Trace) -> Ledger:
-    """Draw up a trace's ledger."""
+def attribute(trace: Trace) -> Attribution:
+    """Attribute a trace's kernels to modules and sites, and sum up what these cost."""
     nodes = {node.name: node for node in trace.nodes}
-    kernels = attribute(trace.kernels, nodes)
+    kernels = find_owners(trace.kernels, nodes)
     rate = _conv_rate(kernels)
     compared = None
     if trace.identity is not None:
         compared = marginals(
             kernels,
-            attribute(trace.identity.kernels, nodes),
+            find_owners(trace.identity.kernels, nodes),
             trace.identity.replaced,
             is_measured=trace.evidence == "measured",
         )
@@ -140,7 +140,7 @@ def ledger(trace: Trace) -> Ledger:
         )
         for site in trace.sites
     )
-    return Ledger(
+    return Attribution(
         trace=trace,
         kernels=kernels,
         sites=sites,

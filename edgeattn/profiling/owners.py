@@ -73,7 +73,7 @@ class Owned:
         return sites.pop() if len(sites) == 1 else ""
 
 
-def attribute(kernels: Sequence[Kernel], nodes: Mapping[str, Node]) -> tuple[Owned, ...]:
+def find_owners(kernels: Sequence[Kernel], nodes: Mapping[str, Node]) -> tuple[Owned, ...]:
     """Return whose each kernel is.
 
     Args:

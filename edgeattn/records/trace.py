@@ -1,7 +1,7 @@
 """The trace: what a model's run took, measured by a runtime or predicted for a device.
 
-Every source comes to these values: ONNX Runtime's profiler, TensorRT's, torch, trtexec's files, and
-the predictions. What is derived from them (owners, sites, ratios) is the ledger's.
+Every source is brought into these values: ONNX Runtime's profiler, TensorRT's, torch, trtexec's
+files, and the predictions. What is derived from them (owners, sites, ratios) is an attribution.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class Site(_Frozen):
 
 
 class Difference(_Frozen):
-    """How two models' latencies differ, measured in turns, or predicted.
+    """How two models' latencies differ, measured in interleaved rounds, or predicted.
 
     Attributes:
         p50_ms: The median over rounds of A's latency less B's, in ms.

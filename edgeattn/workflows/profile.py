@@ -39,7 +39,8 @@ def profile(
     """Profile files, side by side.
 
     Args:
-        items: ONNX files and engines; several are run in turns, and compared with the first.
+        items: ONNX files and engines; several are run in interleaved rounds, and
+            compared with the first.
         options: How.
         command: The command line to record.
         on_stage: Called with the name of each stage as it begins.

@@ -29,9 +29,9 @@ from edgeattn.graph.writing import save
 from edgeattn.lowering.pipeline import WRITERS, Target
 from edgeattn.lowering.record import Lowered
 from edgeattn.lowering.tournament import Comparison, Forms, lower_tuned, tune
+from edgeattn.options.profile import ProfileOptions
 from edgeattn.parity.metrics import measure, tolerance_of
-from edgeattn.profiling.measure.machine import usable_cores
-from edgeattn.profiling.measure.onnxruntime.run import RunOptions, time_models
+from edgeattn.profiling.measure.onnxruntime.run import time_models
 from edgeattn.records.lowering import Trial
 from edgeattn.runtimes.onnxruntime import Session, random_inputs
 
@@ -180,7 +180,7 @@ class _Pairs:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._options = RunOptions(threads=usable_cores(), limit_s=_SECONDS)
+        self._options = ProfileOptions(limit_s=_SECONDS)
 
     def __call__(self, standing: ir.Model, candidate: ir.Model) -> Comparison:
         paths = [

@@ -57,7 +57,7 @@ def test_an_onnx_file_is_measured_here(capsys, simam, tmp_path):
     assert first["attention"] == "simam"
     assert first["macs"] == 0
     assert first["flops_predicted_us"] == 0
-    assert first["blindness"] is None
+    assert first["hidden_cost_factor"] is None
     assert first["marginal_us"] is not None
     assert first["floor_us"] > 0
     assert sum(found["coverage"].values()) == pytest.approx(1)

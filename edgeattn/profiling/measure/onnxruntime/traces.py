@@ -11,9 +11,8 @@ from edgeattn.graph.writing import save
 from edgeattn.options.profile import Item, ProfileOptions, Stage
 from edgeattn.profiling import samples
 from edgeattn.profiling.assemble import BareModel, Found, FoundBare, Profiled, assemble
-from edgeattn.profiling.measure.machine import cpu_name, this_cpu
+from edgeattn.profiling.measure.machine import cpu_name, this_cpu, usable_cores
 from edgeattn.profiling.measure.onnxruntime.run import (
-    RunOptions,
     profile_kernels,
     time_models,
     version,
@@ -45,7 +44,7 @@ def measure(
     Raises:
         InputError: ONNX Runtime does not load one of them, or fails while it runs.
     """
-    source = _Measured(subjects, RunOptions.of(options), folder, on_stage)
+    source = _Measured(subjects, options, folder, on_stage)
     find_bare = None if options.marginal is False else source.find_bare
     return assemble(items, source.find, find_bare=find_bare, folder=folder)
 
@@ -54,23 +53,23 @@ class _Measured:
     """Measures models by ONNX Runtime."""
 
     def __init__(
-        self, subjects: Sequence[Subject], asked: RunOptions, folder: Path, on_stage: Stage
+        self, subjects: Sequence[Subject], options: ProfileOptions, folder: Path, on_stage: Stage
     ) -> None:
-        self._subjects, self._asked, self._on_stage = subjects, asked, on_stage
+        self._subjects, self._options, self._on_stage = subjects, options, on_stage
         on_stage("memory bandwidth")
         facts = {"processor": cpu_name(), "system": platform.platform()}
-        self._machine = this_cpu(asked.threads, facts)
+        self._machine = this_cpu(options.threads or usable_cores(), facts)
         self._paths = [
             runnable(subject, folder / str(place)) for place, subject in enumerate(subjects)
         ]
         self._timed = time_models(
-            self._paths, asked, on_progress=lambda said: on_stage(f"latency: {said}")
+            self._paths, options, on_progress=lambda said: on_stage(f"latency: {said}")
         )
 
     def find(self, place: int, item: Item) -> Found:
         subject, timed, machine = self._subjects[place], self._timed, self._machine
         self._on_stage(f"kernels of {item.name} {place + 1}/{len(self._subjects)}")
-        found = profile_kernels(self._paths[place], subject.model, subject.macs, self._asked)
+        found = profile_kernels(self._paths[place], subject.model, subject.macs, self._options)
         latency = timed.latency(place)
         copies = _COPIES.format(machine.bandwidth_gbps or 0, machine.cache_gbps or 0)
         return Found(
@@ -92,12 +91,12 @@ class _Measured:
     def find_bare(self, place: int, item: Item, _found: Found, bare: BareModel) -> FoundBare:
         self._on_stage(f"{item.name} without its sites")
         macs = self._subjects[place].macs
-        kernels = profile_kernels(bare.path, bare.model, macs, self._asked).kernels
+        kernels = profile_kernels(bare.path, bare.model, macs, self._options).kernels
         if len(self._paths) > 1:  # the plain model is run beside it
             return FoundBare(kernels=kernels, difference=None)
         timed = time_models(
             (bare.path, self._paths[place]),
-            self._asked,
+            self._options,
             on_progress=lambda said: self._on_stage(f"with and without its sites: {said}"),
         )
         return FoundBare(

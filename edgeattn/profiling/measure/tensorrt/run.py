@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from edgeattn.base import worker as process
 from edgeattn.engine.runs_here import check_engine
@@ -31,31 +31,18 @@ _PROCESS: Final = "edgeattn.profiling.measure.tensorrt.process"
 Progress = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """How engines are run.
-
-    Attributes:
-        batch: What an open first dimension stands for; None for what the engine is tuned for.
-        shapes: The shape of each input, in the engine's order; none for the engine's own.
-        seed: Seed of the inputs.
-        limit_s: Seconds after which no new window of runs begins.
-    """
-
-    batch: int | None = None
-    shapes: tuple[tuple[int, ...], ...] = ()
-    seed: int = 0
-    limit_s: float = 30.0
-
-    @classmethod
-    def of(cls, options: ProfileOptions) -> RunOptions:
-        """Return what engines are asked; a batch of 1, the default, leaves their own shapes."""
-        return cls(
-            batch=None if options.batch == 1 else options.batch,
-            shapes=options.shapes,
-            seed=options.seed,
-            limit_s=options.limit_s,
-        )
+def job_of(
+    task: Literal["time", "profile"], engines: Sequence[Path], options: ProfileOptions
+) -> Job:
+    """Return what the process is to do; a batch of 1, the default, leaves engines their shapes."""
+    return Job(
+        task=task,
+        engines=tuple(map(str, engines)),
+        batch=None if options.batch == 1 else options.batch,
+        shapes=options.shapes,
+        seed=options.seed,
+        limit_s=options.limit_s,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +101,7 @@ class ProfiledEngine:
 
 
 def time_models(
-    paths: Sequence[Path], options: RunOptions, *, on_progress: Progress = lambda _: None
+    paths: Sequence[Path], options: ProfileOptions, *, on_progress: Progress = lambda _: None
 ) -> TimedEngines:
     """Measure engines end to end, without the profiler; several in interleaved rounds.
 
@@ -130,7 +117,7 @@ def time_models(
     """
     for path in paths:
         check_engine(path)
-    found = _asked(Job(task="time", engines=tuple(map(str, paths)), **asdict(options)), on_progress)
+    found = _asked(job_of("time", paths, options), on_progress)
     graph_us, enqueue_us = zip(*found["host_us"], strict=True)
     return TimedEngines(
         **timed_of(found),
@@ -142,7 +129,7 @@ def time_models(
 
 
 def profile_kernels(
-    path: Path, options: RunOptions, *, subject: Subject | None = None
+    path: Path, options: ProfileOptions, *, subject: Subject | None = None
 ) -> ProfiledEngine:
     """Take an engine through its library's profiler.
 
@@ -157,7 +144,7 @@ def profile_kernels(
         MissingError: As `time_models`.
     """
     manifest, _ = check_engine(path)
-    found = _asked(Job(task="profile", engines=(str(path),), **asdict(options)), lambda _: None)
+    found = _asked(job_of("profile", [path], options), lambda _: None)
     return read_profiled(found, manifest, subject)
 
 

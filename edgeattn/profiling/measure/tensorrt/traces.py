@@ -11,7 +11,6 @@ from edgeattn.options.profile import Item, ProfileOptions, Stage
 from edgeattn.profiling.assemble import BareModel, Found, FoundBare, Profiled, assemble
 from edgeattn.profiling.measure.machine import now
 from edgeattn.profiling.measure.tensorrt.run import (
-    RunOptions,
     end_to_end,
     profile_kernels,
     time_models,
@@ -54,7 +53,7 @@ def measure(
         InputError: An engine does not run, or its manifest does not belong to it.
         MissingError: The library, its version, or the GPU is not here.
     """
-    source = _Measured(engines, sources, RunOptions.of(options), route, build, on_stage)
+    source = _Measured(engines, sources, options, route, build, on_stage)
     find_bare = source.find_bare if marginal else None
     return assemble(items, source.find, find_bare=find_bare, folder=folder)
 
@@ -66,21 +65,21 @@ class _Measured:
         self,
         engines: Sequence[Path],
         sources: Sequence[EngineSource],
-        asked: RunOptions,
+        options: ProfileOptions,
         route: Route,
         build: Build,
         on_stage: Stage,
     ) -> None:
-        self._engines, self._sources, self._asked = engines, sources, asked
+        self._engines, self._sources, self._options = engines, sources, options
         self._route, self._build, self._on_stage = route, build, on_stage
         self._timed = time_models(
-            engines, asked, on_progress=lambda said: on_stage(f"latency: {said}")
+            engines, options, on_progress=lambda said: on_stage(f"latency: {said}")
         )
 
     def find(self, place: int, item: Item) -> Found:
         source, timed = self._sources[place], self._timed
         self._on_stage(f"kernels of {item.name} {place + 1}/{len(self._engines)}")
-        found = profile_kernels(self._engines[place], self._asked, subject=source.subject)
+        found = profile_kernels(self._engines[place], self._options, subject=source.subject)
         return Found(
             evidence="measured",
             runtime=source.plan.runtime,
@@ -101,10 +100,10 @@ class _Measured:
     def find_bare(self, place: int, item: Item, _found: Found, bare: BareModel) -> FoundBare:
         self._on_stage(f"{item.name} without its sites")
         engine = self._build(bare.path, bare.path.with_name("engine"))
-        kernels = profile_kernels(engine, self._asked).parts.kernels
+        kernels = profile_kernels(engine, self._options).parts.kernels
         if len(self._engines) > 1:
             return FoundBare(kernels=kernels, difference=None)
-        pair = time_models((engine, self._engines[place]), self._asked)
+        pair = time_models((engine, self._engines[place]), self._options)
         return FoundBare(kernels=kernels, difference=pair.difference(1, 0), warnings=pair.warnings)
 
 

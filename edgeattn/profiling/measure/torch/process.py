@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -15,7 +14,7 @@ import torch
 from edgeattn.base.errors import MissingError
 from edgeattn.base.worker import say, serve
 from edgeattn.graph.names import is_inside
-from edgeattn.models.build import AttentionRequest, BuiltModel, ModelRequest, build
+from edgeattn.models.build import BuiltModel, build
 from edgeattn.profiling.measure.machine import Watch, warnings_of
 from edgeattn.profiling.measure.rounds import (
     PROFILED_RUNS,
@@ -31,6 +30,8 @@ from edgeattn.profiling.measure.rounds import (
 from edgeattn.profiling.measure.tensorrt.nvml import ClockWatch
 from edgeattn.profiling.measure.torch.costs import CountCosts
 from edgeattn.profiling.measure.torch.modules import Calls, Clock, CudaClock, HostClock, observed
+from edgeattn.profiling.measure.torch.run import REQUEST
+from edgeattn.records.trace import Kernel, Node, Site
 
 _ENQUEUED_RUNS: Final = 5
 
@@ -85,9 +86,9 @@ def profile_model(job: Mapping[str, Any]) -> dict[str, Any]:
     """Measure each module of a model by hooks.
 
     Returns:
-        For each module that was called, in the order of the module tree: its path, class, kind,
-        own time and costs; what the whole run took meanwhile, and the host to enqueue it on a GPU
-        without hooks, in µs; and what is known of the model.
+        A node for each module that was called, in the order of the module tree, and a kernel for
+        each that took time of its own; what the whole run took meanwhile, and the host to enqueue
+        it on a GPU without hooks, in µs; and what is known of the model.
     """
     ready = _ready(job["models"][0], job)
     module = ready.model.module
@@ -103,31 +104,44 @@ def profile_model(job: Mapping[str, Any]) -> dict[str, Any]:
         calls.take()
         owns_us = _own_times(ready, calls, clock)
     sites = ready.model.sites
-    rows = []
+    kernels, nodes = [], []
     for path, child in module.named_modules():
         own = [one[path] for one in owns_us if path in one]
         if not own:
             continue
-        cost = counting.costs[path]
-        rows.append(
-            {
-                "path": path,
-                "op": type(child).__name__,
-                "kind": cost.kind,
-                "precision": cost.precision,
-                "site": next((site.path for site in sites if is_inside(path, site.path)), ""),
-                "time_us": max(0.0, statistics.median(own)),
-                "macs": cost.macs,
-                "element_ops": cost.element_ops,
-                "traffic_bytes": cost.traffic_bytes,
-            }
+        cost, op = counting.costs[path], type(child).__name__
+        name = path or op  # the root's path is empty: it goes by its class
+        nodes.append(
+            Node(
+                name=name,
+                op_type=op,
+                module=path,
+                site=next((site.path for site in sites if is_inside(path, site.path)), ""),
+                macs=cost.macs,
+                element_ops=cost.element_ops,
+                traffic_bytes=cost.traffic_bytes,
+            )
         )
+        if (time_us := statistics.median(own)) > 0:
+            kernels.append(
+                Kernel(
+                    name=name,
+                    op=op,
+                    kind=cost.kind,
+                    time_us=time_us,
+                    traffic_bytes=cost.traffic_bytes,
+                    macs=cost.macs,
+                    nodes=(name,),
+                    precision=cost.precision,
+                )
+            )
     return {
-        "modules": rows,
+        "kernels": [one.model_dump() for one in kernels],
+        "nodes": [one.model_dump() for one in nodes],
         "profiled_us": statistics.median(sum(one.values()) for one in owns_us),
         "enqueue_us": enqueue_us,
         "sites": [
-            {"path": s.path, "attention": s.attention, "shape": s.shape, "params": s.params}
+            Site(path=s.path, attention=s.attention, shape=s.shape, params=s.params).model_dump()
             for s in sites
         ],
         "params": ready.model.params,
@@ -153,23 +167,10 @@ def _own_times(ready: _Ready, calls: Calls, clock: Clock) -> list[dict[str, floa
     return [own_us for _, own_us in runs]
 
 
-def request_of(asked: Mapping[str, Any]) -> ModelRequest:
-    """Read a request for a model, as `torch.written` writes it."""
-    weights = asked["weights"]
-    return ModelRequest(
-        **{
-            **asked,
-            "weights": None if weights is None else Path(weights),
-            "attentions": tuple(AttentionRequest(**one) for one in asked["attentions"]),
-            "shapes": tuple(tuple(shape) for shape in asked["shapes"]),
-        }
-    )
-
-
 def _ready(asked: Mapping[str, Any], job: Mapping[str, Any]) -> _Ready:
     torch.set_num_threads(job["threads"])
     is_on_gpu = _is_on_gpu(job["device"])
-    model = build(request_of(asked))
+    model = build(REQUEST.validate_python(asked))
     try:
         module = model.module.to("cuda" if is_on_gpu else "cpu")
         inputs = [tensor.to("cuda" if is_on_gpu else "cpu") for tensor in model.inputs]

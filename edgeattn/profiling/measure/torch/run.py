@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
+from pydantic import TypeAdapter
+
 from edgeattn.base import worker as process
 from edgeattn.base.versions import version_of
 from edgeattn.options.model import ModelRequest
@@ -23,6 +25,9 @@ _PROCESS: Final = "edgeattn.profiling.measure.torch.process"
 _ONE_GRAPH: Final = (
     "The model is an exported program, one graph without modules: all of its time is the root's."
 )
+
+#: A request for a model, as JSON takes it.
+REQUEST: Final = TypeAdapter(ModelRequest)
 
 Progress = Callable[[str], None]
 
@@ -94,12 +99,9 @@ def profile_modules(request: ModelRequest, options: RunOptions) -> ProfiledModul
         MissingError: As `time_models`.
     """
     found = _asked("profile", [request], options, lambda _: None)
-    rows = found["modules"]
-    # The root's path is empty: it goes by its class.
-    names = {row["path"]: row["path"] or row["op"] for row in rows}
     return ProfiledModules(
-        kernels=tuple(_kernel(row, names[row["path"]]) for row in rows if row["time_us"] > 0),
-        nodes=tuple(_node(row, names[row["path"]]) for row in rows),
+        kernels=tuple(Kernel(**one) for one in found["kernels"]),
+        nodes=tuple(Node(**one) for one in found["nodes"]),
         sites=tuple(Site(**one) for one in found["sites"]),
         params=found["params"],
         source=found["source"],
@@ -123,50 +125,9 @@ def version() -> str:
     return version_of("torch") or "unknown"
 
 
-def written(request: ModelRequest) -> dict[str, Any]:
-    """Write a request for a model as JSON takes it."""
-    return {
-        "source": request.source,
-        "model_args": dict(request.model_args),
-        "pretrained": request.pretrained,
-        "weights": None if request.weights is None else str(request.weights),
-        "num_classes": request.num_classes,
-        "seed": request.seed,
-        "attentions": [
-            {"name": one.name, "options": dict(one.options), "at": one.at}
-            for one in request.attentions
-        ],
-        "shapes": request.shapes,
-    }
-
-
-def _kernel(row: dict[str, Any], name: str) -> Kernel:
-    return Kernel(
-        name=name,
-        op=row["op"],
-        kind=row["kind"],
-        time_us=row["time_us"],
-        traffic_bytes=row["traffic_bytes"],
-        macs=row["macs"],
-        nodes=(name,),
-        precision=row["precision"],
-    )
-
-
-def _node(row: dict[str, Any], name: str) -> Node:
-    return Node(
-        name=name,
-        op_type=row["op"],
-        module=row["path"],
-        site=row["site"],
-        macs=row["macs"],
-        element_ops=row["element_ops"],
-        traffic_bytes=row["traffic_bytes"],
-    )
-
-
 def _asked(
     task: str, requests: Sequence[ModelRequest], options: RunOptions, on_progress: Progress
 ) -> dict[str, Any]:
-    job = {"task": task, "models": [written(one) for one in requests], **asdict(options)}
+    models = [REQUEST.dump_python(one, mode="json") for one in requests]
+    job = {"task": task, "models": models, **asdict(options)}
     return process.ask(_PROCESS, job, on_progress=lambda said: on_progress(told(said)))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from edgeattn.devices.schema import DeviceProfile, OperatingPoint
 from edgeattn.options.profile import Item, ProfileOptions, Stage
 from edgeattn.profiling.assemble import BareModel, Found, FoundBare, Profiled, assemble
-from edgeattn.profiling.measure.onnxruntime.run import RunOptions, profile_kernels, version
+from edgeattn.profiling.measure.onnxruntime.run import profile_kernels, version
 from edgeattn.profiling.measure.onnxruntime.traces import runnable
 from edgeattn.profiling.predict.cpu import interval
 from edgeattn.profiling.predict.cpu.machine import machine_of
@@ -73,10 +73,9 @@ class _Predicted:
         on_stage: Stage,
     ) -> None:
         self._subjects, self._device, self._point = subjects, device, point
-        self._folder, self._on_stage = folder, on_stage
+        self._options, self._folder, self._on_stage = options, folder, on_stage
         self._machine = machine_of(device, point, options.threads)
         self._shared = interval.shared(device)
-        self._options = RunOptions.of(options)
 
     def find(self, place: int, item: Item) -> Found:
         subject = self._subjects[place]

@@ -28,9 +28,9 @@ from edgeattn.profiling.measure.tensorrt.process import (
     time_engines,
 )
 from edgeattn.profiling.measure.tensorrt.run import (
-    RunOptions,
     TimedEngines,
     end_to_end,
+    job_of,
     profile_kernels,
     read_profiled,
     time_models,
@@ -402,7 +402,7 @@ def test_what_the_profiler_told_becomes_kernels(engine):
     assert any("No model was at hand" in note for note in found.notes)
     subject = read_subject(engine.with_suffix(".onnx"))
     known = read_profiled(profiled(manifest), manifest, subject)
-    assert known.parts.nodes == subject.nodes
+    assert known.parts.known.nodes == subject.nodes
     assert known.notes == ()
     layers = [(manifest.layers.kernels[0].name, 1.0), ("another", 1.0)]
     with pytest.raises(InputError, match=f"1 of {manifest.kernels} match"):
@@ -450,14 +450,16 @@ def test_what_the_host_takes_is_told(engine):
 
 def test_what_is_asked_of_engines():
     asked = ProfileOptions(shapes=((2, 3, 8, 8),), seed=4, limit_s=9.0)
-    assert RunOptions.of(asked) == RunOptions(shapes=((2, 3, 8, 8),), seed=4, limit_s=9.0)
-    assert RunOptions.of(ProfileOptions(batch=4)).batch == 4
+    assert job_of("time", [], asked) == Job(
+        task="time", engines=(), shapes=((2, 3, 8, 8),), seed=4, limit_s=9.0
+    )
+    assert job_of("time", [], ProfileOptions(batch=4)).batch == 4
 
 
 def test_refusals_come_before_anything_is_started(engine, open_batch, tmp_path, monkeypatch):
     monkeypatch.setattr(process, "ask", lambda *_, **__: pytest.fail("a process was started"))
     monkeypatch.setattr(runs_here, "local_gpu", lambda: None)
-    options = RunOptions()
+    options = ProfileOptions()
     for paths, kind, said in (
         ([engine], MissingError, "no NVIDIA GPU is here"),
         ([altered(engine, tmp_path, not_for="orin")], InputError, "stands for orin"),
@@ -487,7 +489,7 @@ def test_what_the_process_gives_is_read(engine, monkeypatch):
         }  # fmt: skip
 
     monkeypatch.setattr(process, "ask", ask)
-    options = RunOptions(batch=2, seed=5)
+    options = ProfileOptions(batch=2, seed=5)
     found = time_models([engine, engine], options, on_progress=heard.append)
     ((module, job),) = asked
     assert module == "edgeattn.profiling.measure.tensorrt.process"
@@ -613,7 +615,7 @@ def test_cuda_reads_what_it_is_called_with():
 def test_on_a_gpu_an_engine_is_timed_and_profiled(tmp_path):
     target = choose(device=None, capability=None, runtime=None, as_plan=False)
     path = built(tmp_path, target=target)
-    options = RunOptions(limit_s=3.0)
+    options = ProfileOptions(limit_s=3.0)
     found = time_models([path, path], options)
     assert found.latency(0).p50 > 0
     assert found.not_captured == ("", "")

@@ -80,7 +80,7 @@ def test_real_files(tmp_path, name):
     assert any("sum of the profile" in note for note in found.notes)
     assert not any(kernel.op == "NoOp" for kernel in kernels)
     of_kernels = {name for kernel in kernels for name in kernel.nodes}
-    assert of_kernels - {node.name for node in found.parts.nodes} == {
+    assert of_kernels - {node.name for node in found.parts.known.nodes} == {
         name for name in of_kernels if name.endswith((".weight", ".bias"))
     }
 
@@ -305,10 +305,10 @@ def test_the_model_says_what_names_do_not(tmp_path):
     profile = written(tmp_path / "profile.json", profile_of(*rows))
     subject = read_subject(path)
     found = read_trtexec(layers, profile, subject=subject)
-    assert found.parts.nodes == subject.nodes
-    assert found.parts.sites == subject.sites
-    assert [site.path for site in found.parts.sites] == ["gate"]
-    assert found.parts.params == subject.params
+    assert found.parts.known.nodes == subject.nodes
+    assert found.parts.known.sites == subject.sites
+    assert [site.path for site in found.parts.known.sites] == ["gate"]
+    assert found.parts.known.params == subject.params
     assert not any("No model was at hand" in note for note in found.notes)
     (resnet,) = real(tmp_path, NAMES[0], "layers")
     (of_resnet,) = real(tmp_path, NAMES[0], "profile")
