@@ -179,8 +179,8 @@ def _kernels(session: _Session, kept: Sequence[int]) -> list[dict[str, Any]]:
     graph = ir.load(session.graph).graph
     events = session.events()
     for node in graph:
-        shapes = events[node.name or ""][-1].output_shapes
-        for value, shape in zip(node.outputs, shapes, strict=False):
+        outputs = events[node.name or ""][-1].outputs
+        for value, (_, shape) in zip(node.outputs, outputs, strict=False):
             value.shape = ir.Shape(shape)
     return [
         {

@@ -127,7 +127,11 @@ class _Rounds:
 
 
 def run_rounds(
-    runs: Sequence[Run], limits: Limits, *, on_window: Callable[[dict[str, Any]], None]
+    runs: Sequence[Run],
+    limits: Limits,
+    *,
+    on_window: Callable[[dict[str, Any]], None],
+    before_window: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Run models in interleaved rounds.
 
@@ -135,6 +139,7 @@ def run_rounds(
         runs: Runs each model once.
         limits: How long.
         on_window: Called after each window with how far it is; nothing is timed meanwhile.
+        before_window: Called before each further window with how many there were.
 
     Returns:
         `samples_ms`, `windows` and `agree`, as `Timed` has them.
@@ -156,6 +161,7 @@ def run_rounds(
         is_over = seconds >= limit_s or (len(runs) > 1 and rounds >= limits.most_rounds)
         if is_done or (is_over and found.windows >= samples.WINDOWS):
             break
+        before_window(found.windows)
     return {
         "samples_ms": [list(column) for column in zip(*found.rows, strict=True)],
         "windows": found.windows,

@@ -33,22 +33,9 @@ class NodeEvent:
         return sum(int(self.arguments.get(k, 0)) for k in ("activation_size", "output_size"))
 
     @property
-    def input_shapes(self) -> list[list[int]]:
-        """The shapes of its inputs."""
-        return [shape for _, shape in self._typed("input_type_shape")]
-
-    @property
-    def output_shapes(self) -> list[list[int]]:
-        """The shapes of its outputs."""
-        return [shape for _, shape in self._typed("output_type_shape")]
-
-    @property
-    def dtype(self) -> str:
-        """The element type of its first output; "" if that is not told."""
-        return next((dtype for dtype, _ in self._typed("output_type_shape")), "")
-
-    def _typed(self, which: str) -> list[tuple[str, list[int]]]:
-        return [pair for one in self.arguments.get(which, ()) for pair in one.items()]
+    def outputs(self) -> list[tuple[str, list[int]]]:
+        """The element type and the shape of each of its outputs."""
+        return [pair for one in self.arguments.get("output_type_shape", ()) for pair in one.items()]
 
 
 def read_events(path: Path) -> tuple[list[NodeEvent], list[float]]:

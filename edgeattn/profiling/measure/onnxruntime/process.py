@@ -53,11 +53,13 @@ def _timed(
     def tell(said: dict[str, Any]) -> None:
         watch.look()
         say(**said)
-        if said["windows"] % _RENEWED_AFTER == 0:
+
+    def before_window(windows: int) -> None:
+        if windows % _RENEWED_AFTER == 0:
             renew()
 
     limits = Limits(window=(10, 200, job.seconds(_WINDOW)), limit_s=job.limit_s)
-    found = run_rounds(runs, limits, on_window=tell)
+    found = run_rounds(runs, limits, on_window=tell, before_window=before_window)
     return found | {"warnings": warnings_of(watch.load())}
 
 
@@ -93,8 +95,8 @@ def _by_node(
             "op": own[-1].arguments.get("op_name", ""),
             "time_us": statistics.median(event.time_us for event in own[skip:] or own),
             "activation_bytes": own[-1].activation_bytes,
-            "output_shapes": own[-1].output_shapes,
-            "dtype": own[-1].dtype,
+            "output_shapes": [shape for _, shape in own[-1].outputs],
+            "dtype": next((dtype for dtype, _ in own[-1].outputs), ""),
         }
         for (name, _), own in seen.items()
     ]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from edgeattn.base.versions import version_of
 from edgeattn.base.worker import ask
-from edgeattn.options.profile import ProfileOptions
+from edgeattn.options.profile import ProfileOptions, Stage
 from edgeattn.profiling.measure.machine import usable_cores
 from edgeattn.profiling.measure.onnxruntime.graph import NAMELESS, Origin, name_all, origins
 from edgeattn.profiling.measure.rounds import Timed, timed_of, told
@@ -25,11 +25,9 @@ if TYPE_CHECKING:
 _PROCESS: Final = "edgeattn.profiling.measure.onnxruntime.process"
 _PRECISIONS: Final = {"float": "fp32", "float16": "fp16", "int8": "int8", "uint8": "int8"}
 
-Progress = Callable[[str], None]
-
 
 def time_models(
-    paths: Sequence[Path], options: ProfileOptions, *, on_progress: Progress = lambda _: None
+    paths: Sequence[Path], options: ProfileOptions, *, on_progress: Stage = lambda _: None
 ) -> Timed:
     """Measure models end to end, without the profiler; several in interleaved rounds.
 

@@ -7,7 +7,7 @@ a run of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 from edgeattn.base import worker as process
 from edgeattn.engine.runs_here import check_engine
 from edgeattn.engine.shapes import written
-from edgeattn.options.profile import ProfileOptions
+from edgeattn.options.profile import ProfileOptions, Stage
 from edgeattn.profiling.measure.rounds import Timed, timed_of, told
 from edgeattn.profiling.measure.tensorrt.process import Job
 from edgeattn.profiling.samples import MOST_ENQUEUE, engine_warnings
@@ -27,8 +27,6 @@ from edgeattn.records.engine import EngineManifest
 from edgeattn.records.trace import EndToEnd
 
 _PROCESS: Final = "edgeattn.profiling.measure.tensorrt.process"
-
-Progress = Callable[[str], None]
 
 
 def job_of(
@@ -101,7 +99,7 @@ class ProfiledEngine:
 
 
 def time_models(
-    paths: Sequence[Path], options: ProfileOptions, *, on_progress: Progress = lambda _: None
+    paths: Sequence[Path], options: ProfileOptions, *, on_progress: Stage = lambda _: None
 ) -> TimedEngines:
     """Measure engines end to end, without the profiler; several in interleaved rounds.
 
@@ -178,7 +176,7 @@ def end_to_end(timed: TimedEngines, model: int, profiled: ProfiledEngine) -> End
     )
 
 
-def _asked(job: Job, on_progress: Progress) -> dict[str, Any]:
+def _asked(job: Job, on_progress: Stage) -> dict[str, Any]:
     return process.ask(_PROCESS, asdict(job), on_progress=lambda said: on_progress(told(said)))
 
 

@@ -6,7 +6,7 @@ costs while it is written, and no forecast of what an engine makes of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
@@ -15,11 +15,11 @@ from pydantic import TypeAdapter
 from edgeattn.base import worker as process
 from edgeattn.base.versions import version_of
 from edgeattn.options.model import ModelRequest
-from edgeattn.options.profile import ProfileOptions
+from edgeattn.options.profile import ProfileOptions, Stage
 from edgeattn.profiling.measure.machine import usable_cores
 from edgeattn.profiling.measure.rounds import Timed, timed_of, told
 from edgeattn.profiling.sources.model import Known
-from edgeattn.records.trace import EndToEnd, Kernel, Latency, Node, Site
+from edgeattn.records.trace import Kernel, Node, Site
 
 _PROCESS: Final = "edgeattn.profiling.measure.torch.process"
 _ONE_GRAPH: Final = (
@@ -28,8 +28,6 @@ _ONE_GRAPH: Final = (
 
 #: A request for a model, as JSON takes it.
 REQUEST: Final = TypeAdapter(ModelRequest)
-
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +68,7 @@ class ProfiledModules(Known):
 
 
 def time_models(
-    requests: Sequence[ModelRequest], options: RunOptions, *, on_progress: Progress = lambda _: None
+    requests: Sequence[ModelRequest], options: RunOptions, *, on_progress: Stage = lambda _: None
 ) -> Timed:
     """Measure models end to end, without hooks; several in interleaved rounds.
 
@@ -111,22 +109,13 @@ def profile_modules(request: ModelRequest, options: RunOptions) -> ProfiledModul
     )
 
 
-def end_to_end(latency: Latency, profiled: ProfiledModules) -> EndToEnd:
-    """Return what the reconciliation rests on."""
-    return EndToEnd(
-        latency_us=1e3 * latency.p50,
-        profiled_us=profiled.profiled_us,
-        enqueue_us=profiled.enqueue_us,
-    )
-
-
 def version() -> str:
     """Return the version of torch."""
     return version_of("torch") or "unknown"
 
 
 def _asked(
-    task: str, requests: Sequence[ModelRequest], options: RunOptions, on_progress: Progress
+    task: str, requests: Sequence[ModelRequest], options: RunOptions, on_progress: Stage
 ) -> dict[str, Any]:
     models = [REQUEST.dump_python(one, mode="json") for one in requests]
     job = {"task": task, "models": models, **asdict(options)}

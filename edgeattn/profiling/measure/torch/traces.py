@@ -12,12 +12,11 @@ from edgeattn.profiling.assemble import Found, Profiled, assemble
 from edgeattn.profiling.measure.machine import now, this_cpu
 from edgeattn.profiling.measure.torch.run import (
     RunOptions,
-    end_to_end,
     profile_modules,
     time_models,
     version,
 )
-from edgeattn.records.trace import Machine
+from edgeattn.records.trace import EndToEnd, Machine
 
 
 def measure(
@@ -72,7 +71,11 @@ class _Measured:
             kernels=found.kernels,
             latency=latency,
             windows=timed.windows,
-            end_to_end=end_to_end(latency, found),
+            end_to_end=EndToEnd(
+                latency_us=1e3 * latency.p50,
+                profiled_us=found.profiled_us,
+                enqueue_us=found.enqueue_us,
+            ),
             difference=timed.difference(place, 0) if place else None,
             warnings=[*timed.warnings, *samples.warnings_of(latency)],
             notes=found.notes,

@@ -9,10 +9,10 @@ from typing import Final
 from edgeattn.devices.schema import DeviceProfile, OperatingPoint
 from edgeattn.options.profile import Item, Stage
 from edgeattn.profiling.assemble import BareModel, Found, FoundBare, Profiled, assemble
-from edgeattn.profiling.predict.gpu.engine import PredictedEngine, machine_of
+from edgeattn.profiling.predict.gpu.engine import machine_of, predict_engine
 from edgeattn.profiling.sources.engines.plans import build_plan, stands_in
 from edgeattn.profiling.sources.engines.source import EngineSource
-from edgeattn.records.trace import Difference
+from edgeattn.records.trace import Difference, EndToEnd, Latency
 
 _PLANNED: Final = (
     "TensorRT-RTX compiles these kernels on the device, and may choose other tactics there."
@@ -64,19 +64,21 @@ class _Predicted:
     def find(self, place: int, item: Item) -> Found:
         self._on_stage(f"predict {item.name}")
         source = self._sources[place]
-        found = PredictedEngine(source.plan, self._device, self._point, source.node_macs)
+        found, kernels = predict_engine(source.plan, self._device, self._point, source.node_macs)
         not_for = stands_in(source.plan, self._device)
         is_planned = source.plan.runtime == "tensorrt-rtx" and not_for is None
         return Found(
             evidence="predicted",
             runtime=source.plan.runtime,
             version=source.plan.version,
-            machine=machine_of(self._device, self._point, found.kernels, not_for),
+            machine=machine_of(self._device, self._point, kernels, not_for),
             known=source,
-            kernels=found.kernels,
-            latency=found.latency,
-            interval_ms=found.interval_ms,
-            end_to_end=found.end_to_end,
+            kernels=kernels,
+            latency=Latency(p50=found.end_to_end_us / 1e3),
+            interval_ms=(found.low_us / 1e3, found.high_us / 1e3),
+            end_to_end=EndToEnd(
+                latency_us=found.end_to_end_us, streams=len({one.stream for one in kernels})
+            ),
             notes=[*source.notes, *([_PLANNED] if is_planned else [])],
             subject=source.subject,
             information=source.plan.information,
@@ -86,6 +88,6 @@ class _Predicted:
         self._on_stage(f"plan of {item.name} without its sites")
         plan = build_plan(bare.model, self._device, bare.path.parent)
         macs = self._sources[place].node_macs
-        other = PredictedEngine(plan, self._device, self._point, macs)
-        above = Difference.of_predictions(found.latency.p50, other.latency.p50)
-        return FoundBare(kernels=other.kernels, difference=above)
+        other, kernels = predict_engine(plan, self._device, self._point, macs)
+        above = Difference.of_predictions(found.latency.p50, other.end_to_end_us / 1e3)
+        return FoundBare(kernels=kernels, difference=above)

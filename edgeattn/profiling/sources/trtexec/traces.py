@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from edgeattn.base import files
 from edgeattn.base.errors import InputError
 from edgeattn.engine.layers import read
 from edgeattn.options.profile import Item, ProfileOptions, TrtexecFiles
-from edgeattn.profiling.assemble import Found, Profiled, assemble
+from edgeattn.profiling.assemble import Profiled, assemble
 from edgeattn.profiling.predict.gpu.engine import machine_of
 from edgeattn.profiling.predict.gpu.traces import predict
 from edgeattn.profiling.route import Route
@@ -19,9 +18,6 @@ from edgeattn.profiling.sources.engines.plans import Plan
 from edgeattn.profiling.sources.engines.source import EngineSource
 from edgeattn.profiling.sources.model import Known, Subject
 from edgeattn.profiling.sources.trtexec.run import read_trtexec
-from edgeattn.records.trace import Machine
-
-_UNKNOWN: Final = "a device that was not named"
 
 
 def of_files(
@@ -49,24 +45,10 @@ def of_files(
 def _measured(
     given: TrtexecFiles, profile: Path, subject: Subject | None, route: Route
 ) -> list[Profiled]:
-    run = read_trtexec(given.layers, profile, given.times, subject=subject)
-    parts, machine = run.parts, Machine(device="unknown", title=_UNKNOWN)
+    found = read_trtexec(given.layers, profile, given.times, subject=subject)
     if route.device is not None and route.point is not None:
-        machine = machine_of(route.device, route.point, parts.kernels, None)
-    paths = [path for path in (given.layers, profile, given.times) if path is not None]
-    found = Found(
-        evidence="measured",
-        runtime="tensorrt",
-        version="",
-        machine=machine,
-        known=replace(parts.known, sha256={str(path): files.sha256(path) for path in paths}),
-        kernels=parts.kernels,
-        latency=run.latency_ms,
-        end_to_end=run.end_to_end,
-        warnings=run.warnings,
-        notes=run.notes,
-        information=parts.information,
-    )
+        machine = machine_of(route.device, route.point, found.kernels, None)
+        found = replace(found, machine=machine)
     return assemble([Item(path=given.layers, name=_name(given.layers))], lambda *_: found)
 
 

@@ -21,7 +21,7 @@ from edgeattn.profiling.measure.torch import process as torch_process
 from edgeattn.profiling.measure.torch import run as eager
 from edgeattn.profiling.measure.torch.costs import CountCosts, kind_of
 from edgeattn.profiling.measure.torch.modules import HostClock, observed
-from edgeattn.records.trace import Latency, Machine, Trace
+from edgeattn.records.trace import EndToEnd, Latency, Machine, Trace
 
 X = torch.zeros(1, 4, 8, 8)
 
@@ -310,7 +310,7 @@ def check_attribution(found):
         Trace(
             name="own", model=found.source, sha256={}, evidence="measured", runtime="torch",
             runtime_version=eager.version(), machine=Machine(device="cpu", title="CPU"),
-            latency_ms=latency, end_to_end=eager.end_to_end(latency, found),
+            latency_ms=latency, end_to_end=EndToEnd(latency_us=found.profiled_us),
             kernels=found.kernels, nodes=found.nodes, sites=found.sites, params=found.params,
         )
     )  # fmt: skip

@@ -70,17 +70,17 @@ def test_real_files(tmp_path, name):
     # Another way: the names are all different here.
     by_name = {row["name"]: 1e3 * row["medianMs"] for row in rows}
     assert len(by_name) == len(rows)
-    kernels = found.parts.kernels
+    kernels = found.kernels
     assert [k.time_us for k in kernels] == [by_name[k.name] for k in kernels]
     # What is left out took no time.
     total_us = sum(by_name.values())
     assert sum(kernel.time_us for kernel in kernels) == pytest.approx(total_us)
-    assert found.latency_ms.p50 == pytest.approx(total_us / 1e3)
-    assert not found.latency_ms.samples
+    assert found.latency.p50 == pytest.approx(total_us / 1e3)
+    assert not found.latency.samples
     assert any("sum of the profile" in note for note in found.notes)
     assert not any(kernel.op == "NoOp" for kernel in kernels)
     of_kernels = {name for kernel in kernels for name in kernel.nodes}
-    assert of_kernels - {node.name for node in found.parts.known.nodes} == {
+    assert of_kernels - {node.name for node in found.known.nodes} == {
         name for name in of_kernels if name.endswith((".weight", ".bias"))
     }
 
@@ -90,7 +90,7 @@ def test_times_are_the_latency(tmp_path):
     computes = [0.86, 0.87, 0.85, 0.88] * 10
     times = written(tmp_path / "times.json", runs(computes, enqueue=0.03))
     found = read_trtexec(layers, profile, times)
-    assert found.latency_ms == latency(computes)
+    assert found.latency == latency(computes)
     assert found.end_to_end.latency_us == 1e3 * statistics.median(computes)
     assert found.end_to_end.enqueue_us == pytest.approx(30.0)
     assert found.end_to_end.streams == 1
@@ -123,7 +123,7 @@ def test_what_was_left_out_is_told(tmp_path):
     times = written(tmp_path / "times.json", runs([1.0] * 400, start=0.0))
     found = read_trtexec(layers, profile, times)
     assert any("runs of trtexec's warm-up are left out" in note for note in found.notes)
-    assert len(found.latency_ms.samples) < 400
+    assert len(found.latency.samples) < 400
 
 
 def test_warnings():
@@ -305,10 +305,10 @@ def test_the_model_says_what_names_do_not(tmp_path):
     profile = written(tmp_path / "profile.json", profile_of(*rows))
     subject = read_subject(path)
     found = read_trtexec(layers, profile, subject=subject)
-    assert found.parts.known.nodes == subject.nodes
-    assert found.parts.known.sites == subject.sites
-    assert [site.path for site in found.parts.known.sites] == ["gate"]
-    assert found.parts.known.params == subject.params
+    assert found.known.nodes == subject.nodes
+    assert found.known.sites == subject.sites
+    assert [site.path for site in found.known.sites] == ["gate"]
+    assert found.known.params == subject.params
     assert not any("No model was at hand" in note for note in found.notes)
     (resnet,) = real(tmp_path, NAMES[0], "layers")
     (of_resnet,) = real(tmp_path, NAMES[0], "profile")
