@@ -68,8 +68,8 @@ class OutputChoice:
         typer.Option(
             "--figure",
             metavar="[PICTURE=]FILE.svg|png",
-            help="Pictures: icicle, kinds, blindness or roofline; without a name, all on one sheet."
-            " May be given again.",
+            help="Pictures: icicle, kinds, hidden-cost or roofline; without a name, all on one"
+            " sheet. May be given again.",
         ),
     ] = None
     trace: Annotated[

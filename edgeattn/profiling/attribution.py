@@ -26,17 +26,17 @@ class Cost:
 
     Attributes:
         time_us: Its kernels' time.
-        marginal_us: What it costs above identity in its place; None where that is not known.
-        params: Parameters; None where they are not known.
+        marginal_us: What it costs above identity in its place; None if that is not known.
+        params: Parameters; None if they are not known.
         macs: Multiply-accumulates.
         element_ops: Operations that FLOP counters skip.
         traffic_bytes: Bytes that its kernels move.
         launches: Kernels that are its own, or that it shares.
         floor_us: What moving its kernels' bytes takes at least, at the whole bandwidth of the
-            device's memory, or of its last cache where a kernel's bytes fit; None where the
+            device's memory, or of its last cache where a kernel's bytes fit; None if the
             bandwidth is not known.
         flops_predicted_us: What its MACs would take at the rate of this model's convolutions, the
-            backbone's; None where there are none.
+            backbone's; None if there are none.
     """
 
     time_us: float
@@ -51,7 +51,7 @@ class Cost:
 
     @property
     def hidden_cost_factor(self) -> float | None:
-        """Time over the time that FLOPs predict; None where they predict none: it is infinite."""
+        """Time over the time that FLOPs predict; None if they predict none: it is infinite."""
         return self.time_us / self.flops_predicted_us if self.flops_predicted_us else None
 
     @property
@@ -79,7 +79,7 @@ class Attribution:
         trace: The trace.
         kernels: Its kernels, and whose they are.
         sites: Its sites, in the model's order.
-        attention: All sites together; None where there are none.
+        attention: All sites together; None if there are none.
         whole: The whole model.
         kinds: By kind, in the order of `KIND_TITLES`.
         site_kinds: The same, of the sites' parts alone.

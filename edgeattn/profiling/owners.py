@@ -63,7 +63,7 @@ class Owned:
 
     @property
     def owner(self) -> str:
-        """The module with the largest share; "" where there is none."""
+        """The module with the largest share; "" if there is none."""
         return max(self.shares, key=lambda share: share.part).module if self.shares else ""
 
     @property

@@ -1,4 +1,4 @@
-"""Samples of latency: what they come to, when windows of them agree, how two models differ."""
+"""Samples of latency: their summary, when windows of them agree, how two models differ."""
 
 from __future__ import annotations
 

@@ -184,8 +184,8 @@ class Roofline:
     Attributes:
         points: Those whose bytes and time are known.
         left_out: How many kernels are not.
-        gbps: Memory bandwidth; None where it is not known.
-        gops: The compute peak; None where it is not known.
+        gbps: Memory bandwidth; None if it is not known.
+        gops: The compute peak; None if it is not known.
     """
 
     points: tuple[Point, ...]

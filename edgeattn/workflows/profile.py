@@ -92,7 +92,7 @@ def profile_files(
 
     Args:
         files: Its files.
-        onnx: The ONNX file that the engine was built from; None where it is not at hand.
+        onnx: The ONNX file that the engine was built from; None if it is not at hand.
         options: The device; whether to predict.
         command: The command line to record.
 
@@ -115,7 +115,7 @@ def _signed(found: Sequence[Profiled], command: str) -> list[Profiled]:
 
 
 def _common(routes: Sequence[Route]) -> Route:
-    """Return the route of all models; what comes to its figures otherwise cannot be compared."""
+    """Return the route of all models; figures of different routes cannot be compared."""
     first = routes[0]
     for other in routes[1:]:
         if (other.runtime, other.evidence) != (first.runtime, first.evidence):

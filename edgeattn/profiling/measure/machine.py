@@ -35,8 +35,8 @@ class Load:
 
     Attributes:
         cores_of_others: CPU time of other processes and of a hypervisor, over wall-clock time.
-        clock_mhz: Lowest and highest clock of a core that was seen; None where none is told.
-        throttled: How often a core was throttled; None where that is not told.
+        clock_mhz: Lowest and highest clock of a core that was seen; None if none is told.
+        throttled: How often a core was throttled; None if that is not told.
     """
 
     cores_of_others: float
@@ -198,7 +198,7 @@ def _own_s() -> float:
 
 
 def _throttles() -> int | None:
-    """Return how often cores were throttled since the start; None where the system does not say."""
+    """Return how often cores were throttled since the start; None if the system does not say."""
     counts = []
     for path in Path("/").glob(_THROTTLES.lstrip("/")):
         try:

@@ -212,7 +212,7 @@ def manifest_sites(path: Path) -> tuple[list[Site], int | None, str] | None:
     """Follow manifests from an ONNX file to that of its export, which says where attention sits.
 
     Returns:
-        The sites, the parameters of the model, and how they were found; None where nothing says.
+        The sites, the parameters of the model, and how they were found; None if nothing says.
     """
     current = path
     for _ in range(_LONGEST_CHAIN):

@@ -69,7 +69,7 @@ class ClockWatch:
 
 
 def _device(bus_id: str) -> tuple[Any, Any]:
-    """Return the library and its handle of a GPU; None of both where it cannot be asked."""
+    """Return the library and its handle of a GPU; None and None if it cannot be asked."""
     import importlib
 
     try:

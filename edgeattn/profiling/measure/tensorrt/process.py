@@ -100,7 +100,7 @@ def time_engines(job: Job) -> dict[str, Any]:
 
     Returns:
         What `run_rounds` gives; what the host takes to enqueue a run of each with a graph and
-        without one, in µs, None where there is none; why one was not captured; shapes, and clocks.
+        without one, in µs, None if there is none; why one was not captured; shapes, and clocks.
     """
     with contextlib.ExitStack() as stack:
         Cuda().spin()

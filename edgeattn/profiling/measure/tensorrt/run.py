@@ -48,9 +48,9 @@ class TimedEngines(Timed):
     """Engines that were run in interleaved rounds.
 
     Attributes:
-        graph_us: What the host took to launch the CUDA graph of each; None where none was captured.
+        graph_us: What the host took to launch the CUDA graph of each; None if none was captured.
         enqueue_us: What it took to enqueue a run of each without one.
-        not_captured: Why there is no graph of each; "" where there is one.
+        not_captured: Why there is no graph of each; "" if there is one.
         shapes: The shapes that each was run at.
     """
 
@@ -134,7 +134,7 @@ def profile_kernels(
     Args:
         path: The engine, with its manifest beside it.
         options: How it is run.
-        subject: The ONNX model that it was built from; None where it is not at hand.
+        subject: The ONNX model that it was built from; None if it is not at hand.
 
     Raises:
         InputError: As `time_models`; or the profiler tells of other layers than the manifest, or
@@ -154,7 +154,7 @@ def read_profiled(
     Args:
         found: What `process.profile_engine` gives.
         manifest: The engine's manifest.
-        subject: The ONNX model that it was built from; None where it is not at hand.
+        subject: The ONNX model that it was built from; None if it is not at hand.
 
     Raises:
         InputError: They do not match, or the engine was not built from that model.

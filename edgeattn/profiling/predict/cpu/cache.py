@@ -23,7 +23,7 @@ class Cache:
 
     Attributes:
         capacity: Bytes of it.
-        holds_us: How long it holds what nobody touches; None where nothing else pushes it out.
+        holds_us: How long it holds what nobody touches; None if nothing else pushes it out.
     """
 
     capacity: float

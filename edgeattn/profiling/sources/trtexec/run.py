@@ -30,8 +30,8 @@ def read_trtexec(
     Args:
         layers: Layer information: of --exportLayerInfo, an engine's manifest, or a build log.
         profile: Of --exportProfile.
-        times: Of --exportTimes; None where there is none, and the latency is the profile's sum.
-        subject: The ONNX model that the engine was built from; None where it is not at hand.
+        times: Of --exportTimes; None if there is none, and the latency is the profile's sum.
+        subject: The ONNX model that the engine was built from; None if it is not at hand.
 
     Raises:
         InputError: A file cannot be read, is something else, or they do not belong together: says

@@ -27,7 +27,7 @@ def of_files(
 
     Args:
         given: The files.
-        subject: The ONNX model that the engine was built from; None where it is not at hand.
+        subject: The ONNX model that the engine was built from; None if it is not at hand.
         options: Whether to predict.
         route: The device.
 
