@@ -203,21 +203,19 @@ def profile(
     with screen.working() as stage, contextlib.ExitStack() as stack:
         from edgeattn.report.content import report_of
         from edgeattn.report.document import profile_document
-        from edgeattn.report.trtexec_layers import check_runtime
 
         given = files.files()
         names = [name for name in (against, model) if name is not None]
-        out.check(read=[Path(name) for name in names], keeps_layers=True)
+        out.check(read=[Path(name) for name in names])
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeattn-")))
         models = Models(where, choice, cast, lowering, writing, scratch, stage)
         command = command_line(context.obj)
-        if given is None and names and out.export_layer_info is not None:
-            check_runtime(models.runtime(names[-1]))
         if given is not None:
             found = _of_files(given, model, against, models, command)
         elif model is None:
             raise InputError("No model is named.", mend="See: edgeattn profile --help")
         else:
+            out.check_runtime(lambda: models.runtime(names[-1]))
             found = models.profiled(names, command)
         report = report_of([one.row for one in found], command=command)
         document = profile_document(report)

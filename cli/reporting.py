@@ -97,21 +97,15 @@ class OutputChoice:
         ),
     ] = None
 
-    def check(self, read: Iterable[Path] = (), *, keeps_layers: bool = False) -> None:
+    def check(self, read: Iterable[Path] = ()) -> None:
         """Refuse files that cannot be written, before any work is done.
 
         Args:
             read: What is read, and may not be written over.
-            keeps_layers: Whether layer information of TensorRT's may be there to be written.
 
         Raises:
             InputError: A file cannot be written, has a wrong suffix, or is named twice.
         """
-        if self.export_layer_info is not None and not keeps_layers:
-            raise InputError(
-                "Saved traces and comparisons keep no layer information of TensorRT's.",
-                mend="Profile the engine: edgeattn profile ENGINE --export-layer-info FILE.json",
-            )
         paths = [path for path, _ in self._writers()]
         for path in paths:
             files.check_target(path)
@@ -119,6 +113,20 @@ class OutputChoice:
         twice = {path for path in paths if paths.count(path) > 1}
         if twice:
             raise InputError(f"{min(twice)} is named for two things that are to be written.")
+
+    def check_runtime(self, runtime: Callable[[], str]) -> None:
+        """Refuse a file that a runtime has not, before any work is done.
+
+        Args:
+            runtime: Returns the runtime by which the model is to be profiled.
+
+        Raises:
+            InputError: It has no layer information.
+        """
+        from edgeattn.report.trtexec_layers import check_runtime
+
+        if self.export_layer_info is not None:
+            check_runtime(runtime())
 
     def write(
         self, report: Report, document: Any, information: LayerInformation | None = None

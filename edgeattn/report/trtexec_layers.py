@@ -4,7 +4,9 @@ An engine's is what TensorRT said of it, with the keys of all versions: TensorRT
 type and layout of a tensor as one string, and names of inputs and outputs alone; from 11 on both
 are split, and `I/O Tensors` are objects.
 
-Other runtimes have no layers of TensorRT's, and a saved trace does not keep them.
+A saved trace of an engine has its kernels alone, without the shapes of their tensors: each tensor
+is written as a vector there, and all of a kernel's are of one size and add up to the bytes that it
+moves. Other runtimes have no layers of TensorRT's.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from edgeattn.base.errors import InputError
-from edgeattn.records.layers import Binding, KernelTensor, LayerInformation
+from edgeattn.records.layers import BITS, Binding, KernelTensor, LayerInformation
 from edgeattn.records.layers import Kernel as Layer
 from edgeattn.records.trace import Kernel, Trace
 
@@ -48,31 +50,29 @@ def check_runtime(runtime: str) -> None:
         )
 
 
-def layer_info_json(trace: Trace, information: LayerInformation | None) -> dict[str, Any]:
+def layer_info_json(trace: Trace, information: LayerInformation | None = None) -> dict[str, Any]:
     """Return what `trtexec --exportLayerInfo` writes.
 
     Args:
         trace: The trace.
         information: The layer information that the trace's kernels were made of: its first kernels
-            are these, and what follows took time and is not listed there. None if it is not kept.
+            are these. None for a saved trace, which does not keep it.
 
     Returns:
         A layer for each kernel, by the trace's names, in the order of `profile_json`.
 
     Raises:
-        InputError: There is no layer information.
+        InputError: The trace is of another runtime.
     """
     check_runtime(trace.runtime)
     if information is None:
-        raise InputError(
-            f"The trace of {trace.name} keeps no layer information.",
-            mend="Profile the engine again: edgeattn profile ENGINE --export-layer-info FILE.json",
-        )
+        layers = [_of_kernel(kernel) for kernel in trace.kernels]
+        return {"Layers": layers, "Bindings": _ends(trace.kernels)}
     own = list(zip(trace.kernels, information.kernels, strict=False))
     document = {
         "Layers": [
             *(_layer(layer, kernel.name) for kernel, layer in own),
-            *(_unlisted(kernel) for kernel in trace.kernels[len(own) :]),
+            *(_of_kernel(kernel) for kernel in trace.kernels[len(own) :]),
         ],
         "Bindings": [binding.name for binding in information.bindings],
     }
@@ -123,12 +123,31 @@ def _binding(binding: Binding) -> dict[str, Any]:
     }
 
 
-def _unlisted(kernel: Kernel) -> dict[str, Any]:
+def _of_kernel(kernel: Kernel) -> dict[str, Any]:
+    dtype = kernel.precision or "fp32"
+    tensors = len(kernel.inputs) + len(kernel.outputs)
+    elements = 8 * (kernel.traffic_bytes or 0) // (BITS[dtype] * max(tensors, 1))
+
+    def tensor(name: str) -> dict[str, Any]:
+        return {
+            "Name": name,
+            "Location": "Device",
+            "Dimensions": [elements],
+            "Format/Datatype": _TYPES[dtype],
+        }
+
     return {
         "Name": kernel.name,
         "LayerType": kernel.op,
-        "Inputs": [],
-        "Outputs": [],
+        "Inputs": [tensor(name) for name in kernel.inputs],
+        "Outputs": [tensor(name) for name in kernel.outputs],
         "StreamId": kernel.stream,
         "Metadata": _metadata(kernel.nodes),
     }
+
+
+def _ends(kernels: Sequence[Kernel]) -> list[str]:
+    """Return what is read and not written, and what is written and not read: inputs and outputs."""
+    read = {name: None for kernel in kernels for name in kernel.inputs}
+    made = {name: None for kernel in kernels for name in kernel.outputs}
+    return [name for name in (*read, *made) if (name in read) != (name in made)]

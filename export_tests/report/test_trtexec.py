@@ -130,7 +130,7 @@ def kernel(name, time_us=1.0, **more):
     return Kernel(name=name, time_us=time_us, **known | more)
 
 
-ONNXRUNTIME = (
+KERNELS = (
     kernel("a/Conv", inputs=("x",), outputs=("a",), precision="fp32"),
     kernel("b/Add", op="Add", kind="pointwise", inputs=("a", "x"), outputs=("y",),
            precision="fp16", nodes=("b/Add", "b/Relu")),
@@ -141,15 +141,23 @@ ONNXRUNTIME = (
 
 @pytest.mark.parametrize("runtime", ["onnxruntime", "torch"])
 def test_another_runtime_has_no_layers(runtime):
-    made = trace(ONNXRUNTIME).model_copy(update={"runtime": runtime})
+    made = trace(KERNELS).model_copy(update={"runtime": runtime})
     with pytest.raises(InputError, match=f"{runtime} has none") as refused:
-        layer_info_json(made, None)
+        layer_info_json(made)
     assert "--export-profile" in refused.value.mend
 
 
-def test_a_saved_trace_keeps_no_layers():
-    with pytest.raises(InputError, match="keeps no layer information"):
-        layer_info_json(of_engine(real(NAMES[0])), None)
+def test_layers_of_a_saved_trace_are_its_kernels(tmp_path):
+    drawn = trace(KERNELS)
+    document = layer_info_json(drawn)
+    assert document["Bindings"] == ["x", "y", "n"]
+    again = read_json(json.dumps(document))
+    assert [k.name for k in again.kernels] == [k.name for k in drawn.kernels]
+    assert [k.nodes for k in again.kernels] == [k.nodes for k in drawn.kernels]
+    assert [k.traffic_bytes for k in again.kernels] == [1200, 1200, 0]
+    assert again.kernels[1].precision == "fp16"
+    found = read_trtexec(**written(tmp_path, layers=document, profile=profile_json(drawn)))
+    assert [k.time_us for k in found.kernels] == [1.0, 1.0, 1.0]
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=30))
@@ -162,16 +170,16 @@ def test_a_profile_adds_up(times):
 
 
 def test_a_prediction_says_so_and_has_no_times():
-    drawn = trace(ONNXRUNTIME, evidence="predicted", samples=())
+    drawn = trace(KERNELS, evidence="predicted", samples=())
     assert profile_json(drawn)[0] == {"count": 1, "evidence": "predicted"}
     with pytest.raises(InputError, match="no runs to export the times of: it is predicted"):
         times_json(drawn)
     with pytest.raises(InputError, match="it is measured"):
-        times_json(trace(ONNXRUNTIME, samples=()))
+        times_json(trace(KERNELS, samples=()))
 
 
 def test_times_are_those_of_trtexec():
-    rows = times_json(trace(ONNXRUNTIME, samples=(0.5, 0.25)))
+    rows = times_json(trace(KERNELS, samples=(0.5, 0.25)))
     assert [list(row) for row in rows] == [
         ["startEnqMs", "endEnqMs", "startH2dMs", "endH2dMs", "startComputeMs", "endComputeMs",
          "startD2hMs", "endD2hMs", "h2dMs", "computeMs", "d2hMs", "latencyMs"]
@@ -225,9 +233,11 @@ def test_trex_opens_an_engine(name):
     assert sum(part for _, _, part, _ in found) == pytest.approx(100)
 
 
-def test_trex_opens_a_plan(tmp_path):
+def test_trex_opens_a_plan_and_a_saved_trace(tmp_path):
     kernels = plan(small(tmp_path / "m.onnx"))
     bindings = (Binding(name="x", is_input=True, dtype="", shape=(), profiles=()),)
     information = LayerInformation(kernels=kernels, bindings=bindings, form="log")
     drawn = of_engine(information, evidence="predicted", samples=())
     explored(layer_info_json(drawn, information), profile_json(drawn))
+    saved = trace(KERNELS)
+    explored(layer_info_json(saved), profile_json(saved))
