@@ -66,7 +66,7 @@ def _owned(path: Path, runtime: str) -> float:
     options = edgeattn.ProfileOptions(device=device, marginal=False, limit_s=2)
     item = edgeattn.ProfileItem(path=path, name=path.stem)
     (found,) = edgeattn.profile_model([item], options)
-    book = edgeattn.ledger_of(found.row.trace)
+    book = edgeattn.attribute(found.row.trace)
     if device is None:
         return book.coverage_us["owned"] / book.time_us
     return book.coverage_bytes["owned"] / book.whole.traffic_bytes

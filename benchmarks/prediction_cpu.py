@@ -30,7 +30,7 @@ from prediction_engines import rank_correlation
 from edgeattn.options.profile import Item, ProfileOptions
 from edgeattn.profiling.calibration.calibrate import CalibrationOptions, calibrate
 from edgeattn.profiling.measure.machine import MOST_CORES_OF_OTHERS, Watch
-from edgeattn.profiling.measure.onnxruntime.run import RunOptions, profile_kernels
+from edgeattn.profiling.measure.onnxruntime.run import profile_kernels
 from edgeattn.profiling.sources.model import read_subject
 from edgeattn.records.trace import Kernel, Trace
 from edgeattn.workflows.profile import profile
@@ -191,7 +191,7 @@ def _predicted(path: Path, device: Path, threads: int) -> Trace:
 def _kernels(path: Path, threads: int) -> Sequence[Kernel]:
     say(f"kernels of {path.stem}")
     subject = read_subject(path)
-    return profile_kernels(path, subject.model, {}, RunOptions(threads=threads)).kernels
+    return profile_kernels(path, subject.model, {}, ProfileOptions(threads=threads)).kernels
 
 
 def measured(sessions: Sequence[_Loaded]) -> list[list[float]]:

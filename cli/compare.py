@@ -57,6 +57,7 @@ def compare(
         from edgeattn.workflows.compare import compare as compare_models
 
         out.check()
+        out.check_runtime(where.target)
         folder = _folder(keep, stack)
         names = tuple(dict.fromkeys(n for text in choice.attention or () for n in text.split(",")))
         models = Models(where, choice, cast, lowering, writing, folder, stage)

@@ -29,7 +29,7 @@ from .screen import Screen
 if TYPE_CHECKING:
     from edgeattn.options.export import ExportOptions
     from edgeattn.options.profile import Item, ProfileOptions, TrtexecFiles
-    from edgeattn.profiling.profiled import Profiled
+    from edgeattn.profiling.assemble import Profiled
 
 _FILES: Final = "--layers and --profile are of a run that was measured already"
 
@@ -215,6 +215,7 @@ def profile(
         elif model is None:
             raise InputError("No model is named.", mend="See: edgeattn profile --help")
         else:
+            out.check_runtime(lambda: models.runtime(names[-1]))
             found = models.profiled(names, command)
         report = report_of([one.row for one in found], command=command)
         document = profile_document(report)
@@ -252,6 +253,14 @@ class Models:
     def options(self) -> ProfileOptions:
         """Return how to profile."""
         return self.where.options(self.choice)
+
+    def runtime(self, name: str) -> str:
+        """Return the runtime that a model is profiled by."""
+        from edgeattn.profiling.route import choose, is_model
+
+        if is_model(name):
+            return self.where.runtime or self.where.target()
+        return choose(Path(name), self.options()).runtime
 
     def profiled(self, names: Sequence[str], command: str) -> list[Profiled]:
         """Profile models; the first is what others are compared with."""

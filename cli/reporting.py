@@ -68,8 +68,8 @@ class OutputChoice:
         typer.Option(
             "--figure",
             metavar="[PICTURE=]FILE.svg|png",
-            help="Pictures: icicle, kinds, blindness or roofline; without a name, all on one sheet."
-            " May be given again.",
+            help="Pictures: icicle, kinds, hidden-cost or roofline; without a name, all on one"
+            " sheet. May be given again.",
         ),
     ] = None
     trace: Annotated[
@@ -113,6 +113,20 @@ class OutputChoice:
         twice = {path for path in paths if paths.count(path) > 1}
         if twice:
             raise InputError(f"{min(twice)} is named for two things that are to be written.")
+
+    def check_runtime(self, runtime: Callable[[], str]) -> None:
+        """Refuse a file that a runtime has not, before any work is done.
+
+        Args:
+            runtime: Returns the runtime by which the model is to be profiled.
+
+        Raises:
+            InputError: It has no layer information.
+        """
+        from edgeattn.report.trtexec_layers import check_runtime
+
+        if self.export_layer_info is not None:
+            check_runtime(runtime())
 
     def write(
         self, report: Report, document: Any, information: LayerInformation | None = None

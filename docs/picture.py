@@ -29,7 +29,7 @@ PICTURES = {
     ],
     "profile": [
         "edgeattn export resnet50 --attention simam --at block-end --target onnxruntime",
-        "edgeattn profile resnet50-simam.onnx --figure blindness=flops.svg --top 6",
+        "edgeattn profile resnet50-simam.onnx --figure hidden-cost=flops.svg --top 6",
     ],
 }
 

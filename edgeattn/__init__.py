@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from edgeattn.options.profile import Item as ProfileItem
     from edgeattn.options.profile import ProfileOptions
     from edgeattn.parity import ParityReport, check_file, compare_files
-    from edgeattn.profiling.attribution import Ledger
-    from edgeattn.profiling.attribution import ledger as ledger_of
+    from edgeattn.profiling.attribution import Attribution, attribute
     from edgeattn.records.engine import EngineManifest, read_manifest
     from edgeattn.records.manifest import Manifest
     from edgeattn.records.trace import Trace
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AttentionRequest",
+    "Attribution",
     "BuildOptions",
     "CastOptions",
     "CheckError",
@@ -45,7 +45,6 @@ __all__ = [
     "EngineOptions",
     "ExportOptions",
     "InputError",
-    "Ledger",
     "Manifest",
     "MissingError",
     "ModelRequest",
@@ -56,6 +55,7 @@ __all__ = [
     "Target",
     "Trace",
     "__version__",
+    "attribute",
     "build_engine",
     "cast_model",
     "check_file",
@@ -63,7 +63,6 @@ __all__ = [
     "compare_files",
     "compare_models",
     "export_model",
-    "ledger_of",
     "optimize_model",
     "profile_model",
     "read_manifest",
@@ -80,7 +79,7 @@ _HOMES: Final = {
     "EngineOptions": ("edgeattn.options.build", "EngineOptions"),
     "ExportOptions": ("edgeattn.options.export", "ExportOptions"),
     "InputError": ("edgeattn.base.errors", "InputError"),
-    "Ledger": ("edgeattn.profiling.attribution", "Ledger"),
+    "Attribution": ("edgeattn.profiling.attribution", "Attribution"),
     "Manifest": ("edgeattn.records.manifest", "Manifest"),
     "MissingError": ("edgeattn.base.errors", "MissingError"),
     "ModelRequest": ("edgeattn.options.model", "ModelRequest"),
@@ -97,7 +96,7 @@ _HOMES: Final = {
     "compare_files": ("edgeattn.parity", "compare_files"),
     "compare_models": ("edgeattn.workflows.compare", "compare"),
     "export_model": ("edgeattn.workflows.export", "export"),
-    "ledger_of": ("edgeattn.profiling.attribution", "ledger"),
+    "attribute": ("edgeattn.profiling.attribution", "attribute"),
     "optimize_model": ("edgeattn.workflows.optimize", "optimize"),
     "profile_model": ("edgeattn.workflows.profile", "profile"),
     "read_manifest": ("edgeattn.records.engine", "read_manifest"),

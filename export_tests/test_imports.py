@@ -19,7 +19,7 @@ TORCH_CODE = (
     "edgeattn/parity/randomise.py",
     "edgeattn/parity/rounding.py",
     "edgeattn/profiling/measure/torch/",
-    "edgeattn/report/drawn/",  # what draws figures, by matplotlib
+    "edgeattn/report/plots/",  # what draws figures, by matplotlib
 )
 
 

@@ -1,24 +1,130 @@
-"""What a process that measures says, and what whoever asked it makes of that.
+"""A process of its own that answers jobs: each a JSON object a line, and so is what it answers.
 
-The process reads a job as JSON on stdin, and prints one JSON object a line: how far it is, then its
-result or its error. `child` starts it.
+It says how far it is, then its result or its error. What crashes or hangs there is not ours.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
+import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final, Self
 
-from edgeattn.base import child
-from edgeattn.base.errors import EdgeattnError, MissingError
+from edgeattn.base.errors import EdgeattnError, InputError, MissingError
+
+Said = Mapping[str, Any]
+_ERRORS: Final = {"error": InputError, "missing": MissingError}
+
+
+def program(module: str, *arguments: str) -> list[str]:
+    """Return the command that runs a module as a program."""
+    # -P: what lies in the folder the user stands in is not to be imported.
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def last_line(log: str) -> str:
+    """Return the last line of a log that is not blank; "" if there is none."""
+    return next((line.strip() for line in reversed(log.splitlines()) if line.strip()), "")
+
+
+class Worker:
+    """A process that answers one job after another; it ends with the `with` block.
+
+    Args:
+        module: The module that is its program: its `main` is `serve`.
+        ran: What to call it by in an error if it ends unasked; "" for the one that measured.
+    """
+
+    def __init__(self, module: str, *, ran: str = "") -> None:
+        self._ran = ran
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  # it is closed when the process ends
+        self.process = subprocess.Popen(
+            program(module),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            encoding="utf-8",
+            # OpenMP and BLAS have threads as well, and are not wanted here.
+            env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        with self._log, contextlib.suppress(BrokenPipeError), self.process:
+            pass
+
+    def ask(
+        self, job: Mapping[str, Any], on_progress: Callable[[Said], None] = lambda _: None
+    ) -> dict[str, Any]:
+        """Have it do a job.
+
+        Args:
+            job: The job.
+            on_progress: Called with each object that it prints before its result.
+
+        Raises:
+            InputError: It said so, or died: of what.
+            MissingError: Something that it needs is not on this machine.
+        """
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):  # it died at once: its log says of what
+            self.process.stdin.write(f"{json.dumps(job)}\n")
+            self.process.stdin.flush()
+        for line in self.process.stdout:
+            try:
+                said = json.loads(line)
+            except ValueError:
+                continue  # what a library printed
+            if not isinstance(said, dict):
+                continue
+            for key, error in _ERRORS.items():
+                if (told := said.get(key)) is not None:
+                    raise error(told["fact"], mend=told["mend"])
+            if "result" in said:
+                result: dict[str, Any] = said["result"]
+                return result
+            on_progress(said)
+        raise self._death()
+
+    def finish(self) -> None:
+        """Wait until it has ended by itself.
+
+        Raises:
+            InputError: It fails to.
+        """
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        if self.process.wait() != 0:
+            raise self._death()
+
+    def _death(self) -> InputError:
+        if self._ran:
+            return InputError(f"The process that ran {self._ran} ended.")
+        code = self.process.wait()
+        if code < 0:
+            name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
+            hint = "Is there memory enough?" if -code == getattr(signal, "SIGKILL", 9) else ""
+            return InputError(f"The process that measured was ended by {name}.", mend=hint)
+        self._log.seek(0)
+        last = last_line(self._log.read().decode(errors="replace")) or f"exit code {code}"
+        return InputError(f"The process that measured failed: {last}")
 
 
 def ask(
-    module: str, job: Mapping[str, Any], *, on_progress: Callable[[child.Said], None]
+    module: str, job: Mapping[str, Any], *, on_progress: Callable[[Said], None]
 ) -> dict[str, Any]:
-    """Have a process of its own do a job.
+    """Have a process of its own do a single job.
 
     Args:
         module: The module that is its program: its `main` is `serve`.
@@ -29,31 +135,28 @@ def ask(
         InputError: It said so, or died: of what.
         MissingError: Something that it needs is not on this machine.
     """
-
-    def hear(said: child.Said) -> None:
-        if (missing := said.get("missing")) is not None:
-            raise MissingError(missing["fact"], mend=missing["mend"])
-        on_progress(said)
-
-    return child.run(module, job, on_progress=hear)
+    with Worker(module) as worker:
+        result = worker.ask(job, on_progress)
+        worker.finish()
+        return result
 
 
 def serve(do: Callable[[dict[str, Any]], dict[str, Any]]) -> int:
-    """Do the job on stdin, and say what came of it.
+    """Do the jobs on stdin, and say what came of each.
 
     Args:
-        do: Gives the result of a job.
+        do: Returns the result of a job.
 
     Returns:
         The exit code.
     """
-    try:
-        result = do(json.load(sys.stdin))
-    except EdgeattnError as error:
-        kind = "missing" if isinstance(error, MissingError) else "error"
-        say(**{kind: {"fact": error.fact, "mend": error.mend}})
-        return error.exit_code
-    say(result=result)
+    for line in sys.stdin:
+        try:
+            say(result=do(json.loads(line)))
+        except EdgeattnError as error:
+            kind = "missing" if isinstance(error, MissingError) else "error"
+            say(**{kind: {"fact": error.fact, "mend": error.mend}})
+            return error.exit_code
     return 0
 
 

@@ -13,6 +13,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeattn.base.worker import last_line, program
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simplification:
@@ -48,8 +50,7 @@ class Simplification:
         if code < 0:
             return f"onnxsim crashed (signal {-code})"
         text = _log(self.target).read_text(encoding="utf-8", errors="replace")
-        lines = [line for line in text.splitlines() if line.strip()]
-        return f"onnxsim failed: {lines[-1].strip() if lines else f'exit code {code}'}"
+        return f"onnxsim failed: {last_line(text) or f'exit code {code}'}"
 
     def stop(self) -> None:
         """End the run at once, if it is still under way."""
@@ -68,8 +69,7 @@ def start(source: Path, target: Path, *, timeout_s: float) -> Simplification:
     """
     with _log(target).open("wb") as log:
         process = subprocess.Popen(
-            # -P: a file of the user's called onnx.py must not stand before the library.
-            [sys.executable, "-P", "-m", "edgeattn.graph.simplify", str(source), str(target)],
+            program("edgeattn.graph.simplify", str(source), str(target)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=log,

@@ -1,1 +1,1 @@
-"""Profiling: traces, measured by a runtime or predicted, and the ledger that attributes them."""
+"""Profiling: traces, measured by a runtime or predicted, and what attributes them."""

@@ -1,4 +1,4 @@
-"""The ledger: a trace's time by kind, module, stage and site, and what FLOPs alone would say of it.
+"""Attribution: a trace's time by kind, module, stage and site, and what FLOPs alone would say.
 
 All of it adds up: the parts of every kernel that are owned, shared and unattributable sum to the
 trace's time.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgeattn.profiling.marginal import marginals
-from edgeattn.profiling.owners import Owned, Status, attribute
+from edgeattn.profiling.owners import Owned, Status, find_owners
 from edgeattn.profiling.reconciliation import Reconciliation, reconciled
 from edgeattn.profiling.sums import Module, Sum, by_kind, by_stage, tree
 from edgeattn.records.trace import Site, Trace
@@ -26,17 +26,17 @@ class Cost:
 
     Attributes:
         time_us: Its kernels' time.
-        marginal_us: What it costs above identity in its place; None where that is not known.
-        params: Parameters; None where they are not known.
+        marginal_us: What it costs above identity in its place; None if that is not known.
+        params: Parameters; None if they are not known.
         macs: Multiply-accumulates.
         element_ops: Operations that FLOP counters skip.
         traffic_bytes: Bytes that its kernels move.
         launches: Kernels that are its own, or that it shares.
         floor_us: What moving its kernels' bytes takes at least, at the whole bandwidth of the
-            device's memory, or of its last cache where a kernel's bytes fit; None where the
+            device's memory, or of its last cache where a kernel's bytes fit; None if the
             bandwidth is not known.
         flops_predicted_us: What its MACs would take at the rate of this model's convolutions, the
-            backbone's; None where there are none.
+            backbone's; None if there are none.
     """
 
     time_us: float
@@ -50,8 +50,8 @@ class Cost:
     flops_predicted_us: float | None
 
     @property
-    def blindness(self) -> float | None:
-        """Time over the time that FLOPs predict; None where they predict none: it is infinite."""
+    def hidden_cost_factor(self) -> float | None:
+        """Time over the time that FLOPs predict; None if they predict none: it is infinite."""
         return self.time_us / self.flops_predicted_us if self.flops_predicted_us else None
 
     @property
@@ -72,14 +72,14 @@ class SiteCost:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ledger:
-    """What a trace comes to.
+class Attribution:
+    """A trace, attributed to modules and sites.
 
     Attributes:
         trace: The trace.
         kernels: Its kernels, and whose they are.
         sites: Its sites, in the model's order.
-        attention: All sites together; None where there are none.
+        attention: All sites together; None if there are none.
         whole: The whole model.
         kinds: By kind, in the order of `KIND_TITLES`.
         site_kinds: The same, of the sites' parts alone.
@@ -119,16 +119,16 @@ class Ledger:
         return self.attention.time_us / self.time_us if self.attention and self.time_us else 0.0
 
 
-def ledger(trace: Trace) -> Ledger:
-    """Draw up a trace's ledger."""
+def attribute(trace: Trace) -> Attribution:
+    """Attribute a trace's kernels to modules and sites, and sum up what these cost."""
     nodes = {node.name: node for node in trace.nodes}
-    kernels = attribute(trace.kernels, nodes)
+    kernels = find_owners(trace.kernels, nodes)
     rate = _conv_rate(kernels)
     compared = None
     if trace.identity is not None:
         compared = marginals(
             kernels,
-            attribute(trace.identity.kernels, nodes),
+            find_owners(trace.identity.kernels, nodes),
             trace.identity.replaced,
             is_measured=trace.evidence == "measured",
         )
@@ -140,7 +140,7 @@ def ledger(trace: Trace) -> Ledger:
         )
         for site in trace.sites
     )
-    return Ledger(
+    return Attribution(
         trace=trace,
         kernels=kernels,
         sites=sites,

@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from edgeattn.base.groups import Groups
 from edgeattn.profiling.owners import Owned
 
 
@@ -75,9 +76,9 @@ def _own_us(kernels: Iterable[Owned]) -> dict[str, float]:
     return found
 
 
-def _grouped(ours: Sequence[Owned], theirs: Sequence[Owned]) -> _Groups:
+def _grouped(ours: Sequence[Owned], theirs: Sequence[Owned]) -> Groups:
     """Bring kernels that differ together into neighbourhoods: by nodes, sites and tensors."""
-    groups = _Groups()
+    groups = Groups()
     for one in (*ours, *theirs):
         groups.tie(_keys(one))
     makers = {name: one for one in ours for name in one.kernel.outputs}
@@ -120,22 +121,3 @@ def _keys(one: Owned) -> list[Hashable]:
     sites = [("site", share.site) for share in one.shares if share.site]
     nodes = [("node", name) for name in one.kernel.nodes]
     return [*sites, *nodes] or [("module", one.owner), ("kernel", one.kernel.name)]
-
-
-class _Groups:
-    """A disjoint-set forest over keys."""
-
-    def __init__(self) -> None:
-        self._parents: dict[Hashable, Hashable] = {}
-
-    def root(self, key: Hashable) -> Hashable:
-        self._parents.setdefault(key, key)
-        while self._parents[key] != key:
-            self._parents[key] = self._parents[self._parents[key]]
-            key = self._parents[key]
-        return key
-
-    def tie(self, keys: Iterable[Hashable]) -> None:
-        roots = [self.root(key) for key in keys]
-        for one in roots[1:]:
-            self._parents[one] = roots[0]

@@ -63,7 +63,7 @@ class Owned:
 
     @property
     def owner(self) -> str:
-        """The module with the largest share; "" where there is none."""
+        """The module with the largest share; "" if there is none."""
         return max(self.shares, key=lambda share: share.part).module if self.shares else ""
 
     @property
@@ -73,7 +73,7 @@ class Owned:
         return sites.pop() if len(sites) == 1 else ""
 
 
-def attribute(kernels: Sequence[Kernel], nodes: Mapping[str, Node]) -> tuple[Owned, ...]:
+def find_owners(kernels: Sequence[Kernel], nodes: Mapping[str, Node]) -> tuple[Owned, ...]:
     """Return whose each kernel is.
 
     Args:

@@ -23,7 +23,7 @@ _ALL_DEVICES: Final = "see: edgeattn devices list"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """How a file comes to its trace.
+    """What a file is profiled by, and on what.
 
     Attributes:
         runtime: The runtime; `tensorrt` stands for either library.

@@ -1,4 +1,4 @@
-"""Samples of latency: what they come to, when windows of them agree, how two models differ."""
+"""Samples of latency: their summary, when windows of them agree, how two models differ."""
 
 from __future__ import annotations
 
@@ -44,12 +44,34 @@ def latency(samples_ms: Sequence[float]) -> Latency:
     )
 
 
-def doubts_of(found: Latency) -> list[str]:
+def warnings_of(found: Latency) -> list[str]:
     """Return why a latency is not to be trusted: that it varies too much."""
     if (found.cv or 0.0) <= MOST_VARIATION:
         return []
     fact = f"The coefficient of variation is {found.cv:.1%}, above {MOST_VARIATION:.1%}"
     return [f"{fact}: run it on a quiet machine."]
+
+
+def engine_warnings(latency: Latency, enqueue_us: float | None) -> list[str]:
+    """Return why the latency of an engine is not to be trusted, as trtexec has it.
+
+    Args:
+        latency: GPU compute.
+        enqueue_us: What the host took to enqueue a run; None if it is not known.
+    """
+    found = []
+    if (latency.cv or 0) > MOST_VARIATION:
+        found.append(
+            f"The coefficient of variation is {latency.cv:.1%}, above {MOST_VARIATION:.1%}: lock"
+            " the GPU's clocks, and let nothing else run on it."
+        )
+    if enqueue_us is not None and enqueue_us > MOST_ENQUEUE * 1e3 * latency.p50:
+        found.append(
+            f"Enqueuing a run takes the host {enqueue_us:.0f} µs, and the GPU computes for"
+            f" {1e3 * latency.p50:.0f} µs: it may wait for the host. Capture the run in a CUDA"
+            " graph (trtexec --useCudaGraph)."
+        )
+    return found
 
 
 def agree(medians: Sequence[float]) -> bool:

@@ -100,7 +100,7 @@ def tree(kernels: Sequence[Owned]) -> tuple[Module, ...]:
         for share in one.shares:
             time_us = share.part * one.kernel.time_us
             own[share.module] += time_us
-            for path in _around(share.module):
+            for path in around(share.module):
                 inclusive[path] += time_us
             if share.site:
                 sites[share.module] = share.site
@@ -116,7 +116,7 @@ def tree(kernels: Sequence[Owned]) -> tuple[Module, ...]:
     )
 
 
-def _around(module: str) -> Iterator[str]:
+def around(module: str) -> Iterator[str]:
     """Return the modules that a module lies in, outermost first, and itself."""
     for place, character in enumerate(module):
         if character in "./" and place:

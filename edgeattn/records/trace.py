@@ -1,7 +1,7 @@
 """The trace: what a model's run took, measured by a runtime or predicted for a device.
 
-Every source comes to these values: ONNX Runtime's profiler, TensorRT's, torch, trtexec's files, and
-the predictions. What is derived from them (owners, sites, ratios) is the ledger's.
+Every source is brought into these values: ONNX Runtime's profiler, TensorRT's, torch, trtexec's
+files, and the predictions. What is derived from them (owners, sites, ratios) is an attribution.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ class Kernel(_Frozen):
         kind: Ours.
         time_us: What it takes.
         interval_us: Of a prediction, between what bounds.
-        traffic_bytes: Bytes that it reads and writes, each tensor once; None where not known.
+        traffic_bytes: Bytes that it reads and writes, each tensor once; None if not known.
         macs: Multiply-accumulates that it does.
         nodes: The ONNX nodes that it came from; none for a layout copy.
         inputs: The tensors that it reads, weights left out.
         outputs: The tensors that it writes.
         causes: Of a layout copy, the kernels that want the other layout, the nearest first.
-        precision: What it computes in; "" where it is not known.
+        precision: What it computes in; "" if it is not known.
         stream: The stream that it runs on.
         bound: Of a prediction, what holds it back: compute, traffic, latency, floor.
     """
@@ -116,7 +116,7 @@ class Site(_Frozen):
         path: The module that holds it, and the tag of its nodes.
         attention: What it is; "gate" where the graph alone says so.
         shape: (C, H, W) of the map that it attends; none where it is not known.
-        params: Its parameters; None where they are not known.
+        params: Its parameters; None if they are not known.
     """
 
     path: str
@@ -126,7 +126,7 @@ class Site(_Frozen):
 
 
 class Difference(_Frozen):
-    """How two models' latencies differ, measured in turns, or predicted.
+    """How two models' latencies differ, measured in interleaved rounds, or predicted.
 
     Attributes:
         p50_ms: The median over rounds of A's latency less B's, in ms.
@@ -168,8 +168,8 @@ class EndToEnd(_Frozen):
 
     Attributes:
         latency_us: End to end, not profiled.
-        profiled_us: End to end while each kernel was timed; None where it is not known.
-        enqueue_us: What the host took to enqueue one run; None where it is not known.
+        profiled_us: End to end while each kernel was timed; None if it is not known.
+        enqueue_us: What the host took to enqueue one run; None if it is not known.
         streams: How many streams kernels run on.
     """
 
@@ -185,11 +185,11 @@ class Machine(_Frozen):
     Attributes:
         device: The name of its device profile, or of the processor itself.
         title: The same for people.
-        power_mode: The power mode; "" where there is none.
-        bandwidth_gbps: Memory bandwidth that a floor is taken from; None where not known.
-        cache_gbps: The same of the last cache; None where not known.
-        cache_bytes: What the last cache holds; None where not known.
-        peak_tflops: The peak of the precision that the model computes in; None where not known.
+        power_mode: The power mode; "" if there is none.
+        bandwidth_gbps: Memory bandwidth that a floor is taken from; None if not known.
+        cache_gbps: The same of the last cache; None if not known.
+        cache_bytes: What the last cache holds; None if not known.
+        peak_tflops: The peak of the precision that the model computes in; None if not known.
         threads: Threads that computed, of a CPU.
         not_for: Where a plan stands in: what it was built for, in words.
         facts: What else is known: clocks, load, driver, threads.
@@ -207,7 +207,7 @@ class Machine(_Frozen):
     facts: dict[str, str] = {}
 
     def floor_us(self, traffic_bytes: int) -> float | None:
-        """Return what moving bytes takes at least; None where no bandwidth is known.
+        """Return what moving bytes takes at least; None if no bandwidth is known.
 
         They come out of the last cache where it holds them all, else out of memory.
         """
@@ -227,10 +227,10 @@ class Trace(_Frozen):
         name: What the model is called in tables and pictures.
         model: What was run: a file, or a model's source.
         sha256: The hash of each file that it rests on.
-        variant: Of a comparison, plain, stock or lowered; "" where it stands alone.
+        variant: Of a comparison, plain, stock or lowered; "" if it stands alone.
         interval_ms: Of a prediction, the bounds of the latency.
         windows: How many windows of runs were measured until they agreed.
-        params: Parameters of the model; None where they are not known.
+        params: Parameters of the model; None if they are not known.
         warnings: Why the figures are not to be trusted.
         notes: What else a reader should know.
         command: The command that made it.
@@ -269,7 +269,7 @@ class SavedRow(_Frozen):
 
     @classmethod
     def of_prediction(cls, trace: Trace, first: Trace | None) -> Self:
-        """Set a predicted trace beside the first one; None where it is itself the first."""
+        """Set a predicted trace beside the first one; None if it is itself the first."""
         if first is None:
             return cls(trace=trace)
         ours, theirs = trace.latency_ms.p50, first.latency_ms.p50

@@ -1,1 +1,1 @@
-"""Reports: a ledger as a table, HTML, figures, and the files that other tools read."""
+"""Reports: an attribution as a table, HTML, figures, and the files that other tools read."""

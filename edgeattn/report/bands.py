@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import accumulate, groupby
 from typing import Final
 
-from edgeattn.profiling.attribution import Ledger
+from edgeattn.profiling.attribution import Attribution
 
 UNATTRIBUTABLE: Final = "unattributable"
 # Neighbouring stages that have no site, and no more than this of MACs and time, are one band.
@@ -53,7 +53,7 @@ class Tier:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Blindness:
+class HiddenCost:
     """What FLOPs see of a model, beside what it takes.
 
     Attributes:
@@ -65,12 +65,12 @@ class Blindness:
     tiers: tuple[Tier, ...]
 
 
-def blindness(ledger: Ledger) -> Blindness:
+def hidden_cost(attribution: Attribution) -> HiddenCost:
     """Divide MACs, time and bytes among the same bands."""
-    stages = [one.name for one in ledger.stages]
-    backbone = _backbone(ledger, stages)
+    stages = [one.name for one in attribution.stages]
+    backbone = _backbone(attribution, stages)
     sites = defaultdict(list)
-    for one in ledger.sites:
+    for one in attribution.sites:
         sites[_stage(one.site.path, stages)].append(
             Band(
                 name=one.site.path,
@@ -88,20 +88,20 @@ def blindness(ledger: Ledger) -> Blindness:
         ]
     )
     tiers = [_tier(bands, measure) for measure in ("macs", "time_us", "traffic_bytes")]
-    return Blindness(bands=tuple(bands), tiers=tuple(one for one in tiers if one.total))
+    return HiddenCost(bands=tuple(bands), tiers=tuple(one for one in tiers if one.total))
 
 
-def _backbone(ledger: Ledger, stages: Sequence[str]) -> dict[str, Band]:
+def _backbone(attribution: Attribution, stages: Sequence[str]) -> dict[str, Band]:
     """Return what each stage has besides its sites, and what nobody is known to own."""
     names = [*stages, UNATTRIBUTABLE]
     macs, time_us, traffic = (dict.fromkeys(names, 0.0) for _ in range(3))
-    for one in ledger.kernels:
+    for one in attribution.kernels:
         parts = [(share.module, share.part) for share in one.shares if not share.site]
         for module, part in parts if one.shares else [(UNATTRIBUTABLE, 1.0)]:
             stage = _stage(module, stages)
             time_us[stage] += part * one.kernel.time_us
             traffic[stage] += part * (one.kernel.traffic_bytes or 0)
-    for node in ledger.trace.nodes:
+    for node in attribution.trace.nodes:
         if not node.site:
             macs[_stage(node.module or node.name, stages)] += node.macs
     return {

@@ -1,4 +1,4 @@
-"""What a report is of: one model, a pair, or the models of a comparison, each with its ledger."""
+"""What a report is of: one model, a pair, or the models of a comparison, each attributed."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from edgeattn.profiling.attribution import Ledger, ledger
+from edgeattn.profiling.attribution import Attribution, attribute
 from edgeattn.records.trace import Difference, SavedRow, Trace
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,18 +17,18 @@ class Row:
     """A model of a report.
 
     Attributes:
-        ledger: Its ledger, which has its trace.
-        difference: What it takes above the first row's model, measured in turns or predicted by
-            the same device; None of the first, and where the two were not run together.
+        attribution: Its attribution, which has its trace.
+        difference: What it takes above the first row's model, measured in interleaved rounds or
+            predicted for the same device; None for the first, or if they were not run together.
     """
 
-    ledger: Ledger
+    attribution: Attribution
     difference: Difference | None = None
 
     @property
     def trace(self) -> Trace:
-        """The trace of the ledger."""
-        return self.ledger.trace
+        """The trace of the attribution."""
+        return self.attribution.trace
 
     @property
     def label(self) -> str:
@@ -57,14 +57,14 @@ class Report:
 
 
 def report_of(saved: Sequence[SavedRow], *, title: str = "", command: str = "") -> Report:
-    """Draw up the ledgers of a report.
+    """Attribute the traces of a report.
 
     Args:
         saved: The traces; at least one.
         title: The heading; by default, what the rows are called.
         command: The command that made it.
     """
-    rows = tuple(Row(ledger=ledger(one.trace), difference=one.difference) for one in saved)
+    rows = tuple(Row(attribution=attribute(one.trace), difference=one.difference) for one in saved)
     names = list(dict.fromkeys(row.trace.name for row in rows))
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
     return Report(title=title or f"{names[0]}{more}", rows=rows, command=command)

@@ -1,4 +1,4 @@
-"""A report as JSON: the figures of its ledgers, and the traces that it can be made again from."""
+"""A report as JSON: the figures of its attribution, and the traces to make it again from."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from edgeattn.profiling.attribution import STATUSES, Cost, Ledger
+from edgeattn.profiling.attribution import STATUSES, Attribution, Cost
 from edgeattn.profiling.owners import Owned
 from edgeattn.profiling.sums import Sum
 from edgeattn.records.trace import Difference
 from edgeattn.report.content import SCHEMA_VERSION, Report, Row
 from edgeattn.report.headline import hidden_ms
+from edgeattn.report.units import part_of
 
 
 def document_of(report: Report) -> dict[str, Any]:
@@ -53,7 +54,7 @@ def _difference(difference: Difference | None) -> dict[str, Any] | None:
 
 
 def _row(row: Row) -> dict[str, Any]:
-    ledger, trace = row.ledger, row.trace
+    attribution, trace = row.attribution, row.trace
     identity = trace.identity
     return {
         "name": trace.name,
@@ -68,17 +69,19 @@ def _row(row: Row) -> dict[str, Any]:
         "latency_ms": trace.latency_ms.model_dump(mode="json"),
         "interval_ms": trace.interval_ms,
         "windows": trace.windows,
-        "kernels": [_kernel(one) for one in ledger.kernels],
+        "kernels": [_kernel(one) for one in attribution.kernels],
         "sites": [
             {
                 "path": one.site.path,
                 "attention": one.site.attention,
                 "shape": one.site.shape,
-                **_cost(one.cost, ledger),
+                **_cost(one.cost, attribution),
             }
-            for one in ledger.sites
+            for one in attribution.sites
         ],
-        "attention": None if ledger.attention is None else _cost(ledger.attention, ledger),
+        "attention": None
+        if attribution.attention is None
+        else _cost(attribution.attention, attribution),
         "identity": None
         if identity is None
         else {
@@ -86,27 +89,23 @@ def _row(row: Row) -> dict[str, Any]:
             "kernels": len(identity.kernels),
             "replaced": identity.replaced,
             "kept": identity.kept,
-            "elsewhere_us": ledger.elsewhere_us,
-            "drift": ledger.drift,
+            "elsewhere_us": attribution.elsewhere_us,
+            "drift": attribution.drift,
         },
-        "whole": _cost(ledger.whole, ledger),
-        "kinds": _sums(ledger.kinds, ledger.time_us),
-        "site_kinds": _sums(ledger.site_kinds, ledger.time_us),
-        "stages": _sums(ledger.stages, ledger.time_us),
-        "modules": [asdict(one) for one in ledger.modules],
-        "coverage": {s: _part(ledger.coverage_us[s], ledger.time_us) for s in STATUSES},
-        "coverage_us": ledger.coverage_us,
-        "coverage_bytes": ledger.coverage_bytes,
-        "conv_macs_per_us": ledger.conv_macs_per_us,
-        "reconciliation": asdict(ledger.reconciliation),
+        "whole": _cost(attribution.whole, attribution),
+        "kinds": _sums(attribution.kinds, attribution.time_us),
+        "site_kinds": _sums(attribution.site_kinds, attribution.time_us),
+        "stages": _sums(attribution.stages, attribution.time_us),
+        "modules": [asdict(one) for one in attribution.modules],
+        "coverage": {s: part_of(attribution.coverage_us[s], attribution.time_us) for s in STATUSES},
+        "coverage_us": attribution.coverage_us,
+        "coverage_bytes": attribution.coverage_bytes,
+        "conv_macs_per_us": attribution.conv_macs_per_us,
+        "reconciliation": asdict(attribution.reconciliation),
         "warnings": trace.warnings,
         "notes": trace.notes,
         "trace": trace.model_dump(mode="json"),
     }
-
-
-def _part(of: float, whole: float) -> float:
-    return of / whole if whole else 0.0
 
 
 def _kernel(one: Owned) -> dict[str, Any]:
@@ -131,12 +130,12 @@ def _kernel(one: Owned) -> dict[str, Any]:
     }
 
 
-def _cost(cost: Cost, ledger: Ledger) -> dict[str, Any]:
+def _cost(cost: Cost, attribution: Attribution) -> dict[str, Any]:
     return {
         **asdict(cost),
         "broken_fusion_us": cost.broken_fusion_us,
-        "blindness": cost.blindness,
-        "part": _part(cost.time_us, ledger.time_us),
+        "hidden_cost_factor": cost.hidden_cost_factor,
+        "part": part_of(cost.time_us, attribution.time_us),
     }
 
 
@@ -144,7 +143,7 @@ def _sums(sums: Sequence[Sum], whole_us: float) -> dict[str, Any]:
     return {
         one.name: {
             "time_us": one.time_us,
-            "part": _part(one.time_us, whole_us),
+            "part": part_of(one.time_us, whole_us),
             "kernels": one.kernels,
             "traffic_bytes": one.traffic_bytes,
         }

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from edgeattn.base.errors import InputError
 from edgeattn.report.content import Report
-from edgeattn.report.drawn import blindness, icicle, kinds, roofline
-from edgeattn.report.drawn.canvas import INK, SOFT
+from edgeattn.report.plots import hidden_cost, icicle, kinds, roofline
+from edgeattn.report.plots.canvas import INK, SOFT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
@@ -34,7 +34,7 @@ class Picture:
 
 
 PICTURES: Final[Mapping[str, Picture]] = {
-    "blindness": Picture(blindness.draw, blindness.inches),
+    "hidden-cost": Picture(hidden_cost.draw, hidden_cost.inches),
     "kinds": Picture(kinds.draw, kinds.inches),
     "icicle": Picture(icicle.draw, icicle.inches),
     "roofline": Picture(roofline.draw, roofline.inches),
@@ -111,7 +111,7 @@ def _sheet(report: Report) -> Figure:
     from matplotlib.figure import Figure
 
     columns = [
-        (PICTURES["blindness"], PICTURES["icicle"]),
+        (PICTURES["hidden-cost"], PICTURES["icicle"]),
         (PICTURES["kinds"], PICTURES["roofline"]),
     ]
     heights = [[one.inches(report) for one in column] for column in columns]

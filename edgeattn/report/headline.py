@@ -41,7 +41,9 @@ def subject(report: Report) -> int:
     """
     if len(report.rows) <= 2:
         return len(report.rows) - 1
-    return max(range(len(report.rows)), key=lambda place: report.rows[place].ledger.attention_share)
+    return max(
+        range(len(report.rows)), key=lambda place: report.rows[place].attribution.attention_share
+    )
 
 
 def excess(report: Report, row: Row) -> Difference | None:
@@ -56,21 +58,21 @@ def hidden_ms(report: Report, row: Row) -> float | None:
 
     MACs are taken to cost what they cost in the first row.
     """
-    first = report.rows[0].ledger
+    first = report.rows[0].attribution
     if row.difference is None or first.conv_macs_per_us is None:
         return None
-    more_macs = row.ledger.whole.macs - first.whole.macs
+    more_macs = row.attribution.whole.macs - first.whole.macs
     return row.difference.p50_ms - more_macs / first.conv_macs_per_us / 1e3
 
 
 def headline_of(report: Report, row: Row) -> Headline:
     """Put what a row shows into a headline."""
-    ledger = row.ledger
-    if ledger.attention is None:
+    attribution = row.attribution
+    if attribution.attention is None:
         latency = milliseconds(row.trace.latency_ms.p50)
         return Headline(subject=row.label, said="no attention", cost=latency, more=())
-    names = list(dict.fromkeys(one.site.attention for one in ledger.sites))
-    number = len(ledger.sites)
+    names = list(dict.fromkeys(one.site.attention for one in attribution.sites))
+    number = len(attribution.sites)
     places = f"{number} sites" if number > 1 else "1 site"
     return Headline(
         subject=f"{' and '.join(names)} at {places}",
@@ -84,12 +86,12 @@ def headline(report: Report) -> Headline:
     """Put what a whole report shows into a headline: from the least that attention costs, on."""
     about = report.rows[subject(report)]
     rows = [row for row in report.rows if row.trace.evidence == about.trace.evidence]
-    rows = [row for row in rows if row.ledger.sites]
+    rows = [row for row in rows if row.attribution.sites]
     if len(rows) < 2:
         return headline_of(report, about)
     known = [one.percent for row in rows if (one := excess(report, row)) is not None]
     is_latency = len(known) == len(rows)
-    costs = known if is_latency else [100 * row.ledger.attention_share for row in rows]
+    costs = known if is_latency else [100 * row.attribution.attention_share for row in rows]
     by_cost = sorted(zip(costs, (row.label for row in rows), strict=True))
     (least, cheapest), (most, dearest) = by_cost[0], by_cost[-1]
     cost = f"{least:+.1f} to {most:+.1f} % latency"
@@ -107,7 +109,7 @@ def headline(report: Report) -> Headline:
 
 def _said(rows: Sequence[Row]) -> Iterator[str]:
     """Return the most that rows' sites have of the parameters, and of the MACs."""
-    pairs = [(row.ledger.attention, row.ledger.whole) for row in rows]
+    pairs = [(row.attribution.attention, row.attribution.whole) for row in rows]
     params = [(cost.params, whole.params) for cost, whole in pairs if cost is not None]
     macs = [(cost.macs, whole.macs) for cost, whole in pairs if cost is not None]
     known = [(value, whole) for value, whole in params if value is not None]
@@ -137,15 +139,15 @@ def share(part: float) -> str:
 def _cost(report: Report, row: Row) -> str:
     known = excess(report, row)
     if known is None:
-        return f"{percent(row.ledger.attention_share)} of the time"
+        return f"{percent(row.attribution.attention_share)} of the time"
     if known.ci95 is not None and known.ci95[0] <= 0 <= known.ci95[1]:
         return f"no latency that stands out of the noise ({known.percent:+.1f} %)"
     return f"{known.percent:+.1f} % latency"
 
 
 def _more(report: Report, row: Row) -> Iterator[str]:
-    ledger, known = row.ledger, excess(report, row)
-    cost = ledger.attention
+    attribution, known = row.attribution, excess(report, row)
+    cost = attribution.attention
     assert cost is not None
     if known is not None:
         than = report.rows[0].label if known is row.difference else _without(row)
@@ -154,18 +156,18 @@ def _more(report: Report, row: Row) -> Iterator[str]:
             low, high = known.ci95
             interval = f", 95 % interval {low:+.1f} to {high:+.1f} %"
         yield f"{known.p50_ms:+.3g} ms above {than}{interval}."
-    launches = f"{cost.launches} of {ledger.whole.launches} launches"
+    launches = f"{cost.launches} of {attribution.whole.launches} launches"
     moved = ""
-    if ledger.whole.traffic_bytes:
-        moved = f" and {percent(cost.traffic_bytes / ledger.whole.traffic_bytes)} of the bytes"
+    if attribution.whole.traffic_bytes:
+        moved = f" and {percent(cost.traffic_bytes / attribution.whole.traffic_bytes)} of the bytes"
     yield (
-        f"Its own kernels take {microseconds(cost.time_us)} of {microseconds(ledger.time_us)},"
-        f" {percent(ledger.attention_share)} of the kernels' time, in {launches}{moved}."
+        f"Its own kernels take {microseconds(cost.time_us)} of {microseconds(attribution.time_us)},"
+        f" {percent(attribution.attention_share)} of the kernels' time, in {launches}{moved}."
     )
 
 
 def _without(row: Row) -> str:
     """Return what the model with identity in its sites' place is; some sites may have stayed."""
     kept = row.trace.identity.kept if row.trace.identity else {}
-    stayed = f", but for {len(kept)} of {len(row.ledger.sites)} sites" if kept else ""
+    stayed = f", but for {len(kept)} of {len(row.attribution.sites)} sites" if kept else ""
     return f"the same model without attention{stayed}"

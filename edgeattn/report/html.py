@@ -36,7 +36,7 @@ _KERNELS_WITHOUT_SCRIPT: Final = 25
 # In the order in which they build on each other.
 _STYLES: Final = ("page.css", "tables.css", "pictures.css", "print.css")
 _SCRIPTS: Final = (
-    "dom.js", "units.js", "tip.js", "blindness.js", "icicle.js", "kinds.js", "roofline.js",
+    "dom.js", "units.js", "tip.js", "hidden-cost.js", "icicle.js", "kinds.js", "roofline.js",
     "samples.js", "kernels.js", "main.js",
 )  # fmt: skip
 
@@ -100,7 +100,7 @@ def _environment() -> Environment:
         "kind_titles": KIND_TITLES,
         "runtimes": RUNTIMES,
         "statuses": STATUSES,
-        "part": lambda of, whole: of / whole if whole else 0.0,
+        "part": units.part_of,
     }
     return environment
 

@@ -6,7 +6,7 @@ import math
 from typing import Any, Final
 
 from edgeattn.records.trace import KIND_TITLES
-from edgeattn.report.bands import blindness
+from edgeattn.report.bands import hidden_cost
 from edgeattn.report.content import Report, Row
 from edgeattn.report.palette import MARKS
 from edgeattn.report.pictures import icicle, kinds, roofline
@@ -59,13 +59,13 @@ def page_data(report: Report) -> dict[str, Any]:
 
 
 def _row(row: Row, strings: _Strings) -> dict[str, Any]:
-    trace, ledger = row.trace, row.ledger
-    found = blindness(ledger)
+    trace, attribution = row.trace, row.attribution
+    found = hidden_cost(attribution)
     return {
         "label": row.label,
         "evidence": trace.evidence,
-        "total": _short(ledger.time_us),
-        "blindness": {
+        "total": _short(attribution.time_us),
+        "hiddenCost": {
             "bands": [
                 [
                     strings(band.name), int(band.is_site), band.macs, _short(band.time_us),
@@ -84,7 +84,7 @@ def _row(row: Row, strings: _Strings) -> dict[str, Any]:
                 _short(tile.start_us, 7), _short(tile.time_us), _short(tile.self_us),
                 int(tile.is_site),
             ]
-            for tile in icicle(ledger)
+            for tile in icicle(attribution)
         ],
         "roofline": _roofline(row),
         "kernels": _kernels(row, strings),
@@ -93,7 +93,7 @@ def _row(row: Row, strings: _Strings) -> dict[str, Any]:
 
 
 def _roofline(row: Row) -> dict[str, Any]:
-    found = roofline(row.ledger)
+    found = roofline(row.attribution)
     return {
         "points": [
             [point.place, _short(point.intensity), _short(point.gops), _short(point.gbps)]
@@ -126,7 +126,7 @@ def _kernels(row: Row, strings: _Strings) -> list[list[Any]]:
             strings(one.kernel.bound),
             int(any(share.site for share in one.shares)),
         ]
-        for one in row.ledger.kernels
+        for one in row.attribution.kernels
     ]
 
 

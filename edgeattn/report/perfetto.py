@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from edgeattn.base.versions import own_version
 from edgeattn.profiling.owners import Owned
+from edgeattn.profiling.sums import around
 from edgeattn.report.content import Report, Row
 from edgeattn.report.table import RUNTIMES
 
@@ -76,7 +77,7 @@ def _process(process: int, row: Row) -> Iterator[Event]:
     yield _named("process_labels", process, labels=", ".join(filter(None, labels)))
     yield _named("process_sort_index", process, sort_index=process)
     # Kernels of several streams overlap, so each stream has its own modules and sites.
-    for at, (stream, placed) in enumerate(sorted(_streams(row.ledger.kernels).items())):
+    for at, (stream, placed) in enumerate(sorted(_streams(row.attribution.kernels).items())):
         tracks = {
             f"kernels, stream {stream}": [_kernel(one) for one in placed],
             f"sites, stream {stream}": list(_sites(placed)),
@@ -107,15 +108,10 @@ def _streams(kernels: Sequence[Owned]) -> dict[int, list[_Placed]]:
                 owned=one,
                 start_ns=round(1e3 * start_us),
                 end_ns=round(1e3 * ends_us[stream]),
-                around=_around(one.owner),
+                around=tuple(around(one.owner)),
             )
         )
     return placed
-
-
-def _around(module: str) -> tuple[str, ...]:
-    cuts = [place for place, letter in enumerate(module) if letter in "./" and place]
-    return (*(module[:cut] for cut in cuts), module) if module else ()
 
 
 def _slice(name: str, category: str, run: Sequence[_Placed], args: dict[str, Any]) -> Event:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from edgeattn.graph.names import is_inside
-from edgeattn.profiling.attribution import Ledger
+from edgeattn.profiling.attribution import Attribution
 from edgeattn.profiling.owners import Owned
 from edgeattn.profiling.sums import Module
 from edgeattn.records.kinds import Kind
@@ -40,16 +40,16 @@ class Tile:
     is_site: bool
 
 
-def icicle(ledger: Ledger) -> tuple[Tile, ...]:
+def icicle(attribution: Attribution) -> tuple[Tile, ...]:
     """Lay out the time by module; a parent stands before its children."""
-    sites = [one.site.path for one in ledger.sites]
+    sites = [one.site.path for one in attribution.sites]
     children: dict[str, list[Module]] = defaultdict(list)
-    for module in ledger.modules:
+    for module in attribution.modules:
         children[_parent(module.path)].append(module)
     tiles = [
         Tile(
-            name=ledger.trace.name, path="", parent=-1, depth=0, start_us=0.0,
-            time_us=ledger.time_us, self_us=0.0, is_site=False,
+            name=attribution.trace.name, path="", parent=-1, depth=0, start_us=0.0,
+            time_us=attribution.time_us, self_us=0.0, is_site=False,
         )
     ]  # fmt: skip
 
@@ -68,12 +68,13 @@ def icicle(ledger: Ledger) -> tuple[Tile, ...]:
             start_us += module.time_us
 
     lay("", 0)
-    left_us = ledger.coverage_us["unattributable"]
+    left_us = attribution.coverage_us["unattributable"]
     if left_us:
         tiles.append(
             Tile(
                 name=UNATTRIBUTABLE, path=UNATTRIBUTABLE, parent=0, depth=1,
-                start_us=ledger.time_us - left_us, time_us=left_us, self_us=left_us, is_site=False,
+                start_us=attribution.time_us - left_us, time_us=left_us, self_us=left_us,
+                is_site=False,
             )
         )  # fmt: skip
     return tuple(tiles)
@@ -127,7 +128,7 @@ def kinds(report: Report) -> dict[Evidence, tuple[Bar, ...]]:
 
 def _bar(place: int, row: Row) -> Bar:
     time_us: dict[tuple[Kind, bool], float] = defaultdict(float)
-    for one in row.ledger.kernels:
+    for one in row.attribution.kernels:
         at_sites = sum(share.part for share in one.shares if share.site)
         time_us[one.kernel.kind, False] += (1 - at_sites) * one.kernel.time_us
         time_us[one.kernel.kind, True] += at_sites * one.kernel.time_us
@@ -151,7 +152,7 @@ class Point:
     """A kernel in the roofline.
 
     Attributes:
-        place: The kernel's place in the ledger.
+        place: The kernel's place in the attribution.
         operations: Two for each MAC, and one for each operation that FLOP counters skip.
     """
 
@@ -183,8 +184,8 @@ class Roofline:
     Attributes:
         points: Those whose bytes and time are known.
         left_out: How many kernels are not.
-        gbps: Memory bandwidth; None where it is not known.
-        gops: The compute peak; None where it is not known.
+        gbps: Memory bandwidth; None if it is not known.
+        gops: The compute peak; None if it is not known.
     """
 
     points: tuple[Point, ...]
@@ -193,9 +194,9 @@ class Roofline:
     gops: float | None
 
 
-def roofline(ledger: Ledger) -> Roofline:
+def roofline(attribution: Attribution) -> Roofline:
     """Place each kernel by its operations and bytes."""
-    skipped = _element_ops(ledger.trace)
+    skipped = _element_ops(attribution.trace)
     points = tuple(
         Point(
             place=place,
@@ -204,14 +205,14 @@ def roofline(ledger: Ledger) -> Roofline:
             + sum(skipped.get(name, 0.0) for name in one.kernel.nodes),
             traffic_bytes=one.kernel.traffic_bytes,
         )
-        for place, one in enumerate(ledger.kernels)
+        for place, one in enumerate(attribution.kernels)
         if one.kernel.traffic_bytes and one.kernel.time_us > 0
     )
-    peak = ledger.trace.machine.peak_tflops
+    peak = attribution.trace.machine.peak_tflops
     return Roofline(
         points=points,
-        left_out=len(ledger.kernels) - len(points),
-        gbps=ledger.trace.machine.bandwidth_gbps,
+        left_out=len(attribution.kernels) - len(points),
+        gbps=attribution.trace.machine.bandwidth_gbps,
         gops=None if peak is None else 1e3 * peak,
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from edgeattn.base.errors import InputError
+from edgeattn.records.trace import SCHEMA_VERSION as TRACE_VERSION
 from edgeattn.records.trace import SavedRow
 from edgeattn.report.content import SCHEMA_VERSION
 
@@ -63,9 +64,11 @@ def _document(path: Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise InputError(f"{path} is no trace of edgeattn's.", mend=_AGAIN)
     version = document.get("schema_version")
-    if version != SCHEMA_VERSION:
+    known = TRACE_VERSION if document.get("artifact") == "trace" else SCHEMA_VERSION
+    # The traces in reports of version 1 are those of version 2.
+    if version not in range(1, known + 1):
         raise InputError(
-            f"{path} has schema version {version!r}, and this edgeattn reads {SCHEMA_VERSION}.",
+            f"{path} has schema version {version!r}, and this edgeattn reads {known}.",
             mend="Make it again, or use the edgeattn that wrote it.",
         )
     return document

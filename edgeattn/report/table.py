@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from edgeattn.profiling.attribution import STATUSES, Cost, Ledger, SiteCost
+from edgeattn.profiling.attribution import STATUSES, Attribution, Cost, SiteCost
 from edgeattn.records.trace import KIND_TITLES, Difference, Trace
 from edgeattn.report.content import Report, Row
 from edgeattn.report.grid import columns, table
 from edgeattn.report.headline import headline, headline_of
-from edgeattn.report.units import count, microseconds, milliseconds, percent, ratio, size
+from edgeattn.report.units import count, microseconds, milliseconds, part_of, percent, ratio, size
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -52,10 +52,10 @@ def profile_lines(report: Report, *, top: int | None) -> Iterator[RenderableType
         latency = milliseconds(other.trace.latency_ms.p50)
         yield Text(f"against {other.label}: {latency}, {_above(row.difference)}", style="bold")
     yield ""
-    if row.ledger.sites:
-        yield blindness(row.ledger, top=top)
+    if row.attribution.sites:
+        yield hidden_cost(row.attribution, top=top)
         yield ""
-    yield kinds(row.ledger)
+    yield kinds(row.attribution)
     yield ""
     yield from footing(row)
 
@@ -100,7 +100,7 @@ def heading(report: Report, row: Row) -> Iterator[RenderableType]:
     if trace.machine.not_for:
         yield Text(trace.machine.not_for, style="bold yellow")
     yield columns([("latency", _latency(trace))])
-    if row.ledger.sites:
+    if row.attribution.sites:
         found = headline_of(report, row)
         yield Text(str(found), style="bold red")
         yield Text(" ".join(found.more))
@@ -121,40 +121,40 @@ def _where(trace: Trace) -> str:
     return f"{runtime} on {machine.title}{mode}"
 
 
-def blindness(ledger: Ledger, *, top: int | None) -> Table:
-    """The FLOP-blindness table: by site, for all of them, and for the whole."""
+def hidden_cost(attribution: Attribution, *, top: int | None) -> Table:
+    """The hidden-cost table: by site, for all of them, and for the whole."""
     rows = table(
         "site", "params", "MACs", "element ops", "traffic", "launches", "floor", "time",
         "FLOPs say", "ratio", "marginal", "fusion", "", right=range(1, 12),
     )  # fmt: skip
     for column in rows.columns[1:]:
         column.no_wrap = True
-    most = max((one.cost.time_us for one in ledger.sites), default=0.0)
-    shown: Sequence[SiteCost] = ledger.sites
+    most = max((one.cost.time_us for one in attribution.sites), default=0.0)
+    shown: Sequence[SiteCost] = attribution.sites
     if top is not None and top < len(shown):
         by_time = sorted(shown, key=lambda one: -one.cost.time_us)[:top]
         shown = [one for one in shown if one in by_time]
     for one in shown:
         rows.add_row(one.site.path, *_figures(one.cost), bar(one.cost.time_us, most))
-    if len(shown) < len(ledger.sites):
-        rows.add_row(f"… and {len(ledger.sites) - len(shown)} more")
-    if ledger.attention is not None:
-        rows.add_row("all sites", *_figures(ledger.attention), style="bold")
-    rows.add_row("whole model", *_figures(ledger.whole))
+    if len(shown) < len(attribution.sites):
+        rows.add_row(f"… and {len(attribution.sites) - len(shown)} more")
+    if attribution.attention is not None:
+        rows.add_row("all sites", *_figures(attribution.attention), style="bold")
+    rows.add_row("whole model", *_figures(attribution.whole))
     return rows
 
 
-def kinds(ledger: Ledger) -> Table:
+def kinds(attribution: Attribution) -> Table:
     """Time by kind, and how much of it is the sites'."""
     rows = table("kind", "time", "%", "of sites", "kernels", "traffic", "", right=range(1, 6))
-    own = {one.name: one.time_us for one in ledger.site_kinds}
-    most = max((one.time_us for one in ledger.kinds), default=0.0)
+    own = {one.name: one.time_us for one in attribution.site_kinds}
+    most = max((one.time_us for one in attribution.kinds), default=0.0)
     titles = {str(kind): title for kind, title in KIND_TITLES.items()}
-    for one in ledger.kinds:
+    for one in attribution.kinds:
         rows.add_row(
             titles[one.name],
             microseconds(one.time_us),
-            percent(_part(one.time_us, ledger.time_us)),
+            percent(part_of(one.time_us, attribution.time_us)),
             microseconds(own.get(one.name, 0.0)) if one.name in own else "",
             str(one.kernels),
             size(one.traffic_bytes),
@@ -174,7 +174,7 @@ def comparison(rows: Sequence[Row]) -> Table:
     )  # fmt: skip
     most = max((row.difference.percent for row in rows if row.difference), default=0.0)
     for row in rows:
-        whole = row.ledger.whole
+        whole = row.attribution.whole
         grid.add_row(
             row.trace.name,
             row.trace.variant,
@@ -201,10 +201,10 @@ def footing(row: Row) -> Iterator[RenderableType]:
     """Return what the figures rest on: coverage, reconciliation, warnings, notes."""
     from rich.text import Text
 
-    ledger = row.ledger
-    known = ledger.reconciliation
+    attribution = row.attribution
+    known = attribution.reconciliation
     covered = ", ".join(
-        f"{percent(_part(ledger.coverage_us[status], ledger.time_us))} {status}"
+        f"{percent(part_of(attribution.coverage_us[status], attribution.time_us))} {status}"
         for status in STATUSES
     )
     sums = (
@@ -237,7 +237,7 @@ def _figures(cost: Cost) -> tuple[str, ...]:
         microseconds(cost.time_us),
         "0" if is_free and cost.flops_predicted_us is not None
         else microseconds(cost.flops_predicted_us),
-        ratio(cost.blindness) if cost.flops_predicted_us is not None else "-",
+        ratio(cost.hidden_cost_factor) if cost.flops_predicted_us is not None else "-",
         microseconds(cost.marginal_us),
         microseconds(cost.broken_fusion_us),
     )  # fmt: skip
@@ -272,7 +272,3 @@ def _above(difference: Difference | None) -> str:
         low, high = difference.ci95
         interval = f" (95 %: {low:+.1f} … {high:+.1f} %)"
     return f"{difference.p50_ms:+.3g} ms, {difference.percent:+.1f} %{interval}"
-
-
-def _part(of: float, whole: float) -> float:
-    return of / whole if whole else 0.0

@@ -4,18 +4,18 @@ An engine's is what TensorRT said of it, with the keys of all versions: TensorRT
 type and layout of a tensor as one string, and names of inputs and outputs alone; from 11 on both
 are split, and `I/O Tensors` are objects.
 
-Of any other trace (ONNX Runtime, torch) the layers are made of its kernels. The shapes of their
-tensors are not known, and are made up: each tensor is a vector, and all of a kernel's are of one
-size and add up to the bytes that it moves. Where a trace names no tensors, its kernels are a chain.
+A saved trace of an engine has its kernels alone, without the shapes of their tensors: each tensor
+is written as a vector there, and all of a kernel's are of one size and add up to the bytes that it
+moves. Other runtimes have no layers of TensorRT's.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 from typing import Any, Final
 
+from edgeattn.base.errors import InputError
 from edgeattn.records.layers import BITS, Binding, KernelTensor, LayerInformation
 from edgeattn.records.layers import Kernel as Layer
 from edgeattn.records.trace import Kernel, Trace
@@ -33,25 +33,46 @@ _IN_ONE: Final = re.compile(
 _COUNTED: Final = frozenset({"Weights", "Bias"})
 
 
+def check_runtime(runtime: str) -> None:
+    """Check that a runtime has layer information.
+
+    Args:
+        runtime: The runtime.
+
+    Raises:
+        InputError: It has none.
+    """
+    if runtime in ("onnxruntime", "torch"):
+        raise InputError(
+            f"Layer information is TensorRT's, and {runtime} has none.",
+            mend="Its kernels are in --output, --export-profile and --trace; or profile it by"
+            " TensorRT: --device NAME of a GPU.",
+        )
+
+
 def layer_info_json(trace: Trace, information: LayerInformation | None = None) -> dict[str, Any]:
     """Return what `trtexec --exportLayerInfo` writes.
 
     Args:
         trace: The trace.
-        information: Of an engine, the layer information that the trace's kernels were made of:
-            its first kernels are these. None where there is none.
+        information: The layer information that the trace's kernels were made of: its first kernels
+            are these. None for a saved trace, which does not keep it.
 
     Returns:
         A layer for each kernel, by the trace's names, in the order of `profile_json`.
+
+    Raises:
+        InputError: The trace is of another runtime.
     """
+    check_runtime(trace.runtime)
     if information is None:
-        chained = list(_chained(trace.kernels))
-        return {"Layers": [_made_up(one) for one in chained], "Bindings": _ends(chained)}
+        layers = [_of_kernel(kernel) for kernel in trace.kernels]
+        return {"Layers": layers, "Bindings": _ends(trace.kernels)}
     own = list(zip(trace.kernels, information.kernels, strict=False))
     document = {
         "Layers": [
             *(_layer(layer, kernel.name) for kernel, layer in own),
-            *(_made_up(kernel) for kernel in trace.kernels[len(own) :]),
+            *(_of_kernel(kernel) for kernel in trace.kernels[len(own) :]),
         ],
         "Bindings": [binding.name for binding in information.bindings],
     }
@@ -102,7 +123,7 @@ def _binding(binding: Binding) -> dict[str, Any]:
     }
 
 
-def _made_up(kernel: Kernel) -> dict[str, Any]:
+def _of_kernel(kernel: Kernel) -> dict[str, Any]:
     dtype = kernel.precision or "fp32"
     tensors = len(kernel.inputs) + len(kernel.outputs)
     elements = 8 * (kernel.traffic_bytes or 0) // (BITS[dtype] * max(tensors, 1))
@@ -123,16 +144,6 @@ def _made_up(kernel: Kernel) -> dict[str, Any]:
         "StreamId": kernel.stream,
         "Metadata": _metadata(kernel.nodes),
     }
-
-
-def _chained(kernels: Sequence[Kernel]) -> Iterator[Kernel]:
-    """Return kernels that name their tensors; a chain where they do not."""
-    if any(kernel.inputs or kernel.outputs for kernel in kernels):
-        yield from kernels
-        return
-    names = ["input", *(f"{kernel.name}:0" for kernel in kernels)]
-    for kernel, (read, made) in zip(kernels, pairwise(names), strict=True):
-        yield kernel.model_copy(update={"inputs": (read,), "outputs": (made,)})
 
 
 def _ends(kernels: Sequence[Kernel]) -> list[str]:

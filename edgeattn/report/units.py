@@ -44,6 +44,11 @@ def milliseconds(time_ms: float | None) -> str:
     return microseconds(None if time_ms is None else 1e3 * time_ms)
 
 
+def part_of(value: float, whole: float) -> float:
+    """Return a part of a whole, of 1; 0 if there is nothing."""
+    return value / whole if whole else 0.0
+
+
 def percent(part: float, digits: int = 1) -> str:
     """Write a part of 1 in per cent."""
     return f"{100 * part:.{digits}f} %"

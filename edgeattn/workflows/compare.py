@@ -1,7 +1,7 @@
 """Compare: what attentions cost one backbone, from a model's name to figures, in one command.
 
-Each model goes through the whole export, its proof included. Then all are run in turns, or
-predicted for one device.
+Each model goes through the whole export, its proof included. Then all are run in interleaved
+rounds, or predicted for one device.
 """
 
 from __future__ import annotations

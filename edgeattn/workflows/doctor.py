@@ -6,7 +6,6 @@ import json
 import platform
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from edgeattn.base.versions import EXPORTING, version_of
+from edgeattn.base.worker import program
 from edgeattn.workflows.doctor_steps import RESULTS
 
 State = Literal["works", "fails", "crashes", "absent", "untried"]
@@ -151,11 +151,9 @@ def _try(names: list[str], folder: Path, timeout_s: float) -> dict[str, Check]:
     """
     results = folder / RESULTS
     results.unlink(missing_ok=True)
-    # -P: what lies in the folder the user stands in is not to be imported.
-    command = [sys.executable, "-P", "-m", "edgeattn.workflows.doctor_steps", str(folder), *names]
     try:
         child = subprocess.run(
-            command,
+            program("edgeattn.workflows.doctor_steps", str(folder), *names),
             capture_output=True,
             text=True,
             errors="replace",

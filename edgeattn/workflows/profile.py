@@ -10,16 +10,19 @@ from pathlib import Path
 
 from edgeattn.base.errors import InputError
 from edgeattn.base.versions import installed
+from edgeattn.engine.target import choose as choose_target
 from edgeattn.options.build import EngineOptions
 from edgeattn.options.model import ModelRequest
 from edgeattn.options.profile import Item, ProfileOptions, Stage, TrtexecFiles
-from edgeattn.profiling.measure.onnxruntime import traces
-from edgeattn.profiling.measure.torch.traces import measure
-from edgeattn.profiling.predict.cpu.traces import predict
-from edgeattn.profiling.profiled import Profiled
+from edgeattn.profiling.assemble import Profiled
+from edgeattn.profiling.measure.onnxruntime import traces as onnxruntime
+from edgeattn.profiling.measure.tensorrt import traces as tensorrt
+from edgeattn.profiling.measure.torch import traces as torch
+from edgeattn.profiling.predict.cpu import traces as cpu
+from edgeattn.profiling.predict.gpu import traces as gpu
 from edgeattn.profiling.route import Route, choose, named_device
 from edgeattn.profiling.sources.engines.plans import build_plan
-from edgeattn.profiling.sources.engines.source import EngineSource, of_subject, read_engine
+from edgeattn.profiling.sources.engines.source import EngineSource, read_engine
 from edgeattn.profiling.sources.model import Subject, read_subject
 from edgeattn.profiling.sources.trtexec.traces import of_files
 from edgeattn.workflows.build import BuildOptions
@@ -36,7 +39,8 @@ def profile(
     """Profile files, side by side.
 
     Args:
-        items: ONNX files and engines; several are run in turns, and compared with the first.
+        items: ONNX files and engines; several are run in interleaved rounds, and
+            compared with the first.
         options: How.
         command: The command line to record.
         on_stage: Called with the name of each stage as it begins.
@@ -50,11 +54,9 @@ def profile(
     """
     route = _common([choose(item.path, options) for item in items])
     on_stage("read")
-    if route.runtime == "onnxruntime":
-        found = _onnxruntime(items, options, route, on_stage)
-    else:
-        found = _engines(items, options, route, on_stage)
-    return _signed(found, command)
+    by = _onnxruntime if route.runtime == "onnxruntime" else _engines
+    with tempfile.TemporaryDirectory(prefix="edgeattn-profile-") as scratch:
+        return _signed(by(items, options, route, Path(scratch), on_stage), command)
 
 
 def profile_torch(
@@ -80,7 +82,7 @@ def profile_torch(
     """
     if options.device is not None or options.predict:
         raise InputError("torch is measured on this machine, and predicted for none.")
-    return _signed(measure(requests, names, options, on_stage), command)
+    return _signed(torch.measure(requests, names, options, on_stage), command)
 
 
 def profile_files(
@@ -90,7 +92,7 @@ def profile_files(
 
     Args:
         files: Its files.
-        onnx: The ONNX file that the engine was built from; None where it is not at hand.
+        onnx: The ONNX file that the engine was built from; None if it is not at hand.
         options: The device; whether to predict.
         command: The command line to record.
 
@@ -113,7 +115,7 @@ def _signed(found: Sequence[Profiled], command: str) -> list[Profiled]:
 
 
 def _common(routes: Sequence[Route]) -> Route:
-    """Return the route of all models; what comes to its figures otherwise cannot be compared."""
+    """Return the route of all models; figures of different routes cannot be compared."""
     first = routes[0]
     for other in routes[1:]:
         if (other.runtime, other.evidence) != (first.runtime, first.evidence):
@@ -132,45 +134,34 @@ def _subject(item: Item, options: ProfileOptions) -> Subject:
 
 
 def _onnxruntime(
-    items: Sequence[Item], options: ProfileOptions, route: Route, on_stage: Stage
+    items: Sequence[Item], options: ProfileOptions, route: Route, folder: Path, on_stage: Stage
 ) -> list[Profiled]:
     subjects = [_subject(item, options) for item in items]
     if route.evidence == "measured":
-        return traces.measure(items, subjects, options, on_stage)
-
+        return onnxruntime.measure(items, subjects, options, folder, on_stage)
     assert route.device is not None
     assert route.point is not None
-    return predict(
-        items,
-        subjects,
-        route.device,
-        route.point,
-        options,
-        marginal=options.marginal is not False,
-        on_stage=on_stage,
+    return cpu.predict(
+        items, subjects, route.device, route.point, options, folder, on_stage=on_stage
     )
 
 
 def _engines(
-    items: Sequence[Item], options: ProfileOptions, route: Route, on_stage: Stage
+    items: Sequence[Item], options: ProfileOptions, route: Route, folder: Path, on_stage: Stage
 ) -> list[Profiled]:
     is_cheap = all(item.path.suffix == ".onnx" for item in items)
     marginal = is_cheap if options.marginal is None else options.marginal
-    with tempfile.TemporaryDirectory(prefix="edgeattn-profile-") as scratch:
-        folder = Path(scratch)
-        if route.evidence == "measured":
-            return _measured_engines(items, options, route, folder, marginal, on_stage)
-        from edgeattn.profiling.predict.gpu.traces import predict
-
-        assert route.device is not None
-        assert route.point is not None
-        sources = []
-        for item in items:
-            on_stage(f"kernels of {item.name}")
-            sources.append(_planned(item, options, route, folder))
-        return predict(
-            items, sources, route.device, route.point, marginal=marginal, on_stage=on_stage
-        )
+    if route.evidence == "measured":
+        return _measured_engines(items, options, route, folder, marginal, on_stage)
+    assert route.device is not None
+    assert route.point is not None
+    sources = []
+    for item in items:
+        on_stage(f"kernels of {item.name}")
+        sources.append(_planned(item, options, route, folder))
+    return gpu.predict(
+        items, sources, route.device, route.point, folder, marginal=marginal, on_stage=on_stage
+    )
 
 
 def _planned(item: Item, options: ProfileOptions, route: Route, folder: Path) -> EngineSource:
@@ -178,7 +169,7 @@ def _planned(item: Item, options: ProfileOptions, route: Route, folder: Path) ->
         return read_engine(item.path, options)
     assert route.device is not None
     subject = _subject(item, options)
-    return of_subject(subject, build_plan(subject.model, route.device, folder))
+    return EngineSource.of(subject, build_plan(subject.model, route.device, folder))
 
 
 def _measured_engines(
@@ -189,8 +180,6 @@ def _measured_engines(
     marginal: bool,
     on_stage: Stage,
 ) -> list[Profiled]:
-    from edgeattn.profiling.measure.tensorrt import traces
-
     build = partial(_built, options)
     engines = []
     for place, item in enumerate(items):
@@ -200,7 +189,7 @@ def _measured_engines(
         else:
             engines.append(item.path)
     sources = [read_engine(engine, options) for engine in engines]
-    return traces.measure(
+    return tensorrt.measure(
         items,
         engines,
         sources,
@@ -215,9 +204,9 @@ def _measured_engines(
 
 def _built(options: ProfileOptions, onnx: Path, folder: Path) -> Path:
     """Build the engine of an ONNX file for the GPU that is here, into a new folder."""
-    from edgeattn.engine.target import choose
-
     folder.mkdir()
-    target = choose(device=options.device, capability=None, runtime=options.runtime, as_plan=False)
+    target = choose_target(
+        device=options.device, capability=None, runtime=options.runtime, as_plan=False
+    )
     manifest = build_engine(onnx, BuildOptions(target=target, engine=EngineOptions()), folder)
     return folder / manifest.engine

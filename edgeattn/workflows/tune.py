@@ -1,8 +1,9 @@
 """Tuning: the tournament's measures on real runtimes, and the cache of its results.
 
 For TensorRT, what is compared is the plan of a real engine (TensorRT-RTX, built without a GPU):
-kernels and bytes, no times. For ONNX Runtime, it is the latency here, in interleaved pairs. What a
-form computes is checked against what stood before it, so nothing wrong can win.
+kernels and bytes, no times. For ONNX Runtime, it is the latency here, measured as `profile` and
+`compare` do: each model in a process of its own, in interleaved rounds. What a form computes is
+checked against what stood before it, so nothing wrong can win.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import hashlib
 import json
 import platform
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
@@ -31,7 +31,9 @@ from edgeattn.lowering.pipeline import lower
 from edgeattn.lowering.record import Lowered
 from edgeattn.lowering.target import TARGETS
 from edgeattn.lowering.tournament import Compare, Comparison, Forms, tune
+from edgeattn.options.profile import ProfileOptions
 from edgeattn.parity.metrics import measure, tolerance_of
+from edgeattn.profiling.measure.onnxruntime.run import time_models
 from edgeattn.records.lowering import Trial
 from edgeattn.runtimes.onnxruntime import Session, random_inputs
 
@@ -44,9 +46,8 @@ if TYPE_CHECKING:
 _BYTES_PER_KERNEL: Final = 136_000
 # Builds differ from run to run; a smaller gain is none.
 _LEAST_GAIN: Final = 0.001
-_ROUNDS: Final = 40
-_WARM_UP: Final = 3
-_SECONDS: Final = 20.0
+# No new window of runs begins after that.
+_SECONDS: Final = 5.0
 _RESAMPLES: Final = 500
 
 
@@ -104,6 +105,7 @@ def _key(model: ir.Model, target: str, rules: AbstractSet[str] | None) -> str:
     facts = {
         "forms": {family: list(forms) for family, forms in spec.writer.forms.items()},
         "machine": platform.processor() or platform.machine() if is_timed_here else "",
+        "measured": "in processes" if is_timed_here else "",
         "rules": None if rules is None else sorted(rules),
         "target": target,
         "versions": versions(),
@@ -178,49 +180,32 @@ class _Plans:
 
 
 class _Pairs:
-    """Compares the latencies of two models, run in turns."""
+    """Compares the latencies of two models, as `edgeattn compare` measures them."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._options = ProfileOptions(limit_s=_SECONDS)
 
     def __call__(self, standing: ir.Model, candidate: ir.Model) -> Comparison:
         paths = [
             _written(model, self._folder, name)
             for model, name in ((standing, "standing"), (candidate, "candidate"))
         ]
-        sessions = [_session(path) for path in paths]
-        seconds = _times(sessions)
-        ratios = seconds[:, 1] / seconds[:, 0]
+        timed = time_models(paths, self._options)
+        before, after = map(np.array, timed.samples_ms)
+        ratios = after / before
         draws = np.random.default_rng(0).choice(ratios, (_RESAMPLES, len(ratios)))
         low, high = np.percentile(np.median(draws, axis=1), [2.5, 97.5])
-        before, after = np.median(seconds, axis=0)
         return Comparison(
-            is_better=bool(high < 1) and _agree(*sessions),
+            is_better=bool(high < 1) and _agree(*map(_session, paths)),
             figures={
-                "latency_ms": round(float(after) * 1e3, 4),
-                "latency_ms_before": round(float(before) * 1e3, 4),
+                "latency_ms": round(float(np.median(after)), 4),
+                "latency_ms_before": round(float(np.median(before)), 4),
                 "ratio": round(float(np.median(ratios)), 4),
                 "ratio_ci95_low": round(float(low), 4),
                 "ratio_ci95_high": round(float(high), 4),
             },
         )
-
-
-def _times(sessions: list[Session]) -> np.ndarray:
-    """Return the seconds of each round and session: f64[rounds, sessions]."""
-    inputs = random_inputs(sessions[0], batch=1, seed=0)
-    rows: list[list[float]] = []
-    end = time.perf_counter() + _SECONDS
-    for count in range(_ROUNDS + _WARM_UP):
-        row = [0.0] * len(sessions)
-        for place in range(len(sessions))[:: 1 if count % 2 else -1]:
-            began = time.perf_counter()
-            sessions[place].run(inputs)
-            row[place] = time.perf_counter() - began
-        rows.append(row)
-        if time.perf_counter() > end and count > _WARM_UP:
-            break
-    return np.array(rows[_WARM_UP:])
 
 
 _MEASURES: Final[Mapping[str, Callable[[Path], Compare]]] = {"plan": _Plans, "latency": _Pairs}

@@ -57,7 +57,7 @@ def test_an_onnx_file_is_measured_here(capsys, simam, tmp_path):
     assert first["attention"] == "simam"
     assert first["macs"] == 0
     assert first["flops_predicted_us"] == 0
-    assert first["blindness"] is None
+    assert first["hidden_cost_factor"] is None
     assert first["marginal_us"] is not None
     assert first["floor_us"] > 0
     assert sum(found["coverage"].values()) == pytest.approx(1)
@@ -200,6 +200,7 @@ CASES = [
     (lambda t, _s, _e: [broken(t, "a.onnx", "x")], 2, "is no ONNX model"),
     (lambda t, _s, _e: [broken(t, "a.engine", "x"), "--device", "jetson"], 2, "no manifest"),
     (lambda _t, _s, _e: [], 2, "No model is named"),
+    (lambda t, s, _e: [s, "--export-layer-info", str(t / "l.json")], 2, "onnxruntime has none"),
     (lambda t, _s, _e: ["--profile", broken(t, "p.json", "[]")], 2, "Add --layers."),
     (lambda t, _s, _e: ["--layers", broken(t, "l.json", "{")], 2, "has no times"),
     (lambda t, s, _e: ["--layers", broken(t, "l.json", "{"), s, "--against", s], 2, "in turns"),

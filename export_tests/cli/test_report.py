@@ -65,6 +65,13 @@ def test_a_report_again(capsys, profile, tmp_path):
     assert {**first, "command": ""} == {**second, "command": ""}
 
 
+def test_a_report_of_the_first_version_is_read(capsys, profile):
+    path = Path(profile)
+    path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 1'))
+    assert app.run(["report", profile, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["schema_version"] == 2
+
+
 def test_a_comparison_again(capsys, comparison):
     assert app.run(["report", comparison, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -90,7 +97,7 @@ def test_a_trace_alone_is_enough(capsys, predicted):
     [
         (lambda text: text[: len(text) // 2], "not all of it"),
         (lambda _: "[]", "is no trace"),
-        (lambda text: text.replace('"schema_version": 1', '"schema_version": 99'), "version 99"),
+        (lambda text: text.replace('"schema_version": 2', '"schema_version": 99'), "version 99"),
         (lambda text: text.replace('"artifact": "profile"', '"artifact": "engine"'), "is no trace"),
         (lambda text: text.replace('"evidence"', '"evidenz"'), "cannot be read as a trace"),
         (lambda text: text.replace('"time_us": 30.0', '"time_us": "long"'), "time_us"),

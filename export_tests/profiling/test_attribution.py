@@ -1,4 +1,4 @@
-"""The ledger adds up, whatever the trace; and its figures are what their names say."""
+"""The attribution adds up, whatever the trace; and its figures are what their names say."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeattn.profiling.attribution import STATUSES, ledger
+from edgeattn.profiling.attribution import STATUSES, attribute
 from edgeattn.records.trace import EndToEnd, Identity, Site
 from export_tests.profiling.traces import kernel, node, trace
 
@@ -33,7 +33,7 @@ KERNELS = [
 
 def drawn_up(**more):
     sites = [Site(path=SITE, attention="se", shape=(8, 4, 4), params=12)]
-    return ledger(trace(KERNELS, NODES, sites, **more))
+    return attribute(trace(KERNELS, NODES, sites, **more))
 
 
 def test_a_site():
@@ -45,7 +45,7 @@ def test_a_site():
     assert cost.floor_us == pytest.approx(6.01)  # at 10 GB/s
     # The backbone's convolutions: 20,000 MACs in 80 µs.
     assert cost.flops_predicted_us == pytest.approx(0.4)
-    assert cost.blindness == pytest.approx(50)
+    assert cost.hidden_cost_factor == pytest.approx(50)
     assert cost.marginal_us is None
     assert cost.broken_fusion_us is None
 
@@ -63,9 +63,9 @@ def test_all_sites_and_the_whole():
 def test_a_site_without_macs_has_an_infinite_ratio():
     site = Site(path=SITE, attention="simam", params=0)
     nodes = [n.model_copy(update={"macs": 0}) if n.site else n for n in NODES]
-    (found,) = ledger(trace(KERNELS, nodes, [site])).sites
+    (found,) = attribute(trace(KERNELS, nodes, [site])).sites
     assert found.cost.flops_predicted_us == 0
-    assert found.cost.blindness is None
+    assert found.cost.hidden_cost_factor is None
 
 
 def test_kinds_and_stages():
@@ -83,7 +83,7 @@ def test_kinds_and_stages():
 def test_a_container_that_holds_most_gives_its_children_as_stages():
     nodes = [node(f"features.{place}/Conv", "Conv") for place in range(3)]
     kernels = [kernel(f"k{n}", [one.name], time_us=1.0) for n, one in enumerate(nodes)]
-    found = ledger(trace(kernels, nodes))
+    found = attribute(trace(kernels, nodes))
     assert [one.name for one in found.stages] == ["features.0", "features.1", "features.2"]
 
 
@@ -147,7 +147,7 @@ def test_reconciliation_of_a_prediction(end, cause):
 
 
 def test_an_empty_trace():
-    found = ledger(trace([]))
+    found = attribute(trace([]))
     assert found.time_us == 0
     assert found.attention is None
     assert found.conv_macs_per_us is None
@@ -168,7 +168,7 @@ def test_all_of_it_adds_up(drawn):
         kernel(f"k{place}", names, time_us=time_us, traffic_bytes=traffic)
         for place, (names, time_us, traffic) in enumerate(drawn)
     ]
-    found = ledger(trace(kernels, NODES, [SITE]))
+    found = attribute(trace(kernels, NODES, [SITE]))
     total = sum(one.time_us for one in kernels)
     attributed = total - found.coverage_us["unattributable"]
     assert sum(found.coverage_us[status] for status in STATUSES) == pytest.approx(total)

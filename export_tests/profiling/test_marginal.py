@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgeattn.profiling.marginal import marginals
-from edgeattn.profiling.owners import attribute
+from edgeattn.profiling.owners import find_owners
 from export_tests.profiling.traces import kernel, node
 
 SITES = ("layer1.0.attention", "layer2.0.attention")
@@ -62,7 +62,7 @@ def model(*, sites=SITES, scale=1.0, fused=False):
 def found(ours, theirs, *, is_measured=True, replaced=SITES):
     known = nodes()
     return marginals(
-        attribute(ours, known), attribute(theirs, known), replaced, is_measured=is_measured
+        find_owners(ours, known), find_owners(theirs, known), replaced, is_measured=is_measured
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeattn.profiling.owners import attribute
+from edgeattn.profiling.owners import find_owners
 from export_tests.profiling.traces import kernel, node
 
 SITE = "layer1.0.attention"
@@ -28,7 +28,7 @@ NODES = {
 
 
 def owner(*names, **more):
-    (found,) = attribute([kernel("k", names, **more)], NODES)
+    (found,) = find_owners([kernel("k", names, **more)], NODES)
     return found
 
 
@@ -82,7 +82,7 @@ def test_what_came_from_nothing_that_is_known_is_nobodys():
 
 
 def copies(*kernels):
-    return {one.kernel.name: one for one in attribute(kernels, NODES)}
+    return {one.kernel.name: one for one in find_owners(kernels, NODES)}
 
 
 def test_a_copy_is_charged_to_what_reads_it():
@@ -145,7 +145,7 @@ def test_the_parts_of_every_kernel_are_one(drawn):
         kernel(f"k{place}", names, inputs=tuple(read), outputs=tuple(made))
         for place, (names, read, made) in enumerate(drawn)
     ]
-    found = attribute(kernels, NODES)
+    found = find_owners(kernels, NODES)
     assert [one.kernel for one in found] == kernels
     for one in found:
         total = sum(share.part for share in one.shares)

@@ -58,6 +58,6 @@ def test_the_same_samples_give_the_same_interval():
     assert samples.difference(*pairs) == samples.difference(*pairs)
 
 
-@pytest.mark.parametrize(("values", "doubts"), [([1.0] * 9, 0), ([1.0, 1.2] * 9, 1)])
-def test_what_varies_is_doubted(values, doubts):
-    assert len(samples.doubts_of(samples.latency(values))) == doubts
+@pytest.mark.parametrize(("values", "warnings"), [([1.0] * 9, 0), ([1.0, 1.2] * 9, 1)])
+def test_what_varies_is_warned_of(values, warnings):
+    assert len(samples.warnings_of(samples.latency(values))) == warnings

@@ -25,7 +25,7 @@ def drawn(tmp_path, made, picture):
 
 
 def test_there_are_four():
-    assert set(PICTURES) == {"icicle", "kinds", "blindness", "roofline"}
+    assert set(PICTURES) == {"icicle", "kinds", "hidden-cost", "roofline"}
 
 
 def test_every_figure_says_how_its_figures_were_got(tmp_path):
@@ -40,16 +40,16 @@ def test_a_plan_for_another_device_says_so(tmp_path):
     assert "built for sm_86" in drawn(tmp_path, report(trace(machine=machine)), "kinds")
 
 
-def test_blindness_shows_sites_without_macs(tmp_path):
-    text = drawn(tmp_path, report(), "blindness")
+def test_hidden_cost_shows_sites_without_macs(tmp_path):
+    text = drawn(tmp_path, report(), "hidden-cost")
     assert "sites 0" in text
     assert "sites 26.8 %" in text
     assert "0 parameters, 0 MACs" in text
 
 
-def test_blindness_of_several_has_a_line_for_each(tmp_path):
+def test_hidden_cost_of_several_has_a_line_for_each(tmp_path):
     made = report(plain(), trace("one"), trace("two"), trace("three", predicted=True))
-    text = drawn(tmp_path, made, "blindness")
+    text = drawn(tmp_path, made, "hidden-cost")
     assert text.count("26.8 % of time") == 3
     assert text.count("<!-- measured -->") == text.count("<!-- predicted -->") == 1
 

@@ -125,7 +125,7 @@ def test_a_plan_for_another_device_says_so_at_once():
     page = render(report(plain(), trace(machine=machine)))
     assert page.count("It was built for sm_86.") == 1
     assert "not for this device" in page
-    assert page.index('class="not-for"') < page.index('data-picture="blindness" data-row="1"')
+    assert page.index('class="not-for"') < page.index('data-picture="hidden-cost" data-row="1"')
 
 
 def test_warnings_and_notes_are_all_said():

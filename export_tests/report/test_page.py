@@ -35,7 +35,7 @@ def test_everything_is_drawn_and_nothing_is_asked_for(page):
         "[...document.querySelectorAll('article:not([hidden]) figure')].map("
         "one => [one.dataset.picture, one.querySelectorAll('svg *').length])"
     )
-    assert {name for name, _ in pictures} == {"blindness", "icicle", "roofline", "samples"}
+    assert {name for name, _ in pictures} == {"hidden-cost", "icicle", "roofline", "samples"}
     assert all(number > 5 for _, number in pictures)
     assert page.seen("Runtime.exceptionThrown") == []
     assert page.seen("Log.entryAdded") == []
@@ -66,12 +66,12 @@ def test_hostile_names_are_text(shown):
 
 def test_a_site_without_macs_opens_from_nothing(page):
     widths = page.run(
-        "[...document.querySelectorAll('.blindness .band.site')].map(band =>"
+        "[...document.querySelectorAll('.hidden-cost .band.site')].map(band =>"
         " [...band.querySelectorAll('.share')].map(share => share.width.baseVal.value))"
     )
     assert len(widths) == 2
     assert all(macs == 0 and time > 50 for macs, time, _ in widths)
-    assert page.run("document.querySelectorAll('.blindness circle.pin').length") == 2
+    assert page.run("document.querySelectorAll('.hidden-cost circle.pin').length") == 2
 
 
 def test_kernels_are_sorted(page):
@@ -178,7 +178,7 @@ def test_a_phone_scrolls_down_only(shown, rows):
     assert page.run("document.documentElement.scrollWidth") == 360
     page.resize(1280)
     page.run("new Promise(done => setTimeout(done, 100))")
-    assert page.run("document.querySelector('.blindness svg').viewBox.baseVal.width") > 1000
+    assert page.run("document.querySelector('.hidden-cost svg').viewBox.baseVal.width") > 1000
 
 
 @pytest.mark.parametrize("dark", [False, True])

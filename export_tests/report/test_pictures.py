@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from edgeattn.profiling.attribution import ledger
-from edgeattn.report.bands import blindness
+from edgeattn.profiling.attribution import attribute
+from edgeattn.report.bands import hidden_cost
 from edgeattn.report.pictures import icicle, kinds, roofline
 from export_tests.report.traces import kernel, node, plain, report, trace
 
@@ -17,7 +17,7 @@ def unowned():
 
 
 def test_tiles_lie_inside_of_their_parents_beside_each_other():
-    tiles = icicle(ledger(unowned()))
+    tiles = icicle(attribute(unowned()))
     assert tiles[0].time_us == pytest.approx(450)
     for place, tile in enumerate(tiles):
         inside = [one for one in tiles if one.parent == place]
@@ -30,7 +30,7 @@ def test_tiles_lie_inside_of_their_parents_beside_each_other():
 
 
 def test_tiles_know_what_is_a_site_and_what_is_not_known():
-    tiles = {tile.path: tile for tile in icicle(ledger(unowned()))}
+    tiles = {tile.path: tile for tile in icicle(attribute(unowned()))}
     assert tiles["layer1.0.attention"].is_site
     assert not tiles["layer1.0.conv"].is_site
     assert tiles["layer1.0.attention"].time_us == pytest.approx(55)
@@ -39,13 +39,13 @@ def test_tiles_know_what_is_a_site_and_what_is_not_known():
 
 
 def test_a_number_is_named_with_what_it_counts():
-    names = {tile.path: tile.name for tile in icicle(ledger(trace()))}
+    names = {tile.path: tile.name for tile in icicle(attribute(trace()))}
     assert names["layer1.0"] == "layer1.0"
     assert names["layer1.0.conv"] == "conv"
 
 
 def test_a_site_without_macs_has_no_width_but_its_share_of_time():
-    found = blindness(ledger(trace()))
+    found = hidden_cost(attribute(trace()))
     tiers = {tier.measure: tier for tier in found.tiers}
     place = next(at for at, band in enumerate(found.bands) if band.name == "layer2.0.attention")
     macs, time = tiers["macs"].edges, tiers["time_us"].edges
@@ -56,8 +56,8 @@ def test_a_site_without_macs_has_no_width_but_its_share_of_time():
 
 
 def test_bands_are_the_whole_and_follow_the_stages():
-    one = ledger(unowned())
-    found = blindness(one)
+    one = attribute(unowned())
+    found = hidden_cost(one)
     assert [band.name for band in found.bands] == [
         "conv1", "layer1", "layer1.0.attention", "layer2", "layer2.0.attention", "unattributable",
     ]  # fmt: skip
@@ -73,7 +73,7 @@ def test_bands_are_the_whole_and_follow_the_stages():
 def test_a_measure_that_is_not_known_is_left_out():
     known = trace()
     nodes = tuple(one.model_copy(update={"macs": 0}) for one in known.nodes)
-    tiers = blindness(ledger(trace(nodes=nodes))).tiers
+    tiers = hidden_cost(attribute(trace(nodes=nodes))).tiers
     assert [tier.measure for tier in tiers] == ["time_us", "traffic_bytes"]
 
 
@@ -84,7 +84,7 @@ def test_many_narrow_stages_become_one_band():
     wide = trace(
         attended=False, nodes=(*known.nodes, *nodes), kernels=(*known.kernels, *kernels), sites=()
     )
-    bands = blindness(ledger(wide)).bands
+    bands = hidden_cost(attribute(wide)).bands
     assert [band.name for band in bands] == ["conv1", "layer1", "layer2", "Relu_0 … Relu_39"]
     assert bands[-1].time_us == pytest.approx(40)
 
@@ -104,7 +104,7 @@ def test_kinds_are_the_whole_and_sites_come_last():
 
 
 def test_the_roofline_counts_what_flop_counters_skip():
-    found = roofline(ledger(trace()))
+    found = roofline(attribute(trace()))
     points = {point.owned.kernel.name: point for point in found.points}
     assert points["k-conv1"].intensity == pytest.approx(20)
     assert points["k-conv1"].gops == pytest.approx(20)
@@ -117,7 +117,7 @@ def test_the_roofline_counts_what_flop_counters_skip():
 
 
 def test_the_roofline_leaves_out_whose_bytes_are_not_known():
-    found = roofline(ledger(unowned()))
+    found = roofline(attribute(unowned()))
     assert found.left_out == 1
     assert "k-lost" not in {point.owned.kernel.name for point in found.points}
 
@@ -131,6 +131,6 @@ def test_operations_of_a_node_in_two_kernels_are_counted_once():
         for half in "ab"
     )
     rest = tuple(one for one in known.kernels if one.name != "k-layer1-gate")
-    points = roofline(ledger(trace(kernels=(*rest, *gates)))).points
+    points = roofline(attribute(trace(kernels=(*rest, *gates)))).points
     halves = [point.operations for point in points if "layer1-gate" in point.owned.kernel.name]
     assert halves == [4000, 4000]

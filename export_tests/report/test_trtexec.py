@@ -83,11 +83,9 @@ def test_a_real_engine_goes_there_and_back(tmp_path, name):
                 assert new_tensor["Dimensions"] == old_tensor["Dimensions"]
     paths = written(tmp_path, layers=layers, profile=profile_json(drawn), times=times_json(drawn))
     found = read_trtexec(**paths)
-    assert [k.time_us for k in found.parts.kernels] == pytest.approx(
-        [k.time_us for k in drawn.kernels]
-    )
-    assert [k.macs for k in found.parts.kernels] == [k.macs for k in drawn.kernels]
-    assert found.latency_ms == drawn.latency_ms
+    assert [k.time_us for k in found.kernels] == pytest.approx([k.time_us for k in drawn.kernels])
+    assert [k.macs for k in found.kernels] == [k.macs for k in drawn.kernels]
+    assert found.latency == drawn.latency_ms
     assert found.end_to_end.enqueue_us == pytest.approx(30.0)
 
 
@@ -121,8 +119,8 @@ def test_what_is_no_kernel_has_a_layer_too(tmp_path):
     drawn = drawn.model_copy(update={"kernels": (*drawn.kernels, waits)})
     layers = layer_info_json(drawn, information)
     found = read_trtexec(**written(tmp_path, layers=layers, profile=profile_json(drawn)))
-    assert found.parts.kernels[-1] == waits
-    assert sum(k.time_us for k in found.parts.kernels) == pytest.approx(
+    assert found.kernels[-1] == waits
+    assert sum(k.time_us for k in found.kernels) == pytest.approx(
         sum(k.time_us for k in drawn.kernels)
     )
 
@@ -132,7 +130,7 @@ def kernel(name, time_us=1.0, **more):
     return Kernel(name=name, time_us=time_us, **known | more)
 
 
-ONNXRUNTIME = (
+KERNELS = (
     kernel("a/Conv", inputs=("x",), outputs=("a",), precision="fp32"),
     kernel("b/Add", op="Add", kind="pointwise", inputs=("a", "x"), outputs=("y",),
            precision="fp16", nodes=("b/Add", "b/Relu")),
@@ -141,8 +139,16 @@ ONNXRUNTIME = (
 )  # fmt: skip
 
 
-def test_layers_of_another_runtime_are_made_up(tmp_path):
-    drawn = trace(ONNXRUNTIME)
+@pytest.mark.parametrize("runtime", ["onnxruntime", "torch"])
+def test_another_runtime_has_no_layers(runtime):
+    made = trace(KERNELS).model_copy(update={"runtime": runtime})
+    with pytest.raises(InputError, match=f"{runtime} has none") as refused:
+        layer_info_json(made)
+    assert "--export-profile" in refused.value.mend
+
+
+def test_layers_of_a_saved_trace_are_its_kernels(tmp_path):
+    drawn = trace(KERNELS)
     document = layer_info_json(drawn)
     assert document["Bindings"] == ["x", "y", "n"]
     again = read_json(json.dumps(document))
@@ -151,15 +157,7 @@ def test_layers_of_another_runtime_are_made_up(tmp_path):
     assert [k.traffic_bytes for k in again.kernels] == [1200, 1200, 0]
     assert again.kernels[1].precision == "fp16"
     found = read_trtexec(**written(tmp_path, layers=document, profile=profile_json(drawn)))
-    assert [k.time_us for k in found.parts.kernels] == [1.0, 1.0, 1.0]
-
-
-def test_modules_without_tensors_are_a_chain():
-    document = layer_info_json(trace([kernel("stem"), kernel("head")]))
-    assert document["Bindings"] == ["input", "head:0"]
-    stem, head = document["Layers"]
-    assert stem["Outputs"][0]["Name"] == head["Inputs"][0]["Name"] == "stem:0"
-    assert layer_info_json(trace([]))["Layers"] == []
+    assert [k.time_us for k in found.kernels] == [1.0, 1.0, 1.0]
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=30))
@@ -172,16 +170,16 @@ def test_a_profile_adds_up(times):
 
 
 def test_a_prediction_says_so_and_has_no_times():
-    drawn = trace(ONNXRUNTIME, evidence="predicted", samples=())
+    drawn = trace(KERNELS, evidence="predicted", samples=())
     assert profile_json(drawn)[0] == {"count": 1, "evidence": "predicted"}
     with pytest.raises(InputError, match="no runs to export the times of: it is predicted"):
         times_json(drawn)
     with pytest.raises(InputError, match="it is measured"):
-        times_json(trace(ONNXRUNTIME, samples=()))
+        times_json(trace(KERNELS, samples=()))
 
 
 def test_times_are_those_of_trtexec():
-    rows = times_json(trace(ONNXRUNTIME, samples=(0.5, 0.25)))
+    rows = times_json(trace(KERNELS, samples=(0.5, 0.25)))
     assert [list(row) for row in rows] == [
         ["startEnqMs", "endEnqMs", "startH2dMs", "endH2dMs", "startComputeMs", "endComputeMs",
          "startD2hMs", "endD2hMs", "h2dMs", "computeMs", "d2hMs", "latencyMs"]
@@ -235,11 +233,11 @@ def test_trex_opens_an_engine(name):
     assert sum(part for _, _, part, _ in found) == pytest.approx(100)
 
 
-def test_trex_opens_a_plan_and_another_runtime(tmp_path):
+def test_trex_opens_a_plan_and_a_saved_trace(tmp_path):
     kernels = plan(small(tmp_path / "m.onnx"))
     bindings = (Binding(name="x", is_input=True, dtype="", shape=(), profiles=()),)
     information = LayerInformation(kernels=kernels, bindings=bindings, form="log")
     drawn = of_engine(information, evidence="predicted", samples=())
     explored(layer_info_json(drawn, information), profile_json(drawn))
-    for one in (trace(ONNXRUNTIME), trace([kernel("stem"), kernel("head")])):
-        explored(layer_info_json(one), profile_json(one))
+    saved = trace(KERNELS)
+    explored(layer_info_json(saved), profile_json(saved))

@@ -140,6 +140,6 @@ def _header(processor: str, words: str, load: Load) -> list[str]:
     return [
         f"{processor}, {words}, measured on {now()}",
         f"by `edgeattn devices calibrate` ({made_by}):",
-        "single operators, run in turns; means of the rounds in which little else ran.",
+        "single operators, in interleaved rounds; means of those in which little else ran.",
         f"Other processes had {load.cores_of_others:.2f} cores meanwhile.",
     ]

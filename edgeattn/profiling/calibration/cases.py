@@ -62,7 +62,7 @@ def holds(said_kib: int | None) -> Iterator[Case]:
     """Return what is run on one thread: weights of an eighth of the cache, read again after pauses.
 
     Args:
-        said_kib: The last cache, as the system has it; None where it does not say.
+        said_kib: The last cache, as the system has it; None if it does not say.
     """
     columns = max(1, (said_kib or _COMMON_KIB) * 1024 // 8 // (4 * _ROW))
     model = graphs.product(1, _ROW, columns)

@@ -36,8 +36,8 @@ class Facts:
     Attributes:
         name: The device's name; "" for the file's.
         title: The same for people.
-        clock_mhz: The cores' clock; None where the system does not say.
-        cache_kib: The last cache; None where the system does not say.
+        clock_mhz: The cores' clock; None if the system does not say.
+        cache_kib: The last cache; None if the system does not say.
         header: What, when and with what, in lines.
     """
 

@@ -75,7 +75,7 @@ class Figures:
     Attributes:
         threads: Threads that computed.
         floor_us: What the smallest kernel adds.
-        wake_us: What waking the others adds; None of one thread.
+        wake_us: What waking the others adds; None if there is one thread.
         memory_gbps: What all threads read of memory.
         holds_us: How long the last cache holds what is not touched; None for no end of that.
         layers: Of each class of layers.

@@ -1,13 +1,12 @@
 """Runs a calibration's models in ONNX Runtime: the process that `calibrate` starts.
 
-Models are run in turns, again and again, until the time is over: what disturbs the machine for a
+Models are run in interleaved rounds until the time is over: what disturbs the machine for a
 while then disturbs a few runs of each. Rounds in which others computed count for nothing where
 enough are left, and the slowest of the other runs count for nothing either.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 import tempfile
@@ -23,18 +22,18 @@ from edgeattn.graph.nodes import weights_bytes
 from edgeattn.profiling.calibration.cases import cases, holds, wakes
 from edgeattn.profiling.calibration.graphs import TIMED, chain
 from edgeattn.profiling.measure.machine import MOST_CORES_OF_OTHERS, Load, Watch
+from edgeattn.profiling.measure.onnxruntime.events import NodeEvent, read_events
 from edgeattn.profiling.predict.cpu.work import work_of
 from edgeattn.runtimes.timed import session_options
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-# Runs of a model in a turn: the first brings its weights back into the cache.
+# Runs of a model in a round: the first brings its weights back into the cache.
 _WARM_RUNS: Final = 1
 _TIMED_RUNS: Final = 2
 _FEWEST_ROUNDS: Final = 4
 _TYPICAL: Final = 0.95
-_SUFFIX: Final = "_kernel_time"
 # Reorders stand beside what is timed.
 _BESIDE: Final = frozenset({"ReorderInput", "ReorderOutput"})
 _PARTS: Final = 20
@@ -73,7 +72,7 @@ class _Session:
         self._pause_s = pause_s
         self.seconds: list[float] = []
 
-    def turn(self) -> None:
+    def run(self) -> None:
         for _ in range(_WARM_RUNS):
             self._session.run(None, self._feeds)
         for _ in range(_TIMED_RUNS):
@@ -84,16 +83,16 @@ class _Session:
             self._session.run(None, self._feeds)
             self.seconds.append(time.perf_counter() - began)
 
-    def events(self) -> list[dict[str, Any]]:
-        """End the profiling, and return what was seen of each node."""
-        said = json.loads(Path(self._session.end_profiling()).read_text(encoding="utf-8"))
-        return [
-            event for event in said if event["cat"] == "Node" and event["name"].endswith(_SUFFIX)
-        ]
+    def events(self) -> dict[str, list[NodeEvent]]:
+        """End the profiling, and return the runs of each node."""
+        found = defaultdict(list)
+        for event in read_events(Path(self._session.end_profiling()))[0]:
+            found[event.name].append(event)
+        return found
 
 
 def measure(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Run all models in turns.
+    """Run all models in interleaved rounds.
 
     Args:
         job: `threads`, `seconds` that it may take, and `cache_kib`, as the system has it.
@@ -140,14 +139,14 @@ def measure(job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rounds(sessions: Sequence[_Session], end: float) -> list[Load]:
-    """Return each session a turn in each round; return the load of each round."""
+    """Run each session in each round; return the load of each round."""
     began = time.perf_counter()
     loads: list[Load] = []
     part = -1
     while len(loads) < _FEWEST_ROUNDS or time.perf_counter() < end:
         watch = Watch()
         for session in sessions:
-            session.turn()
+            session.run()
         loads.append(watch.load())
         now = int(_PARTS * min(1.0, (time.perf_counter() - began) / max(1e-9, end - began)))
         if now > part:
@@ -178,40 +177,33 @@ def _kernels(session: _Session, kept: Sequence[int]) -> list[dict[str, Any]]:
     import onnx_ir as ir
 
     graph = ir.load(session.graph).graph
-    events = defaultdict(list)
-    for event in session.events():
-        events[event["name"].removesuffix(_SUFFIX)].append(event)
+    events = session.events()
     for node in graph:
-        shapes = events[node.name][-1]["args"].get("output_type_shape", ())
-        for value, typed in zip(node.outputs, shapes, strict=False):
-            value.shape = ir.Shape(next(iter(typed.values())))
+        outputs = events[node.name or ""][-1].outputs
+        for value, (_, shape) in zip(node.outputs, outputs, strict=False):
+            value.shape = ir.Shape(shape)
     return [
         {
-            "work": asdict(work_of(node, _traffic_bytes(node, events[node.name][-1]), 0)),
-            "time_us": _typical(_timed(events[node.name]), kept),
+            "work": asdict(work_of(node, _traffic_bytes(node, events[node.name or ""][-1]), 0)),
+            "time_us": _typical(_timed(events[node.name or ""]), kept),
         }
         for node in graph
         if (node.name or "").startswith(TIMED) or node.op_type in _BESIDE
     ]
 
 
-def _traffic_bytes(node: ir.Node, event: Mapping[str, Any]) -> float:
-    said = event["args"]
-    moved = sum(int(said.get(k, 0)) for k in ("activation_size", "output_size"))
-    return float(moved + weights_bytes(node))
+def _traffic_bytes(node: ir.Node, event: NodeEvent) -> float:
+    return float(event.activation_bytes + weights_bytes(node))
 
 
-def _timed(events: Sequence[dict[str, Any]]) -> list[float]:
+def _timed(events: Sequence[NodeEvent]) -> list[float]:
     """Return what the runs that are timed took, in µs, in their order."""
-    turn = _WARM_RUNS + _TIMED_RUNS
-    return [event["dur"] for place, event in enumerate(events) if place % turn >= _WARM_RUNS]
+    each = _WARM_RUNS + _TIMED_RUNS
+    return [event.time_us for place, event in enumerate(events) if place % each >= _WARM_RUNS]
 
 
 def _of_chain(session: _Session, kept: Sequence[int]) -> float:
-    by_node = defaultdict(list)
-    for event in session.events():
-        by_node[event["name"]].append(event)
-    lows = [_typical(_timed(own), kept) for own in by_node.values()]
+    lows = [_typical(_timed(own), kept) for own in session.events().values()]
     return sum(lows) / len(lows)
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from edgeattn.records.trace import Machine
+
 #: Cores that other processes had, and above which a figure is not to be trusted.
 MOST_CORES_OF_OTHERS: Final = 0.1
 # Clocks further apart than this have changed.
@@ -33,8 +35,8 @@ class Load:
 
     Attributes:
         cores_of_others: CPU time of other processes and of a hypervisor, over wall-clock time.
-        clock_mhz: Lowest and highest clock of a core that was seen; None where none is told.
-        throttled: How often a core was throttled; None where that is not told.
+        clock_mhz: Lowest and highest clock of a core that was seen; None if none is told.
+        throttled: How often a core was throttled; None if that is not told.
     """
 
     cores_of_others: float
@@ -78,7 +80,7 @@ class Watch:
 
 
 def warnings_of(load: Load) -> list[str]:
-    """Return what of a load makes a measurement doubtful."""
+    """Return why a measurement under a load is not to be trusted."""
     found = []
     if load.cores_of_others > MOST_CORES_OF_OTHERS:
         found.append(
@@ -196,7 +198,7 @@ def _own_s() -> float:
 
 
 def _throttles() -> int | None:
-    """Return how often cores were throttled since the start; None where the system does not say."""
+    """Return how often cores were throttled since the start; None if the system does not say."""
     counts = []
     for path in Path("/").glob(_THROTTLES.lstrip("/")):
         try:
@@ -204,6 +206,24 @@ def _throttles() -> int | None:
         except (OSError, ValueError):
             continue
     return sum(counts) if counts else None
+
+
+def this_cpu(threads: int, facts: Mapping[str, str]) -> Machine:
+    """Describe this machine's processor, with the bandwidths that copies reach here.
+
+    Args:
+        threads: Threads that compute.
+        facts: What else is known.
+    """
+    return Machine(
+        device="this-machine",
+        title=f"{cpu_name()}, {threads} threads",
+        bandwidth_gbps=memory_bandwidth_gbps(threads),
+        cache_gbps=cache_bandwidth_gbps(threads),
+        cache_bytes=last_cache_bytes(),
+        threads=threads,
+        facts={**facts, "measured": now()},
+    )
 
 
 def now() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -30,26 +30,42 @@ _LONGEST_CHAIN: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class Known:
+    """What is known of a model besides its kernels.
+
+    Attributes:
+        nodes: What its nodes cost, or its torch modules.
+        sites: Where attention sits.
+        params: Its parameters; None if they are not known.
+        sha256: The hash of each file that this is read from.
+        notes: What a reader should know of it.
+    """
+
+    nodes: tuple[Node, ...]
+    sites: tuple[Site, ...]
+    params: int | None
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def macs(self) -> dict[str, int]:
+        """Multiply-accumulates of each node."""
+        return {node.name: node.macs for node in self.nodes}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject(Known):
     """An ONNX file that is to be profiled.
 
     Attributes:
         path: The file.
         model: Its model, with shapes, at the shapes that it is profiled at.
-        sha256: The hash of the file, and of those that hold its weights.
-        nodes: What its nodes cost.
-        sites: Where attention sits.
-        params: Its parameters.
         sites_by: How the sites were found, in words.
         is_as_written: Whether the model is that of the file, every node having been named there.
     """
 
     path: Path
     model: ir.Model
-    sha256: dict[str, str]
-    nodes: tuple[Node, ...]
-    sites: tuple[Site, ...]
-    params: int
     sites_by: str
     is_as_written: bool
 
@@ -95,6 +111,7 @@ def read_subject(
         nodes=tuple(costs),
         sites=located.sites,
         params=_weights(model) if params is None else params,
+        notes=(f"Sites were found {located.how}.",) if located.sites else (),
         sites_by=located.how,
         is_as_written=found.is_as_written,
     )
@@ -195,7 +212,7 @@ def manifest_sites(path: Path) -> tuple[list[Site], int | None, str] | None:
     """Follow manifests from an ONNX file to that of its export, which says where attention sits.
 
     Returns:
-        The sites, the parameters of the model, and how they were found; None where nothing says.
+        The sites, the parameters of the model, and how they were found; None if nothing says.
     """
     current = path
     for _ in range(_LONGEST_CHAIN):

@@ -24,7 +24,7 @@ function drawBars(bars, width, label) {
   const most = Math.max(...bars.map((bar) => Math.max(bar.latency, bar.interval?.[1] ?? 0, total(bar))));
   const scale = (width - left - 88) / most;
   const items = [];
-  const drawn = bars.map((bar, place) => {
+  const shapes = bars.map((bar, place) => {
     const top = place * pitch + (isWide ? 4 : 20);
     const room = { x: (us) => left + us * scale, top, height: 20 };
     const parts = drawParts(bar, room);
@@ -34,7 +34,7 @@ function drawBars(bars, width, label) {
       text(0, isWide ? top + 14 : top - 6, name), ...parts, ...drawSites(bar, room),
       ...drawLatency(bar, room), drawSum(bar, room));
   });
-  const picture = sheet(width, bars.length * pitch + 4, { role: "group", "aria-label": label }, ...drawn);
+  const picture = sheet(width, bars.length * pitch + 4, { role: "group", "aria-label": label }, ...shapes);
   walked(picture, items);
   return picture;
 }
@@ -68,14 +68,14 @@ function drawSites(bar, { x, top, height }) {
 
 function drawLatency(bar, { x, top, height }) {
   const at = x(bar.latency);
-  const drawn = [svg("line", { class: "latency-mark", x1: at, x2: at, y1: top - 3, y2: top + height + 3 })];
+  const shapes = [svg("line", { class: "latency-mark", x1: at, x2: at, y1: top - 3, y2: top + height + 3 })];
   if (bar.interval) {
     const [low, high] = bar.interval.map(x);
     const y = top + height / 2;
     const whisker = `M${low},${y - 4}V${y + 4}M${low},${y}H${high}M${high},${y - 4}V${y + 4}`;
-    drawn.push(svg("path", { class: "interval-halo", d: whisker }), svg("path", { class: "interval", d: whisker }));
+    shapes.push(svg("path", { class: "interval-halo", d: whisker }), svg("path", { class: "interval", d: whisker }));
   }
-  return drawn;
+  return shapes;
 }
 
 // The sum stands at the bar's end, or after what would cross it.

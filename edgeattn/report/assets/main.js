@@ -1,18 +1,18 @@
 // Draws what is shown, once it is shown; redraws pictures where the page's width changes.
 
 const PICTURES = {
-  blindness: blindnessPicture, icicle: iciclePicture, kinds: kindsPicture,
+  "hidden-cost": hiddenCostPicture, icicle: iciclePicture, kinds: kindsPicture,
   roofline: rooflinePicture, samples: samplesPicture,
 };
 const redraws = new Map();
 
 const widths = new ResizeObserver((entries) => {
   for (const { target, contentRect } of entries) {
-    const drawn = redraws.get(target);
+    const entry = redraws.get(target);
     const width = Math.round(contentRect.width);
-    if (!width || drawn.width === width) continue;
-    drawn.width = width;
-    drawn.redraw(width);
+    if (!width || entry.width === width) continue;
+    entry.width = width;
+    entry.redraw(width);
   }
 });
 

@@ -64,32 +64,32 @@ function drawDot([, intensity, gops, gbps], kernel, { x, y, left, lowX, most, or
 }
 
 function axes({ x, y, lowX, highX, lowY, highY, left, right, top, bottom, height }) {
-  const drawn = [svg("path", { class: "rule", d: `M${left},${top}V${bottom}H${right}` })];
+  const shapes = [svg("path", { class: "rule", d: `M${left},${top}V${bottom}H${right}` })];
   for (let tick = 10 * decade(lowX); tick <= highX; tick *= 10) {
-    drawn.push(svg("line", { class: "axis", x1: x(tick), x2: x(tick), y1: top, y2: bottom }));
-    drawn.push(text(x(tick), bottom + 16, three(tick), { class: "soft", "text-anchor": "middle" }));
+    shapes.push(svg("line", { class: "axis", x1: x(tick), x2: x(tick), y1: top, y2: bottom }));
+    shapes.push(text(x(tick), bottom + 16, three(tick), { class: "soft", "text-anchor": "middle" }));
   }
   for (let tick = lowY; tick <= highY; tick *= 10) {
-    drawn.push(svg("line", { class: "axis", x1: left, x2: right, y1: y(tick), y2: y(tick) }));
-    drawn.push(text(40, y(tick) + 4, three(tick), { class: "soft", "text-anchor": "end" }));
+    shapes.push(svg("line", { class: "axis", x1: left, x2: right, y1: y(tick), y2: y(tick) }));
+    shapes.push(text(40, y(tick) + 4, three(tick), { class: "soft", "text-anchor": "end" }));
   }
-  drawn.push(text(right, height - 6, "operations a byte", { class: "soft", "text-anchor": "end" }));
-  drawn.push(text(left + 6, top + 12, "G operations a second", { class: "soft haloed" }));
-  return drawn;
+  shapes.push(text(right, height - 6, "operations a byte", { class: "soft", "text-anchor": "end" }));
+  shapes.push(text(left + 6, top + 12, "G operations a second", { class: "soft haloed" }));
+  return shapes;
 }
 
 function roofs({ x, y, gbps, gops, lowX, highX, highY, left, right, top, start }) {
-  const drawn = [];
+  const shapes = [];
   if (gbps) {
     const end = Math.min(gops ? gops / gbps : highX, highX, highY / gbps);
-    drawn.push(svg("path", { class: "roof", d: `M${start},${y(gbps * lowX)}H${left}L${x(end)},${y(gbps * end)}` }));
+    shapes.push(svg("path", { class: "roof", d: `M${start},${y(gbps * lowX)}H${left}L${x(end)},${y(gbps * end)}` }));
     const along = lowX * (end / lowX) ** 0.85;
-    drawn.push(text(x(along) - 8, y(gbps * along) - 4, `${three(gbps)} GB/s`, { class: "strong haloed", "text-anchor": "end" }));
+    shapes.push(text(x(along) - 8, y(gbps * along) - 4, `${three(gbps)} GB/s`, { class: "strong haloed", "text-anchor": "end" }));
   }
   if (gops) {
     const from = gbps ? Math.min(gops / gbps, highX) : lowX;
-    drawn.push(svg("path", { class: "roof", d: `M${x(from)},${y(gops)}H${right}` }));
-    drawn.push(text(right, Math.max(y(gops) - 6, top + 10), `${three(gops / 1e3)} TFLOP/s`, { class: "strong haloed", "text-anchor": "end" }));
+    shapes.push(svg("path", { class: "roof", d: `M${x(from)},${y(gops)}H${right}` }));
+    shapes.push(text(right, Math.max(y(gops) - 6, top + 10), `${three(gops / 1e3)} TFLOP/s`, { class: "strong haloed", "text-anchor": "end" }));
   }
-  return drawn;
+  return shapes;
 }

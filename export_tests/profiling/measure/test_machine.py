@@ -1,4 +1,4 @@
-"""What the machine does meanwhile, and what makes it doubtful."""
+"""What the machine does meanwhile, and what warns of it."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def test_one_model_stops_as_soon_as_windows_agree():
 def test_what_does_not_agree_stops_at_the_limit():
     found, _, _ = run(iter(range(1, 100)))
     assert (found["windows"], found["agree"]) == (3, False)
-    timed = Timed(samples_ms=((1.0, 2.0),), windows=3, agree=False, doubts=("It is hot.",))
+    timed = Timed(samples_ms=((1.0, 2.0),), windows=3, agree=False, of_machine=("It is hot.",))
     assert timed.warnings == ["It is hot.", "No 3 windows of runs agreed within 5%, of 3."]
 
 
@@ -49,7 +49,7 @@ def test_several_models_go_on_until_their_difference_is_known():
     exact, _, _ = run(cycle([1.0]), cycle([1.1]))
     assert len(exact["samples_ms"][0]) == 12
     timed = Timed(
-        samples_ms=tuple(map(tuple, exact["samples_ms"])), windows=3, agree=True, doubts=()
+        samples_ms=tuple(map(tuple, exact["samples_ms"])), windows=3, agree=True, of_machine=()
     )
     assert round(timed.difference(1, 0).percent, 6) == 10.0
     assert timed.latency(1).p50 == 1.1

@@ -93,7 +93,7 @@ def _borrowed(
     """Return kernels whose values are no values of the model the nodes that they are a part of.
 
     Either their name begins with that of a node, or they are inside of a function that was inlined:
-    then it is the node whose value it all comes to.
+    then it is the node whose value they compute together.
     """
     borrowed: dict[str, tuple[str, ...]] = {}
     for node in reversed(list(optimised.graph)):
@@ -214,7 +214,7 @@ def _is_activation(value: ir.Value) -> bool:
 
 
 def _plain_islands(optimised: ir.Model) -> dict[str, tuple[str, ...]]:
-    """Return each reorder the kernels of the plain layout that it borders on.
+    """Return, for each reorder, the kernels of the plain layout that it borders on.
 
     Those that it serves come first, the nearest before others: what reads a ReorderOutput, and what
     wrote before a ReorderInput. Then come those around them.

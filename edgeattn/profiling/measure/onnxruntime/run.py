@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from edgeattn.base.versions import version_of
 from edgeattn.base.worker import ask
-from edgeattn.options.profile import ProfileOptions
+from edgeattn.options.profile import ProfileOptions, Stage
 from edgeattn.profiling.measure.machine import usable_cores
 from edgeattn.profiling.measure.onnxruntime.graph import NAMELESS, Origin, name_all, origins
-from edgeattn.profiling.measure.rounds import Timed, told
+from edgeattn.profiling.measure.rounds import Timed, timed_of, told
 from edgeattn.records.kinds import kind_of, strongest
 from edgeattn.records.trace import Kernel
 from edgeattn.runtimes.timed import Job
@@ -25,60 +25,23 @@ if TYPE_CHECKING:
 _PROCESS: Final = "edgeattn.profiling.measure.onnxruntime.process"
 _PRECISIONS: Final = {"float": "fp32", "float16": "fp16", "int8": "int8", "uint8": "int8"}
 
-Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """How models are run.
-
-    Attributes:
-        threads: Threads of each session.
-        batch: What an open first dimension stands for.
-        shapes: The shape of each input; none for the model's own.
-        seed: Seed of the inputs.
-        limit_s: Seconds after which no new window of runs begins.
-    """
-
-    threads: int
-    batch: int = 1
-    shapes: tuple[tuple[int, ...], ...] = ()
-    seed: int = 0
-    limit_s: float = 30.0
-
-    @classmethod
-    def of(cls, options: ProfileOptions) -> RunOptions:
-        """Return what ONNX Runtime is asked; as many threads as there are cores by default."""
-        return cls(
-            threads=options.threads or usable_cores(),
-            batch=options.batch,
-            shapes=options.shapes,
-            seed=options.seed,
-            limit_s=options.limit_s,
-        )
-
 
 def time_models(
-    paths: Sequence[Path], options: RunOptions, *, on_progress: Progress = lambda _: None
+    paths: Sequence[Path], options: ProfileOptions, *, on_progress: Stage = lambda _: None
 ) -> Timed:
     """Measure models end to end, without the profiler; several in interleaved rounds.
 
     Args:
         paths: The ONNX files.
-        options: How they are run.
+        options: How they are run: on as many threads as there are cores by default.
         on_progress: Told how far it is.
 
     Raises:
         InputError: ONNX Runtime does not load one of them, or fails while it runs.
     """
-    job = Job(task="time", models=tuple(map(str, paths)), **asdict(options))
+    job = _job("time", paths, options)
     found = ask(_PROCESS, asdict(job), on_progress=lambda said: on_progress(told(said)))
-    return Timed(
-        samples_ms=tuple(tuple(column) for column in found["samples_ms"]),
-        windows=found["windows"],
-        agree=found["agree"],
-        doubts=tuple(found["doubts"]),
-    )
+    return Timed(**timed_of(found))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +64,7 @@ def profile_kernels(
     path: Path,
     model: ir.Model,
     costs: Mapping[str, int],
-    options: RunOptions,
+    options: ProfileOptions,
     *,
     once: bool = False,
 ) -> Profiled:
@@ -120,7 +83,7 @@ def profile_kernels(
     import onnx_ir
 
     with tempfile.TemporaryDirectory(prefix="edgeattn-profile-") as folder:
-        job = Job(task="profile", models=(str(path),), folder=folder, once=once, **asdict(options))
+        job = replace(_job("profile", [path], options), folder=folder, once=once)
         found = ask(_PROCESS, asdict(job), on_progress=lambda _: None)
         optimised = onnx_ir.load(Path(folder) / "optimised.onnx")
         name_all(optimised)
@@ -131,6 +94,18 @@ def profile_kernels(
         kernels=tuple(_kernels(rows, known, model, costs)),
         profiled_us=found["profiled_us"],
         optimised=optimised,
+    )
+
+
+def _job(task: Literal["time", "profile"], paths: Sequence[Path], options: ProfileOptions) -> Job:
+    return Job(
+        task=task,
+        models=tuple(map(str, paths)),
+        threads=options.threads or usable_cores(),
+        batch=options.batch,
+        shapes=options.shapes,
+        seed=options.seed,
+        limit_s=options.limit_s,
     )
 
 

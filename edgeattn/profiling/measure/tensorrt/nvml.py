@@ -53,8 +53,8 @@ class ClockWatch:
         return {"GPU clock": f"{low} MHz" if low == high else f"{low} to {high} MHz"}
 
     @property
-    def doubts(self) -> list[str]:
-        """What of it makes a measurement doubtful."""
+    def warnings(self) -> list[str]:
+        """Why a measurement meanwhile is not to be trusted."""
         found = []
         clocks = self._clocks_mhz
         if clocks and max(clocks) > min(clocks) * (1 + _STEADY):
@@ -69,7 +69,7 @@ class ClockWatch:
 
 
 def _device(bus_id: str) -> tuple[Any, Any]:
-    """Return the library and its handle of a GPU; None of both where it cannot be asked."""
+    """Return the library and its handle of a GPU; None and None if it cannot be asked."""
     import importlib
 
     try:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import statistics
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,13 +25,18 @@ from edgeattn.base.worker import say, serve
 from edgeattn.engine.cuda import Array, Cuda
 from edgeattn.engine.runtime import Engine, open_engine
 from edgeattn.engine.shapes import written
-from edgeattn.profiling.measure.rounds import Limits, run_rounds
+from edgeattn.profiling.measure.rounds import (
+    PROFILED_RUNS,
+    PROFILED_S,
+    WARM_UP_RUNS,
+    Limits,
+    host_us,
+    repeat,
+    run_rounds,
+)
 from edgeattn.profiling.measure.tensorrt.nvml import ClockWatch
 
-_WARM_UP_RUNS: Final = 3
 _ENQUEUED_RUNS: Final = 20
-_PROFILED_RUNS: Final = (10, 40)
-_PROFILED_S: Final = 1.5
 
 Layers = list[tuple[str, float]]
 
@@ -44,7 +48,7 @@ class Job:
     Attributes:
         task: `time` measures end to end, without the profiler; `profile` takes one engine through
             it.
-        engines: The engines; more than one are run in turns.
+        engines: The engines; more than one are run in interleaved rounds.
         batch: What an open first dimension stands for; None for what the engine is tuned for.
         shapes: The shape of each input, in the engine's order; none for the engine's own.
         seed: Seed of the inputs.
@@ -61,8 +65,8 @@ class Job:
     limit_s: float = 30.0
 
 
-class Turn:
-    """An engine that is ready to be run and timed again and again.
+class Timer:
+    """Times runs of an engine.
 
     Args:
         engine: The engine; it holds its inputs and outputs.
@@ -92,22 +96,23 @@ class Turn:
 
 
 def time_engines(job: Job) -> dict[str, Any]:
-    """Measure engines end to end, those of a comparison in turns.
+    """Measure engines end to end, those of a comparison in interleaved rounds.
 
     Returns:
         What `run_rounds` gives; what the host takes to enqueue a run of each with a graph and
-        without one, in µs, None where there is none; why one was not captured; shapes, and clocks.
+        without one, in µs, None if there is none; why one was not captured; shapes, and clocks.
     """
     with contextlib.ExitStack() as stack:
         Cuda().spin()
         engines = [_held(path, job, stack) for path in job.engines]
-        turns, hosts, reasons = [], [], []
+        timers, hosts, reasons = [], [], []
         for engine in engines:
             _warm_up(engine, job.warm_up_s)
-            plain_us = _host_us(engine, engine.enqueue)
+            wait = engine.synchronize
+            plain_us = host_us(engine.enqueue, wait, runs=_ENQUEUED_RUNS)
             launch, reason = _captured(engine, stack)
-            graph_us = None if launch is None else _host_us(engine, launch)
-            turns.append(Turn(engine, launch or engine.enqueue, stack))
+            graph_us = None if launch is None else host_us(launch, wait, runs=_ENQUEUED_RUNS)
+            timers.append(Timer(engine, launch or engine.enqueue, stack))
             hosts.append((graph_us, plain_us))
             reasons.append(reason)
         watch = ClockWatch(engines[0].cuda.bus_id())
@@ -116,12 +121,12 @@ def time_engines(job: Job) -> dict[str, Any]:
             watch.look()
             say(**said)
 
-        found = run_rounds(turns, Limits(limit_s=job.limit_s), on_window=on_window)
+        found = run_rounds(timers, Limits(limit_s=job.limit_s), on_window=on_window)
     return found | {
         "host_us": hosts,
         "not_captured": reasons,
         "shapes": [shapes_of(engine, job) for engine in engines],
-        "doubts": watch.doubts,
+        "warnings": watch.warnings,
         "facts": watch.facts,
     }
 
@@ -133,22 +138,23 @@ def profile_engine(job: Job) -> dict[str, Any]:
         Name and median time of each layer in order of execution, in µs; what the whole run took
         meanwhile; the shapes that it ran at, and the optimisation profile that these lie in.
     """
-    runs: list[Layers] = []
     with contextlib.ExitStack() as stack:
         engine = _held(job.engines[0], job, stack)
         _warm_up(engine, job.warm_up_s)
         said: Layers = []
         engine.report_to(lambda name, ms: said.append((name, ms)))
-        turn, (fewest, most) = Turn(engine, engine.enqueue, stack), _PROFILED_RUNS
-        wholes, end = [], time.perf_counter() + _PROFILED_S
-        while len(runs) < fewest or (len(runs) < most and time.perf_counter() < end):
+        timer, (fewest, most) = Timer(engine, engine.enqueue, stack), PROFILED_RUNS
+
+        def profiled() -> tuple[float, Layers]:
             said.clear()
-            wholes.append(1e3 * turn())
+            whole_us = 1e3 * timer()
             # Two runs were reported, and the second was timed.
-            runs.append(said[len(said) // 2 :])
+            return whole_us, said[len(said) // 2 :]
+
+        runs = repeat(profiled, fewest=fewest, most=most, seconds=PROFILED_S)
         return {
-            "layers": medians(runs),
-            "profiled_us": statistics.median(wholes),
+            "layers": medians([layers for _, layers in runs]),
+            "profiled_us": statistics.median(whole_us for whole_us, _ in runs),
             "shapes": shapes_of(engine, job),
             "profile": engine.profile,
         }
@@ -180,7 +186,7 @@ def medians(runs: Sequence[Layers]) -> list[tuple[str, float]]:
 def _held(path: str, job: Job, stack: contextlib.ExitStack) -> Engine:
     """Open an engine, and put its inputs into the GPU's memory."""
     engine = stack.enter_context(open_engine(Path(path)))
-    stack.enter_context(engine.holding(drawn(engine, shapes_of(engine, job), job.seed)))
+    stack.enter_context(engine.holding(random_inputs(engine, shapes_of(engine, job), job.seed)))
     return engine
 
 
@@ -213,7 +219,9 @@ def shapes_of(engine: Engine, job: Job) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def drawn(engine: Engine, shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, Array]:
+def random_inputs(
+    engine: Engine, shapes: dict[str, tuple[int, ...]], seed: int
+) -> dict[str, Array]:
     """Draw inputs of the engine's types, normal for floats, zeros and ones for others."""
     generator = np.random.default_rng(seed)
     found = {}
@@ -226,22 +234,12 @@ def drawn(engine: Engine, shapes: dict[str, tuple[int, ...]], seed: int) -> dict
 
 def _warm_up(engine: Engine, seconds: float) -> None:
     """Run an engine; what it makes on its first run cannot be captured."""
-    end, runs = time.perf_counter() + seconds, 0
-    while runs < _WARM_UP_RUNS or time.perf_counter() < end:
+
+    def run() -> None:
         engine.enqueue()
         engine.synchronize()
-        runs += 1
 
-
-def _host_us(engine: Engine, launch: Callable[[], None]) -> float:
-    """Return what the host takes to put a run into the stream, the median."""
-    taken = []
-    for _ in range(_ENQUEUED_RUNS):
-        began = time.perf_counter()
-        launch()
-        taken.append(time.perf_counter() - began)
-        engine.synchronize()
-    return 1e6 * statistics.median(taken)
+    repeat(run, fewest=WARM_UP_RUNS, seconds=seconds)
 
 
 def _captured(engine: Engine, stack: contextlib.ExitStack) -> tuple[Callable[[], None] | None, str]:

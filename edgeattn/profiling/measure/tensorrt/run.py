@@ -7,66 +7,50 @@ a run of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from edgeattn.base import worker as process
 from edgeattn.engine.runs_here import check_engine
 from edgeattn.engine.shapes import written
-from edgeattn.options.profile import ProfileOptions
-from edgeattn.profiling.measure.rounds import Timed, told
+from edgeattn.options.profile import ProfileOptions, Stage
+from edgeattn.profiling.measure.rounds import Timed, timed_of, told
 from edgeattn.profiling.measure.tensorrt.process import Job
-from edgeattn.profiling.samples import MOST_ENQUEUE
+from edgeattn.profiling.samples import MOST_ENQUEUE, engine_warnings
 from edgeattn.profiling.sources.engines.layer_times import join
 from edgeattn.profiling.sources.engines.parts import EngineParts, parts_of
 from edgeattn.profiling.sources.model import Subject
-from edgeattn.profiling.sources.trtexec.doubts import doubts_of
 from edgeattn.profiling.sources.trtexec.files import Entry, Listed
 from edgeattn.records.engine import EngineManifest
 from edgeattn.records.trace import EndToEnd
 
 _PROCESS: Final = "edgeattn.profiling.measure.tensorrt.process"
 
-Progress = Callable[[str], None]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunOptions:
-    """How engines are run.
-
-    Attributes:
-        batch: What an open first dimension stands for; None for what the engine is tuned for.
-        shapes: The shape of each input, in the engine's order; none for the engine's own.
-        seed: Seed of the inputs.
-        limit_s: Seconds after which no new window of runs begins.
-    """
-
-    batch: int | None = None
-    shapes: tuple[tuple[int, ...], ...] = ()
-    seed: int = 0
-    limit_s: float = 30.0
-
-    @classmethod
-    def of(cls, options: ProfileOptions) -> RunOptions:
-        """Return what engines are asked; a batch of 1, the default, leaves their own shapes."""
-        return cls(
-            batch=None if options.batch == 1 else options.batch,
-            shapes=options.shapes,
-            seed=options.seed,
-            limit_s=options.limit_s,
-        )
+def job_of(
+    task: Literal["time", "profile"], engines: Sequence[Path], options: ProfileOptions
+) -> Job:
+    """Return what the process is to do; a batch of 1, the default, leaves engines their shapes."""
+    return Job(
+        task=task,
+        engines=tuple(map(str, engines)),
+        batch=None if options.batch == 1 else options.batch,
+        shapes=options.shapes,
+        seed=options.seed,
+        limit_s=options.limit_s,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimedEngines(Timed):
-    """Engines that were run in turns.
+    """Engines that were run in interleaved rounds.
 
     Attributes:
-        graph_us: What the host took to launch the CUDA graph of each; None where none was captured.
+        graph_us: What the host took to launch the CUDA graph of each; None if none was captured.
         enqueue_us: What it took to enqueue a run of each without one.
-        not_captured: Why there is no graph of each; "" where there is one.
+        not_captured: Why there is no graph of each; "" if there is one.
         shapes: The shapes that each was run at.
     """
 
@@ -80,9 +64,9 @@ class TimedEngines(Timed):
         launched_us = self.graph_us[model]
         return self.enqueue_us[model] if launched_us is None else launched_us
 
-    def doubts_of(self, model: int) -> list[str]:
+    def warnings_of(self, model: int) -> list[str]:
         """Return why a model's latency is not to be trusted, besides `warnings`."""
-        return doubts_of(self.latency(model), self.host_us(model))
+        return engine_warnings(self.latency(model), self.host_us(model))
 
     def notes_of(self, model: int) -> list[str]:
         """Return how a model was run."""
@@ -115,7 +99,7 @@ class ProfiledEngine:
 
 
 def time_models(
-    paths: Sequence[Path], options: RunOptions, *, on_progress: Progress = lambda _: None
+    paths: Sequence[Path], options: ProfileOptions, *, on_progress: Stage = lambda _: None
 ) -> TimedEngines:
     """Measure engines end to end, without the profiler; several in interleaved rounds.
 
@@ -131,14 +115,10 @@ def time_models(
     """
     for path in paths:
         check_engine(path)
-    found = _asked(Job(task="time", engines=tuple(map(str, paths)), **asdict(options)), on_progress)
+    found = _asked(job_of("time", paths, options), on_progress)
     graph_us, enqueue_us = zip(*found["host_us"], strict=True)
     return TimedEngines(
-        samples_ms=tuple(tuple(column) for column in found["samples_ms"]),
-        windows=found["windows"],
-        agree=found["agree"],
-        doubts=tuple(found["doubts"]),
-        facts=found["facts"],
+        **timed_of(found),
         graph_us=graph_us,
         enqueue_us=enqueue_us,
         not_captured=tuple(found["not_captured"]),
@@ -147,14 +127,14 @@ def time_models(
 
 
 def profile_kernels(
-    path: Path, options: RunOptions, *, subject: Subject | None = None
+    path: Path, options: ProfileOptions, *, subject: Subject | None = None
 ) -> ProfiledEngine:
     """Take an engine through its library's profiler.
 
     Args:
         path: The engine, with its manifest beside it.
         options: How it is run.
-        subject: The ONNX model that it was built from; None where it is not at hand.
+        subject: The ONNX model that it was built from; None if it is not at hand.
 
     Raises:
         InputError: As `time_models`; or the profiler tells of other layers than the manifest, or
@@ -162,7 +142,7 @@ def profile_kernels(
         MissingError: As `time_models`.
     """
     manifest, _ = check_engine(path)
-    found = _asked(Job(task="profile", engines=(str(path),), **asdict(options)), lambda _: None)
+    found = _asked(job_of("profile", [path], options), lambda _: None)
     return read_profiled(found, manifest, subject)
 
 
@@ -174,7 +154,7 @@ def read_profiled(
     Args:
         found: What `process.profile_engine` gives.
         manifest: The engine's manifest.
-        subject: The ONNX model that it was built from; None where it is not at hand.
+        subject: The ONNX model that it was built from; None if it is not at hand.
 
     Raises:
         InputError: They do not match, or the engine was not built from that model.
@@ -196,7 +176,7 @@ def end_to_end(timed: TimedEngines, model: int, profiled: ProfiledEngine) -> End
     )
 
 
-def _asked(job: Job, on_progress: Progress) -> dict[str, Any]:
+def _asked(job: Job, on_progress: Stage) -> dict[str, Any]:
     return process.ask(_PROCESS, asdict(job), on_progress=lambda said: on_progress(told(said)))
 
 

@@ -1,25 +1,27 @@
-"""Traces of TensorRT on the GPU of this machine: of one engine, or of several run in turns."""
+"""Traces of TensorRT on this machine's GPU: of one engine, or of several in interleaved rounds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from edgeattn.engine.gpu import local_gpu
 from edgeattn.options.profile import Item, ProfileOptions, Stage
+from edgeattn.profiling.assemble import BareModel, Found, FoundBare, Profiled, assemble
 from edgeattn.profiling.measure.machine import now
 from edgeattn.profiling.measure.tensorrt.run import (
-    RunOptions,
     end_to_end,
     profile_kernels,
     time_models,
 )
-from edgeattn.profiling.predict.gpu.engine import peak_of
-from edgeattn.profiling.profiled import Profiled
+from edgeattn.profiling.predict.gpu.engine import machine_of
 from edgeattn.profiling.route import Route
-from edgeattn.profiling.sources.bare import write_bare
 from edgeattn.profiling.sources.engines.source import EngineSource
-from edgeattn.records.trace import Kernel, Machine, SavedRow, Trace
+from edgeattn.records.trace import Kernel, Machine
+
+#: Builds the engine of an ONNX file into a new folder, and returns it.
+Build = Callable[[Path, Path], Path]
 
 
 def measure(
@@ -30,83 +32,89 @@ def measure(
     route: Route,
     folder: Path,
     *,
-    build: Callable[[Path, Path], Path],
+    build: Build,
     marginal: bool,
     on_stage: Stage,
 ) -> list[Profiled]:
-    """Measure engines, those of a comparison in turns.
+    """Measure engines, those of a comparison in interleaved rounds.
 
     Args:
         items: The models.
         engines: The engine of each, its manifest beside it.
         sources: What is known of each.
         options: How they are run.
-        route: The profile of the GPU that is here, where one was named.
+        route: The profile of the GPU that is here, if one was named.
         folder: Where an engine without sites may be built.
         build: Builds the engine of an ONNX file into a folder, and returns it.
-        marginal: Measure each with its sites replaced by identity too, where its model is here.
+        marginal: Measure each with its sites replaced by identity too, if its model is here.
         on_stage: Called with the name of each stage as it begins.
 
     Raises:
         InputError: An engine does not run, or its manifest does not belong to it.
         MissingError: The library, its version, or the GPU is not here.
     """
-    asked = RunOptions.of(options)
-    rows: list[Profiled] = []
-    timed = time_models(engines, asked, on_progress=lambda said: on_stage(f"latency: {said}"))
-    for place, (item, source) in enumerate(zip(items, sources, strict=True)):
-        on_stage(f"kernels of {item.name} {place + 1}/{len(items)}")
-        found = profile_kernels(engines[place], asked, subject=source.subject)
-        doubts = [*timed.warnings, *timed.doubts_of(place)]
-        without = None
-        if marginal and source.subject is not None and source.sites:
-            on_stage(f"{item.name} without its sites")
-            bare = write_bare(source.subject, folder / f"{place}-identity")
-            engine = build(bare.path, folder / f"{place}-identity-engine")
-            kernels = profile_kernels(engine, asked).parts.kernels
-            difference = None
-            if len(items) == 1:
-                pair = time_models((engine, engines[place]), asked)
-                difference = pair.difference(1, 0)
-                doubts += pair.warnings
-            without = bare.identity(kernels, difference)
-        trace = Trace(
-            name=item.name,
-            variant=item.variant,
-            model=item.model or str(item.path),
-            sha256=source.sha256,
+    source = _Measured(engines, sources, options, route, build, on_stage)
+    find_bare = source.find_bare if marginal else None
+    return assemble(items, source.find, find_bare=find_bare, folder=folder)
+
+
+class _Measured:
+    """Measures engines by TensorRT."""
+
+    def __init__(
+        self,
+        engines: Sequence[Path],
+        sources: Sequence[EngineSource],
+        options: ProfileOptions,
+        route: Route,
+        build: Build,
+        on_stage: Stage,
+    ) -> None:
+        self._engines, self._sources, self._options = engines, sources, options
+        self._route, self._build, self._on_stage = route, build, on_stage
+        self._timed = time_models(
+            engines, options, on_progress=lambda said: on_stage(f"latency: {said}")
+        )
+
+    def find(self, place: int, item: Item) -> Found:
+        source, timed = self._sources[place], self._timed
+        self._on_stage(f"kernels of {item.name} {place + 1}/{len(self._engines)}")
+        found = profile_kernels(self._engines[place], self._options, subject=source.subject)
+        return Found(
             evidence="measured",
             runtime=source.plan.runtime,
-            runtime_version=source.plan.version,
-            machine=_machine(route, timed.facts, found.parts.kernels),
-            latency_ms=timed.latency(place),
+            version=source.plan.version,
+            machine=_machine(self._route, timed.facts, found.parts.kernels),
+            known=replace(found.parts.known, sha256=source.sha256),
+            kernels=found.parts.kernels,
+            latency=timed.latency(place),
             windows=timed.windows,
             end_to_end=end_to_end(timed, place, found),
-            kernels=found.parts.kernels,
-            nodes=found.parts.nodes,
-            sites=found.parts.sites,
-            params=found.parts.params,
-            identity=without,
-            warnings=tuple(dict.fromkeys(doubts)),
-            notes=tuple(dict.fromkeys([*timed.notes_of(place), *found.notes, *source.notes])),
+            difference=timed.difference(place, 0) if place else None,
+            warnings=[*timed.warnings, *timed.warnings_of(place)],
+            notes=[*timed.notes_of(place), *found.notes, *source.notes],
+            subject=source.subject,
+            information=found.parts.information,
         )
-        row = SavedRow(trace=trace, difference=timed.difference(place, 0) if place else None)
-        rows.append(Profiled(row=row, information=found.parts.information))
-    return rows
+
+    def find_bare(self, place: int, item: Item, _found: Found, bare: BareModel) -> FoundBare:
+        self._on_stage(f"{item.name} without its sites")
+        engine = self._build(bare.path, bare.path.with_name("engine"))
+        kernels = profile_kernels(engine, self._options).parts.kernels
+        if len(self._engines) > 1:
+            return FoundBare(kernels=kernels, difference=None)
+        pair = time_models((engine, self._engines[place]), self._options)
+        return FoundBare(kernels=kernels, difference=pair.difference(1, 0), warnings=pair.warnings)
 
 
 def _machine(route: Route, facts: Mapping[str, str], kernels: Sequence[Kernel]) -> Machine:
     gpu = local_gpu()
-    name = gpu.name if gpu is not None else "GPU"
-    if route.device is None or route.point is None:
-        return Machine(device="this-machine", title=name, facts={**facts, "measured": now()})
-    return Machine(
-        device=route.device.name,
-        title=name,
-        power_mode=route.point.power_mode,
-        bandwidth_gbps=route.point.bandwidth_gbps,
-        cache_gbps=route.point.last_level_gbps,
-        cache_bytes=route.device.last_level_cache_kib << 10,
-        peak_tflops=peak_of(kernels, route.point),
+    here = Machine(
+        device="this-machine",
+        title=gpu.name if gpu is not None else "GPU",
         facts={**facts, "measured": now()},
     )
+    if route.device is None or route.point is None:
+        return here
+    known = machine_of(route.device, route.point, kernels, None)
+    return known.model_copy(update={"title": here.title, "facts": here.facts})

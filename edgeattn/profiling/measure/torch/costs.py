@@ -72,7 +72,7 @@ class Cost:
 
     @property
     def precision(self) -> str:
-        """What it computes in; "" where it computes nothing."""
+        """What it computes in; "" if it computes nothing."""
         return self.by_precision.most_common(1)[0][0] if self.by_precision else ""
 
 
@@ -80,7 +80,7 @@ class CountCosts(TorchDispatchMode):  # type: ignore[no-untyped-call]  # its bas
     """Counts what every operation costs, while it is entered.
 
     Args:
-        where: Gives the path of the module that runs.
+        where: Returns the path of the module that runs.
 
     Attributes:
         costs: By path.

@@ -22,7 +22,7 @@ _CLOCKS_PER_US: Final = 2000
 
 
 class Clock(Protocol):
-    """Gives moments, and the time between two of them."""
+    """A source of moments, and of the time between two of them."""
 
     def begin(self, host_us: float) -> None:
         """Make ready for a run that the host takes this long to enqueue, in µs."""
@@ -41,7 +41,7 @@ class HostClock:
     """The processor's clock."""
 
     def begin(self, host_us: float) -> None:
-        """Have nothing to make ready."""
+        """Do nothing: it is always ready."""
 
     def now(self) -> int:
         """Return this moment, in ns."""
@@ -52,7 +52,7 @@ class HostClock:
         return (stop - start) / 1e3
 
     def wait(self) -> None:
-        """Have nothing to wait for."""
+        """Do nothing: all is done when it is asked."""
 
 
 class CudaClock:
@@ -74,7 +74,7 @@ class CudaClock:
         sleep(round(_CLOCKS_PER_US * 1.5 * host_us))
 
     def now(self) -> torch.cuda.Event:
-        """Return the moment at which the GPU comes to this."""
+        """Return the moment at which the GPU gets here."""
         if self._used == len(self._events):
             event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
             self._events.append(event)
@@ -127,11 +127,11 @@ class Calls:
         return hook
 
     def leave(self, *_: Any) -> None:
-        """Is the hook for the end of a call."""
+        """Note the end of a call: it is the hook of every module."""
         self._calls[self._open.pop()].stop = self._clock.now()
 
     def take(self) -> dict[str, float]:
-        """Return each module's own time since the last take, in µs, and begins anew.
+        """Return each module's own time since the last take, in µs, and begin anew.
 
         A module that was called several times has the sum.
         """

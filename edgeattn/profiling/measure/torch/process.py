@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -15,18 +14,26 @@ import torch
 from edgeattn.base.errors import MissingError
 from edgeattn.base.worker import say, serve
 from edgeattn.graph.names import is_inside
-from edgeattn.models.build import AttentionRequest, BuiltModel, ModelRequest, build
+from edgeattn.models.build import BuiltModel, build
 from edgeattn.profiling.measure.machine import Watch, warnings_of
-from edgeattn.profiling.measure.rounds import Limits, Turn, run_rounds
+from edgeattn.profiling.measure.rounds import (
+    PROFILED_RUNS,
+    PROFILED_S,
+    WARM_UP_RUNS,
+    WARM_UP_S,
+    Limits,
+    Run,
+    host_us,
+    repeat,
+    run_rounds,
+)
 from edgeattn.profiling.measure.tensorrt.nvml import ClockWatch
 from edgeattn.profiling.measure.torch.costs import CountCosts
 from edgeattn.profiling.measure.torch.modules import Calls, Clock, CudaClock, HostClock, observed
+from edgeattn.profiling.measure.torch.run import REQUEST
+from edgeattn.records.trace import Kernel, Node, Site
 
-_WARM_UP_RUNS: Final = 3
-_WARM_UP_S: Final = 0.5
 _ENQUEUED_RUNS: Final = 5
-_PROFILED_RUNS: Final = (10, 40)
-_PROFILED_S: Final = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,14 +58,14 @@ class _Ready:
 
 
 def time_models(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Measure models end to end, without hooks; those of a comparison in turns.
+    """Measure models end to end, without hooks; those of a comparison in interleaved rounds.
 
-    Beside other models, a turn is one run that is not timed, since the caches hold another's
-    weights, and one that is.
+    Beside other models, one run that is not timed goes before each that is, since the caches hold
+    another's weights.
     """
     ready = [_ready(request, job) for request in job["models"]]
     for one in ready:
-        _warm_up(one.run)
+        repeat(one.run, fewest=WARM_UP_RUNS, seconds=WARM_UP_S)
     watch = Watch()
     clocks = ClockWatch(_bus_id()) if ready[0].is_on_gpu else None
 
@@ -68,25 +75,27 @@ def time_models(job: Mapping[str, Any]) -> dict[str, Any]:
             clocks.look()
         say(**said)
 
-    turns = [_turn(one.run, is_alone=len(ready) == 1) for one in ready]
-    found = run_rounds(turns, Limits(limit_s=job["limit_s"]), on_window=on_window)
-    doubts = warnings_of(watch.load()) + ([] if clocks is None else clocks.doubts)
+    timers = [_timer(one.run, is_alone=len(ready) == 1) for one in ready]
+    found = run_rounds(timers, Limits(limit_s=job["limit_s"]), on_window=on_window)
+    warnings = warnings_of(watch.load()) + ([] if clocks is None else clocks.warnings)
     facts = {} if clocks is None else {"GPU": torch.cuda.get_device_name(), **clocks.facts}
-    return found | {"doubts": doubts, "facts": facts}
+    return found | {"warnings": warnings, "facts": facts}
 
 
 def profile_model(job: Mapping[str, Any]) -> dict[str, Any]:
     """Measure each module of a model by hooks.
 
     Returns:
-        For each module that was called, in the order of the module tree: its path, class, kind,
-        own time and costs; what the whole run took meanwhile, and the host to enqueue it on a GPU
-        without hooks, in µs; and what is known of the model.
+        A node for each module that was called, in the order of the module tree, and a kernel for
+        each that took time of its own; what the whole run took meanwhile, and the host to enqueue
+        it on a GPU without hooks, in µs; and what is known of the model.
     """
     ready = _ready(job["models"][0], job)
     module = ready.model.module
-    _warm_up(ready.run)
-    enqueue_us = _host_us(ready) if ready.is_on_gpu else None
+    repeat(ready.run, fewest=WARM_UP_RUNS, seconds=WARM_UP_S)
+    enqueue_us = None
+    if ready.is_on_gpu:
+        enqueue_us = host_us(ready.enqueue, ready.run, runs=_ENQUEUED_RUNS)
     clock: Clock = CudaClock() if ready.is_on_gpu else HostClock()
     with observed(module, clock) as calls:
         counting = CountCosts(calls.here)
@@ -95,31 +104,44 @@ def profile_model(job: Mapping[str, Any]) -> dict[str, Any]:
         calls.take()
         owns_us = _own_times(ready, calls, clock)
     sites = ready.model.sites
-    rows = []
+    kernels, nodes = [], []
     for path, child in module.named_modules():
         own = [one[path] for one in owns_us if path in one]
         if not own:
             continue
-        cost = counting.costs[path]
-        rows.append(
-            {
-                "path": path,
-                "op": type(child).__name__,
-                "kind": cost.kind,
-                "precision": cost.precision,
-                "site": next((site.path for site in sites if is_inside(path, site.path)), ""),
-                "time_us": max(0.0, statistics.median(own)),
-                "macs": cost.macs,
-                "element_ops": cost.element_ops,
-                "traffic_bytes": cost.traffic_bytes,
-            }
+        cost, op = counting.costs[path], type(child).__name__
+        name = path or op  # the root's path is empty: it goes by its class
+        nodes.append(
+            Node(
+                name=name,
+                op_type=op,
+                module=path,
+                site=next((site.path for site in sites if is_inside(path, site.path)), ""),
+                macs=cost.macs,
+                element_ops=cost.element_ops,
+                traffic_bytes=cost.traffic_bytes,
+            )
         )
+        if (time_us := statistics.median(own)) > 0:
+            kernels.append(
+                Kernel(
+                    name=name,
+                    op=op,
+                    kind=cost.kind,
+                    time_us=time_us,
+                    traffic_bytes=cost.traffic_bytes,
+                    macs=cost.macs,
+                    nodes=(name,),
+                    precision=cost.precision,
+                )
+            )
     return {
-        "modules": rows,
+        "kernels": [one.model_dump() for one in kernels],
+        "nodes": [one.model_dump() for one in nodes],
         "profiled_us": statistics.median(sum(one.values()) for one in owns_us),
         "enqueue_us": enqueue_us,
         "sites": [
-            {"path": s.path, "attention": s.attention, "shape": s.shape, "params": s.params}
+            Site(path=s.path, attention=s.attention, shape=s.shape, params=s.params).model_dump()
             for s in sites
         ],
         "params": ready.model.params,
@@ -132,42 +154,23 @@ def profile_model(job: Mapping[str, Any]) -> dict[str, Any]:
 def _own_times(ready: _Ready, calls: Calls, clock: Clock) -> list[dict[str, float]]:
     """Return each module's own time, in µs, for each of several runs."""
 
-    def run(host_us: float) -> tuple[float, dict[str, float]]:
-        clock.begin(host_us)
+    def run(enqueued_us: float) -> tuple[float, dict[str, float]]:
+        clock.begin(enqueued_us)
         began = time.perf_counter()
         ready.enqueue()
         return 1e6 * (time.perf_counter() - began), calls.take()
 
-    hosts_us: list[float] = []
-    end = time.perf_counter() + _WARM_UP_S
-    while len(hosts_us) < _WARM_UP_RUNS or time.perf_counter() < end:
-        hosts_us.append(run(0.0)[0])
-    host_us = statistics.median(hosts_us)
-    found: list[dict[str, float]] = []
-    fewest, most = _PROFILED_RUNS
-    end = time.perf_counter() + _PROFILED_S
-    while len(found) < fewest or (len(found) < most and time.perf_counter() < end):
-        found.append(run(host_us)[1])
-    return found
-
-
-def request_of(asked: Mapping[str, Any]) -> ModelRequest:
-    """Read a request for a model, as `torch.written` writes it."""
-    weights = asked["weights"]
-    return ModelRequest(
-        **{
-            **asked,
-            "weights": None if weights is None else Path(weights),
-            "attentions": tuple(AttentionRequest(**one) for one in asked["attentions"]),
-            "shapes": tuple(tuple(shape) for shape in asked["shapes"]),
-        }
-    )
+    warm = repeat(lambda: run(0.0), fewest=WARM_UP_RUNS, seconds=WARM_UP_S)
+    enqueued_us = statistics.median(taken_us for taken_us, _ in warm)
+    fewest, most = PROFILED_RUNS
+    runs = repeat(lambda: run(enqueued_us), fewest=fewest, most=most, seconds=PROFILED_S)
+    return [own_us for _, own_us in runs]
 
 
 def _ready(asked: Mapping[str, Any], job: Mapping[str, Any]) -> _Ready:
     torch.set_num_threads(job["threads"])
     is_on_gpu = _is_on_gpu(job["device"])
-    model = build(request_of(asked))
+    model = build(REQUEST.validate_python(asked))
     try:
         module = model.module.to("cuda" if is_on_gpu else "cpu")
         inputs = [tensor.to("cuda" if is_on_gpu else "cpu") for tensor in model.inputs]
@@ -195,33 +198,15 @@ def _bus_id() -> str:
     return f"{found.pci_domain_id:08x}:{found.pci_bus_id:02x}:{found.pci_device_id:02x}.0"
 
 
-def _warm_up(run: Callable[[], None]) -> None:
-    end, runs = time.perf_counter() + _WARM_UP_S, 0
-    while runs < _WARM_UP_RUNS or time.perf_counter() < end:
-        run()
-        runs += 1
-
-
-def _host_us(ready: _Ready) -> float:
-    """Return what the host takes for one run, the median: on a GPU, to enqueue it."""
-    taken = []
-    for _ in range(_ENQUEUED_RUNS):
-        began = time.perf_counter()
-        ready.enqueue()
-        taken.append(1e6 * (time.perf_counter() - began))
-        ready.run()
-    return statistics.median(taken)
-
-
-def _turn(run: Callable[[], None], *, is_alone: bool) -> Turn:
-    def turn() -> float:
+def _timer(run: Callable[[], None], *, is_alone: bool) -> Run:
+    def timed() -> float:
         if not is_alone:
             run()
         began = time.perf_counter()
         run()
         return 1e3 * (time.perf_counter() - began)
 
-    return turn
+    return timed
 
 
 def _do(job: dict[str, Any]) -> dict[str, Any]:

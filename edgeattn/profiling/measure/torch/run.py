@@ -6,24 +6,28 @@ costs while it is written, and no forecast of what an engine makes of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
+
+from pydantic import TypeAdapter
 
 from edgeattn.base import worker as process
 from edgeattn.base.versions import version_of
 from edgeattn.options.model import ModelRequest
-from edgeattn.options.profile import ProfileOptions
+from edgeattn.options.profile import ProfileOptions, Stage
 from edgeattn.profiling.measure.machine import usable_cores
-from edgeattn.profiling.measure.rounds import Timed, told
-from edgeattn.records.trace import EndToEnd, Kernel, Latency, Node, Site
+from edgeattn.profiling.measure.rounds import Timed, timed_of, told
+from edgeattn.profiling.sources.model import Known
+from edgeattn.records.trace import Kernel, Node, Site
 
 _PROCESS: Final = "edgeattn.profiling.measure.torch.process"
 _ONE_GRAPH: Final = (
     "The model is an exported program, one graph without modules: all of its time is the root's."
 )
 
-Progress = Callable[[str], None]
+#: A request for a model, as JSON takes it.
+REQUEST: Final = TypeAdapter(ModelRequest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,32 +51,24 @@ class RunOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProfiledModules:
-    """A model by its modules.
+class ProfiledModules(Known):
+    """A model by its modules: its nodes are all that were called.
 
     Attributes:
         kernels: Its modules that took time of their own, as kernels.
-        nodes: Every module that was called, and what it costs by its shapes.
-        sites: Where attention sits.
-        params: Parameters of the model.
         source: Where the model is from.
         profiled_us: What the whole run took while each module was timed.
         enqueue_us: What the host takes to enqueue a run on a GPU; None on a CPU.
-        notes: What a reader should know.
     """
 
     kernels: tuple[Kernel, ...]
-    nodes: tuple[Node, ...]
-    sites: tuple[Site, ...]
-    params: int
     source: str
     profiled_us: float
     enqueue_us: float | None
-    notes: tuple[str, ...]
 
 
 def time_models(
-    requests: Sequence[ModelRequest], options: RunOptions, *, on_progress: Progress = lambda _: None
+    requests: Sequence[ModelRequest], options: RunOptions, *, on_progress: Stage = lambda _: None
 ) -> Timed:
     """Measure models end to end, without hooks; several in interleaved rounds.
 
@@ -86,13 +82,7 @@ def time_models(
         MissingError: Weights or a GPU are not here.
     """
     found = _asked("time", requests, options, on_progress)
-    return Timed(
-        samples_ms=tuple(tuple(column) for column in found["samples_ms"]),
-        windows=found["windows"],
-        agree=found["agree"],
-        doubts=tuple(found["doubts"]),
-        facts=found["facts"],
-    )
+    return Timed(**timed_of(found))
 
 
 def profile_modules(request: ModelRequest, options: RunOptions) -> ProfiledModules:
@@ -107,12 +97,9 @@ def profile_modules(request: ModelRequest, options: RunOptions) -> ProfiledModul
         MissingError: As `time_models`.
     """
     found = _asked("profile", [request], options, lambda _: None)
-    rows = found["modules"]
-    # The root's path is empty: it goes by its class.
-    names = {row["path"]: row["path"] or row["op"] for row in rows}
     return ProfiledModules(
-        kernels=tuple(_kernel(row, names[row["path"]]) for row in rows if row["time_us"] > 0),
-        nodes=tuple(_node(row, names[row["path"]]) for row in rows),
+        kernels=tuple(Kernel(**one) for one in found["kernels"]),
+        nodes=tuple(Node(**one) for one in found["nodes"]),
         sites=tuple(Site(**one) for one in found["sites"]),
         params=found["params"],
         source=found["source"],
@@ -122,64 +109,14 @@ def profile_modules(request: ModelRequest, options: RunOptions) -> ProfiledModul
     )
 
 
-def end_to_end(latency: Latency, profiled: ProfiledModules) -> EndToEnd:
-    """Return what the reconciliation rests on."""
-    return EndToEnd(
-        latency_us=1e3 * latency.p50,
-        profiled_us=profiled.profiled_us,
-        enqueue_us=profiled.enqueue_us,
-    )
-
-
 def version() -> str:
     """Return the version of torch."""
     return version_of("torch") or "unknown"
 
 
-def written(request: ModelRequest) -> dict[str, Any]:
-    """Write a request for a model as JSON takes it."""
-    return {
-        "source": request.source,
-        "model_args": dict(request.model_args),
-        "pretrained": request.pretrained,
-        "weights": None if request.weights is None else str(request.weights),
-        "num_classes": request.num_classes,
-        "seed": request.seed,
-        "attentions": [
-            {"name": one.name, "options": dict(one.options), "at": one.at}
-            for one in request.attentions
-        ],
-        "shapes": request.shapes,
-    }
-
-
-def _kernel(row: dict[str, Any], name: str) -> Kernel:
-    return Kernel(
-        name=name,
-        op=row["op"],
-        kind=row["kind"],
-        time_us=row["time_us"],
-        traffic_bytes=row["traffic_bytes"],
-        macs=row["macs"],
-        nodes=(name,),
-        precision=row["precision"],
-    )
-
-
-def _node(row: dict[str, Any], name: str) -> Node:
-    return Node(
-        name=name,
-        op_type=row["op"],
-        module=row["path"],
-        site=row["site"],
-        macs=row["macs"],
-        element_ops=row["element_ops"],
-        traffic_bytes=row["traffic_bytes"],
-    )
-
-
 def _asked(
-    task: str, requests: Sequence[ModelRequest], options: RunOptions, on_progress: Progress
+    task: str, requests: Sequence[ModelRequest], options: RunOptions, on_progress: Stage
 ) -> dict[str, Any]:
-    job = {"task": task, "models": [written(one) for one in requests], **asdict(options)}
+    models = [REQUEST.dump_python(one, mode="json") for one in requests]
+    job = {"task": task, "models": models, **asdict(options)}
     return process.ask(_PROCESS, job, on_progress=lambda said: on_progress(told(said)))

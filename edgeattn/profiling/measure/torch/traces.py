@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from edgeattn.options.model import ModelRequest
-from edgeattn.options.profile import ProfileOptions, Stage
+from edgeattn.options.profile import Item, ProfileOptions, Stage
 from edgeattn.profiling import samples
-from edgeattn.profiling.measure.machine import (
-    cache_bandwidth_gbps,
-    cpu_name,
-    last_cache_bytes,
-    memory_bandwidth_gbps,
-    now,
-)
+from edgeattn.profiling.assemble import Found, Profiled, assemble
+from edgeattn.profiling.measure.machine import now, this_cpu
 from edgeattn.profiling.measure.torch.run import (
     RunOptions,
-    end_to_end,
     profile_modules,
     time_models,
     version,
 )
-from edgeattn.profiling.profiled import Profiled
-from edgeattn.records.trace import Machine, SavedRow, Trace
+from edgeattn.records.trace import EndToEnd, Machine
 
 
 def measure(
@@ -31,7 +25,7 @@ def measure(
     options: ProfileOptions,
     on_stage: Stage,
 ) -> list[Profiled]:
-    """Measure models by torch, those of a comparison in turns.
+    """Measure models by torch, those of a comparison in interleaved rounds.
 
     Args:
         requests: The models.
@@ -43,42 +37,50 @@ def measure(
         InputError: A model cannot be built, or does not run.
         MissingError: Weights are not here.
     """
-    asked = RunOptions.of(options)
-    timed = time_models(requests, asked, on_progress=lambda said: on_stage(f"latency: {said}"))
-    gpu = timed.facts.get("GPU")
-    on_stage("memory bandwidth")
-    machine = Machine(
-        device="this-machine",
-        title=gpu or f"{cpu_name()}, {asked.threads} threads",
-        bandwidth_gbps=None if gpu else memory_bandwidth_gbps(asked.threads),
-        cache_gbps=None if gpu else cache_bandwidth_gbps(asked.threads),
-        cache_bytes=None if gpu else last_cache_bytes(),
-        threads=None if gpu else asked.threads,
-        facts={**timed.facts, "measured": now()},
-    )
-    rows = []
-    for place, (request, name) in enumerate(zip(requests, names, strict=True)):
-        on_stage(f"modules of {name} {place + 1}/{len(requests)}")
-        found = profile_modules(request, asked)
+    items = [Item(path=Path(), name=name) for name in names]
+    source = _Measured(requests, RunOptions.of(options), on_stage)
+    return assemble(items, source.find)
+
+
+class _Measured:
+    """Measures models by torch."""
+
+    def __init__(
+        self, requests: Sequence[ModelRequest], asked: RunOptions, on_stage: Stage
+    ) -> None:
+        self._requests, self._asked, self._on_stage = requests, asked, on_stage
+        self._timed = time_models(
+            requests, asked, on_progress=lambda said: on_stage(f"latency: {said}")
+        )
+        facts = self._timed.facts
+        on_stage("memory bandwidth")
+        self._machine = this_cpu(asked.threads, facts) if "GPU" not in facts else _gpu(facts)
+
+    def find(self, place: int, item: Item) -> Found:
+        timed = self._timed
+        self._on_stage(f"modules of {item.name} {place + 1}/{len(self._requests)}")
+        found = profile_modules(self._requests[place], self._asked)
         latency = timed.latency(place)
-        trace = Trace(
-            name=name,
-            model=found.source,
-            sha256={},
+        return Found(
             evidence="measured",
             runtime="torch",
-            runtime_version=version(),
-            machine=machine,
-            latency_ms=latency,
-            windows=timed.windows,
-            end_to_end=end_to_end(latency, found),
+            version=version(),
+            machine=self._machine,
+            model=found.source,
+            known=found,
             kernels=found.kernels,
-            nodes=found.nodes,
-            sites=found.sites,
-            params=found.params,
-            warnings=(*timed.warnings, *samples.doubts_of(latency)),
+            latency=latency,
+            windows=timed.windows,
+            end_to_end=EndToEnd(
+                latency_us=1e3 * latency.p50,
+                profiled_us=found.profiled_us,
+                enqueue_us=found.enqueue_us,
+            ),
+            difference=timed.difference(place, 0) if place else None,
+            warnings=[*timed.warnings, *samples.warnings_of(latency)],
             notes=found.notes,
         )
-        difference = timed.difference(place, 0) if place else None
-        rows.append(Profiled(row=SavedRow(trace=trace, difference=difference)))
-    return rows
+
+
+def _gpu(facts: Mapping[str, str]) -> Machine:
+    return Machine(device="this-machine", title=facts["GPU"], facts={**facts, "measured": now()})

@@ -23,7 +23,7 @@ class Cache:
 
     Attributes:
         capacity: Bytes of it.
-        holds_us: How long it holds what nobody touches; None where nothing else pushes it out.
+        holds_us: How long it holds what nobody touches; None if nothing else pushes it out.
     """
 
     capacity: float
@@ -31,13 +31,18 @@ class Cache:
     _touched: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def missed_bytes(self, moved: Traffic, now_us: float) -> float:
-        """Return the bytes of a kernel's activations that come from memory, or go there.
+        """Return the bytes of a kernel's activations that come from memory, or go there."""
+        found, stay = self.found_bytes(moved, now_us)
+        return moved.size - found - stay
+
+    def found_bytes(self, moved: Traffic, now_us: float) -> tuple[float, float]:
+        """Return the bytes that a kernel reads here, and those that it writes and that stay.
 
         What it writes stays if all that it moves fits.
         """
         found = sum(self._held(piece.name, piece.size, now_us) for piece in moved.reads)
         written = sum(piece.size for piece in moved.writes)
-        return moved.size - found - written * self._part(moved.size)
+        return found, written * self._part(moved.size)
 
     def touch(self, moved: Traffic, now_us: float) -> None:
         """Make a kernel's activations the last that were touched."""

@@ -62,7 +62,7 @@ class Work:
     Attributes:
         operator: Its operator, and the loop where there are several: `Softmax-strided`.
         kind: Its kind.
-        layer: The class of its arithmetic; None where moving bytes is what counts.
+        layer: The class of its arithmetic; None if moving bytes is what counts.
         flops: Floating-point operations of that.
         run: Places that its innermost loop goes through without a break.
         activation: What is fused behind that, if it is one more pass; "" for none.

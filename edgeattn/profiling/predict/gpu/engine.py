@@ -3,48 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 from edgeattn.devices.schema import DeviceProfile, OperatingPoint
-from edgeattn.profiling.predict.gpu.predict import predict
-from edgeattn.profiling.sources.engines.kernels import KernelTime, trace_kernels
+from edgeattn.profiling.predict.gpu.predict import Prediction, predict
+from edgeattn.profiling.sources.engines.kernels import trace_kernels
 from edgeattn.profiling.sources.engines.plans import Plan
-from edgeattn.records.trace import EndToEnd, Kernel, Latency, Machine
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from edgeattn.records.trace import Kernel, Machine
 
 
-class PredictedEngine:
-    """What an engine is predicted to take on a device.
+def predict_engine(
+    plan: Plan, device: DeviceProfile, point: OperatingPoint, macs: Mapping[str, int] | None
+) -> tuple[Prediction, tuple[Kernel, ...]]:
+    """Predict what an engine takes on a device, as a whole and by its kernels.
 
-    Attributes:
-        kernels: Its kernels.
-        latency: Its latency.
-        interval_ms: The bounds of that.
-        end_to_end: What the reconciliation rests on.
+    Args:
+        plan: The engine.
+        device: The device.
+        point: Its operating point.
+        macs: Multiply-accumulates of each node; None if they are not known.
     """
-
-    def __init__(
-        self,
-        plan: Plan,
-        device: DeviceProfile,
-        point: OperatingPoint,
-        macs: Mapping[str, int] | None,
-    ) -> None:
-        layers = plan.information.kernels
-        found = predict(layers, device, point)
-        times = [
-            KernelTime(time_us=one.time_us, interval_us=(one.low_us, one.high_us), bound=one.bound)
-            for one in found.kernels
-        ]
-        self.kernels = trace_kernels(plan.information, times, node_macs=macs)
-        self.latency = Latency(p50=found.end_to_end_us / 1e3)
-        self.interval_ms = (found.low_us / 1e3, found.high_us / 1e3)
-        self.end_to_end = EndToEnd(
-            latency_us=found.end_to_end_us, streams=len({layer.stream for layer in layers})
-        )
+    found = predict(plan.information.kernels, device, point)
+    return found, trace_kernels(plan.information, found.kernels, node_macs=macs)
 
 
 def machine_of(

@@ -31,6 +31,7 @@ from edgeattn.profiling.predict.gpu.streams import Task, schedule
 from edgeattn.profiling.predict.gpu.tactic import read_tactic
 from edgeattn.profiling.predict.gpu.tiles import Busy, busy, joined
 from edgeattn.profiling.predict.gpu.traffic import Traffic, traffic_of
+from edgeattn.profiling.sources.engines.kernels import KernelTime
 from edgeattn.records.kinds import Kind
 from edgeattn.records.layers import Kernel
 
@@ -38,39 +39,19 @@ Bound = Literal["compute", "traffic", "latency", "floor"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PredictedKernel:
-    """What a kernel is predicted to take.
-
-    Attributes:
-        time_us: What it takes while nothing runs beside it.
-        low_us: It takes no less, in 19 cases of 20.
-        high_us: It takes no more, in 19 cases of 20.
-        bound: What most of the time goes to: arithmetic, moving bytes (of memory, or of operands
-            out of L2), waiting for them, or the launch.
-        starts_us: When it starts.
-        ends_us: When it ends, which is later than its time says where other streams share the GPU.
-    """
-
-    time_us: float
-    low_us: float
-    high_us: float
-    bound: Bound
-    starts_us: float
-    ends_us: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
     """What an engine is predicted to take.
 
     Attributes:
-        kernels: Its kernels, in the order in which they were given.
+        kernels: What its kernels take while nothing runs beside them, in the order in which they
+            were given; each bound by most of what it does: arithmetic, moving bytes (of memory, or
+            of operands out of L2), waiting for them, or the launch.
         end_to_end_us: From the start of the first to the end of the last.
         low_us: It takes no less, in 19 cases of 20.
         high_us: It takes no more, in 19 cases of 20.
     """
 
-    kernels: tuple[PredictedKernel, ...]
+    kernels: tuple[KernelTime, ...]
     end_to_end_us: float
     low_us: float
     high_us: float
@@ -147,7 +128,12 @@ def predict(kernels: Sequence[Kernel], device: DeviceProfile, point: OperatingPo
     low, high = interval.bounds(end, spread, *shared)
     return Prediction(
         kernels=tuple(
-            _predicted(one, span, shared) for one, span in zip(parts, spans, strict=True)
+            KernelTime(
+                time_us=one.time,
+                interval_us=interval.bounds(one.time, one.spread, *shared),
+                bound=one.bound,
+            )
+            for one in parts
         ),
         end_to_end_us=end,
         low_us=low,
@@ -186,17 +172,3 @@ def _shared(kernels: Sequence[Kernel], device: DeviceProfile) -> list[float]:
     if device.is_guess("kernel_floor_us") or device.is_guess("efficiency.compute"):
         spreads.append(interval.GUESS)
     return spreads
-
-
-def _predicted(
-    parts: _Parts, span: tuple[float, float], shared: Sequence[float]
-) -> PredictedKernel:
-    low, high = interval.bounds(parts.time, parts.spread, *shared)
-    return PredictedKernel(
-        time_us=parts.time,
-        low_us=low,
-        high_us=high,
-        bound=parts.bound,
-        starts_us=span[0],
-        ends_us=span[1],
-    )

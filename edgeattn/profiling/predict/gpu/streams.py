@@ -34,7 +34,7 @@ class Task:
 
 
 def schedule(tasks: Sequence[Task]) -> list[tuple[float, float]]:
-    """Return when each kernel starts and end, in µs.
+    """Return when each kernel starts and ends, in µs.
 
     Args:
         tasks: The kernels, in the order of the engine; each waits for earlier ones only.

@@ -39,7 +39,7 @@ def trace_kernels(
     Args:
         information: The engine's layer information, for one optimisation profile.
         times: What each of its kernels takes, in their order.
-        node_macs: Multiply-accumulates of each node of the ONNX model; None where it is not at
+        node_macs: Multiply-accumulates of each node of the ONNX model; None if it is not at
             hand, and they are told from the shapes of the kernels.
 
     Returns:
@@ -90,7 +90,7 @@ def macs_of_all(layers: Sequence[Layer], node_macs: Mapping[str, int] | None) ->
 
     Args:
         layers: The kernels.
-        node_macs: Multiply-accumulates of the ONNX nodes; None where they are not known.
+        node_macs: Multiply-accumulates of the ONNX nodes; None if they are not known.
     """
     left = dict(node_macs or {})
     found = [0] * len(layers)

@@ -95,7 +95,7 @@ def _matches(listed: Listed, entries: Sequence[Entry]) -> Iterator[_Match]:
 
 
 def _by_place(listed: Listed, entries: Sequence[Entry]) -> list[int] | None:
-    """Return the entry of each kernel by its place among all layers; None where names disagree."""
+    """Return the entry of each kernel by its place among all layers; None if names disagree."""
     if listed.rows is None or len(listed.rows) != len(entries):
         return None
     rows = [(bare(name), kind) for name, kind in listed.rows]

@@ -13,13 +13,14 @@ from typing import Final
 
 from edgeattn.graph.names import module_of, tagged
 from edgeattn.profiling.sources.engines.kernels import macs_of_all
+from edgeattn.profiling.sources.model import Known
 from edgeattn.records.kinds import guessed_op_type, kind_of
 from edgeattn.records.layers import Kernel as Layer
 from edgeattn.records.layers import LayerInformation
 from edgeattn.records.trace import Node, Site
 
-#: What a reader of such figures should know.
-GUESSED: Final = (
+# What a reader of such figures should know.
+_GUESSED: Final = (
     "No model was at hand: operators and modules are guessed from the names of nodes, and element"
     " operations from the shapes of kernels."
 )
@@ -51,6 +52,16 @@ def guessed_sites(nodes: Sequence[Node]) -> tuple[Site, ...]:
     """Return the sites that modules are named after: those called `attention`."""
     paths = dict.fromkeys(node.site for node in nodes if node.site)
     return tuple(Site(path=path, attention="attention") for path in paths)
+
+
+def guessed(information: LayerInformation) -> Known:
+    """Return what can be told of a model that is not at hand.
+
+    Args:
+        information: The layer information of one optimisation profile.
+    """
+    nodes = guessed_nodes(information)
+    return Known(nodes=nodes, sites=guessed_sites(nodes), params=None, notes=(_GUESSED,))
 
 
 def _of_layer(layer: Layer, macs: int) -> Iterator[Node]:

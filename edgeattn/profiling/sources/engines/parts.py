@@ -1,4 +1,4 @@
-"""What a profiled engine comes to: kernels with their times, and what they came from."""
+"""A profiled engine: kernels with their times, and what they came from."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from edgeattn.base.errors import InputError
 from edgeattn.profiling.sources.engines.kernels import KernelTime, trace_kernels, unique
 from edgeattn.profiling.sources.engines.layer_times import Joined
-from edgeattn.profiling.sources.engines.nodes import GUESSED, guessed_nodes, guessed_sites
-from edgeattn.profiling.sources.model import Subject
+from edgeattn.profiling.sources.engines.nodes import guessed
+from edgeattn.profiling.sources.model import Known, Subject
 from edgeattn.records.layers import LayerInformation
-from edgeattn.records.trace import Kernel, Node, Site
+from edgeattn.records.trace import Kernel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,17 +20,13 @@ class EngineParts:
     Attributes:
         information: The layer information of the optimisation profile that was run.
         kernels: The kernels, with their times; what took time and is no kernel comes last.
-        nodes: What they came from.
-        sites: Where attention sits.
-        params: Parameters of the model; None where it is not at hand.
+        known: The model that they came from, or what their names say of it.
         notes: What a reader should know.
     """
 
     information: LayerInformation
     kernels: tuple[Kernel, ...]
-    nodes: tuple[Node, ...]
-    sites: tuple[Site, ...]
-    params: int | None
+    known: Known
     notes: tuple[str, ...]
 
     @property
@@ -44,30 +40,20 @@ def parts_of(joined: Joined, subject: Subject | None) -> EngineParts:
 
     Args:
         joined: The layers of an engine, and their times.
-        subject: The ONNX model that it was built from; None where it is not at hand.
+        subject: The ONNX model that it was built from; None if it is not at hand.
 
     Raises:
         InputError: The engine was not built from that model.
     """
     information = joined.information
-    if subject is None:
-        nodes = guessed_nodes(information)
-        return EngineParts(
-            information=information,
-            kernels=_kernels(joined, None),
-            nodes=nodes,
-            sites=guessed_sites(nodes),
-            params=None,
-            notes=(GUESSED,),
-        )
-    _check(subject, information)
+    if subject is not None:
+        _check(subject, information)
+    known = guessed(information) if subject is None else subject
     return EngineParts(
         information=information,
         kernels=_kernels(joined, subject),
-        nodes=subject.nodes,
-        sites=subject.sites,
-        params=subject.params,
-        notes=(),
+        known=known,
+        notes=known.notes if subject is None else (),
     )
 
 
@@ -75,7 +61,7 @@ def _kernels(joined: Joined, subject: Subject | None) -> tuple[Kernel, ...]:
     kernels = trace_kernels(
         joined.information,
         [KernelTime(time_us=time_us) for time_us in joined.times_us],
-        node_macs=None if subject is None else {node.name: node.macs for node in subject.nodes},
+        node_macs=None if subject is None else subject.macs,
     )
     names = [kernel.name for kernel in kernels] + [name for name, _, _ in joined.others]
     others = zip(list(unique(names))[len(kernels) :], joined.others, strict=True)

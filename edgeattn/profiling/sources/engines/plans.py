@@ -27,7 +27,7 @@ class Plan:
         information: Its layer information, of one optimisation profile.
         runtime: The library: `tensorrt` or `tensorrt-rtx`.
         version: Its version.
-        compute_capability: What it was built for; None where that is not known.
+        compute_capability: What it was built for; None if that is not known.
         notes: What was done to the model to build it.
     """
 
@@ -66,7 +66,7 @@ def build_plan(model: ir.Model, device: DeviceProfile, folder: Path) -> Plan:
 
 
 def stands_in(plan: Plan, device: DeviceProfile) -> str | None:
-    """Return how a plan differs from what the device would run; None where it may be the same."""
+    """Return how a plan differs from what the device would run; None if it may be the same."""
     built = f"{TITLES[plan.runtime]} {plan.version}"
     if plan.compute_capability is not None and device.compute_capability is not None:
         own, of_device = dotted(plan.compute_capability), dotted(device.compute_capability)

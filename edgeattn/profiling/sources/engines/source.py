@@ -2,67 +2,68 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from types import MappingProxyType
+from typing import Final, Self
 
 from edgeattn.base import files
 from edgeattn.base.errors import InputError
 from edgeattn.engine.inspect import inspect
 from edgeattn.engine.libraries import check_runtime
 from edgeattn.options.profile import ProfileOptions
-from edgeattn.profiling.sources.engines.nodes import GUESSED, guessed_nodes, guessed_sites
+from edgeattn.profiling.sources.engines.nodes import guessed
 from edgeattn.profiling.sources.engines.plans import Plan
-from edgeattn.profiling.sources.model import Subject, manifest_sites, read_subject
+from edgeattn.profiling.sources.model import Known, Subject, manifest_sites, read_subject
 from edgeattn.records.engine import EngineManifest
-from edgeattn.records.trace import Node, Site
 
 ENGINES: Final = (".engine", ".plan", ".trt")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EngineSource:
+class EngineSource(Known):
     """An engine, or a plan.
 
     Attributes:
         plan: Its kernels.
-        device: The device that its manifest names; None where it names none.
-        subject: The ONNX file that it was built from; None where that is not here.
-        nodes: The ONNX nodes, and what they cost.
-        sites: Where attention sits.
-        params: Parameters of the model; None where they are not known.
-        sha256: The hash of each file that it rests on.
-        notes: What a reader should know of all this.
+        subject: The ONNX file that it was built from; None if that is not here.
     """
 
     plan: Plan
-    device: str | None
     subject: Subject | None
-    nodes: tuple[Node, ...]
-    sites: tuple[Site, ...]
-    params: int | None
-    sha256: dict[str, str]
-    notes: tuple[str, ...]
 
     @property
-    def macs(self) -> dict[str, int] | None:
-        """Multiply-accumulates of each node; None where they are guessed from the kernels."""
-        return None if self.subject is None else {node.name: node.macs for node in self.nodes}
+    def node_macs(self) -> dict[str, int] | None:
+        """Multiply-accumulates of each node; None if they are guessed from the kernels."""
+        return None if self.subject is None else self.macs
 
+    @classmethod
+    def of(
+        cls,
+        known: Known,
+        plan: Plan,
+        *,
+        sha256: Mapping[str, str] = MappingProxyType({}),
+        notes: Iterable[str] = (),
+    ) -> Self:
+        """Put what is known of a model and its plan together.
 
-def of_subject(subject: Subject, plan: Plan) -> EngineSource:
-    """Put an ONNX file and its plan together."""
-    found = [f"Sites were found {subject.sites_by}."] if subject.sites else []
-    return EngineSource(
-        plan=plan,
-        device=None,
-        subject=subject,
-        nodes=subject.nodes,
-        sites=subject.sites,
-        params=subject.params,
-        sha256=subject.sha256,
-        notes=(*plan.notes, *found),
-    )
+        Args:
+            known: The ONNX file, or what the plan says of it.
+            plan: The plan.
+            sha256: The hash of each file that the plan is read from.
+            notes: What a reader should know of the plan.
+        """
+        return cls(
+            plan=plan,
+            subject=known if isinstance(known, Subject) else None,
+            nodes=known.nodes,
+            sites=known.sites,
+            params=known.params,
+            sha256={**sha256, **known.sha256},
+            notes=(*notes, *plan.notes, *known.notes),
+        )
 
 
 def read_engine(path: Path, options: ProfileOptions) -> EngineSource:
@@ -94,33 +95,10 @@ def read_engine(path: Path, options: ProfileOptions) -> EngineSource:
         version=manifest.runtime_version,
         compute_capability=_capability(manifest.compute_capability),
     )
-    sha256 = {str(path): manifest.sha256}
-    device = manifest.device or manifest.not_for
-    if subject is not None:
-        known = of_subject(subject, plan)
-        return EngineSource(
-            plan=plan,
-            device=device,
-            subject=subject,
-            nodes=known.nodes,
-            sites=known.sites,
-            params=known.params,
-            sha256=sha256 | known.sha256,
-            notes=(*manifest.notes, *known.notes),
-        )
-    nodes = guessed_nodes(information)
-    said = manifest_sites(home / manifest.onnx)
-    sites, params = (guessed_sites(nodes), None) if said is None else (tuple(said[0]), said[1])
-    return EngineSource(
-        plan=plan,
-        device=device,
-        subject=None,
-        nodes=nodes,
-        sites=sites,
-        params=params,
-        sha256=sha256,
-        notes=(*manifest.notes, GUESSED),
-    )
+    known: Known = guessed(information) if subject is None else subject
+    if subject is None and (said := manifest_sites(home / manifest.onnx)) is not None:
+        known = replace(known, sites=tuple(said[0]), params=said[1])
+    return EngineSource.of(known, plan, sha256={str(path): manifest.sha256}, notes=manifest.notes)
 
 
 def _subject(manifest: EngineManifest, home: Path, options: ProfileOptions) -> Subject | None:

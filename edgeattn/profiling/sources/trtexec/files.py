@@ -38,7 +38,7 @@ class Listed:
 
     Attributes:
         information: Its kernels and bindings.
-        rows: Name and kind of every layer, those that are no work included; None where the file
+        rows: Name and kind of every layer, those that are no work included; None if the file
             leaves these out.
     """
 
@@ -60,7 +60,7 @@ class Times:
 
     Attributes:
         compute_ms: GPU compute of each, without transfers.
-        enqueue_us: What the host took to enqueue one, the median; None where it is not written.
+        enqueue_us: What the host took to enqueue one, the median; None if it is not written.
         left_out: Runs at the beginning that were its warm-up.
     """
 
@@ -178,7 +178,7 @@ def _parsed(path: Path, *, given_as: _What, must_be_json: bool = True) -> Any:
 
 
 def _what(document: Any) -> _What | None:
-    """Return which of trtexec's files a document is; None where it is none."""
+    """Return which of trtexec's files a document is; None if it is none."""
     if isinstance(document, dict):
         is_manifest = isinstance(document.get("layers"), dict)
         return "layers" if is_manifest or "Layers" in document else None

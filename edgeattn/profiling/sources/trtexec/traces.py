@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
 
 from edgeattn.base import files
 from edgeattn.base.errors import InputError
 from edgeattn.engine.layers import read
 from edgeattn.options.profile import Item, ProfileOptions, TrtexecFiles
+from edgeattn.profiling.assemble import Profiled, assemble
 from edgeattn.profiling.predict.gpu.engine import machine_of
 from edgeattn.profiling.predict.gpu.traces import predict
-from edgeattn.profiling.profiled import Profiled
 from edgeattn.profiling.route import Route
-from edgeattn.profiling.sources.engines.nodes import GUESSED, guessed_nodes, guessed_sites
+from edgeattn.profiling.sources.engines.nodes import guessed
 from edgeattn.profiling.sources.engines.plans import Plan
-from edgeattn.profiling.sources.engines.source import EngineSource, of_subject
-from edgeattn.profiling.sources.model import Subject
+from edgeattn.profiling.sources.engines.source import EngineSource
+from edgeattn.profiling.sources.model import Known, Subject
 from edgeattn.profiling.sources.trtexec.run import read_trtexec
-from edgeattn.records.trace import Machine, SavedRow, Trace
-
-_UNKNOWN: Final = "a device that was not named"
 
 
 def of_files(
     given: TrtexecFiles, subject: Subject | None, options: ProfileOptions, route: Route
 ) -> list[Profiled]:
-    """Make the trace of a run of trtexec's, or predicts one of its layers.
+    """Make the trace of a run of trtexec's, or predict one of its layers.
 
     Args:
         given: The files.
-        subject: The ONNX model that the engine was built from; None where it is not at hand.
+        subject: The ONNX model that the engine was built from; None if it is not at hand.
         options: Whether to predict.
         route: The device.
 
@@ -42,35 +39,17 @@ def of_files(
         return _predicted(given.layers, subject, options, route)
     if options.predict:
         raise InputError("--predict takes --layers alone: --profile has times that were measured.")
-    return [_measured(given, given.profile, subject, route)]
+    return _measured(given, given.profile, subject, route)
 
 
 def _measured(
     given: TrtexecFiles, profile: Path, subject: Subject | None, route: Route
-) -> Profiled:
-    run = read_trtexec(given.layers, profile, given.times, subject=subject)
-    machine = Machine(device="unknown", title=_UNKNOWN)
+) -> list[Profiled]:
+    found = read_trtexec(given.layers, profile, given.times, subject=subject)
     if route.device is not None and route.point is not None:
-        machine = machine_of(route.device, route.point, run.parts.kernels, None)
-    paths = [path for path in (given.layers, profile, given.times) if path is not None]
-    trace = Trace(
-        name=_name(given.layers),
-        model=str(given.layers),
-        sha256={str(path): files.sha256(path) for path in paths},
-        evidence="measured",
-        runtime="tensorrt",
-        runtime_version="",
-        machine=machine,
-        latency_ms=run.latency_ms,
-        end_to_end=run.end_to_end,
-        kernels=run.parts.kernels,
-        nodes=run.parts.nodes,
-        sites=run.parts.sites,
-        params=run.parts.params,
-        warnings=run.warnings,
-        notes=run.notes,
-    )
-    return Profiled(row=SavedRow(trace=trace), information=run.parts.information)
+        machine = machine_of(route.device, route.point, found.kernels, None)
+        found = replace(found, machine=machine)
+    return assemble([Item(path=given.layers, name=_name(given.layers))], lambda *_: found)
 
 
 def _predicted(
@@ -91,23 +70,17 @@ def _predicted(
         version="",
         compute_capability=None,
     )
-    if subject is not None:
-        source = of_subject(subject, plan)
-    else:
-        nodes = guessed_nodes(information)
-        source = EngineSource(
-            plan=plan,
-            device=None,
-            subject=None,
-            nodes=nodes,
-            sites=guessed_sites(nodes),
-            params=None,
-            sha256={str(layers): files.sha256(layers)},
-            notes=(GUESSED,),
-        )
-    item = Item(path=layers, name=_name(layers))
+    known: Known | None = subject
+    if known is None:
+        known = replace(guessed(information), sha256={str(layers): files.sha256(layers)})
     return predict(
-        [item], [source], route.device, route.point, marginal=False, on_stage=lambda _: None
+        [Item(path=layers, name=_name(layers))],
+        [EngineSource.of(known, plan)],
+        route.device,
+        route.point,
+        layers.parent,
+        marginal=False,
+        on_stage=lambda _: None,
     )
 
 

@@ -9,18 +9,18 @@ import pytest
 
 from edgeattn.base.errors import InputError
 from edgeattn.options.profile import Item, ProfileOptions
-from edgeattn.profiling.attribution import ledger
-from edgeattn.profiling.measure.onnxruntime.interleaved import Turn
-from edgeattn.profiling.measure.onnxruntime.run import RunOptions, profile_kernels, time_models
+from edgeattn.profiling.attribution import attribute
+from edgeattn.profiling.measure.onnxruntime.interleaved import Runner
+from edgeattn.profiling.measure.onnxruntime.run import profile_kernels, time_models
 from edgeattn.profiling.measure.onnxruntime.traces import runnable
-from edgeattn.profiling.owners import attribute
+from edgeattn.profiling.owners import find_owners
 from edgeattn.profiling.sources.model import read_subject
 from edgeattn.records.kinds import kind_of
 from edgeattn.runtimes.timed import Job
 from edgeattn.workflows.profile import profile
 from export_tests.profiling.nets import residual
 
-RUN = RunOptions(threads=1, limit_s=0.3)
+RUN = ProfileOptions(threads=1, limit_s=0.3)
 OPTIONS = ProfileOptions(threads=1, limit_s=0.3)
 
 
@@ -66,14 +66,14 @@ def test_its_kernels(attended):
     assert fc.traffic_bytes == 4 * (32 + 10 + 10 * 32 + 10)
 
 
-def test_the_ledger_owns_it_all(attended):
+def test_the_attribution_owns_it_all(attended):
     trace, _ = attended
-    found = ledger(trace)
+    found = attribute(trace)
     assert found.coverage_us["owned"] >= 0.95 * found.time_us
     assert found.attention.params == 0
     assert found.attention.macs == 0
     assert found.attention.time_us > 0
-    assert found.attention.blindness is None
+    assert found.attention.hidden_cost_factor is None
 
 
 def test_what_it_is_without_its_sites(attended):
@@ -83,7 +83,7 @@ def test_what_it_is_without_its_sites(attended):
     assert identity.kept == {}
     assert identity.difference.rounds >= 30
     assert not [one for one in identity.kernels if any("attention" in n for n in one.nodes)]
-    costs = [one.cost for one in ledger(trace).sites]
+    costs = [one.cost for one in attribute(trace).sites]
     assert all(cost.marginal_us is not None for cost in costs)
     assert any(stage.startswith("with and without its sites: window 1") for stage in stages)
 
@@ -112,7 +112,7 @@ def test_nodes_without_names_are_attributed_all_the_same(tmp_path):
     assert not subject.is_as_written
     named = runnable(subject, tmp_path / "named")
     kernels = profile_kernels(named, subject.model, {}, RUN, once=True).kernels
-    owned = attribute(kernels, {node.name: node for node in subject.nodes})
+    owned = find_owners(kernels, {node.name: node for node in subject.nodes})
     assert {one.status for one in owned} == {"owned"}
     assert {one.site for one in owned} == {"", *(site.path for site in subject.sites)}
 
@@ -157,14 +157,14 @@ def test_of_a_pair_one_fails(tmp_path):
 def test_a_process_that_ends_is_named(tmp_path):
     path = residual(tmp_path / "a.onnx", "none")
     job = Job(task="time", models=(str(path),), threads=1, limit_s=0.3)
-    with Turn(job) as turn:
-        before = turn()
-        turn.renew()
-        assert min(before, turn()) > 0
-        turn._process.kill()
-        turn._process.wait()
+    with Runner(job) as run:
+        before = run()
+        run.renew()
+        assert min(before, run()) > 0
+        run.worker.process.kill()
+        run.worker.process.wait()
         with pytest.raises(InputError, match=r"The process that ran .*a\.onnx ended"):
-            turn()
+            run()
 
 
 def test_a_file_that_onnxruntime_does_not_load(tmp_path):

@@ -22,15 +22,15 @@ from edgeattn.options.profile import ProfileOptions
 from edgeattn.profiling.measure.tensorrt.nvml import ClockWatch
 from edgeattn.profiling.measure.tensorrt.process import (
     Job,
-    drawn,
     medians,
     profile_engine,
+    random_inputs,
     time_engines,
 )
 from edgeattn.profiling.measure.tensorrt.run import (
-    RunOptions,
     TimedEngines,
     end_to_end,
+    job_of,
     profile_kernels,
     read_profiled,
     time_models,
@@ -379,11 +379,11 @@ def test_inputs_are_drawn_by_their_types():
     types_of = {"x": np.float16, "ids": np.int32, "mask": np.bool_}
     fake = types.SimpleNamespace(dtype_of=types_of.__getitem__)
     shapes = {"x": (4, 8), "ids": (16,), "mask": (16,)}
-    found = drawn(fake, shapes, seed=3)
+    found = random_inputs(fake, shapes, seed=3)
     assert {name: array.dtype for name, array in found.items()} == types_of
     assert {name: array.shape for name, array in found.items()} == shapes
     assert set(found["ids"]) == {0, 1}
-    assert np.array_equal(found["x"], drawn(fake, shapes, seed=3)["x"])
+    assert np.array_equal(found["x"], random_inputs(fake, shapes, seed=3)["x"])
     assert size_of((0, 3), np.float32) == 1
     assert size_of((), np.float16) == 2
 
@@ -402,7 +402,7 @@ def test_what_the_profiler_told_becomes_kernels(engine):
     assert any("No model was at hand" in note for note in found.notes)
     subject = read_subject(engine.with_suffix(".onnx"))
     known = read_profiled(profiled(manifest), manifest, subject)
-    assert known.parts.nodes == subject.nodes
+    assert known.parts.known.nodes == subject.nodes
     assert known.notes == ()
     layers = [(manifest.layers.kernels[0].name, 1.0), ("another", 1.0)]
     with pytest.raises(InputError, match=f"1 of {manifest.kernels} match"):
@@ -433,31 +433,33 @@ def test_what_the_host_takes_is_told(engine):
     manifest = read_manifest(engine)
     kernels = read_profiled(profiled(manifest), manifest, None)
     quick = timed()
-    assert quick.doubts_of(0) == []
+    assert quick.warnings_of(0) == []
     assert "CUDA graph" in quick.notes_of(0)[0]
     assert len(quick.notes_of(0)) == 2
     found = end_to_end(quick, 0, kernels)
     assert (found.latency_us, found.profiled_us, found.enqueue_us) == (100.0, 99.0, 5.0)
     # Without a graph the host would hold the GPU up; with one it does not.
     slow = timed(enqueue_us=300.0)
-    assert slow.doubts_of(0) == []
+    assert slow.warnings_of(0) == []
     assert "enqueues for 300 µs" in slow.notes_of(0)[1]
     plain = timed(graph_us=None, enqueue_us=300.0, reason="CUDA's … fails.")
-    assert "300 µs" in plain.doubts_of(0)[0]
+    assert "300 µs" in plain.warnings_of(0)[0]
     assert plain.notes_of(0)[0] == "It was run without a CUDA graph: CUDA's … fails."
     assert end_to_end(plain, 0, kernels).enqueue_us == 300.0
 
 
 def test_what_is_asked_of_engines():
     asked = ProfileOptions(shapes=((2, 3, 8, 8),), seed=4, limit_s=9.0)
-    assert RunOptions.of(asked) == RunOptions(shapes=((2, 3, 8, 8),), seed=4, limit_s=9.0)
-    assert RunOptions.of(ProfileOptions(batch=4)).batch == 4
+    assert job_of("time", [], asked) == Job(
+        task="time", engines=(), shapes=((2, 3, 8, 8),), seed=4, limit_s=9.0
+    )
+    assert job_of("time", [], ProfileOptions(batch=4)).batch == 4
 
 
 def test_refusals_come_before_anything_is_started(engine, open_batch, tmp_path, monkeypatch):
     monkeypatch.setattr(process, "ask", lambda *_, **__: pytest.fail("a process was started"))
     monkeypatch.setattr(runs_here, "local_gpu", lambda: None)
-    options = RunOptions()
+    options = ProfileOptions()
     for paths, kind, said in (
         ([engine], MissingError, "no NVIDIA GPU is here"),
         ([altered(engine, tmp_path, not_for="orin")], InputError, "stands for orin"),
@@ -482,12 +484,12 @@ def test_what_the_process_gives_is_read(engine, monkeypatch):
         return {
             "samples_ms": [[1.0, 1.0], [2.0, 2.0]], "windows": 3, "agree": False,
             "host_us": [[4.0, 20.0], [None, 30.0]], "not_captured": ["", "no"],
-            "doubts": ["It is hot."], "facts": {"GPU clock": "1410 MHz"},
+            "warnings": ["It is hot."], "facts": {"GPU clock": "1410 MHz"},
             "shapes": [{"x": [2, 3, 16, 16]}] * 2,
         }  # fmt: skip
 
     monkeypatch.setattr(process, "ask", ask)
-    options = RunOptions(batch=2, seed=5)
+    options = ProfileOptions(batch=2, seed=5)
     found = time_models([engine, engine], options, on_progress=heard.append)
     ((module, job),) = asked
     assert module == "edgeattn.profiling.measure.tensorrt.process"
@@ -563,14 +565,14 @@ def watched(monkeypatch, module, looks):
 
 def test_clocks(monkeypatch):
     steady = watched(monkeypatch, Nvml([1410, 1410, 1410], reasons=0x1), 3)
-    assert (steady.facts, steady.doubts) == ({"GPU clock": "1410 MHz"}, [])
+    assert (steady.facts, steady.warnings) == ({"GPU clock": "1410 MHz"}, [])
     hot = watched(monkeypatch, Nvml([1980, 1500], reasons=0x24), 2)
     assert hot.facts == {"GPU clock": "1500 to 1980 MHz"}
-    assert "1500 to 1980 MHz" in hot.doubts[0]
-    assert hot.doubts[1] == "The GPU's clock was held down by its power limit, its temperature."
+    assert "1500 to 1980 MHz" in hot.warnings[0]
+    assert hot.warnings[1] == "The GPU's clock was held down by its power limit, its temperature."
     # Some devices do not answer, and the library may not be there.
     assert watched(monkeypatch, Nvml([None, 1]), 2).facts == {}
-    assert watched(monkeypatch, None, 2).doubts == []
+    assert watched(monkeypatch, None, 2).warnings == []
     broken = Nvml([])
     broken.nvmlInit = lambda: (_ for _ in ()).throw(broken.NVMLError)
     assert watched(monkeypatch, broken, 1).facts == {}
@@ -613,7 +615,7 @@ def test_cuda_reads_what_it_is_called_with():
 def test_on_a_gpu_an_engine_is_timed_and_profiled(tmp_path):
     target = choose(device=None, capability=None, runtime=None, as_plan=False)
     path = built(tmp_path, target=target)
-    options = RunOptions(limit_s=3.0)
+    options = ProfileOptions(limit_s=3.0)
     found = time_models([path, path], options)
     assert found.latency(0).p50 > 0
     assert found.not_captured == ("", "")

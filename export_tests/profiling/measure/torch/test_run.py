@@ -16,13 +16,12 @@ from edgeattn.models.build import build
 from edgeattn.models.capture import trace, translate
 from edgeattn.models.inject import AttendInput, AttendOutput
 from edgeattn.options.model import AttentionRequest, ModelRequest
-from edgeattn.profiling.attribution import ledger
+from edgeattn.profiling.attribution import attribute
 from edgeattn.profiling.measure.torch import process as torch_process
 from edgeattn.profiling.measure.torch import run as eager
 from edgeattn.profiling.measure.torch.costs import CountCosts, kind_of
 from edgeattn.profiling.measure.torch.modules import HostClock, observed
-from edgeattn.profiling.measure.torch.process import request_of
-from edgeattn.records.trace import Latency, Machine, Trace
+from edgeattn.records.trace import EndToEnd, Latency, Machine, Trace
 
 X = torch.zeros(1, 4, 8, 8)
 
@@ -258,9 +257,14 @@ def test_a_request_goes_there_and_back(own_file, tmp_path):
         attentions=(AttentionRequest(name="se", options={"reduction": "4"}, at="block-end"),),
         shapes=((1, 3, 8, 8), (2, 2)),
     )
-    assert request_of(json.loads(json.dumps(eager.written(asked)))) == asked
+    assert there_and_back(asked) == asked
     plain = ModelRequest(source="resnet18")
-    assert request_of(json.loads(json.dumps(eager.written(plain)))) == plain
+    assert there_and_back(plain) == plain
+
+
+def there_and_back(asked):
+    dumped = json.dumps(eager.REQUEST.dump_python(asked, mode="json"))
+    return eager.REQUEST.validate_python(json.loads(dumped))
 
 
 @pytest.fixture
@@ -297,16 +301,16 @@ def test_a_model_by_its_modules(own_file):
     assert found.params == sum(p.numel() for p in build(request(own_file)).module.parameters())
     assert found.source == own_file
     assert found.notes == ()
-    check_ledger(found)
+    check_attribution(found)
 
 
-def check_ledger(found):
+def check_attribution(found):
     latency = Latency(p50=found.profiled_us / 1e3)
-    drawn = ledger(
+    drawn = attribute(
         Trace(
             name="own", model=found.source, sha256={}, evidence="measured", runtime="torch",
             runtime_version=eager.version(), machine=Machine(device="cpu", title="CPU"),
-            latency_ms=latency, end_to_end=eager.end_to_end(latency, found),
+            latency_ms=latency, end_to_end=EndToEnd(latency_us=found.profiled_us),
             kernels=found.kernels, nodes=found.nodes, sites=found.sites, params=found.params,
         )
     )  # fmt: skip

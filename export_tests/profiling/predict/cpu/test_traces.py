@@ -7,7 +7,7 @@ import pytest
 from edgeattn.base.errors import InputError
 from edgeattn.devices.profile import find
 from edgeattn.options.profile import Item, ProfileOptions
-from edgeattn.profiling.attribution import ledger
+from edgeattn.profiling.attribution import attribute
 from edgeattn.workflows.profile import profile
 from export_tests.profiling.nets import residual
 
@@ -70,7 +70,7 @@ def test_what_the_sites_cost(rows):
     assert identity.replaced == ("layer1.0.attention", "layer2.0.attention")
     assert identity.difference.p50_ms == pytest.approx(above.p50_ms, rel=0.05)
     assert plain.trace.identity is None
-    found = ledger(attended.trace)
+    found = attribute(attended.trace)
     assert found.coverage_us["owned"] >= 0.95 * found.time_us
     assert all(one.cost.marginal_us > 0 for one in found.sites)
 

@@ -67,7 +67,7 @@ def test_most_layers_lie_in_their_intervals(name):
     kernels, known = engine(name), profiled_us(name)
     added = (sum(known.values()) - measured_us) / len(kernels)
     within = [
-        one.low_us <= known[kernel.name] - added <= one.high_us
+        one.interval_us[0] <= known[kernel.name] - added <= one.interval_us[1]
         for one, kernel in zip(predicted(kernels, find(device)).kernels, kernels, strict=True)
     ]
     assert sum(within) >= 0.9 * len(within)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edgeattn.engine.layer_json import read_json
 from edgeattn.engine.plan import plan
-from edgeattn.profiling.owners import attribute
+from edgeattn.profiling.owners import find_owners
 from edgeattn.profiling.sources.engines.kernels import (
     KernelTime,
     macs_of_all,
@@ -119,7 +119,7 @@ def test_a_plan_of_a_model_that_is_at_hand(tmp_path):
     of_shapes = trace_kernels(layers, times)
     assert [k.macs for k in of_nodes] == [k.macs for k in of_shapes]
     assert sum(kernel.macs for kernel in of_nodes) == sum(node_macs.values())
-    owned = attribute(of_nodes, {node.name: node for node in subject.nodes})
+    owned = find_owners(of_nodes, {node.name: node for node in subject.nodes})
     assert all(one.shares for one in owned)
     assert {one.owner for one in owned if "Mean" in one.kernel.name} == {"gate"}
 

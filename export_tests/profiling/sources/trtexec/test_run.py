@@ -16,10 +16,9 @@ from pydantic import TypeAdapter
 
 from edgeattn.base.errors import InputError
 from edgeattn.engine.plan import plan
-from edgeattn.profiling.samples import latency
+from edgeattn.profiling.samples import engine_warnings, latency
 from edgeattn.profiling.sources.engines.layer_times import join
 from edgeattn.profiling.sources.model import read_subject
-from edgeattn.profiling.sources.trtexec.doubts import doubts_of
 from edgeattn.profiling.sources.trtexec.files import Entry, Listed, read_profile, read_times
 from edgeattn.profiling.sources.trtexec.run import read_trtexec
 from edgeattn.records.layers import LayerInformation
@@ -71,17 +70,17 @@ def test_real_files(tmp_path, name):
     # Another way: the names are all different here.
     by_name = {row["name"]: 1e3 * row["medianMs"] for row in rows}
     assert len(by_name) == len(rows)
-    kernels = found.parts.kernels
+    kernels = found.kernels
     assert [k.time_us for k in kernels] == [by_name[k.name] for k in kernels]
     # What is left out took no time.
     total_us = sum(by_name.values())
     assert sum(kernel.time_us for kernel in kernels) == pytest.approx(total_us)
-    assert found.latency_ms.p50 == pytest.approx(total_us / 1e3)
-    assert not found.latency_ms.samples
+    assert found.latency.p50 == pytest.approx(total_us / 1e3)
+    assert not found.latency.samples
     assert any("sum of the profile" in note for note in found.notes)
     assert not any(kernel.op == "NoOp" for kernel in kernels)
     of_kernels = {name for kernel in kernels for name in kernel.nodes}
-    assert of_kernels - {node.name for node in found.parts.nodes} == {
+    assert of_kernels - {node.name for node in found.known.nodes} == {
         name for name in of_kernels if name.endswith((".weight", ".bias"))
     }
 
@@ -91,7 +90,7 @@ def test_times_are_the_latency(tmp_path):
     computes = [0.86, 0.87, 0.85, 0.88] * 10
     times = written(tmp_path / "times.json", runs(computes, enqueue=0.03))
     found = read_trtexec(layers, profile, times)
-    assert found.latency_ms == latency(computes)
+    assert found.latency == latency(computes)
     assert found.end_to_end.latency_us == 1e3 * statistics.median(computes)
     assert found.end_to_end.enqueue_us == pytest.approx(30.0)
     assert found.end_to_end.streams == 1
@@ -124,16 +123,16 @@ def test_what_was_left_out_is_told(tmp_path):
     times = written(tmp_path / "times.json", runs([1.0] * 400, start=0.0))
     found = read_trtexec(layers, profile, times)
     assert any("runs of trtexec's warm-up are left out" in note for note in found.notes)
-    assert len(found.latency_ms.samples) < 400
+    assert len(found.latency.samples) < 400
 
 
-def test_doubts():
+def test_warnings():
     steady = latency([1.0] * 20)
-    assert doubts_of(steady, 700.0) == []
-    assert doubts_of(steady, None) == []
-    (host,) = doubts_of(steady, 801.0)
+    assert engine_warnings(steady, 700.0) == []
+    assert engine_warnings(steady, None) == []
+    (host,) = engine_warnings(steady, 801.0)
     assert "801 µs" in host
-    (varied,) = doubts_of(latency([1.0] * 10 + [1.1] * 10), None)
+    (varied,) = engine_warnings(latency([1.0] * 10 + [1.1] * 10), None)
     assert "coefficient of variation is 4.8%" in varied
 
 
@@ -306,10 +305,10 @@ def test_the_model_says_what_names_do_not(tmp_path):
     profile = written(tmp_path / "profile.json", profile_of(*rows))
     subject = read_subject(path)
     found = read_trtexec(layers, profile, subject=subject)
-    assert found.parts.nodes == subject.nodes
-    assert found.parts.sites == subject.sites
-    assert [site.path for site in found.parts.sites] == ["gate"]
-    assert found.parts.params == subject.params
+    assert found.known.nodes == subject.nodes
+    assert found.known.sites == subject.sites
+    assert [site.path for site in found.known.sites] == ["gate"]
+    assert found.known.params == subject.params
     assert not any("No model was at hand" in note for note in found.notes)
     (resnet,) = real(tmp_path, NAMES[0], "layers")
     (of_resnet,) = real(tmp_path, NAMES[0], "profile")

@@ -95,7 +95,7 @@ def legend_at(room: Figure | SubFigure, marks: Sequence[Artist], *, top: float) 
 
 
 def fitted(text: str, inches: float, points: float) -> str:
-    """Cut a text to what fits; "" where nothing legible would be left."""
+    """Cut a text to what fits; "" if nothing legible would be left."""
     most = int(inches * 72 / (points * _LETTER))
     if len(text) <= most:
         return text

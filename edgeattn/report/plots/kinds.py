@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from edgeattn.records.trace import KIND_TITLES
 from edgeattn.report.content import Report
-from edgeattn.report.drawn.canvas import (
+from edgeattn.report.palette import KINDS, SITE
+from edgeattn.report.pictures import Bar, kinds
+from edgeattn.report.plots.canvas import (
     FOOT,
     HEAD,
     INK,
@@ -16,8 +18,6 @@ from edgeattn.report.drawn.canvas import (
     legend_at,
     titled,
 )
-from edgeattn.report.palette import KINDS, SITE
-from edgeattn.report.pictures import Bar, kinds
 from edgeattn.report.units import microseconds
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 from edgeattn.records.kinds import Kind
 from edgeattn.records.trace import KIND_TITLES
 from edgeattn.report.content import Report
-from edgeattn.report.drawn.canvas import HEAD, INK, SIDE, SOFT, axes_at, legend_at, titled
 from edgeattn.report.headline import subject
 from edgeattn.report.palette import KINDS, MARKS
 from edgeattn.report.pictures import Point, Roofline, roofline
+from edgeattn.report.plots.canvas import HEAD, INK, SIDE, SOFT, axes_at, legend_at, titled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +33,7 @@ def inches(_: Report) -> float:
 def draw(report: Report, room: Figure | SubFigure) -> None:
     """Draw the kernels of the model that the report is about."""
     row = report.rows[subject(report)]
-    found = roofline(row.ledger)
+    found = roofline(row.attribution)
     titled(room, f"Roofline: {row.label}, marks as large as times", [row])
     axes = axes_at(room, left=0.8, top=HEAD + _LEGEND, right=SIDE, height=_HIGH)
     if not found.points:

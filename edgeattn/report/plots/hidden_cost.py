@@ -7,9 +7,11 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from edgeattn.records.trace import Evidence
-from edgeattn.report.bands import Blindness, Tier, blindness
+from edgeattn.report.bands import HiddenCost, Tier, hidden_cost
 from edgeattn.report.content import Report, Row
-from edgeattn.report.drawn.canvas import (
+from edgeattn.report.headline import headline, share, subject
+from edgeattn.report.palette import BACKBONE, SITE
+from edgeattn.report.plots.canvas import (
     FOOT,
     HEAD,
     SIDE,
@@ -21,8 +23,6 @@ from edgeattn.report.drawn.canvas import (
     text_at,
     titled,
 )
-from edgeattn.report.headline import headline, share, subject
-from edgeattn.report.palette import BACKBONE, SITE
 from edgeattn.report.units import count, microseconds, size
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def draw(report: Report, room: Figure | SubFigure) -> None:
 
 def _groups(report: Report) -> dict[Evidence, list[Row]]:
     """Return the models that have sites, the measured apart; or else the one that is shown."""
-    rows = [row for row in report.rows if row.ledger.sites] or [report.rows[subject(report)]]
+    rows = [row for row in report.rows if row.attribution.sites] or [report.rows[subject(report)]]
     groups: dict[Evidence, list[Row]] = {}
     for row in rows:
         groups.setdefault(row.trace.evidence, []).append(row)
@@ -84,7 +84,7 @@ def _groups(report: Report) -> dict[Evidence, list[Row]]:
 
 
 def _draw_small(row: Row, room: Figure | SubFigure, top: float) -> None:
-    found = blindness(row.ledger)
+    found = hidden_cost(row.attribution)
     tiers = [(tier, _THIN) for tier in found.tiers if tier.measure != "traffic_bytes"]
     height = _THIN * len(tiers) + _THIN_FLOW * (len(tiers) - 1)
     axes = axes_at(room, left=_LEFT, top=top, right=_RIGHT, height=height)
@@ -100,7 +100,7 @@ def _draw_small(row: Row, room: Figure | SubFigure, top: float) -> None:
 
 
 def _draw_one(row: Row, room: Figure | SubFigure) -> None:
-    found = blindness(row.ledger)
+    found = hidden_cost(row.attribution)
     tiers = [(tier, _THICK[tier.measure]) for tier in found.tiers]
     height = sum(thick for _, thick in tiers) + _FLOW * (len(tiers) - 1)
     axes = axes_at(room, left=_LEFT, top=HEAD + 0.15, right=SIDE, height=height)
@@ -112,14 +112,14 @@ def _draw_one(row: Row, room: Figure | SubFigure) -> None:
         middle = top + thick / 2
         left = (SIDE - _LEFT) / width
         axes.text(left, middle - 0.09, f"{title} {written(tier.total)}", va="center", weight="bold")
-        if row.ledger.sites:
+        if row.attribution.sites:
             said = f"sites {share(tier.site_share)}"
             axes.text(left, middle + 0.1, said, va="center", weight="bold", color=SITE_INK, size=10)
         _label_bands(axes, found, tier, middle=middle, width=width)
         top += thick + _FLOW
 
 
-def _label_bands(axes: Axes, found: Blindness, tier: Tier, *, middle: float, width: float) -> None:
+def _label_bands(axes: Axes, found: HiddenCost, tier: Tier, *, middle: float, width: float) -> None:
     """Write stages into their bands, and shares into those of neighbouring sites."""
     from matplotlib.patheffects import withStroke
 
@@ -138,7 +138,9 @@ def _label_bands(axes: Axes, found: Blindness, tier: Tier, *, middle: float, wid
                 )
 
 
-def _draw_flows(axes: Axes, found: Blindness, tiers: list[tuple[Tier, float]], flow: float) -> None:
+def _draw_flows(
+    axes: Axes, found: HiddenCost, tiers: list[tuple[Tier, float]], flow: float
+) -> None:
     """Draw bars of the same bands below each other, and what flows from each to the next."""
     from matplotlib.collections import LineCollection, PolyCollection
 

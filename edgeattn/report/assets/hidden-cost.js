@@ -1,7 +1,7 @@
 // The picture that makes the point: shares of MACs above, of time, of bytes below, band by band.
 
-function blindnessPicture(host, row) {
-  const { bands, tiers } = row.blindness;
+function hiddenCostPicture(host, row) {
+  const { bands, tiers } = row.hiddenCost;
   const THICKNESS = { macs: 30, time_us: 46, traffic_bytes: 20 };
 
   return (width) => {
@@ -16,17 +16,17 @@ function blindnessPicture(host, row) {
       return place;
     });
     const x = (tier, edge) => left + across * tiers[tier][2][edge];
-    const drawn = bands.map((band, place) => drawBand(band, place, { tiers, places, x, row }));
+    const shapes = bands.map((band, place) => drawBand(band, place, { tiers, places, x, row }));
     const hasSites = bands.some(([, isSite]) => isSite);
     const labels = tiers.flatMap((tier, place) => tierLabels(tier, places[place], { isWide, hasSites, place }));
     const groups = siteGroups(bands);
     const picture = sheet(width, at - flow + 14, { role: "group", "aria-label": host.dataset.label },
-      ...drawn,
+      ...shapes,
       ...groups.flatMap((group, place) => groupLabels(group, groups[place - 1], { tiers, places, x, width })),
       ...bands.flatMap((band, place) => (band[1] ? [] : stageLabels(band, place, { tiers, places, x }))),
       ...labels);
     host.replaceChildren(picture);
-    walked(picture, drawn);
+    walked(picture, shapes);
   };
 }
 

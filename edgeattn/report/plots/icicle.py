@@ -6,7 +6,10 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from edgeattn.report.content import Report
-from edgeattn.report.drawn.canvas import (
+from edgeattn.report.headline import share, subject
+from edgeattn.report.palette import BACKBONE, SITE
+from edgeattn.report.pictures import icicle
+from edgeattn.report.plots.canvas import (
     FOOT,
     HEAD,
     SIDE,
@@ -15,9 +18,6 @@ from edgeattn.report.drawn.canvas import (
     fitted,
     titled,
 )
-from edgeattn.report.headline import share, subject
-from edgeattn.report.palette import BACKBONE, SITE
-from edgeattn.report.pictures import icicle
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
@@ -29,7 +29,7 @@ _LEAST: Final = 0.0004
 
 def inches(report: Report) -> float:
     """Return how high the picture wants to be."""
-    tiles = icicle(report.rows[subject(report)].ledger)
+    tiles = icicle(report.rows[subject(report)].attribution)
     return HEAD + _LINE * (1 + max(tile.depth for tile in tiles)) + FOOT + 0.1
 
 
@@ -38,7 +38,7 @@ def draw(report: Report, room: Figure | SubFigure) -> None:
     from matplotlib.patches import Rectangle
 
     row = report.rows[subject(report)]
-    tiles = icicle(row.ledger)
+    tiles = icicle(row.attribution)
     titled(room, f"Time by module: {row.label}, sites in orange", [row])
     depth = 1 + max(tile.depth for tile in tiles)
     axes = axes_at(room, left=SIDE, top=HEAD, right=SIDE, height=_LINE * depth)

@@ -1,0 +1,191 @@
+"""Traces from what a source found: ONNX Runtime, TensorRT, torch, trtexec's files, a prediction.
+
+A source says what it found of each model, and of the same model with its sites replaced by
+identity. What is made of that is the same for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgeattn.graph import identity
+from edgeattn.graph.writing import save
+from edgeattn.options.profile import Item
+from edgeattn.profiling.sources.model import Known, Subject
+from edgeattn.records.layers import LayerInformation
+from edgeattn.records.trace import (
+    Difference,
+    EndToEnd,
+    Evidence,
+    Identity,
+    Kernel,
+    Latency,
+    Machine,
+    Runtime,
+    SavedRow,
+    Trace,
+)
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a source found of a model.
+
+    Attributes:
+        evidence: Whether it was measured or predicted.
+        runtime: By what, or for what.
+        version: The runtime's version; "" if it is not known.
+        machine: What it was measured on, or predicted for.
+        known: The model's nodes, sites and parameters.
+        kernels: Its kernels.
+        latency: Its latency.
+        end_to_end: What the reconciliation rests on.
+        interval_ms: Of a prediction, the bounds of the latency.
+        windows: How many windows of runs were measured until they agreed.
+        difference: What it takes above the first model, if both were run in the same rounds.
+        warnings: Why the figures are not to be trusted.
+        notes: What else a reader should know.
+        model: Where it is from, if not from the item's file.
+        subject: The ONNX file, whose sites can be replaced by identity; None if it is not here.
+        information: Of an engine, the layer information that its kernels are made of.
+    """
+
+    evidence: Evidence
+    runtime: Runtime
+    version: str
+    machine: Machine
+    known: Known
+    kernels: tuple[Kernel, ...]
+    latency: Latency
+    end_to_end: EndToEnd
+    interval_ms: tuple[float, float] | None = None
+    windows: int = 0
+    difference: Difference | None = None
+    warnings: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    model: str = ""
+    subject: Subject | None = None
+    information: LayerInformation | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BareModel:
+    """A model with its sites replaced by identity.
+
+    Attributes:
+        model: The model.
+        path: Its file, in a folder of its own.
+        kept: The sites that could not be replaced, and why.
+    """
+
+    model: ir.Model
+    path: Path
+    kept: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundBare:
+    """What a source found of a model without its sites.
+
+    Attributes:
+        kernels: Its kernels.
+        difference: What the model takes above it; None if they were not run in the same rounds.
+        warnings: Why that is not to be trusted.
+    """
+
+    kernels: tuple[Kernel, ...]
+    difference: Difference | None
+    warnings: Sequence[str] = ()
+
+
+#: Finds the figures of a model, by its place among the items.
+Find = Callable[[int, Item], Found]
+#: Finds those of the same model without its sites.
+FindBare = Callable[[int, Item, Found, BareModel], FoundBare]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profiled:
+    """A model that was profiled.
+
+    Attributes:
+        row: Its trace, and what it takes above the first model's.
+        information: Of an engine, the layer information that its kernels are made of.
+    """
+
+    row: SavedRow
+    information: LayerInformation | None = None
+
+
+def assemble(
+    items: Sequence[Item],
+    find: Find,
+    *,
+    find_bare: FindBare | None = None,
+    folder: Path | None = None,
+) -> list[Profiled]:
+    """Return the traces of models.
+
+    Args:
+        items: The models.
+        find: Finds the figures of each.
+        find_bare: Finds those of each without its sites, if its ONNX file is here; None to leave
+            that out.
+        folder: Where the files without sites are written.
+    """
+    rows: list[Profiled] = []
+    for place, item in enumerate(items):
+        found = find(place, item)
+        without, warnings = None, list(found.warnings)
+        if find_bare and folder and found.subject is not None and found.known.sites:
+            bare = _write_bare(found.subject, folder / f"{place}-identity")
+            other = find_bare(place, item, found, bare)
+            sites = [site.path for site in found.subject.sites]
+            without = Identity(
+                kernels=other.kernels,
+                difference=other.difference,
+                replaced=tuple(path for path in sites if path not in bare.kept),
+                kept=bare.kept,
+            )
+            warnings += other.warnings
+        trace = Trace(
+            name=item.name,
+            variant=item.variant,
+            model=item.model or found.model or str(item.path),
+            sha256=dict(found.known.sha256),
+            evidence=found.evidence,
+            runtime=found.runtime,
+            runtime_version=found.version,
+            machine=found.machine,
+            latency_ms=found.latency,
+            interval_ms=found.interval_ms,
+            windows=found.windows,
+            end_to_end=found.end_to_end,
+            kernels=found.kernels,
+            nodes=found.known.nodes,
+            sites=found.known.sites,
+            params=found.known.params,
+            identity=without,
+            warnings=tuple(dict.fromkeys(warnings)),
+            notes=tuple(dict.fromkeys(found.notes)),
+        )
+        row = SavedRow(trace=trace, difference=found.difference)
+        if found.evidence == "predicted":
+            row = SavedRow.of_prediction(trace, rows[0].row.trace if rows else None)
+        rows.append(Profiled(row=row, information=found.information))
+    return rows
+
+
+def _write_bare(subject: Subject, folder: Path) -> BareModel:
+    """Replace a model's sites by identity; its file is written to a new folder."""
+    folder.mkdir()
+    model, path = subject.model.clone(), folder / "identity.onnx"
+    kept = identity.replace(model, subject.parts)
+    save(model, path, external=True)
+    return BareModel(model=model, path=path, kept=kept)
