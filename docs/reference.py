@@ -172,11 +172,11 @@ def _attention(spec: AttentionSpec) -> tuple[str, ...]:
 
 def lowering() -> Iterator[str]:
     """Yield the targets and the rules."""
-    from edgeattn.lowering.pipeline import RULES, WRITERS
+    from edgeattn.lowering.target import RULES, TARGETS
 
     yield _table(
-        ("target", "its forms"),
-        [(f"`{name}`", (one.__doc__ or "").splitlines()[0]) for name, one in WRITERS.items()],
+        ("target", "stands for", "`--tune` compares by"),
+        [(f"`{name}`", one.title, one.measured_by) for name, one in TARGETS.items()],
     )
     yield "Rules, in the order in which they run:"
     yield _table(("rule", "does"), [(f"`{name}`", _text(text)) for name, text in RULES.items()])
