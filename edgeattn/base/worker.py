@@ -58,6 +58,10 @@ class Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End it at once, whatever it does."""
         self.process.kill()
         with self._log, contextlib.suppress(BrokenPipeError), self.process:
             pass

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgeattn.base.errors import CheckError, InputError
-from edgeattn.options.cast import CastOptions
 from edgeattn.options.export import ExportOptions
 from edgeattn.options.model import AttentionRequest, ModelRequest
 from edgeattn.options.optimize import OptimizeOptions
@@ -25,7 +24,7 @@ from edgeattn.workflows.profile import profile
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """What a comparison came to.
+    """The result of a comparison.
 
     Attributes:
         rows: The plain model's trace, then those of each attention.
@@ -121,22 +120,14 @@ def make(
     plain = replace(export, lower=False, cast=None)
     first = folder / f"{name}-stock.onnx"
     export_model(request, plain, first, on_stage=on_stage)
-    _optimise(first, path, export, on_stage)
+    options = OptimizeOptions(target=export.target, rules=export.rules, simplify=export.simplify)
+    optimize(first, options, path, on_stage=on_stage)
     paths = {"stock": first, "lowered": path}
     if export.cast is not None:
-        paths = {v: _cast(one, export.cast, on_stage) for v, one in paths.items()}
+        for variant, source in paths.items():
+            paths[variant] = source.with_name(f"{source.stem}-{export.cast.precision}.onnx")
+            cast(source, export.cast, paths[variant], on_stage=on_stage)
     return [Item(path=one, name=name, variant=v, model=model) for v, one in paths.items()]
-
-
-def _optimise(source: Path, path: Path, export: ExportOptions, on_stage: Stage) -> None:
-    options = OptimizeOptions(target=export.target, rules=export.rules, simplify=export.simplify)
-    optimize(source, options, path, on_stage=on_stage)
-
-
-def _cast(source: Path, options: CastOptions, on_stage: Stage) -> Path:
-    path = source.with_name(f"{source.stem}-{options.precision}.onnx")
-    cast(source, options, path, on_stage=on_stage)
-    return path
 
 
 def _counted(on_stage: Stage, number: int, count: int) -> Stage:

@@ -47,7 +47,7 @@ _BYTES_PER_KERNEL: Final = 136_000
 # Builds differ from run to run; a smaller gain is none.
 _LEAST_GAIN: Final = 0.001
 # No new window of runs begins after that.
-_SECONDS: Final = 5.0
+_SECONDS: Final = 3.0
 _RESAMPLES: Final = 500
 
 

@@ -99,6 +99,7 @@ def test_what_cannot_be_exported_is_left_out_and_said(capsys, net):
         (["no_such_model", "--attention", "se"], "no_such_model"),
         (["resnet18", "--attention", "se", "--keep", __file__], "is no folder"),
         (["resnet18", "--attention", "se", "--report", "/no/such/r.html"], "does not exist"),
+        (["resnet18", "--attention", "se", "--export-layer-info", "l.json"], "has none"),
     ],
 )
 def test_bad_input(capsys, arguments, said):

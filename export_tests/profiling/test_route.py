@@ -15,7 +15,7 @@ ONNX = Path("model.onnx")
 
 @pytest.fixture(autouse=True)
 def _no_gpu(monkeypatch):
-    monkeypatch.setattr("edgeattn.engine.gpu.local_gpu", lambda: None)
+    monkeypatch.setattr("edgeattn.profiling.route.local_gpu", lambda: None)
 
 
 @pytest.mark.parametrize(

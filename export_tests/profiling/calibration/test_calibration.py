@@ -205,11 +205,11 @@ def test_a_file_that_is_something_else(tmp_path):
 
 def test_the_file_where_none_is_named(monkeypatch):
     monkeypatch.setattr(
-        "edgeattn.profiling.measure.machine.cpu_name", lambda: "ARM Cortex-A76 (rev 1)"
+        "edgeattn.profiling.calibration.calibrate.cpu_name", lambda: "ARM Cortex-A76 (rev 1)"
     )
     assert str(file_of("")) == "arm-cortex-a76-rev-1.toml"
     assert str(file_of("My board")) == "my-board.toml"
-    monkeypatch.setattr("edgeattn.profiling.measure.machine.cpu_name", lambda: "")
+    monkeypatch.setattr("edgeattn.profiling.calibration.calibrate.cpu_name", lambda: "")
     assert str(file_of("")) == "this-machine.toml"
 
 

@@ -33,7 +33,7 @@ class Runner:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.worker.__exit__()
+        self.worker.close()
 
     def __call__(self) -> float:
         """Run it, and return the latency in ms."""
@@ -41,7 +41,7 @@ class Runner:
 
     def renew(self) -> None:
         """Go on in a new process."""
-        self.worker.__exit__()
+        self.worker.close()
         self._start()
 
     def _start(self) -> None:
@@ -49,7 +49,7 @@ class Runner:
         try:
             self.worker.ask(asdict(self._job))
         except BaseException:
-            self.worker.__exit__()
+            self.worker.close()
             raise
 
 

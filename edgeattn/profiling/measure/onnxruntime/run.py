@@ -45,7 +45,7 @@ def time_models(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Profiled:
+class ProfiledModel:
     """What ONNX Runtime's profiler says of a model.
 
     Attributes:
@@ -67,7 +67,7 @@ def profile_kernels(
     options: ProfileOptions,
     *,
     once: bool = False,
-) -> Profiled:
+) -> ProfiledModel:
     """Take a model through ONNX Runtime's profiler.
 
     Args:
@@ -90,7 +90,7 @@ def profile_kernels(
         known = origins(model, optimised)
     rows = list(_named(found["nodes"], optimised))
     _give_shapes(rows, model, optimised)
-    return Profiled(
+    return ProfiledModel(
         kernels=tuple(_kernels(rows, known, model, costs)),
         profiled_us=found["profiled_us"],
         optimised=optimised,

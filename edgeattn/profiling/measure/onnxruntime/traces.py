@@ -44,34 +44,17 @@ def measure(
     Raises:
         InputError: ONNX Runtime does not load one of them, or fails while it runs.
     """
-    source = _Measured(subjects, options, folder, on_stage)
-    find_bare = None if options.marginal is False else source.find_bare
-    return assemble(items, source.find, find_bare=find_bare, folder=folder)
+    on_stage("memory bandwidth")
+    facts = {"processor": cpu_name(), "system": platform.platform()}
+    machine = this_cpu(options.threads or usable_cores(), facts)
+    copies = _COPIES.format(machine.bandwidth_gbps or 0, machine.cache_gbps or 0)
+    paths = [runnable(subject, folder / str(place)) for place, subject in enumerate(subjects)]
+    timed = time_models(paths, options, on_progress=lambda said: on_stage(f"latency: {said}"))
 
-
-class _Measured:
-    """Measures models by ONNX Runtime."""
-
-    def __init__(
-        self, subjects: Sequence[Subject], options: ProfileOptions, folder: Path, on_stage: Stage
-    ) -> None:
-        self._subjects, self._options, self._on_stage = subjects, options, on_stage
-        on_stage("memory bandwidth")
-        facts = {"processor": cpu_name(), "system": platform.platform()}
-        self._machine = this_cpu(options.threads or usable_cores(), facts)
-        self._paths = [
-            runnable(subject, folder / str(place)) for place, subject in enumerate(subjects)
-        ]
-        self._timed = time_models(
-            self._paths, options, on_progress=lambda said: on_stage(f"latency: {said}")
-        )
-
-    def find(self, place: int, item: Item) -> Found:
-        subject, timed, machine = self._subjects[place], self._timed, self._machine
-        self._on_stage(f"kernels of {item.name} {place + 1}/{len(self._subjects)}")
-        found = profile_kernels(self._paths[place], subject.model, subject.macs, self._options)
-        latency = timed.latency(place)
-        copies = _COPIES.format(machine.bandwidth_gbps or 0, machine.cache_gbps or 0)
+    def find(place: int, item: Item) -> Found:
+        subject, latency = subjects[place], timed.latency(place)
+        on_stage(f"kernels of {item.name} {place + 1}/{len(items)}")
+        found = profile_kernels(paths[place], subject.model, subject.macs, options)
         return Found(
             evidence="measured",
             runtime="onnxruntime",
@@ -88,22 +71,24 @@ class _Measured:
             subject=subject,
         )
 
-    def find_bare(self, place: int, item: Item, _found: Found, bare: BareModel) -> FoundBare:
-        self._on_stage(f"{item.name} without its sites")
-        macs = self._subjects[place].macs
-        kernels = profile_kernels(bare.path, bare.model, macs, self._options).kernels
-        if len(self._paths) > 1:  # the plain model is run beside it
+    def find_bare(place: int, item: Item, _found: Found, bare: BareModel) -> FoundBare:
+        on_stage(f"{item.name} without its sites")
+        kernels = profile_kernels(bare.path, bare.model, subjects[place].macs, options).kernels
+        if len(items) > 1:  # the plain model is run beside it
             return FoundBare(kernels=kernels, difference=None)
-        timed = time_models(
-            (bare.path, self._paths[place]),
-            self._options,
-            on_progress=lambda said: self._on_stage(f"with and without its sites: {said}"),
+        both = time_models(
+            (bare.path, paths[place]),
+            options,
+            on_progress=lambda said: on_stage(f"with and without its sites: {said}"),
         )
         return FoundBare(
             kernels=kernels,
-            difference=timed.difference(1, 0),
-            warnings=[f"With and without sites: {one}" for one in timed.warnings],
+            difference=both.difference(1, 0),
+            warnings=[f"With and without sites: {one}" for one in both.warnings],
         )
+
+    without = None if options.marginal is False else find_bare
+    return assemble(items, find, find_bare=without, folder=folder)
 
 
 def runnable(subject: Subject, folder: Path) -> Path:

@@ -20,9 +20,6 @@ from edgeattn.profiling.route import Route
 from edgeattn.profiling.sources.engines.source import EngineSource
 from edgeattn.records.trace import Kernel, Machine
 
-#: Builds the engine of an ONNX file into a new folder, and returns it.
-Build = Callable[[Path, Path], Path]
-
 
 def measure(
     items: Sequence[Item],
@@ -32,7 +29,7 @@ def measure(
     route: Route,
     folder: Path,
     *,
-    build: Build,
+    build: Callable[[Path, Path], Path],
     marginal: bool,
     on_stage: Stage,
 ) -> list[Profiled]:
@@ -53,38 +50,17 @@ def measure(
         InputError: An engine does not run, or its manifest does not belong to it.
         MissingError: The library, its version, or the GPU is not here.
     """
-    source = _Measured(engines, sources, options, route, build, on_stage)
-    find_bare = source.find_bare if marginal else None
-    return assemble(items, source.find, find_bare=find_bare, folder=folder)
+    timed = time_models(engines, options, on_progress=lambda said: on_stage(f"latency: {said}"))
 
-
-class _Measured:
-    """Measures engines by TensorRT."""
-
-    def __init__(
-        self,
-        engines: Sequence[Path],
-        sources: Sequence[EngineSource],
-        options: ProfileOptions,
-        route: Route,
-        build: Build,
-        on_stage: Stage,
-    ) -> None:
-        self._engines, self._sources, self._options = engines, sources, options
-        self._route, self._build, self._on_stage = route, build, on_stage
-        self._timed = time_models(
-            engines, options, on_progress=lambda said: on_stage(f"latency: {said}")
-        )
-
-    def find(self, place: int, item: Item) -> Found:
-        source, timed = self._sources[place], self._timed
-        self._on_stage(f"kernels of {item.name} {place + 1}/{len(self._engines)}")
-        found = profile_kernels(self._engines[place], self._options, subject=source.subject)
+    def find(place: int, item: Item) -> Found:
+        source = sources[place]
+        on_stage(f"kernels of {item.name} {place + 1}/{len(items)}")
+        found = profile_kernels(engines[place], options, subject=source.subject)
         return Found(
             evidence="measured",
             runtime=source.plan.runtime,
             version=source.plan.version,
-            machine=_machine(self._route, timed.facts, found.parts.kernels),
+            machine=_machine(route, timed.facts, found.parts.kernels),
             known=replace(found.parts.known, sha256=source.sha256),
             kernels=found.parts.kernels,
             latency=timed.latency(place),
@@ -97,14 +73,16 @@ class _Measured:
             information=found.parts.information,
         )
 
-    def find_bare(self, place: int, item: Item, _found: Found, bare: BareModel) -> FoundBare:
-        self._on_stage(f"{item.name} without its sites")
-        engine = self._build(bare.path, bare.path.with_name("engine"))
-        kernels = profile_kernels(engine, self._options).parts.kernels
-        if len(self._engines) > 1:
+    def find_bare(place: int, item: Item, _found: Found, bare: BareModel) -> FoundBare:
+        on_stage(f"{item.name} without its sites")
+        engine = build(bare.path, bare.path.with_name("engine"))
+        kernels = profile_kernels(engine, options).parts.kernels
+        if len(items) > 1:
             return FoundBare(kernels=kernels, difference=None)
-        pair = time_models((engine, self._engines[place]), self._options)
-        return FoundBare(kernels=kernels, difference=pair.difference(1, 0), warnings=pair.warnings)
+        both = time_models((engine, engines[place]), options)
+        return FoundBare(kernels=kernels, difference=both.difference(1, 0), warnings=both.warnings)
+
+    return assemble(items, find, find_bare=find_bare if marginal else None, folder=folder)
 
 
 def _machine(route: Route, facts: Mapping[str, str], kernels: Sequence[Kernel]) -> Machine:

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import torch
 from torch import nn
@@ -21,41 +21,25 @@ from torch import nn
 _CLOCKS_PER_US: Final = 2000
 
 
-class Clock(Protocol):
-    """A source of moments, and of the time between two of them."""
+class HostClock:
+    """The processor's clock: it gives moments, and the time between two of them."""
 
     def begin(self, host_us: float) -> None:
         """Make ready for a run that the host takes this long to enqueue, in µs."""
 
     def now(self) -> Any:
         """Return this moment."""
+        return time.perf_counter_ns()
 
     def us(self, start: Any, stop: Any) -> float:
         """Return the time between two moments, in µs, once `wait` was called."""
+        return float(stop - start) / 1e3
 
     def wait(self) -> None:
         """Wait for what was begun."""
 
 
-class HostClock:
-    """The processor's clock."""
-
-    def begin(self, host_us: float) -> None:
-        """Do nothing: it is always ready."""
-
-    def now(self) -> int:
-        """Return this moment, in ns."""
-        return time.perf_counter_ns()
-
-    def us(self, start: int, stop: int) -> float:
-        """Return the time between two moments, in µs."""
-        return (stop - start) / 1e3
-
-    def wait(self) -> None:
-        """Do nothing: all is done when it is asked."""
-
-
-class CudaClock:
+class CudaClock(HostClock):
     """The GPU's: events in its current stream.
 
     The host takes longer to enqueue small operations than the GPU to run them, and hooks add to it.
@@ -107,7 +91,7 @@ class Calls:
         clock: What they are timed by.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: HostClock) -> None:
         self._clock = clock
         self._calls: list[_Call] = []
         self._open: list[int] = []
@@ -147,7 +131,7 @@ class Calls:
 
 
 @contextmanager
-def observed(module: nn.Module, clock: Clock) -> Iterator[Calls]:
+def observed(module: nn.Module, clock: HostClock) -> Iterator[Calls]:
     """Observe the calls of a model's modules, until the block ends.
 
     Args:

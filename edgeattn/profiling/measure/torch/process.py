@@ -29,7 +29,7 @@ from edgeattn.profiling.measure.rounds import (
 )
 from edgeattn.profiling.measure.tensorrt.nvml import ClockWatch
 from edgeattn.profiling.measure.torch.costs import CountCosts
-from edgeattn.profiling.measure.torch.modules import Calls, Clock, CudaClock, HostClock, observed
+from edgeattn.profiling.measure.torch.modules import Calls, CudaClock, HostClock, observed
 from edgeattn.profiling.measure.torch.run import REQUEST
 from edgeattn.records.trace import Kernel, Node, Site
 
@@ -96,7 +96,7 @@ def profile_model(job: Mapping[str, Any]) -> dict[str, Any]:
     enqueue_us = None
     if ready.is_on_gpu:
         enqueue_us = host_us(ready.enqueue, ready.run, runs=_ENQUEUED_RUNS)
-    clock: Clock = CudaClock() if ready.is_on_gpu else HostClock()
+    clock: HostClock = CudaClock() if ready.is_on_gpu else HostClock()
     with observed(module, clock) as calls:
         counting = CountCosts(calls.here)
         with counting:
@@ -151,7 +151,7 @@ def profile_model(job: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _own_times(ready: _Ready, calls: Calls, clock: Clock) -> list[dict[str, float]]:
+def _own_times(ready: _Ready, calls: Calls, clock: HostClock) -> list[dict[str, float]]:
     """Return each module's own time, in µs, for each of several runs."""
 
     def run(enqueued_us: float) -> tuple[float, dict[str, float]]:

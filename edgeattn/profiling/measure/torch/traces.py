@@ -37,35 +37,20 @@ def measure(
         InputError: A model cannot be built, or does not run.
         MissingError: Weights are not here.
     """
-    items = [Item(path=Path(), name=name) for name in names]
-    source = _Measured(requests, RunOptions.of(options), on_stage)
-    return assemble(items, source.find)
+    asked = RunOptions.of(options)
+    timed = time_models(requests, asked, on_progress=lambda said: on_stage(f"latency: {said}"))
+    on_stage("memory bandwidth")
+    is_on_gpu = "GPU" in timed.facts
+    machine = _gpu(timed.facts) if is_on_gpu else this_cpu(asked.threads, timed.facts)
 
-
-class _Measured:
-    """Measures models by torch."""
-
-    def __init__(
-        self, requests: Sequence[ModelRequest], asked: RunOptions, on_stage: Stage
-    ) -> None:
-        self._requests, self._asked, self._on_stage = requests, asked, on_stage
-        self._timed = time_models(
-            requests, asked, on_progress=lambda said: on_stage(f"latency: {said}")
-        )
-        facts = self._timed.facts
-        on_stage("memory bandwidth")
-        self._machine = this_cpu(asked.threads, facts) if "GPU" not in facts else _gpu(facts)
-
-    def find(self, place: int, item: Item) -> Found:
-        timed = self._timed
-        self._on_stage(f"modules of {item.name} {place + 1}/{len(self._requests)}")
-        found = profile_modules(self._requests[place], self._asked)
-        latency = timed.latency(place)
+    def find(place: int, item: Item) -> Found:
+        on_stage(f"modules of {item.name} {place + 1}/{len(requests)}")
+        found, latency = profile_modules(requests[place], asked), timed.latency(place)
         return Found(
             evidence="measured",
             runtime="torch",
             version=version(),
-            machine=self._machine,
+            machine=machine,
             model=found.source,
             known=found,
             kernels=found.kernels,
@@ -80,6 +65,8 @@ class _Measured:
             warnings=[*timed.warnings, *samples.warnings_of(latency)],
             notes=found.notes,
         )
+
+    return assemble([Item(path=Path(), name=name) for name in names], find)
 
 
 def _gpu(facts: Mapping[str, str]) -> Machine:

@@ -16,7 +16,7 @@ from edgeattn.profiling.predict.cpu.machine import machine_of
 from edgeattn.profiling.predict.cpu.model import PredictedModel, predict_model
 from edgeattn.profiling.predict.gpu.engine import machine_of as told_of
 from edgeattn.profiling.sources.model import Subject
-from edgeattn.records.trace import Difference, EndToEnd, Latency, Machine
+from edgeattn.records.trace import Difference, EndToEnd, Latency
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -55,38 +55,25 @@ def predict(
     Raises:
         InputError: ONNX Runtime does not load one of them, or the device has not so many cores.
     """
-    source = _Predicted(subjects, device, point, options, folder, on_stage)
-    find_bare = None if options.marginal is False else source.find_bare
-    return assemble(items, source.find, find_bare=find_bare, folder=folder)
+    cpu = machine_of(device, point, options.threads)
+    shared = interval.shared(device)
+    words = f"{cpu.threads} thread{'s' if cpu.threads > 1 else ''}"
 
+    def predicted(path: Path, model: ir.Model, subject: Subject) -> PredictedModel:
+        run = profile_kernels(path, model, subject.macs, options, once=True)
+        return predict_model(run.kernels, run.optimised, cpu, shared)
 
-class _Predicted:
-    """Predicts models on one CPU."""
-
-    def __init__(
-        self,
-        subjects: Sequence[Subject],
-        device: DeviceProfile,
-        point: OperatingPoint,
-        options: ProfileOptions,
-        folder: Path,
-        on_stage: Stage,
-    ) -> None:
-        self._subjects, self._device, self._point = subjects, device, point
-        self._options, self._folder, self._on_stage = options, folder, on_stage
-        self._machine = machine_of(device, point, options.threads)
-        self._shared = interval.shared(device)
-
-    def find(self, place: int, item: Item) -> Found:
-        subject = self._subjects[place]
-        self._on_stage(f"kernels of {item.name} {place + 1}/{len(self._subjects)}")
-        path = runnable(subject, self._folder / str(place))
-        found = self._model(path, subject.model, subject)
+    def find(place: int, item: Item) -> Found:
+        subject = subjects[place]
+        on_stage(f"kernels of {item.name} {place + 1}/{len(items)}")
+        found = predicted(runnable(subject, folder / str(place)), subject.model, subject)
+        machine = told_of(device, point, found.kernels, None)
+        known = {"threads": cpu.threads, "title": f"{device.title}, {words}"}
         return Found(
             evidence="predicted",
             runtime="onnxruntime",
             version=version(),
-            machine=self._told(found),
+            machine=machine.model_copy(update=known),
             known=subject,
             kernels=found.kernels,
             latency=Latency(p50=found.latency_us / 1e3),
@@ -96,20 +83,11 @@ class _Predicted:
             subject=subject,
         )
 
-    def find_bare(self, place: int, item: Item, found: Found, bare: BareModel) -> FoundBare:
-        self._on_stage(f"{item.name} without its sites")
-        other = self._model(bare.path, bare.model, self._subjects[place])
+    def find_bare(place: int, item: Item, found: Found, bare: BareModel) -> FoundBare:
+        on_stage(f"{item.name} without its sites")
+        other = predicted(bare.path, bare.model, subjects[place])
         above = Difference.of_predictions(found.latency.p50, other.latency_us / 1e3)
         return FoundBare(kernels=other.kernels, difference=above)
 
-    def _model(self, path: Path, model: ir.Model, subject: Subject) -> PredictedModel:
-        run = profile_kernels(path, model, subject.macs, self._options, once=True)
-        return predict_model(run.kernels, run.optimised, self._machine, self._shared)
-
-    def _told(self, found: PredictedModel) -> Machine:
-        threads = self._machine.threads
-        said = told_of(self._device, self._point, found.kernels, None)
-        words = f"{threads} thread{'s' if threads > 1 else ''}"
-        return said.model_copy(
-            update={"threads": threads, "title": f"{self._device.title}, {words}"}
-        )
+    without = None if options.marginal is False else find_bare
+    return assemble(items, find, find_bare=without, folder=folder)

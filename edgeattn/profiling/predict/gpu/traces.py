@@ -43,35 +43,18 @@ def predict(
     Raises:
         InputError: The device runs no engines, or a kernel's shapes are not known.
     """
-    source = _Predicted(sources, device, point, on_stage)
-    find_bare = source.find_bare if marginal else None
-    return assemble(items, source.find, find_bare=find_bare, folder=folder)
 
-
-class _Predicted:
-    """Predicts engines on one device."""
-
-    def __init__(
-        self,
-        sources: Sequence[EngineSource],
-        device: DeviceProfile,
-        point: OperatingPoint,
-        on_stage: Stage,
-    ) -> None:
-        self._sources, self._device, self._point = sources, device, point
-        self._on_stage = on_stage
-
-    def find(self, place: int, item: Item) -> Found:
-        self._on_stage(f"predict {item.name}")
-        source = self._sources[place]
-        found, kernels = predict_engine(source.plan, self._device, self._point, source.node_macs)
-        not_for = stands_in(source.plan, self._device)
+    def find(place: int, item: Item) -> Found:
+        on_stage(f"predict {item.name}")
+        source = sources[place]
+        found, kernels = predict_engine(source.plan, device, point, source.node_macs)
+        not_for = stands_in(source.plan, device)
         is_planned = source.plan.runtime == "tensorrt-rtx" and not_for is None
         return Found(
             evidence="predicted",
             runtime=source.plan.runtime,
             version=source.plan.version,
-            machine=machine_of(self._device, self._point, kernels, not_for),
+            machine=machine_of(device, point, kernels, not_for),
             known=source,
             kernels=kernels,
             latency=Latency(p50=found.end_to_end_us / 1e3),
@@ -84,10 +67,11 @@ class _Predicted:
             information=source.plan.information,
         )
 
-    def find_bare(self, place: int, item: Item, found: Found, bare: BareModel) -> FoundBare:
-        self._on_stage(f"plan of {item.name} without its sites")
-        plan = build_plan(bare.model, self._device, bare.path.parent)
-        macs = self._sources[place].node_macs
-        other, kernels = predict_engine(plan, self._device, self._point, macs)
+    def find_bare(place: int, item: Item, found: Found, bare: BareModel) -> FoundBare:
+        on_stage(f"plan of {item.name} without its sites")
+        plan = build_plan(bare.model, device, bare.path.parent)
+        other, kernels = predict_engine(plan, device, point, sources[place].node_macs)
         above = Difference.of_predictions(found.latency.p50, other.end_to_end_us / 1e3)
         return FoundBare(kernels=kernels, difference=above)
+
+    return assemble(items, find, find_bare=find_bare if marginal else None, folder=folder)

@@ -39,13 +39,7 @@ def of_files(
         return _predicted(given.layers, subject, options, route)
     if options.predict:
         raise InputError("--predict takes --layers alone: --profile has times that were measured.")
-    return _measured(given, given.profile, subject, route)
-
-
-def _measured(
-    given: TrtexecFiles, profile: Path, subject: Subject | None, route: Route
-) -> list[Profiled]:
-    found = read_trtexec(given.layers, profile, given.times, subject=subject)
+    found = read_trtexec(given.layers, given.profile, given.times, subject=subject)
     if route.device is not None and route.point is not None:
         machine = machine_of(route.device, route.point, found.kernels, None)
         found = replace(found, machine=machine)
