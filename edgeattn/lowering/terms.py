@@ -79,6 +79,11 @@ class Const:
         shape = [_integer(index) if index in flat else 1 for index in order]
         return array.reshape(shape)
 
+    def spread(self, order: Sequence[Index]) -> np.ndarray:
+        """Return the elements over all places of an order, repeated where free, as f64[places]."""
+        sizes = [_integer(index) for index in order]
+        return np.broadcast_to(self.over(order), sizes).reshape(-1)
+
 
 @dataclass(frozen=True, eq=False, slots=True, kw_only=True)
 class Layer:

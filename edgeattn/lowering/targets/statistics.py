@@ -110,7 +110,7 @@ class Statistics(Elementwise):
             flat: Axes = (x.axes[0], x.axes[1], (*x.axes[2], *x.axes[3]))
             value = reshape(self.build, x.value, shape_of(flat))
             value = self.build.node("Softmax", [value], shape_of(flat), {"axis": 2})
-            made = Written(reshape(self.build, value, shape_of(x.axes)), x.axes)
+            made = self.shaped(value, x.axes)
         else:
             raise UnwritableError("its softmax is over a part of the channels or the map")
         return self._seen(made, view)

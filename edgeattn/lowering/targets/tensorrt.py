@@ -117,7 +117,7 @@ class TensorRTWriter(PlainWriter):
         split = [self._split(value, whole[position], position) for value in (one, other)]
         axes = tuple(b or a for a, b in zip(*(value.axes for value in split), strict=True))
         made = self.node(op_type, [value.value for value in split], axes)
-        return Written(reshape(self.build, made.value, shape_of(whole)), whole)
+        return self.shaped(made.value, whole)
 
     def _split(self, one: Written, channels: Sequence[Index], position: int) -> Written:
         """Give each channel index an axis, of size 1 where a value lacks it."""
@@ -127,7 +127,7 @@ class TensorRTWriter(PlainWriter):
         else:
             inner = tuple((index,) if index in own else () for index in channels)
         axes = (*one.axes[:position], *inner, *one.axes[position + 1 :])
-        return Written(reshape(self.build, one.value, shape_of(axes)), axes)
+        return self.shaped(one.value, axes)
 
     def write_band(self, term: Term, view: View) -> Written:
         """Write the taps as shifted products, which fuse with the mean before and the gate."""
@@ -146,12 +146,12 @@ class TensorRTWriter(PlainWriter):
         for place, tap in enumerate(taps):
             bounds = [self.build.integers([bound]) for bound in (place, place + count, 2)]
             part = self.node("Slice", [padded, *bounds], flat)
-            part = self.node("Mul", [part.value, self.number(tap)], flat)
+            part = self.node("Mul", [part.value, self.real(tap)], flat)
             total = part if total is None else self.node("Add", [total.value, part.value], flat)
         assert total is not None, "a kernel has a tap"
         if offset:
-            total = self.node("Add", [total.value, self.number(offset)], flat)
-        made = Written(reshape(self.build, total.value, shape_of(x.axes)), x.axes)
+            total = self.node("Add", [total.value, self.real(offset)], flat)
+        made = self.shaped(total.value, x.axes)
         return self._seen(made, view)
 
     def write_negated(self, term: Term, view: View) -> Written:
@@ -184,7 +184,7 @@ class TensorRTWriter(PlainWriter):
         value = self.build.reduce("ReduceMean", split.value, gone, shape_of(after))
         kept = tuple(index for index in channels if index not in part)
         axes: Axes = (*made.axes[:position], kept, *made.axes[position + 1 :])
-        return Written(reshape(self.build, value, shape_of(axes)), axes)
+        return self.shaped(value, axes)
 
     def _crossed(self, term: Term, view: View) -> Written | None:
         """Return a statistic over the map from the channels-last view."""
