@@ -63,6 +63,11 @@ def is_used(value: ir.Value) -> bool:
     return value.is_graph_output() or bool(value.uses())
 
 
+def is_weight(value: ir.Value) -> bool:
+    """Return whether a value is an initializer that no caller can override."""
+    return value.is_initializer() and not value.is_graph_input()
+
+
 def rank(value: ir.Value) -> int | None:
     """Return a value's rank, or None where it is unknown."""
     return None if value.shape is None else len(value.shape)
