@@ -209,7 +209,7 @@ class TensorRTWriter(PlainWriter):
             x = self._negated(x, leaf, {})
         made = self.on(x, FIRST)
         op_type = {"mean": "ReduceMean", "max": "ReduceMax"}.get(term.op)
-        return None if op_type is None else self.reduced(op_type, made, leaves(term.attrs), FIRST)
+        return None if op_type is None else self.reduced(op_type, made, leaves(term.attrs))
 
     def stacked(self, values: Sequence[ir.Value], axes: Axes) -> Written:
         """Join two maps by Where, which fuses with what made them; Concat does not."""
