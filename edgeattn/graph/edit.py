@@ -172,7 +172,7 @@ class Edit(Editor):
 
         Args:
             op_type: The operator.
-            inputs: Its inputs, None where an optional one is absent.
+            inputs: Its inputs, None for optional ones that are absent.
             attributes: Its attributes.
             like: A value of the output's shape.
         """

@@ -1,4 +1,4 @@
-"""Finds attention in a graph that nobody has tagged: gates, and products of queries and keys.
+"""Find attention in a graph that nobody has tagged: gates, and products of queries and keys.
 
 A gate is y = x ∘ g, a product or a sum, whose g is made of x alone, by way of a reduction: SE, ECA,
 CBAM, SimAM and their like, as anyone has written them. An activation of x alone (SiLU) has no

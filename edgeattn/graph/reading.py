@@ -1,4 +1,4 @@
-"""Reads an ONNX file that anyone may have written: with its weights, inlined, every node named."""
+"""Read an ONNX file that anyone may have written: with its weights, inlined, every node named."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def read(path: Path) -> Source:
 
 
 def opset_of(model: ir.Model) -> int:
-    """Return the opset of the standard domain, 0 where there is none."""
+    """Return the opset of the standard domain, or 0 if the model imports none."""
     return max((v for d, v in model.opset_imports.items() if d in STANDARD_DOMAINS), default=0)
 
 

@@ -1,7 +1,7 @@
 """Module tags: every ONNX node carries the path of the torch module that caused it, in its name.
 
 A node of the module `layer1.0.attention` is named `layer1.0.attention/Mul_2`; the root module's
-own nodes are named `/Add`. The value that a module gives is named by the module's path
+own nodes are named `/Add`. The value that a module returns is named by the module's path
 (`layer1.0.attention`), any other value by its node (`layer1.0.attention/Mul_2:0`). Names survive
 the simplifier and reach TensorRT's layer information and ONNX Runtime's profiles, which metadata
 properties do not.
@@ -154,9 +154,9 @@ def _inherit(scopes: dict[ir.Node, list[str]]) -> None:
 
 
 def _module_outputs(graph: ir.Graph, scopes: Mapping[ir.Node, list[str]]) -> dict[ir.Value, str]:
-    """Find the value that each module gives: the first output of its last node.
+    """Find the value that each module returns: the first output of its last node.
 
-    Where one value ends several modules, the innermost that ends with it gives the name.
+    Where one value ends several modules, the innermost that ends with it names it.
     """
     last: dict[str, tuple[int, ir.Node]] = {}
     for node in graph:

@@ -143,11 +143,11 @@ def exchange(
     Args:
         region: The region.
         raising: What is known of it.
-        write: Gives the writer for a kind of region.
+        write: Returns the writer for a kind of region.
         build: Makes the nodes.
 
     Returns:
-        What was done; or why it could not be; or None where there is nothing to gain.
+        The rewrite; or why there is none; or None if there is nothing to gain.
     """
     rule, site = _rule(region, raising), _site(region, raising)
     raising.terms.origin = _telling(region, raising)[-1].name or ""

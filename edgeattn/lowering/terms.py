@@ -182,7 +182,7 @@ class Terms:
         return self.mul(self.const(constant), term)
 
     def parts(self, term: Term) -> tuple[Const, Term | None]:
-        """Take a term apart: its constant factor, and the rest (None where there is none)."""
+        """Take a term apart: its constant factor, and the rest (None for a constant)."""
         if term.op == "const":
             return term.attrs, None
         if term.op == "mul" and term.args[0].op == "const":
@@ -470,7 +470,7 @@ class Terms:
             args: The arguments.
 
         Returns:
-            The term; None where terms of its kind are not made anew.
+            The term, or None if terms of its kind cannot be rebuilt.
         """
         if all(new is old for new, old in zip(args, like.args, strict=True)):
             return like

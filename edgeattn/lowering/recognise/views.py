@@ -30,7 +30,7 @@ _MAP: Final = 4
 
 
 def _shape(node: ir.Node) -> list[Size | None] | None:
-    """Return the shape of what a node gives: as its target shape says, or as it was inferred."""
+    """Return the shape of a node's output: as its target shape says, or as it was inferred."""
     if node.op_type in {"Reshape", "Expand"}:
         asked = computed_sizes(given(node, 1))
         if asked is not None and all(size is not None for size in asked):

@@ -76,7 +76,7 @@ class Writer:
         self._written: dict[tuple[Term, View], Written] = {}
 
     def takes(self, family: str, form: str) -> bool:
-        """Return whether a form is the one to take, and notes that it was asked."""
+        """Return whether a form is the one to take, and record that it was asked."""
         taken = self._chosen.get(family, self.forms[family][0])
         self.taken[family] = taken
         return taken == form
