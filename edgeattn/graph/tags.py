@@ -28,7 +28,7 @@ def tag(model: ir.Model, *, inputs: Sequence[str], outputs: Sequence[str]) -> No
         outputs: One name per graph output.
     """
     graph = model.graph
-    scopes = {node: _scopes(node) for node in _nodes(graph)}
+    scopes = {node: _scopes(node) for node in graph.all_nodes()}
     _inherit(scopes)
     names = Names([*inputs, *outputs])
     for initializer in list(graph.initializers.values()):
@@ -61,7 +61,7 @@ def adopt(model: ir.Model) -> None:
         model: The model, changed in place.
     """
     graph = model.graph
-    scopes = {node: _tagged(node) for node in _nodes(graph)}
+    scopes = {node: _tagged(node) for node in graph.all_nodes()}
     seen: set[str] = set()
     strangers: list[ir.Node] = []
     for node, own in scopes.items():
@@ -114,11 +114,6 @@ def _same_but_inputs(one: ir.Node, other: ir.Node) -> bool:
         and {name: str(attribute.value) for name, attribute in one.attributes.items()}
         == {name: str(attribute.value) for name, attribute in other.attributes.items()}
     )
-
-
-def _nodes(graph: ir.Graph) -> list[ir.Node]:
-    """Return the nodes of a graph and of its branches and loop bodies, in order."""
-    return list(ir.traversal.RecursiveGraphIterator(graph))
 
 
 def _scopes(node: ir.Node) -> list[str]:
@@ -176,6 +171,6 @@ def _clear_metadata(model: ir.Model) -> None:
     model.metadata_props.clear()
     for value in (*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()):
         value.metadata_props.clear()
-    for node in _nodes(model.graph):
+    for node in model.graph.all_nodes():
         for value in node.outputs:
             value.metadata_props.clear()

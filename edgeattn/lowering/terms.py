@@ -269,7 +269,7 @@ class Terms:
             if base in entries and _opposite(entries[base], entries[mean]):
                 factor = entries.pop(base)
                 del entries[mean]
-                centred = self.make("centred", (base,), mean.attrs, base.own)
+                centred = self.centred(base, mean.attrs)
                 known = entries.get(centred)
                 entries[centred] = factor if known is None else combine(np.add, known, factor)
 
@@ -424,6 +424,10 @@ class Terms:
             if centred.op == "centred" and frozenset(leaves(centred.attrs)) == over:
                 return self.variance(centred.args[0], over)
         return self.make("mean", (term,), over, inside - over)
+
+    def centred(self, term: Term, over: frozenset[Index]) -> Term:
+        """Return the difference from the mean."""
+        return self.make("centred", (term,), over, term.own)
 
     def variance(self, term: Term, over: frozenset[Index]) -> Term:
         """Return the mean of the squares about the mean."""

@@ -77,14 +77,16 @@ class PlainWriter(Statistics):
         if x.axes[CHANNELS] != leaves(axis) or x.axes[2] or x.axes[3]:
             raise UnwritableError("it slides over channels in another order")
         flat: Axes = (x.axes[0], (), x.axes[CHANNELS])
-        value = reshape(self.build, x.value, shape_of(flat))
-        inputs = [value, self.real([[taps]])]
+        value = self.slid(reshape(self.build, x.value, shape_of(flat)), flat, taps, offset)
+        return self._seen(self.shaped(value, x.axes), view)
+
+    def slid(self, x: ir.Value, axes: Axes, taps: Sequence[float], offset: float) -> ir.Value:
+        """Slide taps over the last axis of [N, 1, C], with zeros outside."""
+        inputs = [x, self.real([[taps]])]
         if offset:
             inputs.append(self.real([offset]))
         half = len(taps) // 2
-        attributes = {"kernel_shape": [len(taps)], "pads": [half, half]}
-        value = self.build.node("Conv", inputs, shape_of(flat), attributes)
-        return self._seen(self.shaped(value, x.axes), view)
+        return self.node("Conv", inputs, axes, kernel_shape=[len(taps)], pads=[half, half]).value
 
     def write_stack(self, term: Term, view: View) -> Written:
         """Write maps of one channel as the channels of one."""

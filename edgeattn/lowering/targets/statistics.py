@@ -73,8 +73,8 @@ class Statistics(Elementwise):
         return self.join("Sub", value, mean, view)
 
     def write_variance(self, term: Term, view: View) -> Written:
-        x, over = term.args[0], frozenset(leaves(term.attrs))
-        centred = self.on(self.terms.make("centred", (x,), over, x.own), view)
+        over = frozenset(leaves(term.attrs))
+        centred = self.on(self.terms.centred(term.args[0], over), view)
         wide = self._cast(centred, ir.DataType.FLOAT)
         square = self.node("Mul", [wide.value, wide.value], wide.axes)
         return self._cast(self.reduced("ReduceMean", square, over), self.dtype)
@@ -91,7 +91,7 @@ class Statistics(Elementwise):
     def write_normalised(self, term: Term, view: View) -> Written:
         x, (over, epsilon) = term.args[0], term.attrs
         over = frozenset(leaves(over))
-        centred = self.on(self.terms.make("centred", (x,), over, x.own), view)
+        centred = self.on(self.terms.centred(x, over), view)
         spread = self.on(self.spread(x, over, epsilon), view)
         return self.join("Mul", centred, spread, view)
 
