@@ -63,7 +63,7 @@ def for_turing(model: ir.Model, target: Target) -> Rewritten | None:
         target: What is built for, and by which library.
 
     Returns:
-        What to build instead; None where the model can be built as it is.
+        What to build instead, or None if the model can be built as it is.
     """
     return rewrite(model) if is_turing(target) else None
 
@@ -80,7 +80,7 @@ def rewrite(model: ir.Model) -> Rewritten | None:
         model: The model, which is left as it is; every node has a name of its own.
 
     Returns:
-        The rewritten model; None where nothing is to be rewritten.
+        The rewritten model, or None if nothing is to be rewritten.
     """
     model = model.clone()
     shapes.find(model)

@@ -1,6 +1,6 @@
 """Forms of a float32 product or 3D convolution that TensorRT-RTX takes for Turing.
 
-Each gives the value that stands for a node's output, or None where the node's shapes do not allow
+Each returns the value that stands for a node's output, or None if the node's shapes do not allow
 it, and then adds nothing. A product X·W becomes, by the first of these that its shapes allow:
 
 1. W has rank 2. Each row of X is a map of one position, and each column of W a filter of a 1x1
@@ -40,7 +40,7 @@ from edgeattn.graph.nodes import (
 # From this opset on, the axes of Unsqueeze and ReduceSum are inputs.
 _AXES_ARE_INPUTS: Final = 13
 
-# A value's sizes, None where one is open; None for an unknown rank.
+# A value's sizes, None for open ones; or None for an unknown rank.
 _Sizes = list[int | None] | None
 
 
@@ -199,7 +199,7 @@ def _extents(value: ir.Value) -> list[int]:
 
 
 def _target(sizes: _Sizes) -> list[int] | None:
-    """Return what to reshape to, -1 for an open size; None where that cannot tell the shape."""
+    """Return what to reshape to, -1 for an open size; or None if that is ambiguous."""
     if sizes is None or sizes.count(None) > 1 or 0 in sizes:
         return None
     return [-1 if size is None else size for size in sizes]

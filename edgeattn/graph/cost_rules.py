@@ -31,7 +31,7 @@ from collections.abc import Callable, Mapping
 
 import onnx_ir as ir
 
-from edgeattn.graph.nodes import integer, text
+from edgeattn.graph.nodes import integer, is_weight, text
 
 # Integer tensors up to this many elements are shapes and indices, not data.
 _SHAPE_ELEMENTS = 64
@@ -69,7 +69,7 @@ class Sizes:
         if found is None:
             node = value.producer()
             if node is None:
-                found = value.is_initializer() and not value.is_graph_input()
+                found = is_weight(value)
             else:
                 found = node.op_type in {"Constant", "Shape", "Size"} or (
                     bool(node.inputs) and all(v is None or self.is_constant(v) for v in node.inputs)

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeattn.graph.names import Names
-from edgeattn.graph.nodes import is_used
+from edgeattn.graph.nodes import is_used, is_weight
 from edgeattn.graph.schemas import output_type
 
 # Constants up to this many bytes are shared between rewrites.
@@ -107,8 +107,7 @@ def sweep(values: Sequence[ir.Value | None]) -> list[ir.Node]:
         node = value.producer()
         if node is None:
             graph, name = value.graph, value.name
-            is_weight = value.is_initializer() and not value.is_graph_input()
-            if is_weight and graph is not None and name is not None and not is_used(value):
+            if is_weight(value) and graph is not None and name is not None and not is_used(value):
                 del graph.initializers[name]
         elif node.graph is not None and not any(map(is_used, node.outputs)):
             pending += node.inputs
@@ -173,7 +172,7 @@ class Edit(Editor):
 
         Args:
             op_type: The operator.
-            inputs: Its inputs, None where an optional one is absent.
+            inputs: Its inputs, None for optional ones that are absent.
             attributes: Its attributes.
             like: A value of the output's shape.
         """

@@ -1,4 +1,4 @@
-"""Finds attention in a graph that nobody has tagged: gates, and products of queries and keys.
+"""Find attention in a graph that nobody has tagged: gates, and products of queries and keys.
 
 A gate is y = x ∘ g, a product or a sum, whose g is made of x alone, by way of a reduction: SE, ECA,
 CBAM, SimAM and their like, as anyone has written them. An activation of x alone (SiLU) has no
@@ -14,6 +14,7 @@ from typing import Final
 import onnx_ir as ir
 
 from edgeattn.graph.names import is_inside, module_of, tagged
+from edgeattn.graph.nodes import is_weight
 from edgeattn.records.kinds import kind_of
 
 _GATING: Final = frozenset({"Mul", "Add"})
@@ -113,7 +114,7 @@ class _Graph:
                 continue
             if maker in found:
                 continue
-            is_constant = not any(one is not None and not _is_weight(one) for one in maker.inputs)
+            is_constant = not any(one is not None and not is_weight(one) for one in maker.inputs)
             if self.order.get(maker, -1) <= first and not is_constant:
                 return frozenset()
             found.add(maker)
@@ -223,7 +224,3 @@ def _may_gate(node: ir.Node, x: ir.Value, g: ir.Value) -> bool:
     return g.shape is not None and any(
         one == 1 != other for one, other in zip(g.shape, x.shape, strict=False)
     )
-
-
-def _is_weight(value: ir.Value) -> bool:
-    return value.is_initializer() and not value.is_graph_input()

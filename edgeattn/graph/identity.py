@@ -1,6 +1,6 @@
-"""Replaces parts of a graph by identity: what a model would be without its attention.
+"""Replace parts of a graph by identity: what a model would be without its attention.
 
-A part can be replaced where it gives one value, and reads one of the same shape and type: that one
+A part can be replaced if it has one output, and an input of the same shape and type: that one
 then takes its place. Where it reads several, it is the one that is computed last: a gate's
 statistic may have been moved before the layer whose result the gate attends. What the function is
 afterwards is another matter: this is for costs.

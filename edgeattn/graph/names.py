@@ -60,7 +60,7 @@ class Names:
         return names
 
     def take(self, *names: str | None) -> None:
-        """Note that names are taken."""
+        """Mark names as taken."""
         self._taken.update(names)
 
     def __contains__(self, name: str) -> bool:

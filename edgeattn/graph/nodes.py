@@ -40,7 +40,7 @@ def ints(node: ir.Node, name: str, default: Sequence[int] = ()) -> list[int]:
 
 
 def given(node: ir.Node, index: int) -> ir.Value | None:
-    """Return an input, or None where it is absent."""
+    """Return an input, or None if it is absent."""
     return node.inputs[index] if index < len(node.inputs) else None
 
 
@@ -52,7 +52,7 @@ def needed(node: ir.Node, index: int) -> ir.Value:
 
 
 def producer_of(value: ir.Value) -> ir.Node:
-    """Return the node that gives a value that is neither an input nor a weight."""
+    """Return the node that computes a value which is neither an input nor a weight."""
     node = value.producer()
     assert node is not None, f"no node gives {value.name}"
     return node
@@ -63,8 +63,13 @@ def is_used(value: ir.Value) -> bool:
     return value.is_graph_output() or bool(value.uses())
 
 
+def is_weight(value: ir.Value) -> bool:
+    """Return whether a value is an initializer that no caller can override."""
+    return value.is_initializer() and not value.is_graph_input()
+
+
 def rank(value: ir.Value) -> int | None:
-    """Return a value's rank, or None where it is unknown."""
+    """Return a value's rank, or None if it is unknown."""
     return None if value.shape is None else len(value.shape)
 
 
@@ -98,7 +103,7 @@ def length_of(value: ir.Value | None, axis: int) -> int | None:
 
 
 def static_sizes(value: ir.Value) -> list[int | None] | None:
-    """Return a value's sizes, None for those that are open; None where its rank is unknown."""
+    """Return a value's sizes, None for open ones; or None if its rank is unknown."""
     if value.shape is None:
         return None
     return [size if isinstance(size, int) else None for size in value.shape]
@@ -108,7 +113,7 @@ def weight_and_bias(node: ir.Node) -> tuple[np.ndarray, np.ndarray | None] | Non
     """Return a layer's weight and bias as f64, the bias None if it has none.
 
     Returns:
-        None where either is no constant.
+        The two, or None if either is not a constant.
     """
     weight, bias = static(given(node, 1)), static(given(node, 2))
     if weight is None or (bias is None and given(node, 2) is not None):
@@ -120,7 +125,7 @@ def reduced_axes(node: ir.Node, dimensions: int) -> list[int] | None:
     """Return the axes that a reduction of a tensor reduces over, counted from the front.
 
     Returns:
-        None where they are not known before run time.
+        The axes, or None if they are not known before run time.
     """
     axes = ints(node, "axes") or static_ints(given(node, 1))
     if axes is None and given(node, 1) is not None:

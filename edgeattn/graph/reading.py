@@ -1,4 +1,4 @@
-"""Reads an ONNX file that anyone may have written: with its weights, inlined, every node named."""
+"""Read an ONNX file that anyone may have written: with its weights, inlined, every node named."""
 
 from __future__ import annotations
 
@@ -41,19 +41,13 @@ def read(path: Path) -> Source:
         InputError: There is no such file, it is no ONNX model, or a file with its weights is
             missing or too short.
     """
-    import onnx_ir
     from onnx_ir.passes import common
 
     if path.is_dir():
         raise InputError(f"{path} is a folder.", mend="Name the ONNX file in it.")
     if not path.is_file():
         raise InputError(f"There is no file {path}.")
-    try:
-        model = onnx_ir.load(path)
-    except Exception as error:
-        raise InputError(
-            f"{path} is no ONNX model: {first_line(error)}", mend="Give a file that ONNX wrote."
-        ) from error
+    model = load(path, mend="Give a file that ONNX wrote.")
     if not opset_of(model):  # an empty file is a message without fields
         raise InputError(f"{path} is no ONNX model: it says no opset.")
     data = _check_weights(path, model)
@@ -71,7 +65,7 @@ def read(path: Path) -> Source:
 
 
 def opset_of(model: ir.Model) -> int:
-    """Return the opset of the standard domain, 0 where there is none."""
+    """Return the opset of the standard domain, or 0 if the model imports none."""
     return max((v for d, v in model.opset_imports.items() if d in STANDARD_DOMAINS), default=0)
 
 
@@ -135,15 +129,15 @@ def _outputs(node: ir.Node) -> Iterator[str | None]:
     return (value.name for value in node.outputs)
 
 
-def load(path: Path) -> ir.Model:
-    """Read an ONNX file.
+def load(path: Path, *, mend: str = "") -> ir.Model:
+    """Read an ONNX file as it is.
 
     Raises:
-        InputError: If it is no ONNX model.
+        InputError: It is no ONNX model; `mend` says what to do.
     """
     import onnx_ir
 
     try:
         return onnx_ir.load(path)
     except Exception as error:
-        raise InputError(f"{path} is no ONNX model: {first_line(error)}") from error
+        raise InputError(f"{path} is no ONNX model: {first_line(error)}", mend=mend) from error

@@ -35,7 +35,7 @@ class Formal:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
-    """What one version of an operator takes and gives."""
+    """The inputs, outputs and attributes of one version of an operator."""
 
     op_type: str
     since: int
@@ -72,7 +72,7 @@ def _type_of(attribute: defs.OpSchema.Attribute) -> str:
 
 @functools.cache
 def signature(op_type: str, opset: int) -> Signature | None:
-    """Return the signature of a standard operator at an opset, or None where it does not exist."""
+    """Return the signature of a standard operator at an opset, or None if it does not exist."""
     try:
         schema = defs.get_schema(op_type, opset, "")
     except defs.SchemaError:
@@ -113,7 +113,7 @@ def crossed(op_type: str, source: int, target: int) -> tuple[int, ...]:
 
 
 def type_name(type_: ir.TypeProtocol | None) -> str | None:
-    """Write a value's type as the schemas do, or None where it is unknown."""
+    """Write a value's type as the schemas do, or None if it is unknown."""
     if type_ is None:
         return None
     if isinstance(type_, ir.TensorType):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import onnx
 import onnx_ir as ir
 from onnx import shape_inference
@@ -13,12 +15,7 @@ _UNLIKELY_SIZE = 65521
 
 def is_incomplete(model: ir.Model) -> bool:
     """Return whether some node's output has no type or no shape."""
-    return any(
-        value.dtype is None or value.shape is None
-        for node in model.graph.all_nodes()
-        for value in node.outputs
-        if value.name
-    )
+    return any(value.dtype is None or value.shape is None for value in _made(model) if value.name)
 
 
 def without_weights(model: ir.Model) -> onnx.ModelProto:
@@ -71,16 +68,12 @@ def resolve(model: ir.Model) -> None:
 
     folded = ir.from_proto(without_weights(model))
     fold_constants_ir(folded)
-    made = {v.name: v for node in folded.graph.all_nodes() for v in node.outputs}
-    for value in made.values():
+    for value in _made(folded):
         if value.shape is not None and not value.shape.is_static():
             value.shape = None  # inference would keep the open sizes that it made up before
     infer(folded)
-    for node in model.graph.all_nodes():
-        for value in node.outputs:
-            other = made.get(value.name)
-            if other is not None and other.shape is not None and other.shape.is_static():
-                value.shape = other.shape
+    for value, other in _resolved(model, folded):
+        value.shape = other.shape
 
 
 def resolve_open(model: ir.Model) -> None:
@@ -101,13 +94,23 @@ def resolve_open(model: ir.Model) -> None:
     bind_batch(bound, _UNLIKELY_SIZE)
     infer(bound)
     resolve(bound)
-    found = {value.name: value for node in bound.graph.all_nodes() for value in node.outputs}
-    for node in model.graph.all_nodes():
-        for value in node.outputs:
-            other = found.get(value.name)
-            if other is not None and other.shape is not None and other.shape.is_static():
-                value.type = other.type if value.type is None else value.type
-                value.shape = ir.Shape([_opened(size, name) for size in other.shape])
+    for value, other in _resolved(model, bound):
+        value.type = other.type if value.type is None else value.type
+        value.shape = ir.Shape([_opened(size, name) for size in other.shape or ()])
+
+
+def _made(model: ir.Model) -> Iterator[ir.Value]:
+    """Return the outputs of all nodes."""
+    return (value for node in model.graph.all_nodes() for value in node.outputs)
+
+
+def _resolved(model: ir.Model, copy: ir.Model) -> Iterator[tuple[ir.Value, ir.Value]]:
+    """Return a model's values with those of a copy whose shapes are static."""
+    found = {value.name: value for value in _made(copy)}
+    for value in _made(model):
+        other = found.get(value.name)
+        if other is not None and other.shape is not None and other.shape.is_static():
+            yield value, other
 
 
 def _opened(size: int | ir.SymbolicDim, name: str | None) -> int | str | None:
@@ -131,8 +134,7 @@ def find(model: ir.Model) -> None:
 
 def is_static(model: ir.Model) -> bool:
     """Return whether every node's outputs have static shapes."""
-    made = (v for node in model.graph.all_nodes() for v in node.outputs if v.name)
-    return all(v.shape is not None and v.shape.is_static() for v in made)
+    return all(v.shape is not None and v.shape.is_static() for v in _made(model) if v.name)
 
 
 def is_open(model: ir.Model) -> bool:
@@ -157,8 +159,7 @@ def bind_batch(model: ir.Model, batch: int) -> None:
             names.add(value.shape[0].value)
             value.shape = ir.Shape([batch, *list(value.shape)[1:]])
     names.discard(None)
-    made = (v for node in model.graph.all_nodes() for v in node.outputs)
-    for value in (*model.graph.inputs, *made):
+    for value in (*model.graph.inputs, *_made(model)):
         if value.shape is None:
             continue
         dims = [

@@ -1,7 +1,7 @@
 """Module tags: every ONNX node carries the path of the torch module that caused it, in its name.
 
 A node of the module `layer1.0.attention` is named `layer1.0.attention/Mul_2`; the root module's
-own nodes are named `/Add`. The value that a module gives is named by the module's path
+own nodes are named `/Add`. The value that a module returns is named by the module's path
 (`layer1.0.attention`), any other value by its node (`layer1.0.attention/Mul_2:0`). Names survive
 the simplifier and reach TensorRT's layer information and ONNX Runtime's profiles, which metadata
 properties do not.
@@ -28,7 +28,7 @@ def tag(model: ir.Model, *, inputs: Sequence[str], outputs: Sequence[str]) -> No
         outputs: One name per graph output.
     """
     graph = model.graph
-    scopes = {node: _scopes(node) for node in _nodes(graph)}
+    scopes = {node: _scopes(node) for node in graph.all_nodes()}
     _inherit(scopes)
     names = Names([*inputs, *outputs])
     for initializer in list(graph.initializers.values()):
@@ -61,7 +61,7 @@ def adopt(model: ir.Model) -> None:
         model: The model, changed in place.
     """
     graph = model.graph
-    scopes = {node: _tagged(node) for node in _nodes(graph)}
+    scopes = {node: _tagged(node) for node in graph.all_nodes()}
     seen: set[str] = set()
     strangers: list[ir.Node] = []
     for node, own in scopes.items():
@@ -116,11 +116,6 @@ def _same_but_inputs(one: ir.Node, other: ir.Node) -> bool:
     )
 
 
-def _nodes(graph: ir.Graph) -> list[ir.Node]:
-    """Return the nodes of a graph and of its branches and loop bodies, in order."""
-    return list(ir.traversal.RecursiveGraphIterator(graph))
-
-
 def _scopes(node: ir.Node) -> list[str]:
     """Return the module paths around a node, outermost first; '' is the root, [] is unknown."""
     text = node.metadata_props.get(_SCOPES)
@@ -154,9 +149,9 @@ def _inherit(scopes: dict[ir.Node, list[str]]) -> None:
 
 
 def _module_outputs(graph: ir.Graph, scopes: Mapping[ir.Node, list[str]]) -> dict[ir.Value, str]:
-    """Find the value that each module gives: the first output of its last node.
+    """Find the value that each module returns: the first output of its last node.
 
-    Where one value ends several modules, the innermost that ends with it gives the name.
+    Where one value ends several modules, the innermost that ends with it names it.
     """
     last: dict[str, tuple[int, ir.Node]] = {}
     for node in graph:
@@ -176,6 +171,6 @@ def _clear_metadata(model: ir.Model) -> None:
     model.metadata_props.clear()
     for value in (*model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()):
         value.metadata_props.clear()
-    for node in _nodes(model.graph):
+    for node in model.graph.all_nodes():
         for value in node.outputs:
             value.metadata_props.clear()

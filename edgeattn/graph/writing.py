@@ -1,4 +1,4 @@
-"""Writing an ONNX file, and saying what it takes and gives."""
+"""Write an ONNX file; describe its inputs and outputs."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class _Refusal:
     node: str
     op_type: str
     reason: str
-    lowest: int | None  # the lowest opset that works; None where no higher one does
+    lowest: int | None  # the lowest opset that works, or None if no higher one does
 
 
 def _check_range(source: int, target: int) -> None:
@@ -104,7 +104,7 @@ class _Walk:
         What an adapter makes is put to `work` with the opset that it is written in.
 
         Returns:
-            Why it cannot be taken, and the lowest opset to which it can; None where it was.
+            Why it cannot be taken, and the lowest opset to which it can; None if it was taken.
         """
         version = max(version, changes.READ_AS.get(node.op_type, 0))
         steps, descending = crossed(node.op_type, version, self.target), version > self.target

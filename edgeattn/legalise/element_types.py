@@ -36,19 +36,11 @@ def quantize_21(node: ir.Node, edit: Edit) -> None:
     node.attributes.pop("block_size", None)
 
 
-def quantize_23(node: ir.Node, _edit: Edit) -> None:
-    """QuantizeLinear 23 → 21: the division is in the scale's type. Bit-exact."""
-    precision = integer(node, "precision", 0)
-    if precision not in (0, int(needed(node, 1).dtype or 0)):
-        raise RefusedError("`precision` exists from opset 23")
-    node.attributes.pop("precision", None)
-
-
-def dequantize_23(node: ir.Node, _edit: Edit) -> None:
-    """DequantizeLinear 23 → 21: the output is of the scale's type. Bit-exact."""
-    if integer(node, "output_dtype", 0) not in (0, int(needed(node, 1).dtype or 0)):
-        raise RefusedError("`output_dtype` exists from opset 23")
-    node.attributes.pop("output_dtype", None)
+def as_scale_says(node: ir.Node, _edit: Edit, *, name: str) -> None:
+    """QuantizeLinear, DequantizeLinear 23 → 21: `name` is the scale's type. Bit-exact."""
+    if integer(node, name, 0) not in (0, int(needed(node, 1).dtype or 0)):
+        raise RefusedError(f"`{name}` exists from opset 23")
+    node.attributes.pop(name, None)
 
 
 def half_is_inf(node: ir.Node, edit: Edit) -> None:

@@ -55,7 +55,7 @@ def _attributes(
 def expand(node: ir.Node, edit: Edit, opset: int) -> None:
     """Put the function body of the node's schema at `opset` in its place. Real-number-exact.
 
-    Requires that ONNX gives a body for these types, without a loop.
+    Requires that ONNX has a body for these types, without a loop.
     """
     body = _body(node, opset)
     if body is None or not body.node:

@@ -14,7 +14,7 @@ from edgeattn.legalise.refusals import RefusedError
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class _Axis:
-    """One spatial axis: how many windows it has, and the end padding that gives them by floor."""
+    """One spatial axis: how many windows it has, and the end padding that yields them by floor."""
 
     windows: int
     dropped: bool

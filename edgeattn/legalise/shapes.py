@@ -58,18 +58,11 @@ def split_count(node: ir.Node, _edit: Edit) -> None:
         node.attributes["num_outputs"] = ir.AttrInt64("num_outputs", len(node.outputs))
 
 
-def sizes_to_input(node: ir.Node, edit: Edit) -> None:
-    """Split 11 → 13: the sizes become an input. Bit-exact."""
-    sizes = node.attributes.pop("split", None)
-    if sizes is not None:
-        edit.set_input(1, edit.integers(sizes.as_ints(), "split"))
-
-
-def axes_to_input(node: ir.Node, edit: Edit) -> None:
-    """Squeeze, Unsqueeze 11 → 13: the axes become an input. Bit-exact."""
-    axes = node.attributes.pop("axes", None)
-    if axes is not None:
-        edit.set_input(1, edit.integers(axes.as_ints(), "axes"))
+def to_input(node: ir.Node, edit: Edit, *, name: str) -> None:
+    """Split, Squeeze, Unsqueeze 11 → 13: the sizes or axes become an input. Bit-exact."""
+    values = node.attributes.pop(name, None)
+    if values is not None:
+        edit.set_input(1, edit.integers(values.as_ints(), name))
 
 
 def pad_all_axes(node: ir.Node, edit: Edit) -> None:

@@ -45,10 +45,10 @@ class Builder(Editor):
         Args:
             op_type: Its operator.
             inputs: What it reads.
-            shape: The shape of what it gives.
+            shape: The shape of its output.
             attributes: Its attributes.
             domain: Its operator's domain.
-            dtype: The type of what it gives; its first input's by default.
+            dtype: The type of its output; its first input's by default.
         """
         node = self.make(op_type, inputs, attributes, domain=domain)
         self.name(node, f"{module_of(self.origin)}/{op_type}")

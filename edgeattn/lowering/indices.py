@@ -29,7 +29,7 @@ class Index:
     Attributes:
         size: How many values it takes.
         home: The axis of a feature map (0 batch, 1 channels, 2 rows, 3 columns) that it belongs to;
-            None where that is not known.
+            None if that is not known.
         order: Its place among the parts of the index that it was split from.
     """
 
@@ -163,7 +163,7 @@ def regroup(axes: Axes, shape: Sequence[Size | None]) -> Axes | None:
         shape: The shape after; None for one size that is not known, or a name.
 
     Returns:
-        The axes after; None where a new axis ends inside an index that cannot be split there.
+        The axes after, or None if a new axis ends inside an index that cannot be split there.
     """
     rest = list(leaves(itertools.chain.from_iterable(axes)))
     back = _take(rest, reversed(shape), from_end=True)

@@ -1,7 +1,7 @@
 """Permutations of channels, as index arrays: what the dataflow pass calculates with.
 
 A permutation `p` of n channels gives `y[i] = x[p[i]]`, as numpy's `x[p]` and ONNX's Gather do.
-The identity of any length may stand as None where it would only cost time to carry it.
+None may stand for the identity of any length, to save the time of carrying it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def identity(length: int) -> Permutation:
 
 
 def permutation(indices: Sequence[int]) -> Permutation | None:
-    """Return a permutation, or None where some index is missing, doubled or out of range."""
+    """Return a permutation, or None if an index is missing, doubled or out of range."""
     found = np.asarray(indices, dtype=np.int64)
     return found if is_permutation(found) else None
 
@@ -73,7 +73,7 @@ def group_order(p: Permutation, groups: int) -> Permutation | None:
         groups: How many consecutive groups of equal length the channels form.
 
     Returns:
-        `g`, where what lands in group i comes out of group g[i], in any order within; None where
+        `g`, where what lands in group i comes out of group g[i], in any order within; or None if
         some group takes from several.
     """
     if len(p) % groups:

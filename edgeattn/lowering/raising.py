@@ -2,7 +2,7 @@
 
 A recogniser returns the term and the axes of what a node computes, or says why it cannot. A node
 that none understands (most convolutions, matrix products) ends terms: what it reads is a root, to
-be written; what it gives is a leaf. A value that such a node reads is a leaf for whoever else reads
+be written; its outputs are leaves. A value that such a node reads is a leaf for whoever else reads
 it, too: it will be in memory.
 """
 
@@ -156,7 +156,7 @@ class Raising:
     # What recognisers ask for.
 
     def operand(self, value: ir.Value | None) -> Operand | None:
-        """Return what a value is; None where it is no tensor of floats of a known shape."""
+        """Return what a value is, or None if it is not a tensor of floats of known shape."""
         if value is None:
             return None
         known = self.values.get(value)
@@ -198,7 +198,7 @@ class Raising:
         """Take operands of an elementwise operator to common indices, as broadcasting does.
 
         Returns:
-            Their terms, and the axes of the result; None where they do not fit.
+            Their terms, and the axes of the result; or None if they do not fit.
         """
         rank = max(o.rank if isinstance(o, Raised) else o.ndim for o in operands)
         axes: list[tuple[Index, ...]] = [()] * rank
@@ -241,7 +241,7 @@ def spread(array: np.ndarray, axes: Axes) -> Const | None:
     """Return a constant that broadcasts against axes, with an index for each dimension.
 
     Returns:
-        None where its sizes are not those of the axes.
+        The constant, or None if its sizes are not those of the axes.
     """
     own = axes[len(axes) - array.ndim :]
     kept = [axis for axis, size in zip(own, array.shape, strict=True) if size != 1]
@@ -253,7 +253,7 @@ def spread(array: np.ndarray, axes: Axes) -> Const | None:
 
 
 def sizes(value: ir.Value) -> list[Size | None]:
-    """Return a value's shape: numbers, names of open sizes, None where nothing is known."""
+    """Return a value's shape: numbers, names of open sizes, None for unknown ones."""
     shape = value.shape
     assert shape is not None, "asked for values of a known rank only"
     return [size if isinstance(size, int) else size.value for size in shape]

@@ -37,7 +37,7 @@ TELLING: Final = (
 )
 # What is rewritten only into fewer nodes: the others change what is moved.
 _MUST_SHRINK: Final = frozenset({"channel-shuffle", "hard-activation"})
-_ENDS: Final = frozenset({"Relu", "Clip", "LeakyRelu", "HardSwish", "Identity", "Cast"})
+_ENDS: Final = frozenset({"Add", "Relu", "Clip", "LeakyRelu", "HardSwish", "Identity", "Cast"})
 
 
 @dataclass(slots=True)
@@ -113,7 +113,7 @@ def _peeled(root: ir.Value, raising: Raising, telling: set[ir.Node]) -> ir.Value
         inner = [
             v for v in inner if v.producer() is not None and isinstance(raising.values[v], Raised)
         ]
-        if len(inner) != 1 or not (_is_end(node) or _is_thin(root, raising)):
+        if len(inner) != 1 or not (node.op_type in _ENDS or _is_thin(root, raising)):
             return root
         if telling.isdisjoint(_nodes(inner[0], raising)):
             return root
@@ -122,10 +122,6 @@ def _peeled(root: ir.Value, raising: Raising, telling: set[ir.Node]) -> ir.Value
             if other is None or other in _leaf_values(raising.values[inner[0]]):
                 return root
         root = inner[0]
-
-
-def _is_end(node: ir.Node) -> bool:
-    return node.op_type in _ENDS or node.op_type == "Add"
 
 
 def _is_thin(value: ir.Value, raising: Raising) -> bool:
@@ -147,11 +143,11 @@ def exchange(
     Args:
         region: The region.
         raising: What is known of it.
-        write: Gives the writer for a kind of region.
+        write: Returns the writer for a kind of region.
         build: Makes the nodes.
 
     Returns:
-        What was done; or why it could not be; or None where there is nothing to gain.
+        The rewrite; or why there is none; or None if there is nothing to gain.
     """
     rule, site = _rule(region, raising), _site(region, raising)
     raising.terms.origin = _telling(region, raising)[-1].name or ""

@@ -21,7 +21,7 @@ RULE = "static-shapes"
 
 
 def fix_shapes(graph: ir.Graph, build: Builder) -> list[Rewrite]:
-    """Return every Reshape a constant target where that can be, and drop what computed it."""
+    """Make the target of every Reshape a constant where possible, and drop what computed it."""
     done = []
     for node in graph:
         if node.op_type != "Reshape" or node.domain or static(node.inputs[1]) is not None:

@@ -79,6 +79,11 @@ class Const:
         shape = [_integer(index) if index in flat else 1 for index in order]
         return array.reshape(shape)
 
+    def spread(self, order: Sequence[Index]) -> np.ndarray:
+        """Return the elements over all places of an order, repeated where free, as f64[places]."""
+        sizes = [_integer(index) for index in order]
+        return np.broadcast_to(self.over(order), sizes).reshape(-1)
+
 
 @dataclass(frozen=True, eq=False, slots=True, kw_only=True)
 class Layer:
@@ -177,7 +182,7 @@ class Terms:
         return self.mul(self.const(constant), term)
 
     def parts(self, term: Term) -> tuple[Const, Term | None]:
-        """Take a term apart: its constant factor, and the rest (None where there is none)."""
+        """Take a term apart: its constant factor, and the rest (None for a constant)."""
         if term.op == "const":
             return term.attrs, None
         if term.op == "mul" and term.args[0].op == "const":
@@ -264,7 +269,7 @@ class Terms:
             if base in entries and _opposite(entries[base], entries[mean]):
                 factor = entries.pop(base)
                 del entries[mean]
-                centred = self.make("centred", (base,), mean.attrs, base.own)
+                centred = self.centred(base, mean.attrs)
                 known = entries.get(centred)
                 entries[centred] = factor if known is None else combine(np.add, known, factor)
 
@@ -420,6 +425,10 @@ class Terms:
                 return self.variance(centred.args[0], over)
         return self.make("mean", (term,), over, inside - over)
 
+    def centred(self, term: Term, over: frozenset[Index]) -> Term:
+        """Return the difference from the mean."""
+        return self.make("centred", (term,), over, term.own)
+
     def variance(self, term: Term, over: frozenset[Index]) -> Term:
         """Return the mean of the squares about the mean."""
         return self.make("variance", (term,), over, term.indices() - over)
@@ -465,7 +474,7 @@ class Terms:
             args: The arguments.
 
         Returns:
-            The term; None where terms of its kind are not made anew.
+            The term, or None if terms of its kind cannot be rebuilt.
         """
         if all(new is old for new, old in zip(args, like.args, strict=True)):
             return like

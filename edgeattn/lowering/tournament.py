@@ -29,7 +29,7 @@ class Comparison:
     """Two lowered models side by side.
 
     Attributes:
-        is_better: Whether the second is better than the first, beyond doubt, and gives the same.
+        is_better: Whether the second is better than the first, beyond doubt, and computes the same.
         figures: What was measured, by name.
     """
 

@@ -15,14 +15,13 @@ def model():
 
 def _never(standing, candidate):
     del standing, candidate
-    return Comparison(is_better=False, figures=(("nodes", 1.0),))
+    return Comparison(is_better=False, figures={"nodes": 1.0})
 
 
 def _fewer_nodes(standing, candidate):
     counts = [float(len(one.graph)) for one in (standing, candidate)]
-    return Comparison(
-        is_better=counts[1] < counts[0], figures=(("nodes", counts[1]), ("before", counts[0]))
-    )
+    figures = {"nodes": counts[1], "before": counts[0]}
+    return Comparison(is_better=counts[1] < counts[0], figures=figures)
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -51,7 +50,7 @@ def test_the_better_form_stands_and_is_exact(model):
     taken = [trial for trial in trials if trial.is_taken]
     assert taken
     for trial in taken:
-        figures = dict(trial.figures)
+        figures = trial.figures
         assert figures["nodes"] < figures["before"]
     tuned, plain = before.clone(), before.clone()
     lower(tuned, target=target, forms=forms)

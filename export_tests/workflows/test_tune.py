@@ -5,6 +5,8 @@ import json
 import pytest
 
 from edgeattn.lowering.pipeline import lower
+from edgeattn.records.lowering import Trial
+from edgeattn.workflows import tune
 from edgeattn.workflows.tune import tuned
 from export_tests.lowering.kit import export, tiny_net
 from export_tests.lowering.spellings.table import SPELLINGS
@@ -78,3 +80,14 @@ def test_an_open_batch_is_planned_at_1(tmp_path):
     _, trials = tuned(opened, target="tensorrt", rules=None, cache=tmp_path)
     assert trials
     assert not opened.graph.inputs[0].shape.is_static()
+
+
+def test_the_record_says_what_was_tried(model, monkeypatch):
+    trial = Trial(
+        kind="gate 24x7x5", family="gate", form="plain", instead_of="negated", figures={},
+        is_taken=False,
+    )  # fmt: skip
+    monkeypatch.setattr(tune, "tuned", lambda *_, **__: ({}, (trial,)))
+    lowered = tune.run_tuned(model.clone(), target="tensorrt", rules=None, on_trial=_fail)
+    assert lowered.trials == (trial,)
+    assert lowered.rewrites

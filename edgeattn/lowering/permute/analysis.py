@@ -147,7 +147,7 @@ def _pin_captured(found: Analysis) -> None:
 
 
 def _connect(found: Analysis, *, dissolve: bool) -> None:
-    """Say of every picked value what it consists of, and demands the orders that make it free."""
+    """Record what every picked value consists of, and demand the orders that make it free."""
     loose = _beside_permutations(found) if dissolve else set()
     for node, wires in found.wires.items():
         read = join([found.picked(needed(node, index)) for index, _ in wires.reads])

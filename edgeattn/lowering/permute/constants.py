@@ -69,7 +69,7 @@ class Constants:
         self._left.append(old)
 
     def forget(self, node: ir.Node) -> None:
-        """Note that a node is going: what it reads may not be needed any more."""
+        """Mark the inputs of a node that is removed: they may not be needed any more."""
         self._left += node.inputs
 
     def sweep(self) -> None:

@@ -1,10 +1,10 @@
 """What an operator does with the order of the channels that it reads: one rule per kind.
 
-An operator is equivariant where permuting what it reads permutes what it gives (Relu, pooling, a
+An operator is equivariant where permuting its input permutes its output (Relu, pooling, a
 residual Add); it mixes channels where each output is a weighted sum of inputs (Conv, Gemm, MatMul:
 the order goes into the columns of the weights, and the order of the result is the order of their
-rows); it forgets the order where it sums over channels. Of every other operator, what it reads and
-gives keeps the order that the model means.
+rows); it forgets the order where it sums over channels. The inputs and
+outputs of every other operator keep the order of the model.
 """
 
 from __future__ import annotations

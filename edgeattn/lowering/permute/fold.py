@@ -2,8 +2,8 @@
 
 A channel permutation, `y[:, i] = x[:, p[i]]`, stands in the graph as a node of its own. It commutes
 with what treats every channel alike, goes into the rows of the weights that make a channel and the
-columns of those that read it, and vanishes where channels are summed. The pass gives every value
-one physical order (`analysis`), permutes the constants to it and takes the permutation nodes away;
+columns of those that read it, and vanishes where channels are summed. The pass chooses one
+physical order for every value (`analysis`), permutes the constants to it and removes the nodes;
 where two demands contradict each other, one Gather or a Concat of slices stays (`writing`).
 
 Moving a channel is bit-exact. A convolution whose columns are permuted adds the same products in

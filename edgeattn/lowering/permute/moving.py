@@ -69,7 +69,7 @@ def expand(node: ir.Node, tracks: Tracks) -> Flow:
 
 
 def same_axis(node: ir.Node, tracks: Tracks) -> Flow:
-    """An operator that leaves the axis alone, if it gives as many channels as it reads."""
+    """An operator that leaves the axis alone, if its output has as many channels as its input."""
     track = track_of(node, 0, tracks)
     if text(node, "coordinate_transformation_mode", "") == "tf_crop_and_resize":
         return PINNED
@@ -88,7 +88,7 @@ def cut(node: ir.Node, tracks: Tracks) -> Flow:
 
 
 def slice_axes(node: ir.Node) -> list[int] | None:
-    """Return the axes that a Slice cuts, from the front; None where they are not known."""
+    """Return the axes that a Slice cuts, from the front, or None if they are not known."""
     dimensions, starts = rank(node.inputs[0] or node.outputs[0]), static_ints(given(node, 1))
     if dimensions is None or starts is None:
         return None

@@ -31,7 +31,7 @@ class NewNodes(Editor):
         return value.producer() in self._modules
 
     def before(self, node: ir.Node | None) -> None:
-        """Say where new nodes are to stand; None for the end."""
+        """Set the node before which new ones are put; None for the end."""
         self._before = node
 
     def add(

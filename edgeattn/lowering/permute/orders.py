@@ -61,10 +61,6 @@ class Orders:
         """Return the class of a value."""
         return self._find(key)[0]
 
-    def same(self, a: Hashable, b: Hashable) -> bool:
-        """Return whether two values are in one class."""
-        return self.root(a) == self.root(b)
-
     def join(self, a: Hashable, b: Hashable, p: Permutation | None) -> bool:
         """Demand `o_a = p[o_b]`.
 

@@ -1,4 +1,4 @@
-"""Takes channels out of values: whole values, slices of them, or one Gather."""
+"""Take channels out of values: whole values, slices of them, or one Gather."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Pieces:
                 self._uses.setdefault(source, set()).add((start, stop))
 
     def _cut(self, channels: Channels) -> list[Piece] | None:
-        """Cut picked channels into slices of their sources; None where a Gather is better."""
+        """Cut picked channels into slices of their sources; return None if a Gather is better."""
         places = positions(self._found, channels)
         breaks = [0, *(np.flatnonzero(np.diff(channels.which)) + 1).tolist(), len(places)]
         pieces = [

@@ -23,7 +23,7 @@ class Demand:
     Attributes:
         value: The value.
         like: The key of the value that tells its order, or of the fixed order.
-        p: The permutation between them; None for none.
+        p: The permutation between them, or None for the identity.
         cost: The elements that the Gather would move.
         read: The node and the input that wish it; None for a permutation or a graph output.
     """
@@ -72,7 +72,7 @@ class Analysis:
         return all_of(value, self.tracks[value].channels)
 
     def required(self, node: ir.Node, index: int) -> Permutation | None:
-        """Return the order that a node needs an input in; None where any will do."""
+        """Return the order that a node needs an input in, or None if any will do."""
         value, found = needed(node, index), self.flows.get(node)
         if found is None or (index not in found.tied and index not in found.columns):
             if found is not None and found.groups and index == 0:

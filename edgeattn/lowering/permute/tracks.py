@@ -46,8 +46,8 @@ class Flow:
     """What a node does with the order of its channels.
 
     Attributes:
-        out: Where the channels of its outputs stand; None where their order is what the model
-            means.
+        out: Where the channels of its outputs stand, or None if they keep the order of the
+            model.
         tied: The inputs, and where their channels stand, that share the order of the outputs. With
             none, the outputs may have any order.
         rows: The constants in the order of the outputs.
@@ -67,7 +67,7 @@ Tracks: TypeAlias = Mapping[ir.Value, Track]
 """Where the channels of the values that are followed stand."""
 
 PINNED: Final = Flow()
-"""What is read and given keeps the order that the model means."""
+"""All inputs and outputs keep the order of the model."""
 
 
 def follows(

@@ -109,7 +109,7 @@ def permutations_of(model: ir.Model) -> list[ir.Node]:
 
 
 def wire(node: ir.Node, tracks: Tracks) -> Wire | None:
-    """Return what a node picks along the channels; None where it does anything else."""
+    """Return what a node picks along the channels, or None if it does anything else."""
     if is_permutation(node):
         p = permutation_of(node)
         here = tracks.get(node.inputs[0]) if node.inputs[0] is not None else None

@@ -1,4 +1,4 @@
-"""Writes what the analysis found: permuted constants, and a Gather or slices where one stays."""
+"""Write what the analysis found: permuted constants, and a Gather or slices where one stays."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class Writing:
                 self._pieces.plan(channels.pick(self._found.order(value)))
 
     def _is_plain(self, value: ir.Value) -> bool:
-        """Return whether a value stays the output of the node that gives it."""
+        """Return whether a value stays the output of its node."""
         return value not in self._found.wired or value.producer() in self._stays
 
     def _value(self, value: ir.Value, order: Permutation, reader: str) -> ir.Value:
@@ -132,7 +132,7 @@ class Writing:
         return made
 
     def _siblings(self, value: ir.Value) -> None:
-        """Make what the same node gives besides: side by side, one kernel makes them all."""
+        """Make the other outputs of the same node: side by side, one kernel makes them all."""
         for output in producer_of(value).outputs:
             users = [str(user.name) for user, _ in output.uses()]
             if users:
@@ -246,7 +246,7 @@ class Writing:
             }
 
     def _columns(self, node: ir.Node) -> None:
-        """Permute the constants that are stored in the order of what a node reads and gives."""
+        """Permute the constants that are stored in the order of a node's inputs and outputs."""
         said = self._found.flows[node]
         orders: dict[int, dict[int, Permutation]] = {}
         for index, weights in said.columns.items():
@@ -271,7 +271,7 @@ class Writing:
             self._permuted.setdefault(self._culprit(value), []).append(node)
 
     def _sweep(self, nodes: list[ir.Node]) -> list[tuple[ir.Node, ir.Node]]:
-        """Remove the wires that nothing reads any more; gives each with its permutation."""
+        """Remove the wires that nothing reads any more; return each with its permutation."""
         gone = []
         for node in reversed(nodes):
             if node in self._found.wires and node not in self._stays and node.graph is not None:

@@ -133,7 +133,7 @@ class _Lift:
         return None if args is None else self._terms.rebuilt(first, args)
 
     def _lift_all(self, lists: Iterable[Sequence[Term]] | None) -> list[Term] | None:
-        """Lift each list of terms that stand for each other; None where one cannot be."""
+        """Lift each list of terms that stand for each other; return None if one cannot be."""
         made = None if lists is None else [self.lift(same) for same in lists]
         known = [term for term in made or () if term is not None]
         return None if made is None or len(known) < len(made) else known

@@ -1,4 +1,4 @@
-"""Sums over channels with constant weights, on what has no positions or gives one channel.
+"""Sums over channels with constant weights, on what has no positions or has one output channel.
 
     Gemm, MatMul on (N, C), a 1x1 convolution on (N, C, 1, 1)   y_o = sum_c W_oc x_c + b_o
     a 1x1 convolution to one channel, or to one for each group  y = sum_c w_c x_c + b

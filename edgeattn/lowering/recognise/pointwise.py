@@ -64,21 +64,21 @@ def _over(terms: Terms, one: Term, other: Term) -> Term:
     return terms.mul(one, terms.pow(other, -1))
 
 
+def _each(make: Callable[[Terms, Term, ir.Node], Term]) -> Recognise:
+    """Return the recogniser of a function of one term, elementwise."""
+
+    def recognise(node: ir.Node, raising: Raising) -> Sequence[Operand]:
+        found = raising.needed(node.inputs[0])
+        return [Raised(make(raising.terms, found.term, node), found.axes)]
+
+    return recognise
+
+
 def _unary(name: str, *parameters: tuple[str, float]) -> Recognise:
-    def recognise(node: ir.Node, raising: Raising) -> Sequence[Operand]:
-        found = raising.needed(node.inputs[0])
-        numbers = [number(node, key, default) for key, default in parameters]
-        return [Raised(raising.terms.fn(name, found.term, *numbers), found.axes)]
+    def make(terms: Terms, term: Term, node: ir.Node) -> Term:
+        return terms.fn(name, term, *(number(node, key, default) for key, default in parameters))
 
-    return recognise
-
-
-def _power(exponent: float) -> Recognise:
-    def recognise(node: ir.Node, raising: Raising) -> Sequence[Operand]:
-        found = raising.needed(node.inputs[0])
-        return [Raised(raising.terms.pow(found.term, exponent), found.axes)]
-
-    return recognise
+    return _each(make)
 
 
 def _pow(node: ir.Node, raising: Raising) -> Sequence[Operand]:
@@ -88,11 +88,6 @@ def _pow(node: ir.Node, raising: Raising) -> Sequence[Operand]:
     if not np.isfinite(exponent).all():
         raise UnrecognisedError
     return [Raised(raising.terms.pow(found.term, float(exponent.reshape(()))), found.axes)]
-
-
-def _negative(node: ir.Node, raising: Raising) -> Sequence[Operand]:
-    found = raising.needed(node.inputs[0])
-    return [Raised(raising.terms.scaled(scalar(-1), found.term), found.axes)]
 
 
 def _clip(node: ir.Node, raising: Raising) -> Sequence[Operand]:
@@ -126,11 +121,8 @@ def _bounded(node: ir.Node, raising: Raising) -> Sequence[Operand]:
     return [_between(raising, x, low, high)]
 
 
-def _hard_swish(node: ir.Node, raising: Raising) -> Sequence[Operand]:
-    found = raising.needed(node.inputs[0])
-    terms = raising.terms
-    gate = hard_sigmoid(terms, found.term, 1 / 6, 0.5)
-    return [Raised(terms.mul(found.term, gate), found.axes)]
+def _hard_swish(terms: Terms, term: Term, _node: ir.Node) -> Term:
+    return terms.mul(term, hard_sigmoid(terms, term, 1 / 6, 0.5))
 
 
 def hard_sigmoid(terms: Terms, term: Term, alpha: float, beta: float) -> Term:
@@ -139,10 +131,8 @@ def hard_sigmoid(terms: Terms, term: Term, alpha: float, beta: float) -> Term:
     return terms.fn("clip", inside, 0.0, 1.0)
 
 
-def _hard_sigmoid(node: ir.Node, raising: Raising) -> Sequence[Operand]:
-    found = raising.needed(node.inputs[0])
-    numbers = number(node, "alpha", 0.2), number(node, "beta", 0.5)
-    return [Raised(hard_sigmoid(raising.terms, found.term, *numbers), found.axes)]
+def _hard_sigmoid(terms: Terms, term: Term, node: ir.Node) -> Term:
+    return hard_sigmoid(terms, term, number(node, "alpha", 0.2), number(node, "beta", 0.5))
 
 
 def _same(node: ir.Node, raising: Raising) -> Sequence[Operand]:
@@ -201,15 +191,15 @@ TABLE: Final[Mapping[str, Recogniser]] = {
         "Sub": _binary(_minus, np.subtract),
         "Mul": _binary(lambda terms, a, b: terms.mul(a, b), np.multiply),
         "Div": _binary(_over, np.divide),
-        "Sqrt": _power(0.5),
-        "Reciprocal": _power(-1),
+        "Sqrt": _each(lambda terms, x, _: terms.pow(x, 0.5)),
+        "Reciprocal": _each(lambda terms, x, _: terms.pow(x, -1)),
         "Pow": _pow,
-        "Neg": _negative,
+        "Neg": _each(lambda terms, x, _: terms.scaled(scalar(-1), x)),
         "Clip": _clip,
         "Max": _bounded,
         "Min": _bounded,
-        "HardSwish": _hard_swish,
-        "HardSigmoid": _hard_sigmoid,
+        "HardSwish": _each(_hard_swish),
+        "HardSigmoid": _each(_hard_sigmoid),
         "Relu": _unary("relu"),
         "Sigmoid": _unary("sigmoid"),
         "Tanh": _unary("tanh"),

@@ -1,4 +1,4 @@
-"""Means, sums and maxima over axes, whichever operator gives them.
+"""Means, sums and maxima over axes, whichever operator computes them.
 
     ReduceSum = M * mean                 GlobalAveragePool, an AveragePool over the whole map = mean
     ReduceSumSquare = M * mean of squares    ReduceL2 = sqrt of that

@@ -37,7 +37,7 @@ def computed_sizes(value: ir.Value | None, depth: int = 0) -> Sizes | None:
         depth: How many nodes were followed to it.
 
     Returns:
-        Its elements; None where nothing is known of it.
+        Its elements, or None if nothing is known of it.
     """
     array = static(value)
     if array is not None and array.dtype.kind not in "iub":

@@ -21,6 +21,7 @@ import onnx_ir as ir
 
 from edgeattn.graph.nodes import given, integer, length_of, static
 from edgeattn.lowering.indices import Axes, Index, Size, leaves, regroup, tie
+from edgeattn.lowering.permutation import shuffle
 from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser, UnrecognisedError, sizes
 from edgeattn.lowering.recognise.sizes import computed_ints, computed_sizes
 
@@ -29,7 +30,7 @@ _MAP: Final = 4
 
 
 def _shape(node: ir.Node) -> list[Size | None] | None:
-    """Return the shape of what a node gives: as its target shape says, or as it was inferred."""
+    """Return the shape of a node's output: as its target shape says, or as it was inferred."""
     if node.op_type in {"Reshape", "Expand"}:
         asked = computed_sizes(given(node, 1))
         if asked is not None and all(size is not None for size in asked):
@@ -237,7 +238,7 @@ def _gathered_shuffle(x: Raised, axis: int, total: int, order: list[int]) -> Seq
     if stride < 1 or total % stride:
         raise UnrecognisedError("its permutation is no shuffle")
     groups = total // stride
-    if order != np.arange(total).reshape(groups, stride).T.reshape(-1).tolist():
+    if order != shuffle(groups, total).tolist():
         raise UnrecognisedError("its permutation is no shuffle")
     reason = "a group ends inside an index that cannot be split there"
     outer, inner = _halves(x, axis, (groups, stride), reason)

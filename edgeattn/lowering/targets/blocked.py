@@ -96,7 +96,7 @@ class BlockedWriter(PlainWriter):
             return value
         if not self.takes("sum", "convolution"):
             return value
-        weight = self.build.constant(np.ones((count, 1, 1, 1), dtype=self.dtype.numpy()))
+        weight = self.real(np.ones((count, 1, 1, 1)))
         shape = [size if isinstance(size, int) else size.value for size in value.shape]
         attributes: dict[str, AttributeValue] = {"kernel_shape": [1, 1], "group": count}
         return self.build.node("Conv", [value, weight], shape, attributes)
@@ -105,20 +105,14 @@ class BlockedWriter(PlainWriter):
 
     def per_channel(self, constant: Const, channels: Sequence[Index]) -> ir.Value:
         """Return a constant with a number for each channel, f[C]."""
-        sizes = [int(index.size) for index in channels]
-        array = np.broadcast_to(constant.over(channels), sizes).reshape(-1)
-        return self.build.constant(array.astype(self.dtype.numpy()))
+        return self.real(constant.spread(channels))
 
     def convolved(self, x: Written, factor: Const, offset: Const) -> Written:
         """Return factor * x + offset as a depthwise 1x1 convolution."""
         channels = x.axes[CHANNELS]
-        count = int(extent(channels))
-        sizes = [int(index.size) for index in channels]
-        weight = np.broadcast_to(factor.over(channels), sizes).reshape(count, 1, 1, 1)
-        inputs = [x.value, self.build.constant(weight.astype(self.dtype.numpy()))]
-        if not is_scalar(offset, 0):
-            inputs.append(self.per_channel(offset, channels))
-        return self.node("Conv", inputs, x.axes, kernel_shape=[1, 1], group=count)
+        bias = None if is_scalar(offset, 0) else offset.spread(channels)
+        weight = factor.spread(channels)[:, None]
+        return self.pointwise(x.value, weight, bias, x.axes, group=int(extent(channels)))
 
     def depthwise(self, base: Term, factor: Const, offset: Const, view: View) -> Written | None:
         """Return factor * base + offset as a depthwise 1x1 convolution, if it stays blocked."""
@@ -229,9 +223,7 @@ class BlockedWriter(PlainWriter):
         total = int(extent(channels))
         if tuple(channels[: len(own)]) != own:
             raise UnwritableError("its groups are not next to each other")
-        weight = np.repeat(np.eye(rows), total // rows, axis=0).reshape(total, rows, 1, 1)
+        weight = np.repeat(np.eye(rows), total // rows, axis=0)
         axes = (one.axes[0], tuple(channels), *one.axes[2:])
-        inputs = [one.value, self.build.constant(weight.astype(self.dtype.numpy()))]
-        if bias:
-            inputs.append(self.build.constant(np.full(total, bias, dtype=self.dtype.numpy())))
-        return self.node("Conv", inputs, axes, kernel_shape=[1, 1])
+        offset = np.full(total, bias) if bias else None
+        return self.pointwise(one.value, weight, offset, axes)

@@ -102,12 +102,12 @@ class Elementwise(Writer):
         self.build.origin = term.origin
         tops = sorted(written[: len(above)], key=_size)
         bottoms = sorted(written[len(above) :], key=_size)
-        total = tops[0] if tops else Written(self.number(1.0), ((), (), (), ()))
+        total = tops[0] if tops else Written(self.real(1.0), ((), (), (), ()))
         rest = tops[1:]
         for one in bottoms:
             # A quotient of small terms first: the large one is multiplied once.
             if rest and _size(total) > _size(one):
-                quotient = self.join("Div", Written(self.number(1.0), ((),) * 4), one, view)
+                quotient = self.join("Div", Written(self.real(1.0), ((),) * 4), one, view)
                 total = self.join("Mul", total, quotient, view)
             else:
                 total = self.join("Div", total, one, view)
@@ -146,7 +146,7 @@ class Elementwise(Writer):
             case -2:
                 square = self.node("Mul", [base.value, base.value], base.axes)
                 return self.node("Reciprocal", [square.value], base.axes)
-        return self.node("Pow", [base.value, self.number(exponent)], base.axes)
+        return self.node("Pow", [base.value, self.real(exponent)], base.axes)
 
     def write_fn(self, term: Term, view: View) -> Written:
         hard = self.hard_sigmoid(term)
@@ -160,7 +160,7 @@ class Elementwise(Writer):
         """Apply an elementwise function, given as its name and its numbers."""
         name, *numbers = function
         if name == "clip":
-            low, high = (self.number(bound) if np.isfinite(bound) else None for bound in numbers)
+            low, high = (self.real(bound) if np.isfinite(bound) else None for bound in numbers)
             inputs = [x.value, low, high] if high is not None else [x.value, low]
             return Written(self.build.node("Clip", inputs, shape_of(x.axes)), x.axes)
         op_type, keys = FUNCTIONS[name]

@@ -115,7 +115,7 @@ class ONNXRuntimeWriter(BlockedWriter):
         else:
             made = Written(self.build.reduce("ReduceMean", value, [2], shape_of(flat)), flat)
         axes: Axes = (batch, (), space[0], space[1])
-        return self._seen(Written(reshape(self.build, made.value, shape_of(axes)), axes), view)
+        return self._seen(self.shaped(made.value, axes), view)
 
     @property
     def _rows(self) -> dict[tuple[Term, str], ir.Value]:
@@ -160,7 +160,7 @@ class ONNXRuntimeWriter(BlockedWriter):
         self, x: Written, factor: Const, offset: Const, epsilon: float, view: View
     ) -> Written:
         sizes = [int(extent(axis)) for axis in x.axes[2:]]
-        scale = self.build.constant(np.ones(sizes, dtype=self.dtype.numpy()))
+        scale = self.real(np.ones(sizes))
         made = self.node("LayerNormalization", [x.value, scale], x.axes, axis=2, epsilon=epsilon)
         if not (is_scalar(factor, 1) and is_scalar(offset, 0)):
             made = self.convolved(made, factor, offset)
@@ -205,11 +205,9 @@ class ONNXRuntimeWriter(BlockedWriter):
             or not self.takes("band", "dense")
         ):
             return super().write_band(term, view)
-        weight = slid(np.eye(count), taps).reshape(count, count, 1, 1)
-        inputs = [x.value, self.build.constant(weight.astype(self.dtype.numpy()))]
-        if offset:
-            inputs.append(self.per_channel(scalar(offset), channels))
-        return self._seen(self.node("Conv", inputs, x.axes, kernel_shape=[1, 1]), view)
+        bias = scalar(offset).spread(channels) if offset else None
+        weight = slid(np.eye(count), taps)
+        return self._seen(self.pointwise(x.value, weight, bias, x.axes), view)
 
     def write_fn(self, term: Term, view: View) -> Written:
         """Write a function, of a convolution to one channel phase by phase."""
@@ -230,7 +228,7 @@ class ONNXRuntimeWriter(BlockedWriter):
         axes = axes_of(leaf.indices(), FIRST)
         batch, _, *sizes = shape_of(axes)
         shape = [batch, step * step, *(int(size) // step for size in sizes)]
-        constants = [self.build.constant(one.astype(self.dtype.numpy())) for one in (weight, bias)]
+        constants = [self.real(one) for one in (weight, bias)]
         attributes = {"kernel_shape": weight.shape[2:], "pads": pads, "strides": [step, step]}
         x = self._raising.exchanged.get(x, x)
         value = self.build.node("Conv", [x, *constants], shape, attributes)

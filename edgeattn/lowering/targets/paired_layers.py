@@ -15,7 +15,6 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.lowering.build import Builder
 from edgeattn.lowering.indices import Axes, Index, Size, leaves
 from edgeattn.lowering.targets.layout import (
     LAST,
@@ -60,7 +59,7 @@ def _is_whole(term: Term) -> bool:
 
 def write_paired(writer: PlainWriter, term: Term) -> Written:
     """Write such layers."""
-    build, dtype = writer.build, writer.dtype.numpy()
+    build = writer.build
     one, other = (part.args[0] for part in term.args[0].args)
     if leaves(one.attrs.columns) != leaves(other.attrs.columns):
         raise UnwritableError("its two layers sum over different channels")
@@ -74,27 +73,26 @@ def write_paired(writer: PlainWriter, term: Term) -> Written:
     mask = build.constant(np.array([True, False]).reshape(1, 1, 2, 1))
     shape = shape_of((batch, (), pair, channels))
     both = build.node("Where", [mask, first.value, second.value], shape, dtype=writer.dtype)
-    weight = one.attrs.over(rows, channels).astype(dtype)[None, :, None, :]
-    bias = one.attrs.bias_over(rows).astype(dtype)[None, :, None, None]
+    weight = one.attrs.over(rows, channels)[None, :, None, :]
+    bias = one.attrs.bias_over(rows)[None, :, None, None]
     hidden = writer.apply(
         term.args[0].args[0].attrs,
         Written(
-            _layer(build, both, weight, bias, shape_of((batch, rows, pair, channels)), keep=True),
+            _layer(writer, both, weight, bias, shape_of((batch, rows, pair, channels)), keep=True),
             (batch, rows, pair, ()),
         ),
     )
     inputs = [hidden.value, build.integers([2])]
     total = build.node("ReduceSum", inputs, shape_of((batch, rows, ())), {"keepdims": 0})
     flat = reshape(build, total, shape_of((batch, (), rows)))
-    weight = term.attrs.over(out, rows).astype(dtype)[None]
-    bias = term.attrs.bias_over(out).astype(dtype)[None]
-    value = _layer(build, flat, weight, bias, shape_of((batch, out, rows)), keep=False)
+    weight, bias = term.attrs.over(out, rows)[None], term.attrs.bias_over(out)[None]
+    value = _layer(writer, flat, weight, bias, shape_of((batch, out, rows)), keep=False)
     axes: Axes = (batch, out, (), ())
-    return Written(reshape(build, value, shape_of(axes)), axes)
+    return writer.shaped(value, axes)
 
 
 def _layer(
-    build: Builder,
+    writer: PlainWriter,
     x: ir.Value,
     weight: np.ndarray,
     bias: np.ndarray,
@@ -103,8 +101,9 @@ def _layer(
     keep: bool,
 ) -> ir.Value:
     """Return the sum of weight * x over the last axis, plus the bias; `shape` is the product's."""
-    product = build.node("Mul", [x, build.constant(weight)], shape)
+    build = writer.build
+    product = build.node("Mul", [x, writer.real(weight)], shape)
     after = [*shape[:-1], 1] if keep else shape[:-1]
     axis = build.integers([len(shape) - 1])
     total = build.node("ReduceSum", [product, axis], after, {"keepdims": int(keep)})
-    return build.node("Add", [total, build.constant(bias)], after)
+    return build.node("Add", [total, writer.real(bias)], after)

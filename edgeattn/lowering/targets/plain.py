@@ -48,17 +48,11 @@ class PlainWriter(Statistics):
         if channels_of({*shared, *out}) != (*shared, *out):
             raise UnwritableError("its outputs are in another order")
         array, offset = self.weights(layer, shared, out, inner)
-        rows, groups = len(offset), int(extent(shared)) if shared else 1
+        groups = int(extent(shared)) if shared else 1
         if 1 < groups <= _MOST_DENSE_GROUPS and self.takes("groups", "dense"):
             array, groups = _block_diagonal(array, groups), 1
         axes = (x.axes[0], (*shared, *out), x.axes[2], x.axes[3])
-        inputs = [
-            x.value,
-            self.build.constant(array.reshape(rows, -1, 1, 1).astype(self.dtype.numpy())),
-            self.build.constant(offset.astype(self.dtype.numpy())),
-        ]
-        made = self.node("Conv", inputs, axes, kernel_shape=[1, 1], group=groups)
-        return self._seen(made, view)
+        return self._seen(self.pointwise(x.value, array, offset, axes, group=groups), view)
 
     @staticmethod
     def weights(
@@ -83,15 +77,16 @@ class PlainWriter(Statistics):
         if x.axes[CHANNELS] != leaves(axis) or x.axes[2] or x.axes[3]:
             raise UnwritableError("it slides over channels in another order")
         flat: Axes = (x.axes[0], (), x.axes[CHANNELS])
-        value = reshape(self.build, x.value, shape_of(flat))
-        weight = np.array(taps, dtype=self.dtype.numpy()).reshape(1, 1, -1)
-        inputs = [value, self.build.constant(weight)]
+        value = self.slid(reshape(self.build, x.value, shape_of(flat)), flat, taps, offset)
+        return self._seen(self.shaped(value, x.axes), view)
+
+    def slid(self, x: ir.Value, axes: Axes, taps: Sequence[float], offset: float) -> ir.Value:
+        """Slide taps over the last axis of [N, 1, C], with zeros outside."""
+        inputs = [x, self.real([[taps]])]
         if offset:
-            inputs.append(self.build.constant(np.array([offset], dtype=self.dtype.numpy())))
+            inputs.append(self.real([offset]))
         half = len(taps) // 2
-        attributes = {"kernel_shape": [len(taps)], "pads": [half, half]}
-        value = self.build.node("Conv", inputs, shape_of(flat), attributes)
-        return self._seen(Written(reshape(self.build, value, shape_of(x.axes)), x.axes), view)
+        return self.node("Conv", inputs, axes, kernel_shape=[len(taps)], pads=[half, half]).value
 
     def write_stack(self, term: Term, view: View) -> Written:
         """Write maps of one channel as the channels of one."""

@@ -1,4 +1,4 @@
-"""A convolution to one channel, as one with a step that gives all phases of the map as channels.
+"""A convolution to one channel, as a strided one whose channels are the phases of the map.
 
     y[f i + a, f j + b] = sum_uv w[u, v] x[f i + a + u - p, f j + b + v - p]
 
@@ -48,7 +48,7 @@ def phases(node: ir.Node) -> tuple[np.ndarray, np.ndarray, list[int], int] | Non
 
 
 def _step(node: ir.Node) -> int | None:
-    """Return the step between phases; None where the convolution is none of those meant."""
+    """Return the step between phases, or None if the convolution is of another kind."""
     weight = static(given(node, 1)) if node.op_type == "Conv" and not node.domain else None
     shape = node.outputs[0].shape
     if weight is None or weight.ndim != 4 or shape is None:

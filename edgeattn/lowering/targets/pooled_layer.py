@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 
 from edgeattn.lowering.build import Builder
@@ -90,15 +89,14 @@ def _summed(writer: PlainWriter, x: Written, layer: Layer) -> Written:
     columns = leaves(layer.columns)
     shared = tuple(index for index in channels if index not in columns)
     weight, bias = writer.weights(layer, shared, (), tuple(i for i in channels if i in columns))
-    dtype = writer.dtype.numpy()
-    scale = build.constant(weight.reshape(1, 1, 1, -1).astype(dtype))
+    scale = writer.real(weight.reshape(1, 1, 1, -1))
     product = build.node("Mul", [x.value, scale], shape_of(x.axes))
     split: Axes = (*outside, shared, columns)
     value = reshape(build, product, shape_of(split))
     axes: Axes = (*outside, shared)
     inputs = [value, build.integers([4])]
     value = build.node("ReduceSum", inputs, shape_of(axes), {"keepdims": 0})
-    offset = build.constant(np.asarray(bias).reshape(1, 1, 1, -1).astype(dtype))
+    offset = writer.real(bias.reshape(1, 1, 1, -1))
     return Written(build.node("Add", [value, offset], shape_of(axes)), axes)
 
 
@@ -112,7 +110,7 @@ def flat_softmax(writer: PlainWriter, x: Written) -> Written:
     turned: Axes = (batch, channels, flat[1])
     value = build.node("Transpose", [value], shape_of(turned), {"perm": [0, 2, 1]})
     axes: Axes = (batch, channels, rows, columns)
-    return Written(reshape(build, value, shape_of(axes)), axes)
+    return writer.shaped(value, axes)
 
 
 def ends_in_pooled_layer(term: Term) -> bool:

@@ -27,14 +27,13 @@ from edgeattn.lowering.terms import Layer, Term, scalar
 class Statistics(Elementwise):
     """Writes what is reduced."""
 
-    def reduced(self, op_type: str, x: Written, over: Collection[Index], view: View) -> Written:
+    def reduced(self, op_type: str, x: Written, over: Collection[Index]) -> Written:
         """Reduce over whole axes."""
         gone = frozenset(over)
         axes = tuple(() if set(axis) & gone else axis for axis in x.axes)
         if any(set(axis) & gone and not set(axis) <= gone for axis in x.axes):
             raise UnwritableError("it reduces over a part of the channels")
         positions = [k for k, axis in enumerate(x.axes) if set(axis) & gone]
-        del view
         return Written(self.build.reduce(op_type, x.value, positions, shape_of(axes)), axes)
 
     def write_mean(self, term: Term, view: View) -> Written:
@@ -42,7 +41,7 @@ class Statistics(Elementwise):
         if grouped is not None:
             return self.on(grouped, view)
         x = self.on(term.args[0], view)
-        return self.reduced("ReduceMean", x, leaves(term.attrs), view)
+        return self.reduced("ReduceMean", x, leaves(term.attrs))
 
     @staticmethod
     def is_grouped(term: Term) -> bool:
@@ -65,7 +64,7 @@ class Statistics(Elementwise):
 
     def write_max(self, term: Term, view: View) -> Written:
         x = self.on(term.args[0], view)
-        return self.reduced("ReduceMax", x, leaves(term.attrs), view)
+        return self.reduced("ReduceMax", x, leaves(term.attrs))
 
     def write_centred(self, term: Term, view: View) -> Written:
         x, over = term.args[0], frozenset(leaves(term.attrs))
@@ -74,11 +73,11 @@ class Statistics(Elementwise):
         return self.join("Sub", value, mean, view)
 
     def write_variance(self, term: Term, view: View) -> Written:
-        x, over = term.args[0], frozenset(leaves(term.attrs))
-        centred = self.on(self.terms.make("centred", (x,), over, x.own), view)
+        over = frozenset(leaves(term.attrs))
+        centred = self.on(self.terms.centred(term.args[0], over), view)
         wide = self._cast(centred, ir.DataType.FLOAT)
         square = self.node("Mul", [wide.value, wide.value], wide.axes)
-        return self._cast(self.reduced("ReduceMean", square, over, view), self.dtype)
+        return self._cast(self.reduced("ReduceMean", square, over), self.dtype)
 
     def _cast(self, one: Written, dtype: ir.DataType) -> Written:
         """Return a half-precision value in another type: its squares would overflow at 65504."""
@@ -92,7 +91,7 @@ class Statistics(Elementwise):
     def write_normalised(self, term: Term, view: View) -> Written:
         x, (over, epsilon) = term.args[0], term.attrs
         over = frozenset(leaves(over))
-        centred = self.on(self.terms.make("centred", (x,), over, x.own), view)
+        centred = self.on(self.terms.centred(x, over), view)
         spread = self.on(self.spread(x, over, epsilon), view)
         return self.join("Mul", centred, spread, view)
 
@@ -110,7 +109,7 @@ class Statistics(Elementwise):
             flat: Axes = (x.axes[0], x.axes[1], (*x.axes[2], *x.axes[3]))
             value = reshape(self.build, x.value, shape_of(flat))
             value = self.build.node("Softmax", [value], shape_of(flat), {"axis": 2})
-            made = Written(reshape(self.build, value, shape_of(x.axes)), x.axes)
+            made = self.shaped(value, x.axes)
         else:
             raise UnwritableError("its softmax is over a part of the channels or the map")
         return self._seen(made, view)

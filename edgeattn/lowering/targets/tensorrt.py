@@ -30,7 +30,6 @@ from edgeattn.lowering.targets.layout import (
     extent,
     is_space,
     relayout,
-    reshape,
     shape_of,
 )
 from edgeattn.lowering.targets.paired_layers import is_paired, write_paired
@@ -79,18 +78,16 @@ class TensorRTWriter(PlainWriter):
         if made is not None:
             return made
         terms = self.terms
+        negated = terms.make("negated", (leaf,), own=leaf.own)
         if term is leaf:
-            made = terms.scaled(scalar(-1), terms.make("negated", (leaf,), own=leaf.own))
+            made = terms.scaled(scalar(-1), negated)
         elif term.op == "centred" and term.args[0] is leaf:
             mean = terms.mean(leaf, frozenset(leaves(term.attrs)))
-            total = terms.add(terms.make("negated", (leaf,), own=leaf.own), mean)
-            made = terms.scaled(scalar(-1), total)
+            made = terms.scaled(scalar(-1), terms.add(negated, mean))
         elif term.op == "normalised" and term.args[0] is leaf:
-            over, epsilon = term.attrs
-            mean = terms.mean(leaf, frozenset(leaves(over)))
-            total = terms.add(terms.make("negated", (leaf,), own=leaf.own), mean)
-            spread = self.spread(leaf, frozenset(leaves(over)), epsilon)
-            made = terms.mul(terms.const(scalar(-1)), total, spread)
+            over, epsilon = frozenset(leaves(term.attrs[0])), term.attrs[1]
+            total = terms.add(negated, terms.mean(leaf, over))
+            made = terms.mul(terms.const(scalar(-1)), total, self.spread(leaf, over, epsilon))
         elif term.op in _POINTWISE:
             args = [self._negated(arg, leaf, known) for arg in term.args]
             made = terms.rebuilt(term, args) or term
@@ -117,7 +114,7 @@ class TensorRTWriter(PlainWriter):
         split = [self._split(value, whole[position], position) for value in (one, other)]
         axes = tuple(b or a for a, b in zip(*(value.axes for value in split), strict=True))
         made = self.node(op_type, [value.value for value in split], axes)
-        return Written(reshape(self.build, made.value, shape_of(whole)), whole)
+        return self.shaped(made.value, whole)
 
     def _split(self, one: Written, channels: Sequence[Index], position: int) -> Written:
         """Give each channel index an axis, of size 1 where a value lacks it."""
@@ -127,32 +124,27 @@ class TensorRTWriter(PlainWriter):
         else:
             inner = tuple((index,) if index in own else () for index in channels)
         axes = (*one.axes[:position], *inner, *one.axes[position + 1 :])
-        return Written(reshape(self.build, one.value, shape_of(axes)), axes)
+        return self.shaped(one.value, axes)
 
-    def write_band(self, term: Term, view: View) -> Written:
+    def slid(self, x: ir.Value, axes: Axes, taps: Sequence[float], offset: float) -> ir.Value:
         """Write the taps as shifted products, which fuse with the mean before and the gate."""
-        axis, taps, offset = term.attrs
-        x = self.on(term.args[0], FIRST)
-        is_plain = x.axes[CHANNELS] == leaves(axis) and not x.axes[2] and not x.axes[3]
-        if not is_plain or self.takes("band", "convolution"):
-            return super().write_band(term, view)
-        count, half = int(extent(leaves(axis))), len(taps) // 2
-        flat: Axes = (x.axes[0], (), x.axes[CHANNELS])
-        value = reshape(self.build, x.value, shape_of(flat))
-        padded_shape = [*shape_of(flat)[:2], count + 2 * half]
+        if self.takes("band", "convolution"):
+            return super().slid(x, axes, taps, offset)
+        count, half = int(extent(axes[2])), len(taps) // 2
         pads = self.build.integers([0, 0, half, 0, 0, half])
-        padded = self.build.node("Pad", [value, pads], padded_shape)
+        padded = self.build.node("Pad", [x, pads], [*shape_of(axes)[:2], count + 2 * half])
         total = None
         for place, tap in enumerate(taps):
             bounds = [self.build.integers([bound]) for bound in (place, place + count, 2)]
-            part = self.node("Slice", [padded, *bounds], flat)
-            part = self.node("Mul", [part.value, self.number(tap)], flat)
-            total = part if total is None else self.node("Add", [total.value, part.value], flat)
+            part = self.node("Slice", [padded, *bounds], axes)
+            part = self.node("Mul", [part.value, self.real(tap)], axes)
+            total = part if total is None else self.node("Add", [total.value, part.value], axes)
         assert total is not None, "a kernel has a tap"
-        if offset:
-            total = self.node("Add", [total.value, self.number(offset)], flat)
-        made = Written(reshape(self.build, total.value, shape_of(x.axes)), x.axes)
-        return self._seen(made, view)
+        return (
+            self.node("Add", [total.value, self.real(offset)], axes).value
+            if offset
+            else total.value
+        )
 
     def write_negated(self, term: Term, view: View) -> Written:
         """Write -x."""
@@ -184,7 +176,7 @@ class TensorRTWriter(PlainWriter):
         value = self.build.reduce("ReduceMean", split.value, gone, shape_of(after))
         kept = tuple(index for index in channels if index not in part)
         axes: Axes = (*made.axes[:position], kept, *made.axes[position + 1 :])
-        return Written(reshape(self.build, value, shape_of(axes)), axes)
+        return self.shaped(value, axes)
 
     def _crossed(self, term: Term, view: View) -> Written | None:
         """Return a statistic over the map from the channels-last view."""
@@ -209,7 +201,7 @@ class TensorRTWriter(PlainWriter):
             x = self._negated(x, leaf, {})
         made = self.on(x, FIRST)
         op_type = {"mean": "ReduceMean", "max": "ReduceMax"}.get(term.op)
-        return None if op_type is None else self.reduced(op_type, made, leaves(term.attrs), FIRST)
+        return None if op_type is None else self.reduced(op_type, made, leaves(term.attrs))
 
     def stacked(self, values: Sequence[ir.Value], axes: Axes) -> Written:
         """Join two maps by Where, which fuses with what made them; Concat does not."""

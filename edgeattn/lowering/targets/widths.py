@@ -111,8 +111,7 @@ class _Widening:
         # A number, such as a hard sigmoid's, belongs to what it is an argument of.
         if not own or not own <= set(rows):
             return None
-        sizes = [int(index.size) for index in rows]
-        bias = np.broadcast_to(constant.attrs.over(rows), sizes).reshape(-1)
-        layer = replace(made.attrs, bias=made.attrs.bias_over(rows) + bias, rows=rows)
+        bias = made.attrs.bias_over(rows) + constant.attrs.spread(rows)
+        layer = replace(made.attrs, bias=bias, rows=rows)
         rest = [one for one in term.args if one is not made and one is not constant]
         return self.terms.add(self.terms.linear(made.args[0], layer), *rest)

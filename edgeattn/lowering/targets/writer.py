@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 import onnx_ir as ir
+from numpy.typing import ArrayLike
 
 from edgeattn.lowering.build import Builder
 from edgeattn.lowering.indices import Axes, Index, leaves, resolve
@@ -24,6 +25,7 @@ from edgeattn.lowering.targets.layout import (
     axes_of,
     extent,
     relayout,
+    reshape,
     shape_of,
 )
 from edgeattn.lowering.terms import Const, Term
@@ -74,7 +76,7 @@ class Writer:
         self._written: dict[tuple[Term, View], Written] = {}
 
     def takes(self, family: str, form: str) -> bool:
-        """Return whether a form is the one to take, and notes that it was asked."""
+        """Return whether a form is the one to take, and record that it was asked."""
         taken = self._chosen.get(family, self.forms[family][0])
         self.taken[family] = taken
         return taken == form
@@ -142,23 +144,47 @@ class Writer:
         """Make a node whose output has these axes."""
         return Written(self.build.node(op_type, inputs, shape_of(axes), attributes), axes)
 
-    def number(self, value: float) -> ir.Value:
-        """Return a scalar constant of the element type."""
-        return self.build.constant(np.array(value, dtype=self.dtype.numpy()))
+    def real(self, values: ArrayLike) -> ir.Value:
+        """Return a constant of the element type."""
+        return self.build.constant(np.array(values, dtype=self.dtype.numpy()))
+
+    def shaped(self, value: ir.Value, axes: Axes) -> Written:
+        """Return a value reshaped to other axes."""
+        return Written(reshape(self.build, value, shape_of(axes)), axes)
+
+    def pointwise(
+        self,
+        x: ir.Value,
+        weight: np.ndarray,
+        bias: np.ndarray | None,
+        axes: Axes,
+        **groups: int,
+    ) -> Written:
+        """Return a 1x1 convolution.
+
+        Args:
+            x: The map.
+            weight: f[rows, columns of a group].
+            bias: f[rows], or None.
+            axes: The axes of the result.
+            groups: `group`, in how many groups the rows are, if it is to be written.
+        """
+        inputs = [x, self.real(weight[:, :, None, None])]
+        if bias is not None:
+            inputs.append(self.real(bias))
+        return self.node("Conv", inputs, axes, kernel_shape=[1, 1], **groups)
 
     def constant(self, constant: Const, over: Collection[Index], view: View) -> Written:
         """Return a constant that broadcasts against a map with the indices `over`."""
         axes = axes_of(over, view)
         own = set(leaves(constant.axes))
         if not own:
-            return Written(self.number(float(constant.array)), ((), (), (), ()))
+            return Written(self.real(float(constant.array)), ((), (), (), ()))
         # An axis of which the constant has a part is written out in full.
         kept = [axis if own & set(axis) else () for axis in axes]
         flat = tuple(index for axis in kept for index in axis)
-        array = np.broadcast_to(constant.over(flat), [int(index.size) for index in flat])
         shape = [int(extent(axis)) for axis in kept]
-        data = array.reshape(shape).astype(self.dtype.numpy())
-        return Written(self.build.constant(data), tuple(kept))
+        return Written(self.real(constant.spread(flat).reshape(shape)), tuple(kept))
 
     # Leaves.
 
