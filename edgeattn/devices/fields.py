@@ -52,11 +52,6 @@ def _operator(value: object) -> str:
     return value
 
 
-def version_key(version: str) -> tuple[int, ...]:
-    """Return what versions are ordered by."""
-    return tuple(int(part) for part in version.split("."))
-
-
 Count = Annotated[int, BeforeValidator(_count(1, 100_000))]
 Dlas = Annotated[int, BeforeValidator(_count(0, 16))]
 Mhz = Annotated[float, BeforeValidator(_number(50, 20_000, ", in MHz"))]

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from edgeattn.base.errors import InputError
 from edgeattn.base.nearest import did_you_mean, nearest
+from edgeattn.base.versions import numbers
 from edgeattn.devices.architecture import TENSORRT_RTX
 from edgeattn.devices.efficiency import Efficiency
 from edgeattn.devices.fields import (
@@ -23,7 +24,6 @@ from edgeattn.devices.fields import (
     Opset,
     Tflops,
     Version,
-    version_key,
 )
 
 Kind = Literal["jetson", "gpu", "cpu"]
@@ -254,7 +254,7 @@ class DeviceProfile(_Frozen):
         if "other" not in self.efficiency.bandwidth:
             raise ValueError("efficiency.bandwidth.other is missing")
         self._check_modes()
-        versions = [version_key(row.tensorrt) for row in self.jetpack]
+        versions = [numbers(row.tensorrt) for row in self.jetpack]
         if versions != sorted(set(versions)):
             raise ValueError("jetpack must have the newest TensorRT last, and each once")
         for guess in self.guesses:

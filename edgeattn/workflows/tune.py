@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Final, cast
 import numpy as np
 
 from edgeattn.base.versions import versions
-from edgeattn.engine.layers import traffic_bytes
 from edgeattn.engine.plan import plan
 from edgeattn.graph import shapes
 from edgeattn.graph.shapes import without_weights
@@ -30,6 +29,7 @@ from edgeattn.lowering.pipeline import WRITERS, Target
 from edgeattn.lowering.record import Lowered
 from edgeattn.lowering.tournament import Comparison, Forms, lower_tuned, tune
 from edgeattn.parity.metrics import measure, tolerance_of
+from edgeattn.records.layers import traffic_bytes
 from edgeattn.records.lowering import Trial
 from edgeattn.runtimes.onnxruntime import Session, random_inputs
 
