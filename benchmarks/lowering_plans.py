@@ -57,8 +57,8 @@ class Figures:
 def figures(shelf: Shelf, case: Case, form: Form, precision: Precision = "fp32") -> Figures:
     """Gives the figures of a case's plan for sm_86."""
     from edgeattn.base.versions import version_of
-    from edgeattn.engine.layers import traffic_bytes
     from edgeattn.engine.plan import plan
+    from edgeattn.records.layers import traffic_bytes
 
     path = shelf.file(case, form, precision)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from edgeattn.devices.profile import DeviceProfile, find, names
 from edgeattn.engine.layer_json import read_json
-from edgeattn.engine.layers import Kernel
+from edgeattn.records.layers import Kernel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

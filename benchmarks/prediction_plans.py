@@ -18,10 +18,10 @@ from typing import Final
 from edgeattn.base.errors import EdgeattnError
 from edgeattn.devices.architecture import TENSORRT_RTX, nearest_architecture
 from edgeattn.devices.profile import DeviceProfile, find
-from edgeattn.engine.layers import Kernel, KernelTensor
 from edgeattn.engine.plan import plan
 from edgeattn.engine.work import kind_of
 from edgeattn.profiling.predict.gpu.predict import predict
+from edgeattn.records.layers import Kernel, KernelTensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgeattn.engine.inspect import Inspection, Row
-    from edgeattn.engine.layers import Binding
     from edgeattn.records.engine import Point
+    from edgeattn.records.layers import Binding
 
 
 def shape_of(found: Inspection, binding: Binding) -> tuple[int, ...]:

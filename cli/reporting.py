@@ -18,7 +18,7 @@ from .options import Texts
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgeattn.engine.layers import LayerInformation
+    from edgeattn.records.layers import LayerInformation
     from edgeattn.records.trace import Trace
     from edgeattn.report.content import Report
 

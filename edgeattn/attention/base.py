@@ -38,9 +38,9 @@ def require_odd(name: str, value: int) -> None:
 
 
 def reduced_width(channels: int, reduction: int) -> tuple[int, str]:
-    """The hidden width C//r of a squeeze, and a note where that would be empty.
+    """Return the hidden width C//r of a squeeze, and a note if that would be empty.
 
-    The published codes fail or build an empty layer where C//r is 0; one hidden channel is the
+    The published codes fail or build an empty layer if C//r is 0; one hidden channel is the
     smallest module of the same form.
 
     Raises:
@@ -56,7 +56,7 @@ def reduced_width(channels: int, reduction: int) -> tuple[int, str]:
 def choose_groups(
     channels: int, groups: int | Literal["auto"], *, published: int, multiple: int = 1
 ) -> tuple[int, str]:
-    """A number of groups of which each holds a multiple of `multiple` channels.
+    """Choose a number of groups such that each holds a multiple of `multiple` channels.
 
     Args:
         channels: The channels to divide.
@@ -65,7 +65,7 @@ def choose_groups(
         multiple: What the number of channels in a group must be a multiple of.
 
     Returns:
-        The groups, and a note where they are not the published ones.
+        The groups, and a note if they are not the published ones.
 
     Raises:
         ValueError: The groups asked for do not fit, or none fits.

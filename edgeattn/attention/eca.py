@@ -83,7 +83,7 @@ class ECA(Attention):
 
 
 def formula(channels: int) -> int:
-    """The kernel size for C channels: gamma = 2, b = 1, truncated and made odd."""
+    """Return the kernel size for C channels: gamma = 2, b = 1, truncated and made odd."""
     t = int(abs(math.log2(channels) / 2 + 0.5))
     return t if t % 2 else t + 1
 
@@ -91,7 +91,7 @@ def formula(channels: int) -> int:
 def _published(
     channels: int, family: str | None, stage: int | None, stages: int | None, blocks: int | None
 ) -> tuple[int, str]:
-    """The kernel size of the authors' model at this site, and where it comes from."""
+    """Return the kernel size of the authors' model at this site, and where it comes from."""
     if family == "mobilenetv2":
         return (1 if channels <= 96 else 3), "published for MobileNetV2"
     if family == "resnet" and stages == _RESNET_STAGES and stage is not None:
@@ -104,7 +104,7 @@ def _published(
 
 
 def _given(text: str, stage: int | None, stages: int | None) -> int:
-    """The kernel size that the user gave for this stage."""
+    """Return the kernel size that the user gave for this stage."""
     try:
         kernels = [int(part) for part in text.split(",")]
     except ValueError:

@@ -52,7 +52,7 @@ class SA(Attention):
         self.gate = nn.Sigmoid()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Gate and shuffles `x: f32[N, C, H, W]`; the result has the same shape."""
+        """Gate and shuffle `x: f32[N, C, H, W]`; the result has the same shape."""
         height, width = x.shape[2:]
         grouped = x.reshape(-1, self.channels // self.groups, height, width)
         x0, x1 = grouped.chunk(2, dim=1)

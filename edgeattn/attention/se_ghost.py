@@ -18,7 +18,7 @@ from edgeattn.attention.base import Attention, require_at_least
 
 
 def make_divisible(value: float, divisor: int) -> int:
-    """The multiple of `divisor` nearest to `value`, and never below 90 % of it."""
+    """Return the multiple of `divisor` nearest to `value`, and never below 90 % of it."""
     nearest = max(divisor, int(value + divisor / 2) // divisor * divisor)
     return nearest + divisor if nearest < 0.9 * value else nearest
 

@@ -1,4 +1,4 @@
-"""Tells stages as they begin, and adds up their seconds."""
+"""Reports the stages of a command as they begin, and sums up their seconds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Clock:
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Run a block as a stage; a stage may come back, and its seconds add up."""
+        """Run a block as a stage; the seconds of a stage that comes back are summed."""
         self._on_stage(name)
         began = time.perf_counter()
         try:

@@ -1,4 +1,4 @@
-"""What a user can fix: each error is a fact, its mend, and an exit code."""
+"""Errors that a user can fix: each has a fact, a mend, and an exit code."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class EdgeattnError(Exception):
 
     Args:
         fact: What is wrong, in one or more lines.
-        mend: What to do about it; empty where the fact says it.
+        mend: What to do about it; empty if the fact says it.
     """
 
     exit_code: ClassVar[int] = 2
@@ -40,7 +40,7 @@ class MissingError(EdgeattnError):
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text that says something, or else its type."""
+    """Return the first line of an error's text that is not empty, or else its type."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
 

@@ -1,4 +1,4 @@
-"""Writing files so that nothing half-written is ever seen.
+"""Writes files so that a half-written one is never seen.
 
 What is to be written goes into a hidden folder beside its destination, under its final name, and
 is moved into place only when all of it is complete. An exception, Ctrl-C or a full disk leaves
@@ -36,11 +36,11 @@ def explain(error: OSError, place: Path | str | None = None) -> InputError | Non
 
     Args:
         error: What the operating system answered.
-        place: The file or folder to name, where the error names none or a hidden one.
+        place: The file or folder to name, if the error names none or a hidden one.
 
     Returns:
-        The error to raise instead, or None where the fault is not one of space, permission, or
-        of the name itself.
+        The error to raise instead, or None if the fault is not one of space, permission, or the
+        name itself.
     """
     named = place or error.filename
     reason = os.strerror(error.errno) if error.errno is not None else str(error)
@@ -57,7 +57,7 @@ def explain(error: OSError, place: Path | str | None = None) -> InputError | Non
 def check_writable(folder: Path) -> None:
     """Refuse a folder that no file can be written to, before any work is done for it.
 
-    It is tried, not asked for: permission bits say nothing of read-only file systems or of root.
+    A file is written, because permission bits say nothing of read-only file systems or root.
 
     Raises:
         InputError: The folder is missing, is no folder, or does not let a file be written.
@@ -72,7 +72,7 @@ def check_writable(folder: Path) -> None:
     try:
         with tempfile.TemporaryDirectory(prefix=".edgeattn-", dir=folder):
             pass
-    except OSError as error:  # any: /proc says that a folder which it will not make is not there
+    except OSError as error:  # any: in /proc the error is that there is no such folder
         reason = os.strerror(error.errno) if error.errno is not None else str(error)
         raise (
             explain(error, folder)
@@ -84,7 +84,7 @@ def check_target(path: Path) -> None:
     """Refuse a file that cannot be written, before any work is done for it.
 
     Raises:
-        InputError: Its folder is not writable, or something that is no file has its name.
+        InputError: Its folder is not writable, or something other than a file has its name.
     """
     try:
         path.stat()
@@ -164,7 +164,7 @@ def _move_all(files: list[Path], folder: Path, room: Path) -> None:
 
 
 def _keep(path: Path, kept: Path) -> None:
-    """Give a file a second name, or copy it where the file system has no links."""
+    """Give a file a second name, or copy it if the file system has no links."""
     try:
         os.link(path, kept, follow_symlinks=False)
     except (OSError, NotImplementedError):

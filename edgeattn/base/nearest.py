@@ -1,4 +1,4 @@
-"""What was meant by a name that there is not."""
+"""Suggests what was meant by an unknown name."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import difflib
 from collections.abc import Iterable
 from typing import Final
 
-# Of 1: where it is lower, short names are offered that share two letters only.
+# From 0 to 1: with a lower one, short names are offered that share only two letters.
 _ALIKE: Final = 0.5
 
 
 def nearest(name: str, known: Iterable[str], *, count: int = 3) -> list[str]:
-    """Return the known names that are most like a name, whatever their case, the likest first."""
+    """Return the known names that are most like a name, ignoring case, the most similar first."""
     written: dict[str, str] = {}
     for one in known:
         written.setdefault(one.lower(), one)
@@ -20,6 +20,6 @@ def nearest(name: str, known: Iterable[str], *, count: int = 3) -> list[str]:
 
 
 def did_you_mean(names: Iterable[str]) -> str:
-    """Return the sentence that offers names; "" where there are none."""
+    """Return the sentence that offers names, or "" if there are none."""
     offered = " or ".join(names)
     return f"Did you mean {offered}?" if offered else ""

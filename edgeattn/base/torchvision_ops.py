@@ -1,4 +1,4 @@
-"""Lets timm be imported where torchvision's compiled operators do not load.
+"""Makes timm importable if torchvision's compiled operators do not load.
 
 Installing torch from the CPU index and torchvision from PyPI (or the other way round) leaves a
 torchvision whose library `_C` was linked against another torch. torchvision tolerates that, but
@@ -48,7 +48,7 @@ def declare_missing_operators() -> None:
 
 @functools.cache
 def _declarations() -> torch.library.Library | None:
-    """The declarations, cached because they last only as long as this object does."""
+    """Return the declarations, cached because they last only as long as this object does."""
     if "torchvision" in sys.modules:
         return None  # it was imported already, so nothing is missing
     spec = importlib.util.find_spec("torchvision")

@@ -1,12 +1,12 @@
-"""What kernels reach of what a device could: parts of its peak, and of its bandwidths."""
+"""The efficiency of kernels: fractions of a device's peak and bandwidths that they reach."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
-from edgeattn.devices.fields import Columns, Fraction, OperatorName, Part
+from edgeattn.devices.fields import Columns, Fraction, OperatorName, Part, Table
 from edgeattn.records.kinds import Kind as KernelKind
 
 #: Classes of layers that a CPU's kernels compute at rates of their own. A convolution with weights
@@ -20,12 +20,12 @@ Layer = Literal[
 ]
 
 
-class Efficiency(BaseModel):
-    """What kernels reach of what the device could.
+class Efficiency(Table):
+    """The fractions of a device's peak and bandwidths that kernels reach.
 
     Attributes:
         compute: Of the peak, by a convolution or a product whose tiles fill the cores.
-        depthwise: Of the peak in fp32, by a depthwise convolution; `compute` where it is not said.
+        depthwise: Of the peak in fp32, by a depthwise convolution; `compute` if not given.
         bandwidth: Of the memory's bandwidth, by kind of kernel. A kind that is not named reaches
             what `other` does.
         layers: Of a CPU's peak, by class of layer, where each run is long; a guess where it is
@@ -36,14 +36,12 @@ class Efficiency(BaseModel):
             and outputs, while they are in the cache. Operators that compute much reach little.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     compute: Fraction
     depthwise: Fraction | None = None
     bandwidth: dict[KernelKind, Fraction]
-    layers: dict[Layer, Fraction] = {}
-    ends: dict[Layer, Columns] = {}
-    operators: dict[OperatorName, Part] = {}
+    layers: dict[Layer, Fraction] = Field(default_factory=dict)
+    ends: dict[Layer, Columns] = Field(default_factory=dict)
+    operators: dict[OperatorName, Part] = Field(default_factory=dict)
 
     def of_bandwidth(self, kind: KernelKind) -> float:
         """Return the part of the bandwidth that a kind of kernel reaches."""

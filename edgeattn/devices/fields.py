@@ -10,7 +10,15 @@ import re
 from collections.abc import Callable
 from typing import Annotated
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer
+
+from edgeattn.base.versions import numbers
+
+
+class Table(BaseModel):
+    """A table of a device file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def _number(low: float, high: float, unit: str) -> Callable[[object], float]:
@@ -33,28 +41,18 @@ def _count(low: int, high: int) -> Callable[[object], int]:
     return check
 
 
+def _text(pattern: str, expected: str) -> Callable[[object], str]:
+    def check(value: object) -> str:
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise ValueError(f"must be {expected}")
+        return value
+
+    return check
+
+
 def _capability(value: object) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d{1,2})\.(\d)", value) if isinstance(value, str) else None
-    if not found:
-        raise ValueError('must be text as in "8.7"')
-    return int(found[1]), int(found[2])
-
-
-def _version(value: object) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"\d+(\.\d+)*", value):
-        raise ValueError('must be text as in "10.3"')
-    return value
-
-
-def _operator(value: object) -> str:
-    if not isinstance(value, str) or not re.fullmatch(r"[A-Z][A-Za-z0-9]*(-[a-z]+)?", value):
-        raise ValueError('must be an operator, as in "Softmax" or "Softmax-inner"')
-    return value
-
-
-def version_key(version: str) -> tuple[int, ...]:
-    """Return what versions are ordered by."""
-    return tuple(int(part) for part in version.split("."))
+    major, minor = numbers(_text(r"\d{1,2}\.\d", 'text as in "8.7"')(value))
+    return major, minor
 
 
 Count = Annotated[int, BeforeValidator(_count(1, 100_000))]
@@ -69,8 +67,13 @@ Fraction = Annotated[float, BeforeValidator(_number(0.01, 1, ", a part of the pe
 Part = Annotated[float, BeforeValidator(_number(0.0001, 1, ", a part of the bandwidth"))]
 Columns = Annotated[float, BeforeValidator(_number(0, 100_000, ", in places"))]
 Opset = Annotated[int, BeforeValidator(_count(7, 99))]
-OperatorName = Annotated[str, BeforeValidator(_operator)]
-Version = Annotated[str, BeforeValidator(_version)]
+OperatorName = Annotated[
+    str,
+    BeforeValidator(
+        _text(r"[A-Z][A-Za-z0-9]*(-[a-z]+)?", 'an operator, as in "Softmax" or "Softmax-inner"')
+    ),
+]
+Version = Annotated[str, BeforeValidator(_text(r"\d+(\.\d+)*", 'text as in "10.3"'))]
 ComputeCapability = Annotated[
     tuple[int, int],
     BeforeValidator(_capability),

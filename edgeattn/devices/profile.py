@@ -33,10 +33,10 @@ __all__ = [
 
 _SUFFIX: Final = ".toml"
 _ALL_OF_THEM: Final = "See: edgeattn devices list"
-# A file to compare with, for each kind; one of a GPU where the kind is not said either.
+# A file to compare with, for each kind; that of a GPU if the kind is not given either.
 _EXAMPLES: Final = {"jetson": "jetson-orin-nano-8gb", "cpu": "raspberry-pi-5"}
 _EXAMPLE: Final = "rtx-3090"
-# TOML's words for what pydantic asks.
+# What pydantic asks for, in TOML's terms.
 _TYPES: Final = {
     "string_type": "must be text",
     "tuple_type": "must be an array",
@@ -115,12 +115,12 @@ def _parse(name: str, text: bytes, where: Traversable) -> DeviceProfile:
     wrong = [fault["loc"][-1] for fault in faults if fault["type"] == "extra_forbidden"]
     near = did_you_mean(nearest(str(wrong[0]), _keys(), count=1)) if wrong else ""
     raise InputError(
-        "\n".join([f"{where} describes no device:", *(f"  {_in_words(one)}" for one in faults)]),
+        "\n".join([f"{where} describes no device:", *(f"  {_described(one)}" for one in faults)]),
         mend=f"{near} {_compare_with(example)}".strip(),
     )
 
 
-def _in_words(fault: Mapping[str, Any]) -> str:
+def _described(fault: Mapping[str, Any]) -> str:
     """Return which key is wrong, and what was expected."""
     kind, place = fault["type"], list(fault["loc"])
     is_key = bool(place) and place[-1] == "[key]"
@@ -145,7 +145,7 @@ def _dotted(place: list[str | int]) -> str:
 
 
 def _keys() -> list[str]:
-    """Every key that a file may have, at whatever depth."""
+    """Return every key that a file may have, at any depth."""
     models: tuple[type[pydantic.BaseModel], ...] = (DeviceProfile, PowerMode, JetPack, Efficiency)
     return list(dict.fromkeys(key for model in models for key in model.model_fields))
 

@@ -1,14 +1,15 @@
-"""What a device file may say: the hardware at its fastest, its power modes, what serves it."""
+"""The schema of device files: the hardware at its fastest, its power modes, its JetPacks."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import model_validator
 
 from edgeattn.base.errors import InputError
 from edgeattn.base.nearest import did_you_mean, nearest
+from edgeattn.base.versions import numbers
 from edgeattn.devices.architecture import TENSORRT_RTX
 from edgeattn.devices.efficiency import Efficiency
 from edgeattn.devices.fields import (
@@ -21,9 +22,9 @@ from edgeattn.devices.fields import (
     Mhz,
     Microseconds,
     Opset,
+    Table,
     Tflops,
     Version,
-    version_key,
 )
 
 Kind = Literal["jetson", "gpu", "cpu"]
@@ -52,15 +53,11 @@ _REFUSED: Final = {
 }
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class PowerMode(_Frozen):
+class PowerMode(Table):
     """A power mode: each has its own GPU clock, active SMs and memory clock.
 
     Attributes:
-        memory_mhz: The cap on the memory clock (EMC); the device's own where it is not capped.
+        memory_mhz: The cap on the memory clock (EMC); None if it is not capped.
     """
 
     name: str
@@ -69,7 +66,7 @@ class PowerMode(_Frozen):
     memory_mhz: Mhz | None = None
 
 
-class JetPack(_Frozen):
+class JetPack(Table):
     """A JetPack release that serves the device: opset is the highest that its TensorRT parses."""
 
     l4t: str
@@ -84,13 +81,13 @@ class OperatingPoint:
     """The device in one power mode.
 
     Attributes:
-        power_mode: Its name; "" where the device has none.
+        power_mode: Its name; "" if the device has none.
         clock_mhz: Clock of the GPU or the cores.
-        sms: Active streaming multiprocessors; None for a CPU.
+        sms: Active streaming multiprocessors, or None for a CPU.
         bandwidth_gbps: Memory bandwidth.
-        last_level_gbps: Bandwidth of the last cache; None where it is not known, as of a CPU.
+        last_level_gbps: Bandwidth of the last cache, or None if it is not known, as for a CPU.
         kernel_floor_us: What the smallest kernel adds.
-        load_us: What one step of a product's loop waits; None for a CPU.
+        load_us: What one step of a product's loop waits, or None for a CPU.
         peak_tflops: Dense TFLOP/s, or TOP/s, by type.
     """
 
@@ -104,29 +101,29 @@ class OperatingPoint:
     peak_tflops: dict[Peak, float]
 
 
-class DeviceProfile(_Frozen):
+class DeviceProfile(Table):
     """A device. Clock, SMs, peaks and bandwidth are its highest; `at` gives those of a mode.
 
     Attributes:
         name: The stem of its file, unless the file says another.
-        compute_capability: Major and minor number; None for a CPU.
+        compute_capability: Major and minor number, or None for a CPU.
         sms: Streaming multiprocessors, of a GPU.
         cores: Cores that compute, of a CPU; its figures are of as many threads.
         clock_mhz: Highest clock of the GPU or the cores.
-        memory_mhz: The memory clock that gives `bandwidth_gbps`; needed where a mode caps it.
+        memory_mhz: The memory clock that gives `bandwidth_gbps`; needed if a mode caps it.
         bandwidth_gbps: Memory bandwidth.
         last_level_cache_kib: The last cache before memory: L2 on a GPU.
         last_level_holds_us: How long a CPU's last cache holds what is not touched; as long as there
-            is room where it is not said. Whatever runs beside it, or on the same host, shares it.
-        last_level_gbps: What can be read out of that cache. Of a GPU, where it is not said: 32
-            bytes per clock and SM. Of a CPU, what the fastest kernels move while it holds all.
+            is room if not given. Whatever runs beside it, or on the same host, shares it.
+        last_level_gbps: What can be read out of that cache. For a GPU, if not given: 32
+            bytes per clock and SM. For a CPU, what the fastest kernels move while it holds all.
         kernel_floor_us: What the smallest kernel adds to the latency of a stream of kernels that
             wait for each other, launched as a CUDA graph. A profiler adds to it, and so does a
             host that launches kernels one by one. In a power mode it grows as the clock falls.
         load_us: What one step of a product's loop waits for its operands where nothing else hides
-            it. Of a GPU, where it is not said: 640 clocks.
-        wake_us: What waking a CPU's other threads adds to a kernel that all share; a guess where it
-            is not said.
+            it. For a GPU, if not given: 640 clocks.
+        wake_us: What waking a CPU's other threads adds to a kernel that all share; a guess if not
+            given.
         peak_tflops: Dense TFLOP/s, or TOP/s, by type; a type without one is not faster than fp32.
         default_power_mode: The mode of a figure for which none was asked.
         power_mode: Its power modes.
@@ -160,17 +157,17 @@ class DeviceProfile(_Frozen):
 
     @property
     def newest_jetpack(self) -> JetPack | None:
-        """The JetPack that is meant where none is named; None off Jetson."""
+        """The JetPack that is assumed if none is named, or None if this is no Jetson."""
         return self.jetpack[-1] if self.jetpack else None
 
     @property
     def tensorrt(self) -> str | None:
-        """The TensorRT of that JetPack; None where any may be installed."""
+        """The TensorRT of that JetPack, or None if any may be installed."""
         return self.newest_jetpack.tensorrt if self.newest_jetpack else None
 
     @property
     def opset(self) -> int | None:
-        """The highest opset that this TensorRT parses; None where any may be installed."""
+        """The highest opset that this TensorRT parses, or None if any may be installed."""
         return self.newest_jetpack.opset if self.newest_jetpack else None
 
     @property
@@ -254,7 +251,7 @@ class DeviceProfile(_Frozen):
         if "other" not in self.efficiency.bandwidth:
             raise ValueError("efficiency.bandwidth.other is missing")
         self._check_modes()
-        versions = [version_key(row.tensorrt) for row in self.jetpack]
+        versions = [numbers(row.tensorrt) for row in self.jetpack]
         if versions != sorted(set(versions)):
             raise ValueError("jetpack must have the newest TensorRT last, and each once")
         for guess in self.guesses:

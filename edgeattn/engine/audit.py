@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from edgeattn.engine.layers import Kernel, LayerInformation
 from edgeattn.records.engine import Mismatch, Precision
+from edgeattn.records.layers import Kernel, LayerInformation
 
 
 def audit(

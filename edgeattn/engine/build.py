@@ -1,48 +1,42 @@
-"""Builds an engine of an ONNX file: one path for TensorRT and TensorRT-RTX.
+"""Builds an engine from an ONNX file, with TensorRT or TensorRT-RTX.
 
-Precision is in the file: networks are strongly typed, but for TensorRT before 10, which knows flags
-only. What a library has not is refused before it is asked (`libraries.FEATURES`), because it would
-be ignored in silence.
+The file says the precision: networks are strongly typed, except for TensorRT before 10, which only
+has flags. An option that a library does not have is refused beforehand (`libraries.FEATURES`),
+because the library would ignore it silently.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
 from edgeattn.base import files
 from edgeattn.base.errors import InputError, MissingError
-from edgeattn.engine.layer_json import read_json
+from edgeattn.engine.layer_json import inspected
 from edgeattn.engine.layer_log import memory_bytes, read_log
-from edgeattn.engine.layers import LayerInformation
 from edgeattn.engine.libraries import Capability, Library, dotted
 from edgeattn.engine.log import Log, logger_of, monitor_of
 from edgeattn.engine.refusals import failed, reason, refused
 from edgeattn.engine.shapes import complete
 from edgeattn.options.build import EngineOptions, Profile
+from edgeattn.records.layers import LayerInformation
 
 _BY_DEFAULT: Final = EngineOptions()
 _LAYERS: Final = "Layers:"
-_NO_MEMORY: Final = (
-    "outofmemory",
-    "out of memory",
-    "insufficient memory",
-    "insufficient workspace",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """An engine, and what its builder said of it.
+    """An engine, and what its builder reported.
 
     Attributes:
         engine: The serialised engine: anything that has a buffer.
         information: Its kernels, -1 where a dimension is open.
         profiles: The optimisation profiles that it was built for.
-        activation_bytes: Device memory that it needs while it runs; None where it is not said.
-        weights_bytes: Device memory of its weights; None where it is not said.
+        activation_bytes: Device memory that it needs while it runs, or None if not reported.
+        weights_bytes: Device memory of its weights, or None if not reported.
         notes: What the user should know.
     """
 
@@ -55,10 +49,10 @@ class Built:
 
 
 def check(library: Library, options: EngineOptions) -> None:
-    """Refuse options that a library has not, before any work is done.
+    """Refuse options that a library does not have, before any work is done.
 
     Raises:
-        InputError: Says why it has not, or what contradicts what.
+        InputError: Says why it does not have one, or which options contradict each other.
     """
     asked = {
         "--workspace": options.workspace_mib is not None,
@@ -94,14 +88,14 @@ def build_engine(
         capability: The compute capability to build for; TensorRT builds for the GPU that is here.
         options: How to build.
         log: Where the library's messages go.
-        on_progress: Called with the steps that are done, and how many there are.
+        on_progress: Called with the number of steps that are done, and of all steps.
 
     Returns:
         The engine, its layer information and figures.
 
     Raises:
-        InputError: The library does not take the model (names the node and the reason), builds
-            nothing of it (with its own words), or the shapes do not fit.
+        InputError: The library does not take the model (names the node and the reason), fails to
+            build it (quotes its message), or the shapes do not fit.
         MissingError: The engine is for something that is not here: a GPU, a DLA core.
     """
     trt = library.module
@@ -109,7 +103,7 @@ def build_engine(
     check(library, options)
     logger = logger_of(trt, log)
     builder = trt.Builder(logger)
-    if builder is None:  # pragma: no cover  # what TensorRT proper does where there is no GPU
+    if builder is None:  # pragma: no cover  # what TensorRT proper does without a GPU
         raise MissingError(f"{library.title} does not start: {reason(log)}")
     network = builder.create_network(_network_flags(library))
     parser = trt.OnnxParser(network, logger)
@@ -171,8 +165,8 @@ def _parsed(parser: Any, model: Path | bytes) -> bool:
 
 def _network_flags(library: Library) -> int:
     members = library.module.NetworkDefinitionCreationFlag.__members__
-    wanted = ["STRONGLY_TYPED"] if library.has("strong typing") else ["EXPLICIT_BATCH"]
-    return sum(1 << int(members[name]) for name in wanted if name in members)
+    wanted = "STRONGLY_TYPED" if library.has("strong typing") else "EXPLICIT_BATCH"
+    return 1 << int(members[wanted]) if wanted in members else 0
 
 
 def _configure(
@@ -246,28 +240,19 @@ def _keep_timing_cache(cache: Any, path: Path) -> None:
 
 
 def _information(library: Library, logger: Any, engine: Any, log: Log) -> LayerInformation:
-    """Read what the engine's layers are: from the log, or of the engine itself on its GPU."""
+    """Read the engine's layers: from the log, or from the engine itself on its GPU."""
     found = log.starting_with(_LAYERS)
     if found:
         return read_log(found[-1])
-
     trt = library.module
-    inspected = trt.Runtime(logger).deserialize_cuda_engine(engine)
-    if inspected is None:
+    loaded = trt.Runtime(logger).deserialize_cuda_engine(engine)
+    if loaded is None:
         raise failed(library, log)
-    inspector = inspected.create_engine_inspector()
-    return read_json(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
+    return inspected(trt, loaded)
 
 
-def options_in_words(options: EngineOptions) -> dict[str, object]:
+def manifest_options(options: EngineOptions) -> dict[str, object]:
     """Return the options as a manifest keeps them."""
-    return {
-        "precision": options.precision,
-        "workspace_mib": options.workspace_mib,
-        "timing_cache": str(options.timing_cache) if options.timing_cache else None,
-        "optimization_level": options.optimization_level,
-        "version_compatible": options.version_compatible,
-        "hardware_compatible": options.hardware_compatible,
-        "dla_core": options.dla_core,
-        "gpu_fallback": options.gpu_fallback,
-    }
+    kept = {one.name: getattr(options, one.name) for one in fields(options)}
+    del kept["profiles"]
+    return kept | {"timing_cache": str(options.timing_cache) if options.timing_cache else None}

@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from edgeattn.engine.inspect import Row, traffic_of
-from edgeattn.engine.layers import Kernel
 from edgeattn.graph.names import module_of, tagged
+from edgeattn.records.layers import Kernel
 
 Match = Literal["nodes", "module", "shapes", "nothing"]
 

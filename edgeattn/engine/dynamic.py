@@ -1,4 +1,4 @@
-"""Open dimensions of an engine's layer information, resolved at one point of a profile.
+"""Resolves the open dimensions of layer information, at one point of a profile.
 
 TensorRT writes -1 for what a profile leaves open. It may be the batch, or the batch times groups,
 or a whole map seen as rows; and two products that share their weights run as one on a batch of
@@ -12,9 +12,9 @@ these that holds:
    kernels on the tensor's other side touch as well, then any; in the same order, then in another.
    A tensor that one kernel reads several times holds as many values, if as many match.
 5. What is read was written so by another kernel.
-6. It is the batch, where no size of the model's that hangs on the batch is anything else.
+6. It is the batch, if no size of the model that depends on the batch is anything else.
 
-Where only the batch is open, what comes out must be a multiple of it.
+If only the batch is open, the result must be a multiple of it.
 """
 
 from __future__ import annotations
@@ -29,15 +29,21 @@ from typing import TYPE_CHECKING, Final
 
 from edgeattn.base.errors import InputError
 from edgeattn.engine.layer_fit import aligned, copied, divided, fits, leads, permuted
-from edgeattn.engine.layer_onnx import Values, values_of
-from edgeattn.records.layers import Binding, Kernel, KernelTensor, LayerInformation, Shape
+from edgeattn.engine.layer_onnx import NO_VALUES, Values, values_of
+from edgeattn.records.layers import (
+    Binding,
+    Kernel,
+    KernelTensor,
+    LayerInformation,
+    Shape,
+    steps_of,
+)
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 _PRODUCTS: Final = frozenset({"correlation", "gemm"})
 _SUFFIX: Final = re.compile(r"_myl\d+_\d+$")
-_STEPS: Final = re.compile(r"__myl_((?:[A-Z][a-z0-9]*)+)")
 _COPYING: Final = frozenset({"Cast", "Conc", "Move", "Tran", "Resh"})
 # Layers of TensorRT's own, before Myelin's, in which the batch stays first.
 _BATCH_FIRST: Final = re.compile(
@@ -60,7 +66,7 @@ def resolve(
     Args:
         information: What TensorRT says of the engine.
         shapes: The shape of each input of the network.
-        model: The ONNX model that the engine was built from, or its file; None where there is none.
+        model: The ONNX model that the engine was built from, or its file, if there is one.
         profile: The number of the profile that the shapes belong to.
 
     Returns:
@@ -68,14 +74,17 @@ def resolve(
         some lose their strides.
 
     Raises:
-        InputError: A shape is missing or does not fit an input, the profile is not there, or the
-            extent of a tensor cannot be told: names it and its kernel.
+        InputError: A shape is missing or does not fit an input, there is no such profile, or the
+            extent of a tensor cannot be resolved: names it and its kernel.
     """
     picked = information.of_profile(profile)
     _check(picked.bindings, shapes)
     if not picked.is_open and not any(-1 in binding.shape for binding in picked.bindings):
         return picked
-    resolver = _Resolver(picked, shapes, None if model is None else values_of(model, shapes))
+    values = NO_VALUES if model is None else values_of(model, shapes)
+    resolver = _Resolver(picked, shapes, values)
+    if model is None:
+        resolver.batch = _batch(picked, shapes)
     return replace(
         picked,
         kernels=tuple(map(resolver.kernel, picked.kernels)),
@@ -103,13 +112,11 @@ class _Resolver:
     """Finds the extents of one engine's tensors, kernel by kernel in the engine's order."""
 
     def __init__(
-        self, information: LayerInformation, inputs: Mapping[str, Shape], values: Values | None
+        self, information: LayerInformation, inputs: Mapping[str, Shape], values: Values
     ) -> None:
         self.values = values
         self.network = _network(information.bindings, inputs, values)
-        self.batch = _batch(information, inputs) if values is None else None
-        if values is not None and values.is_batch_alone:
-            self.batch = values.batch
+        self.batch = values.batch if values.is_batch_alone else None
         self.writers: dict[str, list[Kernel]] = defaultdict(list)
         self.readers: dict[str, list[Kernel]] = defaultdict(list)
         for kernel in information.kernels:
@@ -117,7 +124,7 @@ class _Resolver:
                 self.writers[tensor.name].append(kernel)
             for tensor in kernel.inputs:
                 self.readers[tensor.name].append(kernel)
-        # What was written, by name and the dimensions that TensorRT says: two kernels may see one
+        # What was written, by name and the dimensions that TensorRT gives: two kernels may view one
         # buffer in two ways.
         self.written: dict[tuple[str, Shape], Shape] = {}
 
@@ -192,7 +199,7 @@ class _Resolver:
         Nodes that read the same value lie side by side in channels, and its rows count once.
         """
         values = self.values
-        if values is None or kernel.kind not in _PRODUCTS:
+        if kernel.kind not in _PRODUCTS:
             return None, None
         nodes = [name for name in kernel.nodes if name in values.products]
         if len(nodes) > 1:
@@ -204,7 +211,7 @@ class _Resolver:
 
     def _several(self, kernel: Kernel, tensor: KernelTensor) -> Shape | None:
         """Find the values that a kernel writes into one tensor for another to read apart."""
-        if self.values is None or not leads(tensor.shape):
+        if not leads(tensor.shape):
             return None
         readers = {reader.name: reader for reader in self.readers[tensor.name]}
         for reader in readers.values():
@@ -219,10 +226,8 @@ class _Resolver:
     def _matched(
         self, kernel: Kernel, tensor: KernelTensor, others: list[Kernel], *, is_made: bool
     ) -> Shape | None:
-        """Find the model's values with the same known dimensions, near first, if they agree."""
+        """Find the model's values with the same known dimensions, nearest first, if they agree."""
         values = self.values
-        if values is None:
-            return None
         own, other = self._names([kernel]), self._names(others)
         near = self._names([kernel], values.made if is_made else values.read)
         far = self._names(others, values.read if is_made else values.made)
@@ -234,19 +239,19 @@ class _Resolver:
         return None
 
     def _seen(self, tensor: KernelTensor, name: str, fit: _Fit = aligned) -> Shape | None:
-        """Return a value's shape as the tensor's, if that can be and what is open is so in both."""
+        """Return a value's shape as the tensor's, if it fits and the same dimensions are open."""
         values = self.values
-        if values is None or name not in values.shapes:
+        if name not in values.shapes:
             return None
         shape = fit(tensor.shape, values.shapes[name])
         if shape is None or not values.is_batch_only:
             return shape
         opened = (size for said, size in zip(tensor.shape, shape, strict=True) if said < 0)
-        return shape if all(map(values.hangs_on_batch, opened)) else None
+        return shape if all(map(values.depends_on_batch, opened)) else None
 
     def _is_plausible(self, said: Shape, found: Shape) -> bool:
         values = self.values
-        if values is None or values.batch is None or not values.is_batch_only:
+        if values.batch is None or not values.is_batch_only:
             return True
         opened = (size for before, size in zip(said, found, strict=True) if before < 0)
         return all(size % values.batch == 0 for size in opened)
@@ -254,11 +259,8 @@ class _Resolver:
     def _names(
         self, kernels: Iterable[Kernel], table: Mapping[str, frozenset[str]] | None = None
     ) -> set[str]:
-        """Return the values that the ONNX nodes of kernels read or write, or one of both."""
-        values = self.values
-        tables = (
-            [] if values is None else [table] if table is not None else [values.read, values.made]
-        )
+        """Return the values that the ONNX nodes of kernels read or write, or those in one table."""
+        tables = (self.values.read, self.values.made) if table is None else (table,)
         nodes = {name for kernel in kernels for name in kernel.nodes}
         return {value for one in tables for name in nodes for value in one.get(name, ())}
 
@@ -276,7 +278,7 @@ def _through(
     ends: Mapping[str, list[Kernel]],
     onward: Callable[[Kernel], tuple[KernelTensor, ...]],
 ) -> list[Kernel]:
-    """Return the kernels at a tensor's end, and behind those that come from no node."""
+    """Return the kernels at a tensor, and those beyond them through copies that have no node."""
     found, names, ahead = [], {tensor.name}, [tensor.name]
     while ahead:
         for kernel in ends.get(ahead.pop(), ()):
@@ -289,18 +291,18 @@ def _through(
 
 
 def _network(
-    bindings: Iterable[Binding], inputs: Mapping[str, Shape], values: Values | None
+    bindings: Iterable[Binding], inputs: Mapping[str, Shape], values: Values
 ) -> dict[str, Shape]:
     """Return the shapes of the network's inputs and outputs that are known."""
     found = dict(inputs)
     for binding in bindings:
-        if values is not None and binding.name in values.shapes and binding.name not in found:
+        if binding.name in values.shapes and binding.name not in found:
             found[binding.name] = values.at_point(values.shapes[binding.name])
     return found
 
 
 def _batch(information: LayerInformation, inputs: Mapping[str, Shape]) -> int | None:
-    """Return the batch, where there is no model, and the layers are such that keep it first."""
+    """Return the batch without a model, if all layers are of kinds that keep it first."""
     if not all(_BATCH_FIRST.search(kernel.kind) for kernel in information.kernels):
         return None
     opened = [b.shape for b in information.bindings if b.is_input and -1 in b.shape]
@@ -310,13 +312,12 @@ def _batch(information: LayerInformation, inputs: Mapping[str, Shape]) -> int | 
 
 
 def _copies(kernel: Kernel) -> bool:
-    """Return whether a kernel writes what it reads, and no more."""
+    """Return whether a kernel only copies what it reads."""
     if len(kernel.outputs) != 1 or kernel.constants:
         return False
     if kernel.kind == "Reformat":
         return True
-    found = _STEPS.match(kernel.name)
-    steps = set(re.findall(r"[A-Z][a-z0-9]*", found[1])) if found else set()
+    steps = steps_of(kernel.name)
     is_alone = len(kernel.inputs) == 1 and not kernel.nodes
     return bool(steps) and steps <= _COPYING and ("Conc" in steps or is_alone)
 

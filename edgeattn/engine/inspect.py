@@ -1,4 +1,4 @@
-"""What an engine is: read from its manifest, or from what its library wrote. No GPU is needed."""
+"""Shows an engine, from its manifest or from what its library wrote. No GPU is needed."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from typing import Final, Literal
 from edgeattn.base import files
 from edgeattn.base.errors import InputError, MissingError
 from edgeattn.engine.gpu import local_gpu
-from edgeattn.engine.layer_json import read_json
-from edgeattn.engine.layers import Binding, Kernel, LayerInformation, read
+from edgeattn.engine.layer_json import inspected
+from edgeattn.engine.layers import read
 from edgeattn.engine.libraries import RUNTIMES, load
 from edgeattn.engine.log import Log, logger_of
 from edgeattn.records.engine import EngineManifest, Point, is_manifest, manifest_of, read_manifest
+from edgeattn.records.layers import Binding, Kernel, LayerInformation
 
 PointName = Literal["min", "opt", "max"]
 
 _ENGINES: Final = (".engine", ".plan", ".trt")
-_DIGITS: Final = 12  # of a hash, enough for people to tell two apart
+_DIGITS: Final = 12  # of a hash, in messages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +31,8 @@ class Row:
     Attributes:
         index: Its place in the engine.
         kernel: The kernel.
-        precision: What it computes in; empty for indices only.
-        traffic_bytes: Bytes that it moves at the shapes that are shown; None where they are open.
+        precision: What it computes in; empty if it handles indices only.
+        traffic_bytes: Bytes that it moves at the shapes that are shown, or None if they are open.
     """
 
     index: int
@@ -46,7 +47,7 @@ class SourceFile:
 
     Attributes:
         path: Its path, as the manifest has it.
-        state: Whether it is what it was: `same`, `changed`, or `absent`.
+        state: Whether it is the same as then, changed, or absent.
     """
 
     path: str
@@ -59,12 +60,12 @@ class Inspection:
 
     Attributes:
         path: What was inspected.
-        manifest: The engine's manifest; None where there is none of ours.
+        manifest: The engine's manifest, or None if it has none of edgeattn's.
         rows: The kernels, in the order of the engine.
         bindings: The engine's inputs and outputs.
-        point: The shapes that the bytes are of; None where they are the engine's only ones.
+        point: The shapes that the bytes are for, or None if the engine has fixed shapes.
         sources: What it was built from.
-        faults: Why the engine is not what the manifest describes.
+        faults: Where the engine is not what the manifest describes.
         notes: What the user should know.
     """
 
@@ -79,18 +80,18 @@ class Inspection:
 
     @property
     def traffic_bytes(self) -> int | None:
-        """Bytes that all kernels move; None where shapes are open."""
+        """Bytes that all kernels move, or None if shapes are open."""
         return traffic_of(self.rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sum:
-    """Kernels that have something in common.
+    """The sum over kernels that have something in common.
 
     Attributes:
-        name: What it is.
+        name: What they have in common.
         kernels: How many they are.
-        traffic_bytes: Bytes that they move; None where shapes are open.
+        traffic_bytes: Bytes that they move, or None if shapes are open.
     """
 
     name: str
@@ -101,17 +102,17 @@ class Sum:
 def inspect(
     path: Path, *, profile: int | None = None, point: PointName | None = None
 ) -> Inspection:
-    """Return what an engine is.
+    """Describe an engine.
 
     Args:
         path: An engine, its manifest, the JSON that `trtexec --exportLayerInfo` or an engine
             inspector wrote, or a build log of TensorRT-RTX.
-        profile: The optimisation profile to show; None for the first.
-        point: Which of its shapes to show; None for those that it is tuned for. All are the same
-            where shapes are fixed.
+        profile: The optimisation profile to show, the first by default.
+        point: Which of its shapes to show, by default those that it is tuned for. All are the same
+            if shapes are fixed.
 
     Returns:
-        What is known of it. Its `faults` are for the caller to judge.
+        What is known of it; its `faults` are not raised.
 
     Raises:
         InputError: There is no such file, profile or point, or what is there cannot be read.
@@ -149,7 +150,7 @@ def inspect(
 
 
 def traffic_of(rows: Iterable[Row]) -> int | None:
-    """Return the bytes that kernels move; None where those of one are not known."""
+    """Return the bytes that kernels move, or None if those of one are not known."""
     total = 0
     for row in rows:
         if row.traffic_bytes is None:
@@ -159,7 +160,7 @@ def traffic_of(rows: Iterable[Row]) -> int | None:
 
 
 def sums(rows: Iterable[Row], key: Callable[[Row], str]) -> list[Sum]:
-    """Sum kernels up by what they have in common, the most bytes first.
+    """Sum kernels up by a key, the most bytes first.
 
     Args:
         rows: The kernels.
@@ -260,7 +261,7 @@ def _state(name: str, digest: str, home: Path) -> Literal["same", "changed", "ab
 
 
 def _asked(path: Path) -> LayerInformation:
-    """Ask an engine itself, on its GPU, by whichever library takes it."""
+    """Read an engine itself, on its GPU, with whichever library takes it."""
     if not path.is_file():
         raise InputError(f"There is no file {path}.")
     refusals = []
@@ -276,8 +277,7 @@ def _asked(path: Path) -> LayerInformation:
         trt = library.module
         engine = trt.Runtime(logger_of(trt, log)).deserialize_cuda_engine(path.read_bytes())
         if engine is not None:
-            inspector = engine.create_engine_inspector()
-            return read_json(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
+            return inspected(trt, engine)
         refusals.append(f"{library.title} does not take it: {'; '.join(log.errors)}")
     raise MissingError(
         f"{path} has no manifest beside it, and it cannot be asked itself: {'; '.join(refusals)}.",

@@ -1,4 +1,4 @@
-"""Layer information as JSON: of the engine inspector, and of `trtexec --exportLayerInfo`.
+"""Reads layer information in JSON, of the engine inspector or `trtexec --exportLayerInfo`.
 
 TensorRT 8 to 10 write `Bindings`, a list of names, and the format and type of a tensor in one
 string; from 11 on there is `I/O Tensors`, a list of objects, and the string is split. Weights are a
@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+from pydantic import TypeAdapter, ValidationError
+
 from edgeattn.base.errors import InputError
 from edgeattn.engine.layer_log import branches, unreadable
 from edgeattn.engine.layer_names import metadata_nodes, name_nodes
@@ -24,7 +26,7 @@ _DTYPE: Final = re.compile(
     r"\b(?:FP32|FP16|BF16|FP8|FP4|U?INT8|INT4|INT32|INT64|BOOL|Float|Half|BFloat16)\b",
     re.IGNORECASE,
 )
-# What TensorRT writes for a type that hangs on shapes that no execution context has set.
+# What TensorRT writes for a type that depends on shapes that no execution context has set.
 _UNSAID: Final = re.compile(r"(?:N/A|not available) due to dynamic shapes", re.IGNORECASE)
 _DETAILS: Final = (
     "Build the engine with --profilingVerbosity=detailed (ProfilingVerbosity.DETAILED), and write"
@@ -36,14 +38,14 @@ def read_json(text: str) -> LayerInformation:
     """Read layer information from JSON.
 
     Args:
-        text: The document: of TensorRT, or the manifest of an engine of ours.
+        text: What TensorRT wrote, or the manifest of an engine that edgeattn built.
 
     Returns:
         Kernels and bindings.
 
     Raises:
-        InputError: It is not JSON or not layer information, it has names alone, or a layer cannot
-            be read: names it.
+        InputError: It is not JSON, no layer information, has only the names of layers, or a layer
+            cannot be read: names it.
     """
     try:
         document = json.loads(text.lstrip("\ufeff"))
@@ -75,9 +77,18 @@ def read_json(text: str) -> LayerInformation:
     )
 
 
-def _of_manifest(layers: Any) -> LayerInformation:
-    from pydantic import TypeAdapter, ValidationError
+def inspected(trt: Any, engine: Any) -> LayerInformation:
+    """Return what the inspector of a loaded engine says of its layers.
 
+    Args:
+        trt: The library's module.
+        engine: The engine.
+    """
+    inspector = engine.create_engine_inspector()
+    return read_json(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
+
+
+def _of_manifest(layers: Any) -> LayerInformation:
     try:
         return TypeAdapter(LayerInformation).validate_python(layers)
     except ValidationError as error:
@@ -152,7 +163,7 @@ def _integers(sizes: Any) -> Shape:
 
 
 def _with_types(kernels: Sequence[Kernel]) -> list[Kernel]:
-    """Fill in types that one kernel does not say of a tensor and another does."""
+    """Fill in the types of tensors that only another kernel gives."""
     said = {one.name: one.dtype for kernel in kernels for one in kernel.activations if one.dtype}
 
     def filled(tensors: tuple[KernelTensor, ...]) -> tuple[KernelTensor, ...]:

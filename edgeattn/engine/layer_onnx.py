@@ -1,7 +1,7 @@
-"""The values of an ONNX model at one point of an optimisation profile, for kernels to be matched.
+"""The values of an ONNX model at one point of an optimisation profile, to match kernels with.
 
-The batch is bound to a large prime: no other size is a multiple of it, so what hangs on the batch
-can be told from what happens to be as large.
+The batch is bound to a large prime: no other size is a multiple of it, so a size that depends on
+the batch can be told from one that happens to be as large.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+import onnx_ir as ir
 
 from edgeattn.graph import shapes as inference
 from edgeattn.records.layers import Shape
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
 
 # No size of a real model's is a multiple of it; a larger one makes folded constants large.
 _PRIME: Final = 4093
@@ -31,16 +30,16 @@ Operand = tuple[str, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Values:
-    """What is known of a model's values.
+    """The values of a model.
 
     Attributes:
-        batch: The size of the batch at the point; None where the inputs have no common one.
+        batch: The size of the batch at the point, or None if the inputs have none in common.
         is_batch_only: Whether the inputs have no other open dimension.
         shapes: The shape of each value, the batch being the prime.
         read: The values that each node reads, without weights and sizes.
-        made: Those that it writes.
-        products: Of each convolution and matrix product with weights: the value that it reads and
-            the place of its channels, and the same of the one that it writes.
+        made: The values that each node writes.
+        products: For each convolution and matrix product with weights, the value that it reads and
+            the index of its channels, and the same for the value that it writes.
     """
 
     batch: int | None
@@ -52,12 +51,12 @@ class Values:
 
     @property
     def is_batch_alone(self) -> bool:
-        """Whether every size that hangs on the batch is the batch itself."""
+        """Whether every size that depends on the batch is the batch itself."""
         sizes = {size for shape in self.shapes.values() for size in shape}
-        hanging = {size for size in sizes if size > _PRIME // 2 and size % _PRIME in _NEAR}
-        return self.is_batch_only and hanging <= {_PRIME}
+        dependent = {size for size in sizes if size > _PRIME // 2 and size % _PRIME in _NEAR}
+        return self.is_batch_only and dependent <= {_PRIME}
 
-    def hangs_on_batch(self, size: int) -> bool:
+    def depends_on_batch(self, size: int) -> bool:
         """Return whether a size is a multiple of the batch."""
         return size > 0 and size % _PRIME == 0
 
@@ -66,9 +65,9 @@ class Values:
         return tuple(map(self._size, shape))
 
     def rows(self, operands: Iterable[Operand]) -> int | None:
-        """Return the rows of some operands together, at the point: elements without channels.
+        """Return the total rows of some operands at the point: elements divided by channels.
 
-        TensorRT pads channels, never rows. None where a shape is not known.
+        TensorRT pads channels, never rows. None if a shape is not known.
         """
         total = 0
         for name, channels in operands:
@@ -80,9 +79,13 @@ class Values:
         return total
 
     def _size(self, size: int) -> int:
-        while self.batch is not None and self.hangs_on_batch(size):
+        while self.batch is not None and self.depends_on_batch(size):
             size = size // _PRIME * self.batch
         return size
+
+
+#: Without a model, nothing is known.
+NO_VALUES: Final = Values(batch=None, is_batch_only=False, shapes={}, read={}, made={}, products={})
 
 
 def values_of(model: ir.Model | Path, shapes: Mapping[str, Shape]) -> Values:
@@ -95,8 +98,6 @@ def values_of(model: ir.Model | Path, shapes: Mapping[str, Shape]) -> Values:
     Returns:
         The values; those whose shape cannot be inferred have none.
     """
-    import onnx_ir as ir
-
     if isinstance(model, Path):
         model = ir.load(model)
     reached = {value.name for value in model.graph.inputs if not value.is_initializer()}
@@ -108,7 +109,7 @@ def values_of(model: ir.Model | Path, shapes: Mapping[str, Shape]) -> Values:
     read, made, products, known = {}, {}, {}, {}
     for node in bound.graph.all_nodes():
         inputs = [value for value in node.inputs if value is not None]
-        # Weights, and arithmetic on sizes, are no tensors that hang on the inputs.
+        # Weights and arithmetic on sizes are no tensors that depend on the inputs.
         if node.op_type not in _SIZES and any(value.name in reached for value in inputs):
             reached |= {value.name for value in node.outputs}
         first = node.outputs[0].name or ""
@@ -140,8 +141,6 @@ def _bind(model: ir.Model, shapes: Mapping[str, Shape]) -> tuple[int | None, boo
     Returns:
         The batch, and whether nothing else is open.
     """
-    import onnx_ir as ir
-
     inputs = [v for v in model.graph.inputs if v.name in shapes and v.shape is not None]
     places = {
         (value.name or "", place)

@@ -1,4 +1,4 @@
-"""Reads the layer information of every TensorRT: the one door to it."""
+"""Reads a file of layer information, of any version of TensorRT."""
 
 from __future__ import annotations
 
@@ -7,24 +7,7 @@ from pathlib import Path
 from edgeattn.base.errors import InputError
 from edgeattn.engine import layer_log
 from edgeattn.engine.layer_json import read_json
-from edgeattn.records.layers import (
-    Binding,
-    Kernel,
-    KernelTensor,
-    LayerInformation,
-    Shape,
-    traffic_bytes,
-)
-
-__all__ = [
-    "Binding",
-    "Kernel",
-    "KernelTensor",
-    "LayerInformation",
-    "Shape",
-    "read",
-    "traffic_bytes",
-]
+from edgeattn.records.layers import LayerInformation
 
 
 def read(path: Path) -> LayerInformation:
@@ -38,7 +21,7 @@ def read(path: Path) -> LayerInformation:
         The layer information.
 
     Raises:
-        InputError: There is no such file, or it holds none, or some that cannot be read.
+        InputError: The file is missing, holds no layer information, or cannot be read.
     """
     try:
         text = path.read_text(encoding="utf-8")

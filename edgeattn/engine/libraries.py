@@ -1,22 +1,20 @@
-"""TensorRT and TensorRT-RTX: one API, and the few things in which they differ, by version."""
+"""TensorRT and TensorRT-RTX: one API, and where they differ, by version."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from edgeattn.base.errors import InputError, MissingError, first_line
+from edgeattn.base.versions import numbers
 
 Runtime = Literal["tensorrt", "tensorrt-rtx"]
 Capability = tuple[int, int]
 
-_MODULES: Final[Mapping[Runtime, str]] = {
-    "tensorrt": "tensorrt",
-    "tensorrt-rtx": "tensorrt_rtx",
-}
-RUNTIMES: Final[tuple[Runtime, ...]] = tuple(_MODULES)
 TITLES: Final[Mapping[Runtime, str]] = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}
+RUNTIMES: Final[tuple[Runtime, ...]] = tuple(TITLES)
 _INSTALL: Final[Mapping[Runtime, str]] = {
     "tensorrt": "pip install 'edgeattn[tensorrt]'; on Jetson, JetPack brings it.",
     "tensorrt-rtx": "On x86-64 Linux and Windows: pip install tensorrt-rtx",
@@ -28,8 +26,8 @@ class Support:
     """Which versions of a library have something.
 
     Attributes:
-        since: The first version; None where none has it.
-        until: The first version that has it no longer.
+        since: The first version that has it, or None if none has.
+        until: The first version that no longer has it.
         reason: Why not, where that is more than its age.
     """
 
@@ -40,7 +38,7 @@ class Support:
 
 _NEVER: Final = Support(since=None)
 _ALWAYS: Final = Support(since=(0,))
-#: What the libraries differ in. TensorRT's versions are those of its release notes; what is said of
+#: Where the libraries differ. TensorRT's versions are those of its release notes; what is said of
 #: TensorRT-RTX was tried with 1.7.1.
 FEATURES: Final[Mapping[str, Mapping[Runtime, Support]]] = {
     # Networks whose types are the ONNX file's, and nobody else's.
@@ -106,7 +104,7 @@ class Library:
     def has(self, feature: str) -> bool:
         """Return whether it has a feature of the table."""
         support = FEATURES[feature][self.runtime]
-        version = _numbers(self.version)
+        version = numbers(self.version)
         return (
             support.since is not None
             and version >= support.since
@@ -114,10 +112,10 @@ class Library:
         )
 
     def require(self, feature: str) -> None:
-        """Refuse what the library has not.
+        """Refuse what the library does not have.
 
         Raises:
-            InputError: Says why it has it not.
+            InputError: Says why it does not have it.
         """
         if self.has(feature):
             return
@@ -126,7 +124,7 @@ class Library:
             reason = support.reason
         elif support.since is None:
             reason = "it never had it"
-        elif _numbers(self.version) < support.since:
+        elif numbers(self.version) < support.since:
             reason = f"it came with {dotted(support.since)}"
         else:
             reason = f"it was removed in {dotted(support.until or ())}"
@@ -158,10 +156,8 @@ def load(runtime: Runtime) -> Library:
     Raises:
         MissingError: It is not installed, or does not load.
     """
-    import importlib
-
     try:
-        module = importlib.import_module(_MODULES[runtime])
+        module = importlib.import_module(runtime.replace("-", "_"))
     except (ImportError, OSError) as error:
         raise MissingError(
             f"{TITLES[runtime]} does not load: {first_line(error)}.", mend=_INSTALL[runtime]
@@ -170,7 +166,7 @@ def load(runtime: Runtime) -> Library:
 
 
 def check_runtime(name: str) -> Runtime:
-    """Refuse a runtime that there is not.
+    """Refuse an unknown runtime.
 
     Raises:
         InputError: Says which there are.
@@ -178,16 +174,6 @@ def check_runtime(name: str) -> Runtime:
     if name not in RUNTIMES:
         raise InputError(f"There is no runtime {name!r}; there are {' and '.join(RUNTIMES)}.")
     return name
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    parts = []
-    for part in version.split("."):
-        digits = part[: len(part) - len(part.lstrip("0123456789"))]
-        if not digits:
-            break
-        parts.append(int(digits))
-    return tuple(parts)
 
 
 def dotted(numbers: tuple[int, ...]) -> str:

@@ -1,4 +1,4 @@
-"""The log of a build: every message of the library's, kept, and what is read from it."""
+"""What a library calls back: its log, the progress of a build, the times of layers."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _LETTERS: Final = {"INTERNAL_ERROR": "F", "ERROR": "E", "WARNING": "W", "INFO": 
 
 @dataclass(slots=True)
 class Log:
-    """What a library said, in order: severity and text.
+    """The messages of a library, in order: severity and text.
 
-    A build says ten thousand things and waits for each to be heard, so a severity is kept as the
-    library gives it, and read when it is asked for.
+    A build logs ten thousand messages and waits for each call, so a severity is kept as the library
+    gives it, and read only when it is needed.
     """
 
     messages: list[tuple[Any, str]] = field(default_factory=list)
@@ -55,7 +55,7 @@ def _name(severity: Any) -> str:
 
 
 def logger_of(trt: Any, log: Log) -> Any:
-    """Make the logger that a library wants; it keeps all, and print nothing.
+    """Make the logger that a library takes; it keeps all messages, and prints none.
 
     Args:
         trt: The library's module.
@@ -73,11 +73,11 @@ def logger_of(trt: Any, log: Log) -> Any:
 
 
 def monitor_of(trt: Any, on_progress: Callable[[int, int], None]) -> Any:
-    """Make a progress monitor, None where the library has none (before TensorRT 8.6).
+    """Make a progress monitor, or None if the library has none (before TensorRT 8.6).
 
     Args:
         trt: The library's module.
-        on_progress: Called with how many steps of the whole build are done, and how many there are.
+        on_progress: Called with the number of steps of the build that are done, and of all steps.
     """
     if not hasattr(trt, "IProgressMonitor"):
         return None
@@ -97,6 +97,24 @@ def monitor_of(trt: Any, on_progress: Callable[[int, int], None]) -> Any:
             return True
 
         def phase_finish(self, phase: str) -> None:
-            """Say nothing: the last step did."""
+            """Do nothing: the last step reported it."""
 
     return Monitor()
+
+
+def profiler_of(trt: Any, on_layer: Callable[[str, float], None]) -> Any:
+    """Make the profiler that a library reports to; the caller must keep it as long as its context.
+
+    Args:
+        trt: The library's module.
+        on_layer: Called for each layer of each run, with its name and what it took, in ms.
+    """
+
+    class Profiler(trt.IProfiler):  # type: ignore[misc]  # the library has no types
+        def __init__(self) -> None:
+            trt.IProfiler.__init__(self)
+
+        def report_layer_time(self, layer_name: str, ms: float) -> None:
+            on_layer(layer_name, ms)
+
+    return Profiler()

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from edgeattn.base.errors import InputError
 from edgeattn.engine.build import build_engine
-from edgeattn.engine.layers import Kernel
 from edgeattn.engine.libraries import Capability, load
 from edgeattn.engine.target import DEFAULT_CAPABILITY
+from edgeattn.records.layers import Kernel
 
 
 def plan(

@@ -1,16 +1,16 @@
-"""Whether an engine runs on this machine: what its manifest tells is refused beforehand.
+"""Checks from its manifest whether an engine runs on this machine, before it is loaded.
 
-A library that is handed an engine of another version or GPU says so in its own words, or crashes.
+A library that is given an engine of another version or GPU fails with its own message, or crashes.
 """
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Final
 
 from edgeattn.base import files
 from edgeattn.base.errors import InputError, MissingError
+from edgeattn.base.versions import numbers
 from edgeattn.engine.gpu import Gpu, local_gpu
 from edgeattn.engine.libraries import TITLES, Library, check_runtime, dotted, load
 from edgeattn.records.engine import EngineManifest, read_manifest
@@ -108,10 +108,6 @@ def check_gpu(path: Path, manifest: EngineManifest, gpu: Gpu | None) -> None:
 
 def _goes_to(built: str, here: str) -> bool:
     """Return whether a version-compatible engine of one version runs in another."""
-    older, newer = (_numbers(version) for version in (built, here))
+    older, newer = (numbers(version) for version in (built, here))
     within = older[:1] == newer[:1] and older <= newer
     return within or (older[0], newer[0]) in _MAJOR_STEPS
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", version))

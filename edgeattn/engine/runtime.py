@@ -1,4 +1,4 @@
-"""Runs an engine on the GPU of this machine: one path for TensorRT and TensorRT-RTX.
+"""Runs an engine on the GPU of this machine, with TensorRT or TensorRT-RTX.
 
 Device memory and streams are CUDA's runtime, through NVIDIA's own `cuda-bindings`.
 """
@@ -15,9 +15,10 @@ import numpy.typing as npt
 
 from edgeattn.base.errors import InputError, MissingError
 from edgeattn.engine.cuda import Array, Cuda, size_of
+from edgeattn.engine.layer_fit import fits
 from edgeattn.engine.libraries import Library
-from edgeattn.engine.log import Log, logger_of
-from edgeattn.engine.profiler import profiler_of
+from edgeattn.engine.log import Log, logger_of, profiler_of
+from edgeattn.engine.refusals import reason
 from edgeattn.engine.runs_here import check_engine
 from edgeattn.engine.shapes import written
 from edgeattn.records.engine import EngineManifest
@@ -51,7 +52,7 @@ class Engine:
 
     Raises:
         MissingError: CUDA's bindings, its driver or a GPU are not here.
-        InputError: The library does not take the engine: with its own words.
+        InputError: The library does not take the engine: quotes its message.
     """
 
     def __init__(self, path: Path, library: Library, manifest: EngineManifest) -> None:
@@ -62,22 +63,22 @@ class Engine:
         self.cuda = Cuda()
         trt = library.module
         runtime = trt.Runtime(logger_of(trt, self._log))
-        if runtime is None:  # what TensorRT proper does where CUDA does not start
-            raise MissingError(f"{library.title} does not start: {self._reason()}")
+        if runtime is None:  # what TensorRT proper does if CUDA does not start
+            raise MissingError(f"{library.title} does not start: {reason(self._log)}")
         if manifest.options.get("version_compatible"):
             runtime.engine_host_code_allowed = True  # such an engine holds its own lean runtime
         if (core := manifest.options.get("dla_core")) is not None:
             runtime.DLA_core = core
         self._engine = runtime.deserialize_cuda_engine(path.read_bytes())
         if self._engine is None:
-            raise InputError(f"{library.title} does not take {path}: {self._reason()}")
+            raise InputError(f"{library.title} does not take {path}: {reason(self._log)}")
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         taken = [n for n in names if self._engine.get_tensor_mode(n) == trt.TensorIOMode.INPUT]
         self.inputs = {name: tuple(self._engine.get_tensor_shape(name)) for name in taken}
         self.output_names = [name for name in names if name not in self.inputs]
         self._context = self._new_context()
         if self._context is None:
-            raise MissingError(f"{library.title} cannot run {path}: {self._reason()}")
+            raise MissingError(f"{library.title} cannot run {path}: {reason(self._log)}")
         self._profiler: Any = None
         self.stream = self.cuda.call("cudaStreamCreate")
 
@@ -106,9 +107,9 @@ class Engine:
             The outputs, by name.
 
         Raises:
-            InputError: There is an array too few or too many, or the shapes lie in no profile; or
-                the library does not run it, with its own words.
-            MissingError: The GPU has not memory enough, or fails.
+            InputError: An array is missing or superfluous, or the shapes lie in no profile; or
+                the library does not run it: quotes its message.
+            MissingError: The GPU does not have enough memory, or fails.
         """
         with self.holding(feeds) as places:
             self.enqueue()
@@ -130,7 +131,7 @@ class Engine:
 
         Raises:
             InputError: As `run` does.
-            MissingError: The GPU has not memory enough, or fails.
+            MissingError: The GPU does not have enough memory, or fails.
         """
         if feeds.keys() != self.inputs.keys():
             raise InputError(
@@ -158,7 +159,7 @@ class Engine:
         """Put one run into the stream, on what `holding` holds, and do not wait for it.
 
         Raises:
-            InputError: The library does not run it, with its own words.
+            InputError: The library does not run it: quotes its message.
         """
         self._must(self._context.execute_async_v3(int(self.stream)))
 
@@ -223,12 +224,8 @@ class Engine:
             self._must(self._context.set_input_shape(name, tuple(shape)))
 
     def _profile_of(self, shapes: Mapping[str, Sequence[int]]) -> int | None:
-        for name, own in self.inputs.items():
-            shape = shapes[name]
-            if len(shape) != len(own) or any(
-                size not in (-1, got) for size, got in zip(own, shape, strict=True)
-            ):
-                return None
+        if not all(fits(own, tuple(shapes[name])) for name, own in self.inputs.items()):
+            return None
         is_open = [name for name, own in self.inputs.items() if -1 in own]
         for profile in range(self._engine.num_optimization_profiles):
             if all(self._is_within(name, shapes[name], profile) for name in is_open):
@@ -251,7 +248,6 @@ class Engine:
 
     def _must(self, is_done: bool) -> None:
         if not is_done:
-            raise InputError(f"{self._library.title} does not run {self._path}: {self._reason()}")
-
-    def _reason(self) -> str:
-        return "; ".join(self._log.errors) or "it gave no reason."
+            raise InputError(
+                f"{self._library.title} does not run {self._path}: {reason(self._log)}"
+            )

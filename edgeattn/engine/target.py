@@ -1,4 +1,4 @@
-"""What an engine is built for, and by which library: chosen from what is asked and what is here."""
+"""Chooses what an engine is built for, and by which library."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgeattn.base.errors import InputError, MissingError
+from edgeattn.base.versions import numbers
 from edgeattn.devices.architecture import nearest_architecture
 from edgeattn.devices.profile import DeviceProfile, find
 from edgeattn.engine.gpu import Gpu, local_gpu
@@ -20,7 +21,7 @@ from edgeattn.engine.libraries import (
     load,
 )
 
-#: What is built for where nothing is asked and no GPU is here: an RTX 30 and its many kin.
+#: The target if none is asked for and no GPU is here: the RTX 30 series, and what runs its engines.
 DEFAULT_CAPABILITY: Final[Capability] = (8, 6)
 
 
@@ -31,8 +32,8 @@ class Target:
     Attributes:
         library: What to build with.
         compute_capability: What the engine is built for.
-        device: The device profile that was asked.
-        plan_for: Where the engine is a plan only: the name of what it stands for.
+        device: The device profile that was asked for.
+        plan_for: The device that the engine stands for if it is only a plan.
         reason: Why this library, in a sentence.
     """
 
@@ -51,7 +52,7 @@ def choose(
     Args:
         device: A device profile's name or file.
         capability: A compute capability as text, instead of a device.
-        runtime: The library that is asked; None for what can serve.
+        runtime: The library that is asked for, or None for any that can build it.
         as_plan: Build the nearest architecture's engine where the device cannot be built for.
 
     Raises:
@@ -61,7 +62,7 @@ def choose(
     if device is not None and capability is not None:
         raise InputError("--device names the compute capability; --compute-capability is another.")
     asked = None if runtime is None else check_runtime(runtime)
-    profile = _profile(device)
+    profile = None if device is None else find(device)
     gpu = local_gpu()
     wanted, what = _wanted(profile, capability, gpu)
     refusals = []
@@ -93,7 +94,7 @@ def parse_capability(text: str) -> Capability:
     """Read a compute capability: 8.6, sm_86 or 86.
 
     Raises:
-        InputError: It is no such thing.
+        InputError: It cannot be read.
     """
     found = re.fullmatch(r"(?:sm_?)?(\d{1,2})\.?(\d)", text.strip().lower())
     if found is None:
@@ -101,17 +102,10 @@ def parse_capability(text: str) -> Capability:
     return int(found[1]), int(found[2])
 
 
-def _profile(device: str | None) -> DeviceProfile | None:
-    if device is None:
-        return None
-
-    return find(device)
-
-
 def _wanted(
     profile: DeviceProfile | None, capability: str | None, gpu: Gpu | None
 ) -> tuple[Capability, str]:
-    """Return the compute capability, and what has it, in words."""
+    """Return the compute capability, and what has it, for a message."""
     if profile is not None:
         if profile.compute_capability is None:
             raise InputError(
@@ -182,12 +176,12 @@ def _ways_out(profile: DeviceProfile | None, wanted: Capability) -> str:
 
 
 def _trtexec(profile: DeviceProfile | None) -> str:
-    typed = "" if profile is not None and _major(profile) < 10 else " --stronglyTyped"
+    typed = (
+        ""
+        if profile is not None and numbers(profile.tensorrt or "10") < (10,)
+        else " --stronglyTyped"
+    )
     return (
         f"trtexec --onnx=MODEL.onnx --saveEngine=MODEL.engine{typed}"
         " --profilingVerbosity=detailed --exportLayerInfo=layers.json"
     )
-
-
-def _major(profile: DeviceProfile) -> int:
-    return int((profile.tensorrt or "10").partition(".")[0])

@@ -18,14 +18,14 @@ from edgeattn.records.layers import Kernel, KernelTensor
 
 _STEPS: Final = re.compile(r"__my[el]\w*?_(?P<steps>(?:[A-Z][a-z0-9]*)+)_myl")
 # Myelin's steps, cut to four letters mostly; those that are not here work element by element.
-_MATMUL_STEPS: Final = frozenset(
-    {"Corr", "Conv", "Deco", "Fc", "Gemm", "Bmm", "Matm", "Dot", "Mha"}
-)
-_REDUCTION_STEPS: Final = frozenset(
-    {"Mean", "Sum", "Maxr", "Minr", "Prod", "Redu", "Soft", "Topk", "Argm", "Cums"}
-)
-_POOLING_STEPS: Final = frozenset({"Pool", "Maxp", "Avgp"})
-_NORMALISATION_STEPS: Final = frozenset({"Norm", "Inst", "Laye"})
+# One step of a kind decides what the kernel is, the first kind first.
+_STRONG_STEPS: Final[tuple[tuple[Kind, frozenset[str]], ...]] = (
+    ("matmul", frozenset({"Corr", "Conv", "Deco", "Fc", "Gemm", "Bmm", "Matm", "Dot", "Mha"})),
+    ("normalisation", frozenset({"Norm", "Inst", "Laye"})),
+    ("reduction", frozenset({"Mean", "Sum", "Maxr", "Minr", "Prod", "Redu", "Soft", "Topk", "Argm",
+                             "Cums"})),
+    ("pooling", frozenset({"Pool", "Maxp", "Avgp"})),
+)  # fmt: skip
 _SHUFFLE_STEPS: Final = frozenset(
     {"Tran", "Move", "Resh", "Cast", "Slic", "Conc", "Repl", "Pad", "Gath", "Scat", "Copy", "Shuf",
      "Expa", "Sque", "Unsq"}
@@ -41,7 +41,7 @@ _LAYERS: Final[tuple[tuple[Kind, str], ...]] = (
     ("pointwise", r"pointwise|pwn|element_?wise|activation|scale|unary|relu|quantize|cast|select"),
     ("pointwise", r"padding|slice|concat|copy|fill|constant|identity|resize|onehot"),
 )
-# Kernel areas to try where a count of weights leaves it open, as of grouped convolution.
+# Kernel areas to try if a count of weights leaves it open, as for grouped convolution.
 _AREAS: Final = (9, 25, 49, 1)
 
 
@@ -86,14 +86,9 @@ class Product:
 def kind_of(kernel: Kernel) -> Kind:
     """Return the kind of work that a kernel does, by the strongest of its steps."""
     steps = _steps(kernel)
-    if steps & _MATMUL_STEPS:
-        return "matmul"
-    if steps & _NORMALISATION_STEPS:
-        return "normalisation"
-    if steps & _REDUCTION_STEPS:
-        return "reduction"
-    if steps & _POOLING_STEPS:
-        return "pooling"
+    for kind, strong in _STRONG_STEPS:
+        if steps & strong:
+            return kind
     if steps:
         return "shuffle" if steps <= _SHUFFLE_STEPS else "pointwise"
     lower = kernel.kind.lower()
@@ -101,9 +96,9 @@ def kind_of(kernel: Kernel) -> Kind:
 
 
 def macs_of(kernel: Kernel) -> int:
-    """Return the multiply-accumulates of a kernel's convolution or product; 0 where it has none.
+    """Return the multiply-accumulates of a kernel's convolution or product; 0 if it has none.
 
-    What TensorRT 8 hides in one region (`{ForeignNode[...]}`) cannot be told, and counts as none.
+    What TensorRT 8 hides in one region (`{ForeignNode[...]}`) is unknown, and counts as 0.
 
     Raises:
         InputError: A dimension is not known.
@@ -113,7 +108,7 @@ def macs_of(kernel: Kernel) -> int:
 
 
 def product_of(kernel: Kernel) -> Product | None:
-    """Return the product that a kernel is; None where it is none, or cannot be told.
+    """Return the product that a kernel computes, or None if there is none or it is unknown.
 
     Raises:
         InputError: A dimension is not known.
@@ -153,8 +148,8 @@ def _steps(kernel: Kernel) -> frozenset[str]:
 def _columns(weights: KernelTensor, kernel: Kernel, out: KernelTensor) -> int:
     """Find the output channels: the first dimension of a convolution's weights (OIHW).
 
-    Of a matrix it is the side that the output has and the input does not, and the last one where
-    that does not tell. A count alone has the channels where the output has them.
+    Of a matrix it is the side that the output has and the input does not, or else the last. For a
+    count alone they are the output's channels.
     """
     sides = [side for side in weights.shape if side > 1]
     if len(weights.shape) > 3:
@@ -196,7 +191,7 @@ def _channels(
 
 
 def _is_matrix(weights: KernelTensor, data: KernelTensor) -> bool:
-    """Return whether there are no places beside each other that a kernel could cover."""
+    """Return whether there are no neighbouring places that a kernel could cover."""
     return 1 < len(weights.shape) < 4 or len(data.shape) < 3
 
 

@@ -1,4 +1,4 @@
-"""Arguments written as `k=v` on the command line, as Python values."""
+"""Turns arguments written as `k=v` on the command line into Python values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _WORDS: Final[Mapping[str, bool | None]] = {"true": True, "false": False, "none"
 
 
 def literal(text: str) -> Any:
-    """A Python literal where the text is one (`3`, `0.5`, `(1, 2)`, `true`), else the text."""
+    """Return the Python literal that a text is (`3`, `0.5`, `(1, 2)`, `true`), or else the text."""
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
     try:
@@ -20,5 +20,5 @@ def literal(text: str) -> Any:
 
 
 def literals(texts: Mapping[str, str]) -> dict[str, Any]:
-    """Every value as `literal` reads it."""
+    """Return every value as `literal` reads it."""
     return {name: literal(text) for name, text in texts.items()}

@@ -1,4 +1,4 @@
-"""A model's blocks, found in its trace: the units that a residual or dense network repeats.
+"""Finds a model's blocks in its trace: the units that a residual or dense network repeats.
 
 A block is the innermost module that is not a mere container, returns a feature map, and holds at
 least two convolutions over positions. A module inside a residual block is part of it, unless it is
@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import NamedTuple
 
 from torch import nn
 
@@ -31,9 +32,9 @@ class Block:
     Attributes:
         call: The call of its module.
         main: The operations of its main branch, in order, up to its output.
-        residual: Where in `main` the shortcut is added; None if there is no shortcut.
-        merge: Where in `main` branches that convolve are last put side by side or added (an
-            Inception block, a ghost module, RepVGG's kernels); None if nowhere.
+        residual: The index in `main` where the shortcut is added, or None if there is no shortcut.
+        merge: The index in `main` where branches that convolve are last concatenated or added (an
+            Inception block, a ghost module, RepVGG's kernels), or None if nowhere.
         stride: Positions of the input per position of its output, along one side.
         stage: The number, from 1, of the run of blocks of equal stride that it is in.
     """
@@ -46,17 +47,17 @@ class Block:
     stage: int
 
     def convolutions(self, trace: Trace) -> list[int]:
-        """Where in `main` the convolutions over positions are."""
+        """Return the indices in `main` of the convolutions over positions."""
         return [at for at, operation in enumerate(self.main) if _convolves(trace, operation)]
 
     def depthwise(self, trace: Trace) -> list[Operation]:
-        """Its depthwise convolutions, in order, on any branch."""
+        """Return its depthwise convolutions, in order, on any branch."""
         operations = trace.operations[self.call.first : self.call.last]
         return [operation for operation in operations if is_depthwise(trace, operation)]
 
 
 def find_blocks(trace: Trace) -> tuple[Block, ...]:
-    """The blocks of the model, in the order in which they are called."""
+    """Return the blocks of the model, in the order in which they are called."""
     groups = [
         [call for call in trace.calls if call.path and not _is_loose(trace, call)],
         [call for call in trace.calls if call.path],
@@ -78,7 +79,7 @@ def is_container(module: nn.Module) -> bool:
 
 
 def stages_of(blocks: Sequence[Block]) -> int:
-    """How many stages the blocks form."""
+    """Return the number of stages that the blocks form."""
     return blocks[-1].stage if blocks else 0
 
 
@@ -134,29 +135,19 @@ def _staged(trace: Trace, calls: list[Call]) -> tuple[Block, ...]:
     for call in calls:
         stride = trace.values[call.outputs[0]].stride
         stage = 1 if not blocks else blocks[-1].stage + (stride != blocks[-1].stride)
-        branch = _main_branch(trace, call)
-        blocks.append(
-            Block(
-                call=call,
-                main=branch.operations,
-                residual=branch.residual,
-                merge=branch.merge,
-                stride=stride,
-                stage=stage,
-            )
-        )
+        branch = _main_branch(trace, call)._asdict()
+        blocks.append(Block(call=call, **branch, stride=stride, stage=stage))
     return tuple(blocks)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Branch:
-    operations: tuple[Operation, ...]
+class _Branch(NamedTuple):
+    main: tuple[Operation, ...]
     residual: int | None
     merge: int | None
 
 
 def _main_branch(trace: Trace, call: Call) -> _Branch:
-    """The way back from a call's output, along the inputs with the most convolutions behind."""
+    """Follow a call's output back, along the inputs with the most convolutions behind them."""
     most, fewest = _convolutions_behind(trace, call)
     sources, value = set(call.inputs), call.outputs[0]
     back: list[Operation] = []
@@ -195,11 +186,11 @@ def _main_branch(trace: Trace, call: Call) -> _Branch:
             and any(fewest[n] > 0 for n in others)
         ):
             merge = place
-    return _Branch(operations=main, residual=residual, merge=merge)
+    return _Branch(main=main, residual=residual, merge=merge)
 
 
 def _ancestry(trace: Trace, value: int, sources: set[int]) -> set[int]:
-    """`value` and what it was made from, up to the sources."""
+    """Return a value and what it was made from, up to the sources."""
     found: set[int] = set()
     waiting = [value]
     while waiting:
@@ -213,7 +204,7 @@ def _ancestry(trace: Trace, value: int, sources: set[int]) -> set[int]:
 
 
 def _convolutions_behind(trace: Trace, call: Call) -> tuple[dict[int, int], dict[int, int]]:
-    """Per value made from the call's inputs: the most and fewest convolutions on the way."""
+    """Count the most and fewest convolutions before each value made from the call's inputs."""
     most = dict.fromkeys(call.inputs, 0)
     fewest = dict.fromkeys(call.inputs, 0)
     for operation in trace.operations[call.first : call.last]:

@@ -1,4 +1,4 @@
-"""From a request to a model that is ready: built, attended, and loaded."""
+"""Builds the model of a request: its modules, its attention, its weights."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def build(request: ModelRequest) -> BuiltModel:
             )
         module.eval()
         for child in module.modules():
-            child.training = False  # whatever a model of the user's own made of eval()
+            child.training = False  # whatever eval() does in a user's model
     module.requires_grad_(requires_grad=False)
     return BuiltModel(
         module=module,
@@ -100,7 +100,7 @@ def build(request: ModelRequest) -> BuiltModel:
 
 
 def _wanted(request: ModelRequest) -> list[Wanted]:
-    """The attentions of a request, their names and options checked before anything is built."""
+    """Check the names and options of a request's attentions before anything is built."""
     found = []
     for one in request.attentions:
         spec = registry.find(one.name)
@@ -119,7 +119,7 @@ def _inputs(created: Created, request: ModelRequest) -> tuple[torch.Tensor, ...]
     generator = torch.Generator().manual_seed(request.seed)
     try:
         return tuple(torch.randn(shape, generator=generator).to(dtype) for shape in shapes)
-    except RuntimeError as error:  # torch's way of saying that memory, or an index, does not do
+    except RuntimeError as error:  # what torch raises if memory or an index does not suffice
         asked = ", ".join("x".join(map(str, shape)) for shape in shapes)
         raise InputError(
             f"an input of {asked} does not fit into memory", mend="Give a smaller --shape."

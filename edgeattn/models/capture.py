@@ -1,29 +1,28 @@
-"""Capture: a torch module becomes an ONNX graph whose nodes and values are named after modules.
+"""Captures a torch module as an ONNX graph whose nodes and values are named after modules.
 
 torch.export traces the module, torch's own translation writes the graph at the opset that torchlib
-is written for, and constants are folded. No weight is touched here: the initializers still share
-the memory of the module's parameters, so the same graph can be written again after they change.
+is written for, and constants are folded. No weight is changed: the initializers still share the
+memory of the module's parameters, so the same graph can be written again after they change.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+import onnx_ir as ir
+from onnx_ir.passes import common
 
 from edgeattn.base.errors import InputError, in_one_line
 from edgeattn.graph import tags
+from edgeattn.models.quiet import quiet
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
     import torch
 
 #: The opset that torchlib's translations are written in.
 TORCHLIB_OPSET = 18
-#: What torch.export says when a dimension that was to stay open is fixed by the model.
+#: What torch.export says if the model fixes a dimension that was to stay open.
 _FIXED = ("Constraints violated", "specialized")
 
 
@@ -45,8 +44,6 @@ def trace(
     """
     import torch
 
-    from edgeattn.models.caches import forget_caches
-
     shapes = None
     if dynamic_batch:
         # torch.export specialises on sizes 0 and 1, so the example carries a batch of two.
@@ -57,7 +54,7 @@ def trace(
     for strict in (False, True):
         forget_caches(module)
         try:
-            with _quiet():
+            with quiet():
                 return torch.export.export(module, inputs, dynamic_shapes=shapes, strict=strict)
         except Exception as error:  # noqa: BLE001 - torch.export raises anything that a model raises
             failures.append(error)
@@ -75,8 +72,18 @@ def trace(
     ) from failures[0]
 
 
+def forget_caches(module: torch.nn.Module) -> None:
+    """Clear what a module derived from its parameters and keeps.
+
+    LeViT, EfficientFormer and others keep position biases so. A filled cache would be traced as a
+    constant, and be stale once the parameters change. Modules clear their caches when they are
+    moved, and a move to where they are does nothing else.
+    """
+    module.to("cpu")
+
+
 def _two_samples(value: torch.Tensor) -> torch.Tensor:
-    """Return at least two samples along the first dimension, repeating what is there."""
+    """Repeat a single sample along the first dimension, so that there are two."""
     if value.ndim == 0:
         raise InputError("--dynamic-batch needs inputs that have a first dimension.")
     if value.shape[0] >= 2:
@@ -97,11 +104,10 @@ def translate(program: torch.export.ExportedProgram) -> ir.Model:
     Raises:
         InputError: If torch has no translation for an operator.
     """
-    import onnx_ir
     import torch
 
     try:
-        with _quiet():
+        with quiet():
             onnx_program = torch.onnx.export(
                 program, dynamo=True, opset_version=TORCHLIB_OPSET, optimize=False, verbose=False
             )
@@ -111,7 +117,7 @@ def translate(program: torch.export.ExportedProgram) -> ir.Model:
         ) from error
     assert onnx_program is not None
     leading = {value.shape[0] for value in onnx_program.model.graph.inputs if value.shape}
-    symbols = [size.value for size in leading if isinstance(size, onnx_ir.SymbolicDim)]
+    symbols = [size.value for size in leading if isinstance(size, ir.SymbolicDim)]
     if len(symbols) == 1:
         onnx_program.rename_axes({str(symbols[0]): "batch"})
     return onnx_program.model
@@ -126,18 +132,16 @@ def fold(model: ir.Model) -> ir.Model:
     Returns:
         A new model; no rewrite that mixes weights into each other has been made.
     """
-    import onnx_ir
-    from onnx_ir.passes import common
     from onnxscript.optimizer import fold_constants_ir
 
     folded = model.clone()
-    with _quiet():
+    with quiet():
         common.InlinePass()(folded)
         for _ in range(2):
             if not fold_constants_ir(folded).modified:
                 break
             common.RemoveUnusedNodesPass()(folded)
-        onnx_ir.passes.Sequential(
+        ir.passes.Sequential(
             common.RemoveUnusedNodesPass(),
             common.RemoveUnusedFunctionsPass(),  # type: ignore[no-untyped-call]  # theirs
             common.RemoveUnusedOpsetsPass(),
@@ -196,25 +200,3 @@ def _reason(error: BaseException) -> str:
     while error.__cause__ is not None and str(error.__cause__).strip():
         error = error.__cause__
     return in_one_line(error)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep torch's and onnxscript's remarks on their own workings off the user's terminal."""
-    loggers: Mapping[str, int] = {
-        name: logging.getLogger(name).level for name in ("torch", "torch.onnx", "onnxscript")
-    }
-    for name in loggers:
-        logging.getLogger(name).setLevel(logging.ERROR)
-    silence = io.StringIO()  # torch prints the graph of what it cannot trace
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(silence),
-            contextlib.redirect_stderr(silence),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for name, level in loggers.items():
-            logging.getLogger(name).setLevel(level)

@@ -1,4 +1,4 @@
-"""What is known of a value from the operation that made it: layout, stride, squeezed or not.
+"""Infers the properties of a value from the operation that made it: layout, stride, squeezed.
 
 Sizes alone do not tell a squeezed 1x1 map (a gate's) from the last stage's map of a small input,
 so that sites would move with the input. Hence the reduction itself is noticed, and the stride is
@@ -47,7 +47,7 @@ class Value:
 
     @classmethod
     def of_input(cls, shape: tuple[int, ...]) -> Self:
-        """The value that an input of `shape` is."""
+        """Return the value of an input of `shape`."""
         return cls(
             shape=shape,
             stride=1.0,
@@ -74,7 +74,7 @@ class Value:
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """The name of a torch function, without "torch.", "_" of an in-place one kept."""
+    """Return the name of a torch function, without "torch." but with the "_" of an in-place one."""
     name = getattr(function, "__name__", "")
     return str(name) if name else type(function).__name__
 
@@ -91,7 +91,7 @@ def infer(
     inputs: Sequence[Value],
     shape: tuple[int, ...],
 ) -> Value:
-    """What the result of an operation is.
+    """Infer what the result of an operation is.
 
     Args:
         name: The operation.
@@ -100,6 +100,7 @@ def infer(
         inputs: The values among its arguments, the earliest first; at least one.
         shape: The result's shape.
     """
+    applied = _Applied(name=name, args=args, options=options)
     # The earliest of those alike: in `x + attention(x)` the shortcut's stride is the surer one.
     source = max(inputs, key=lambda value: (value.is_grid, value.shape == shape))
     if name == "conv2d":
@@ -111,79 +112,70 @@ def infer(
     result = Value(
         shape=shape,
         stride=source.stride,
-        squeezed=_squeezed(name, args, options, inputs, shape),
-        channels_last=_channels_last(name, args, options, source, shape),
+        squeezed=_squeezed(applied, inputs, shape),
+        channels_last=_channels_last(applied, source, shape),
         grid=source.grid,
         scattered=scattered,
     )
     return replace(
         result,
-        stride=source.stride * _step(name, args, options, source, result),
+        stride=source.stride * _step(applied, source, result),
         grid=result.side_lengths if result.is_grid else source.grid,
     )
 
 
-def _argument(args: Sequence[Any], options: Mapping[str, Any], at: int, name: str) -> Any:
-    return options[name] if name in options else args[at] if len(args) > at else None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Applied:
+    """An operation with its arguments."""
+
+    name: str
+    args: Sequence[Any]
+    options: Mapping[str, Any]
+
+    def side(self, at: int, name: str) -> Any:
+        """Return the first of a (height, width) argument, or the one number given for both."""
+        found = self.args[at] if len(self.args) > at else None
+        found = self.options.get(name, found)
+        return found[0] if isinstance(found, (tuple, list)) and found else found
 
 
-def _side(argument: Any) -> Any:
-    """The first of a (height, width) argument, or the one number given for both."""
-    return argument[0] if isinstance(argument, (tuple, list)) and argument else argument
-
-
-def _squeezed(
-    name: str,
-    args: Sequence[Any],
-    options: Mapping[str, Any],
-    inputs: Sequence[Value],
-    shape: tuple[int, ...],
-) -> bool:
+def _squeezed(applied: _Applied, inputs: Sequence[Value], shape: tuple[int, ...]) -> bool:
     if all(value.squeezed for value in inputs):
         return True
     source = inputs[0]
-    if name.startswith("adaptive_"):
+    if applied.name.startswith("adaptive_"):
         return True
-    if name in _POOLS:
-        window = _side(_argument(args, options, 1, "kernel_size"))
+    if applied.name in _POOLS:
+        window = applied.side(1, "kernel_size")
         return bool(window == source.shape[2] >= _GLOBAL_WINDOW) if source.is_map else False
-    if name in _REDUCTIONS and source.is_map:
+    if applied.name in _REDUCTIONS and source.is_map:
         # Over positions, the channels stay; the mean over channels (a spatial gate) is a map.
         return len(shape) == 2 or shape[1:] == (source.shape[1], 1, 1)
     return False
 
 
-def _channels_last(
-    name: str,
-    args: Sequence[Any],
-    options: Mapping[str, Any],
-    source: Value,
-    shape: tuple[int, ...],
-) -> bool:
+def _channels_last(applied: _Applied, source: Value, shape: tuple[int, ...]) -> bool:
     if len(shape) != 4:
         return False
     if len(source.shape) == 3:  # N,L,C put back onto its grid
         return source.shape[2] == shape[3] and source.shape[2] != shape[1]
-    if name == "permute":
-        dims = options.get("dims", args[1:])
+    if applied.name == "permute":
+        dims = applied.options.get("dims", applied.args[1:])
         order = dims[0] if len(dims) == 1 and isinstance(dims[0], (tuple, list)) else dims
         order = tuple(dim % 4 for dim in order)
         if order == (0, 2, 3, 1):
             return True
         return False if order == (0, 3, 1, 2) else source.channels_last
     # These act on the last dimension, so what they read and write has its channels there.
-    return name in {"linear", "layer_norm", "rms_norm"} or source.channels_last
+    return applied.name in {"linear", "layer_norm", "rms_norm"} or source.channels_last
 
 
-def _step(
-    name: str, args: Sequence[Any], options: Mapping[str, Any], source: Value, result: Value
-) -> float:
-    """By how much an operation makes the stride larger."""
-    if name == "conv2d":
-        return float(_side(_argument(args, options, 3, "stride")) or 1)
-    if name in _POOLS:
-        stride = _side(_argument(args, options, 2, "stride"))
-        return float(stride or _side(_argument(args, options, 1, "kernel_size")) or 1)
+def _step(applied: _Applied, source: Value, result: Value) -> float:
+    """Return the factor by which an operation increases the stride."""
+    if applied.name == "conv2d":
+        return float(applied.side(3, "stride") or 1)
+    if applied.name in _POOLS:
+        return float(applied.side(2, "stride") or applied.side(1, "kernel_size") or 1)
     if not source.is_grid or not result.is_grid or source.side_lengths[0] == result.side_lengths[0]:
         return 1.0
     ratio = source.side_lengths[0] / max(result.side_lengths[0], 1)

@@ -36,7 +36,7 @@ class PlacedSite:
         target: The path of the module that it attends; "" is the root.
         shape: (C, H, W) of the map that it attends.
         params: How many parameters it has.
-        note: What its constructor chose by itself; empty if nothing.
+        note: What its constructor chose by itself, if anything.
     """
 
     path: str
@@ -49,11 +49,11 @@ class PlacedSite:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """One attention that is asked for.
+    """An attention that is asked for.
 
     Attributes:
         spec: Which.
-        at: Where; None is its published position.
+        at: Where, or None for its published position.
         build: Makes the module for a site.
     """
 
@@ -62,8 +62,8 @@ class Wanted:
     build: Build
 
 
-class AttendOutput:
-    """A forward hook that sends a module's output through an attention.
+class _Hook:
+    """A hook that calls an attention.
 
     It holds the owner and a name rather than the attention itself, so that a deep copy of the
     model calls the copy's attention.
@@ -73,22 +73,22 @@ class AttendOutput:
         self.owner = owner
         self.name = name
 
+
+class AttendOutput(_Hook):
+    """A forward hook that sends a module's output through an attention."""
+
     def __call__(self, module: nn.Module, args: Any, output: Tensor) -> Tensor:
-        """The attended output, in place of `output: f32[N, C, H, W]`."""
+        """Return the attended output for `output: f32[N, C, H, W]`."""
         del module, args
         attended: Tensor = getattr(self.owner, self.name)(output)
         return attended
 
 
-class AttendInput:
+class AttendInput(_Hook):
     """A forward pre-hook that sends a module's first input through an attention."""
 
-    def __init__(self, owner: nn.Module, name: str) -> None:
-        self.owner = owner
-        self.name = name
-
     def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The arguments with the first attended."""
+        """Return the arguments, the first attended."""
         del module
         return (getattr(self.owner, self.name)(args[0]), *args[1:])
 
@@ -140,7 +140,7 @@ def _put(
         attention = one.build(one.spec, shape)
     except InputError as error:
         raise InputError(f"at {site.path or 'its input'}: {error.fact}", mend=error.mend) from error
-    # The parameters that the site itself has, or else the model's, say where and in what precision.
+    # The parameters of the site, or else the model's, give the device and the precision.
     like = next(target.parameters(), next(module.parameters(), None))
     if like is not None and like.is_floating_point():
         attention.to(device=like.device, dtype=like.dtype)
@@ -165,7 +165,7 @@ def _put(
 def _hook(module: nn.Module, site: Site, attention: nn.Module) -> str:
     host = module.get_submodule(site.host)
     if isinstance(host, CONTAINERS):
-        # A child more would change what a container computes.
+        # An additional child would change what a container computes.
         raise InputError(
             f"attention cannot be registered on the container {site.host or 'at the root'}",
             mend="Name a module inside of it.",
@@ -206,7 +206,7 @@ def _check(attention: nn.Module, name: str, site: Site, given: tuple[int, ...]) 
         given: The shape that it will be given, [1, C, H, W].
 
     Raises:
-        InputError: It fails, or what it returns has not the shape that the model goes on with.
+        InputError: It fails, or returns another shape than the model needs.
     """
     where = f"{name} at {site.path or 'its input'}"
     like = next(attention.parameters(), torch.empty(0))

@@ -1,4 +1,4 @@
-"""Model names: ours, timm's and torchvision's, and the nearest to one that there is not."""
+"""Model names: short ones, timm's and torchvision's, and the nearest to an unknown one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from typing import Final
 
 from edgeattn.base.nearest import nearest as alike
 from edgeattn.base.torchvision_ops import declare_missing_operators
+
+# The sizes of torchvision's RegNets, and timm's numbers for them.
+_REGNET_SIZES: Final = {
+    "400mf": "004", "800mf": "008", "1_6gf": "016", "3_2gf": "032", "8gf": "080", "16gf": "160",
+    "32gf": "320",
+}  # fmt: skip
 
 ALIASES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -29,20 +35,11 @@ ALIASES: Final[Mapping[str, str]] = MappingProxyType(
         "mnasnet0_5": "timm:mnasnet_050",
         "mnasnet0_75": "timm:mnasnet_075",
         "mnasnet1_0": "timm:mnasnet_100",
-        "regnet_x_400mf": "timm:regnetx_004",
-        "regnet_x_800mf": "timm:regnetx_008",
-        "regnet_x_1_6gf": "timm:regnetx_016",
-        "regnet_x_3_2gf": "timm:regnetx_032",
-        "regnet_x_8gf": "timm:regnetx_080",
-        "regnet_x_16gf": "timm:regnetx_160",
-        "regnet_x_32gf": "timm:regnetx_320",
-        "regnet_y_400mf": "timm:regnety_004",
-        "regnet_y_800mf": "timm:regnety_008",
-        "regnet_y_1_6gf": "timm:regnety_016",
-        "regnet_y_3_2gf": "timm:regnety_032",
-        "regnet_y_8gf": "timm:regnety_080",
-        "regnet_y_16gf": "timm:regnety_160",
-        "regnet_y_32gf": "timm:regnety_320",
+        **{
+            f"regnet_{kind}_{size}": f"timm:regnet{kind}_{number}"
+            for kind in "xy"
+            for size, number in _REGNET_SIZES.items()
+        },
         "shufflenet": "torchvision:shufflenet_v2_x1_0",
         "shufflenetv2": "torchvision:shufflenet_v2_x1_0",
         "shufflenet_v2": "torchvision:shufflenet_v2_x1_0",
@@ -85,7 +82,7 @@ class Available:
 
 
 def available(pattern: str = "*") -> Available:
-    """Every name that matches a glob.
+    """Return every name that matches a glob.
 
     Args:
         pattern: The glob ("mobilenet*").
@@ -101,7 +98,7 @@ def available(pattern: str = "*") -> Available:
 
 
 def timm_names() -> list[str]:
-    """All models of the installed timm."""
+    """Return all models of the installed timm."""
     declare_missing_operators()
     import timm
 
@@ -109,7 +106,7 @@ def timm_names() -> list[str]:
 
 
 def torchvision_names() -> list[str]:
-    """All classifiers of the installed torchvision."""
+    """Return all classifiers of the installed torchvision."""
     declare_missing_operators()
     import torchvision
 
@@ -117,7 +114,7 @@ def torchvision_names() -> list[str]:
 
 
 def resolve(name: str) -> str | None:
-    """A bare name as "timm:NAME" or "torchvision:NAME"; None if there is no such model."""
+    """Return a bare name as "timm:NAME" or "torchvision:NAME"; None if there is no such model."""
     if name in ALIASES:
         return ALIASES[name]
     declare_missing_operators()
@@ -129,7 +126,7 @@ def resolve(name: str) -> str | None:
 
 
 def nearest(name: str) -> list[str]:
-    """The known names that are most like `name`, the likest first."""
+    """Return the known names that are most like `name`, the most similar first."""
     _, _, bare = name.rpartition(":")
     known = dict.fromkeys([*ALIASES, *timm_names(), *torchvision_names()])
     starting = [one for one in known if one.startswith(bare)] if len(bare) > 2 else []

@@ -1,8 +1,8 @@
-"""One forward pass, observed: which modules were called, on what, and how values flow.
+"""Observes one forward pass: which modules are called, on what, and how values flow.
 
-Nothing here knows an architecture. Hooks see the module calls, and a torch function mode sees the
-operations between them (a functional `relu`, `x += shortcut`), so that residual branches are found
-by following values and not by the names of modules.
+Nothing here depends on an architecture. Hooks see the module calls, and a torch function mode sees
+the operations between them (a functional `relu`, `x += shortcut`), so that residual branches are
+found by following values and not by the names of modules.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from edgeattn.models.trace import Call, Operation, Trace
 
 
 def probe(module: nn.Module, inputs: Sequence[torch.Tensor]) -> Trace:
-    """Run `module` once on `inputs`, in eval mode and without gradients, and observes it.
+    """Run `module` once on `inputs`, in eval mode and without gradients, and observe it.
 
     Args:
         module: The model; left in the mode and with the hooks that it had.
@@ -34,8 +34,8 @@ def probe(module: nn.Module, inputs: Sequence[torch.Tensor]) -> Trace:
         The trace.
 
     Raises:
-        InputError: The model fails on these inputs; the message names the module that failed. Or
-            it gives no tensor.
+        InputError: The model fails on these inputs (names the module that failed), or returns no
+            tensor.
     """
     observer = _Observer()
     inputs = [tensor.clone() for tensor in inputs]  # a model may change them in place
@@ -61,10 +61,10 @@ def probe(module: nn.Module, inputs: Sequence[torch.Tensor]) -> Trace:
 
 
 def check_outputs(outputs: Any) -> None:
-    """Refuse a model that gives nothing to export.
+    """Refuse a model whose output cannot be exported.
 
     Raises:
-        InputError: There is no tensor in what it gave, or something else besides.
+        InputError: The output holds no tensor, or something besides tensors.
     """
     leaves = [leaf for leaf in _pytree.tree_leaves(outputs) if leaf is not None]
     other = [leaf for leaf in leaves if not isinstance(leaf, torch.Tensor)]
@@ -77,7 +77,7 @@ def check_outputs(outputs: Any) -> None:
 
 
 class _Observer(TorchFunctionMode):
-    """Gives every tensor a number, and writes down who turned which into which."""
+    """Gives every tensor a number, and records which operation made which from which."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class _Observer(TorchFunctionMode):
         return result
 
     def enter(self, path: str) -> Callable[..., None]:
-        """A hook for the beginning of a call of the module at `path`."""
+        """Return a hook for the beginning of a call of the module at `path`."""
 
         def hook(_: nn.Module, args: Any, kwargs: Any) -> None:
             self.stack.append((path, self._numbers((args, kwargs)), len(self.trace.operations)))
@@ -113,7 +113,7 @@ class _Observer(TorchFunctionMode):
         return hook
 
     def leave(self, path: str) -> Callable[..., None]:
-        """A hook for the end of that call."""
+        """Return a hook for the end of that call."""
 
         def hook(module: nn.Module, _: Any, output: Any) -> None:
             _, inputs, first = self.stack.pop()
@@ -175,7 +175,7 @@ class _Observer(TorchFunctionMode):
 
 
 def _tensors(nested: Any) -> Iterator[torch.Tensor]:
-    """All tensors in nested tuples, lists and dicts, in order."""
+    """Yield all tensors in nested tuples, lists and dicts, in order."""
     if isinstance(nested, torch.Tensor):
         yield nested
     elif isinstance(nested, (tuple, list)):
@@ -188,7 +188,7 @@ def _tensors(nested: Any) -> Iterator[torch.Tensor]:
 
 @contextmanager
 def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Eval mode for a while; every module goes back to the mode that it had."""
+    """Put a module into eval mode; every module goes back to the mode that it had."""
     training = [child for child in module.modules() if child.training]
     for child in training:
         child.training = False

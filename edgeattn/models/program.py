@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import pickle
-import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from typing import Final
 import torch
 
 from edgeattn.base.errors import InputError, in_one_line
+from edgeattn.models.quiet import quiet
 
 # How torch.export names the members of an archive that it unpickles by itself.
 _OBJECTS: Final = ("custom_obj_", "opaque_obj_")
@@ -26,12 +26,12 @@ _MEND: Final = "Write one with torch.export.save(torch.export.export(model, inpu
 def load(path: Path) -> tuple[torch.export.ExportedProgram, tuple[tuple[int, ...], ...]]:
     """Load an exported program, and the shapes of its inputs.
 
-    A file that torch.export did not write is told by its table of contents. torch.export.load
-    runs pickles: where a plain read is refused it even falls back to that. So it is made to read
-    weights only, and objects that only a pickle holds are refused.
+    A file that torch.export did not write is recognised by its table of contents.
+    torch.export.load runs pickles, even as a fallback if a plain read is refused. So it is made to
+    read weights only, and objects that only a pickle holds are refused.
 
     Raises:
-        InputError: There is no such file, or it is none of torch.export's, or it is damaged.
+        InputError: The file is missing, is not from torch.export, or is damaged.
     """
     if not path.is_file():
         raise InputError(f"there is no file {path}")
@@ -48,7 +48,7 @@ def load(path: Path) -> tuple[torch.export.ExportedProgram, tuple[tuple[int, ...
     if any(kind in name for name in members for kind in _OBJECTS):
         raise InputError(f"{path} holds pickled objects, which could run code: refused")
     try:
-        with _quiet(), _weights_only():
+        with quiet(("torch.export", "torch._export"), level=logging.CRITICAL), _weights_only():
             program = torch.export.load(path)
     except pickle.UnpicklingError as error:
         raise InputError(
@@ -62,7 +62,7 @@ def load(path: Path) -> tuple[torch.export.ExportedProgram, tuple[tuple[int, ...
 
 
 def _shapes(program: torch.export.ExportedProgram) -> tuple[tuple[int, ...], ...]:
-    """The shapes of the user's inputs; what is dynamic takes its example's size, or 1."""
+    """Return the shapes of the user's inputs, with a dynamic size as in the example, or 1."""
     names = set(program.graph_signature.user_inputs)
     shapes = []
     for node in program.graph.nodes:
@@ -81,7 +81,7 @@ def _size(size: int | torch.SymInt) -> int:
 
 @contextmanager
 def _weights_only() -> Iterator[None]:
-    """torch.load runs no pickle while this lasts, whoever calls it."""
+    """Keep torch.load from running pickles, whoever calls it."""
     before = os.environ.get(_FORCE)
     os.environ[_FORCE] = "1"
     try:
@@ -91,19 +91,3 @@ def _weights_only() -> Iterator[None]:
             del os.environ[_FORCE]
         else:
             os.environ[_FORCE] = before
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep torch from logging a traceback before it raises: the error says what is needed."""
-    loggers = [logging.getLogger("torch.export"), logging.getLogger("torch._export")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

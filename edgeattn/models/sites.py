@@ -1,4 +1,4 @@
-"""Sites: the places in a traced model where attention can be put, by what they are.
+"""Sites: the places in a traced model where attention can be put.
 
 `Survey` names each place that the command line knows (block-end, after-dw, conv2, stage-end,
 input, last, a glob of module paths) and returns where it is in this model.
@@ -36,7 +36,7 @@ class Site:
         side: Whether its output or its input is attended, or it is a convolution to be replaced.
         shape: (C, H, W) of the map attended.
         host: The module that the attention is registered on.
-        stage: The stage it is in, from 1; None outside of any.
+        stage: The stage it is in, from 1, or None outside of all stages.
     """
 
     path: str
@@ -65,11 +65,11 @@ class Survey:
 
     @property
     def stages(self) -> int:
-        """How many stages there are."""
+        """The number of stages."""
         return stages_of(self.blocks)
 
     def output(self, call: Call) -> Site | None:
-        """The output of a module call, if it is a feature map."""
+        """Return the output of a module call, if it is a feature map."""
         if not call.path and call.outputs != self.trace.root.outputs:
             # The root as a block: it ends where its last feature map does, not at its own output.
             return next(iter(self.last()), None)
@@ -86,7 +86,7 @@ class Survey:
         )
 
     def input(self) -> list[Site]:
-        """The network's input."""
+        """Return the network's input."""
         value = self.trace.values[self.trace.root.inputs[0]]
         if not value.is_map:
             raise InputError(f"the model's input is no N,C,H,W tensor but {list(value.shape)}")
@@ -101,7 +101,7 @@ class Survey:
         return [Site(path=path, side="input", shape=(C, H, W), host=host, stage=None)]
 
     def last(self) -> list[Site]:
-        """The last feature map before it is pooled or flattened.
+        """Return the last feature map before it is pooled or flattened.
 
         Raises:
             InputError: The module that returns it is called elsewhere too.
@@ -128,7 +128,7 @@ class Survey:
         return []
 
     def stage_ends(self) -> list[Site]:
-        """The end of each stage: its last block, or the module around its blocks if that does more.
+        """Return the ends of stages: the last block, or a module around the blocks that does more.
 
         A dense block puts its layers' outputs side by side, a CSP stage adds a branch of its own.
         """
@@ -140,10 +140,10 @@ class Survey:
         return self._sites(self._stage_end(block) for block in ends)
 
     def _stage_end(self, last: Block) -> Call:
-        """The call of the outermost module around a stage's last block and no other stage's.
+        """Return the call of the outermost module around a stage's last block and no other stage's.
 
-        Only one that is no mere container (those may add a head to the stage), and whose output is
-        still a map of the stage's stride.
+        It must be more than a container (those may add a head to the stage), and its output must
+        still be a map of the stage's stride.
         """
         found = last.call
         for call in self.trace.calls:
@@ -164,28 +164,28 @@ class Survey:
         return found
 
     def block_outputs(self, blocks: Iterable[Block]) -> list[Site]:
-        """The outputs of blocks, after the residual addition."""
+        """Return the outputs of blocks, after the residual addition."""
         return self._sites(block.call for block in blocks)
 
     def block_ends(self, blocks: Iterable[Block]) -> list[Site]:
-        """After each block's last norm or convolution, before the residual addition."""
+        """Return each block's site after its last norm or convolution, before the addition."""
         return self._sites(self._block_end(block) for block in blocks)
 
     def after_depthwise(self, operations: Iterable[Operation]) -> list[Site]:
-        """After each depthwise convolution among operations, before its norm."""
+        """Return the sites after the depthwise convolutions among operations, before norms."""
         return self.operation_outputs(op for op in operations if is_depthwise(self.trace, op))
 
     def operation_outputs(self, operations: Iterable[Operation]) -> list[Site]:
-        """The outputs of the modules that consist of one of these operations."""
+        """Return the outputs of the modules that consist of one of these operations."""
         return self._sites(self._call_of(operation) for operation in operations)
 
     def second_convolutions(self, blocks: Iterable[Block]) -> list[Site]:
-        """After each block's second convolution on the main branch, before its norm."""
+        """Return the sites after each block's second convolution on the main branch."""
         places = [(block, block.convolutions(self.trace)) for block in blocks]
         return self._sites(self._call_of(block.main[at[1]]) for block, at in places if len(at) > 1)
 
     def matching(self, pattern: str) -> list[Site]:
-        """The outputs of all modules whose path matches a glob.
+        """Return the outputs of all modules whose path matches a glob.
 
         Raises:
             InputError: One of them does not return a feature map.
@@ -206,14 +206,14 @@ class Survey:
         return list(found.values())
 
     def norm_after(self, path: str) -> str | None:
-        """The norm module that alone reads what the convolution at `path` returns."""
+        """Return the norm module that alone reads the output of the convolution at `path`."""
         readers = self.trace.readers(self.trace.first_call(path).outputs[0])
         if len(readers) != 1 or readers[0].name not in NORMS:
             return None
         return readers[0].path
 
     def _block_end(self, block: Block) -> Call:
-        """The earliest call that returns a map at or after the last norm or convolution."""
+        """Return the earliest call that returns a map at or after the last norm or convolution."""
         trace, main = self.trace, block.main[: block.residual]
         ends = [at for at, op in enumerate(main) if self._counts(op)]
         last = max(ends, default=len(main) - 1)
@@ -228,14 +228,9 @@ class Survey:
             and trace.map_of(call) is not None
         ]
         owner = main[last].path if main else ""
-        for call in inside:
-            # The norm's own module, so that the activation inside of it is included.
-            if call.outputs[0] in after and call.path == owner:
-                return call
-        for call in inside:
-            if call.outputs[0] in after:
-                return call
-        return block.call
+        found = [call for call in inside if call.outputs[0] in after]
+        # The norm's own module if possible, so that the activation inside of it is included.
+        return next((call for call in found if call.path == owner), next(iter(found), block.call))
 
     def _counts(self, operation: Operation) -> bool:
         if operation.name not in CONVOLUTIONS | NORMS:
@@ -251,7 +246,7 @@ class Survey:
         return list({site.path: site for site in sites if site is not None}.values())
 
     def _settled(self, call: Call) -> Call:
-        """A container's output is its last child's: that child's call."""
+        """Return the call of the last child of a container, whose output it returns."""
         while is_container(call.module):
             children = [
                 child
@@ -291,7 +286,7 @@ def _shape(trace: Trace, call: Call) -> tuple[int, int, int] | None:
 
 
 def paths(trace: Trace) -> Sequence[str]:
-    """The paths of all modules that were called, without the root."""
+    """Return the paths of all modules that were called, without the root."""
     return list(dict.fromkeys(call.path for call in trace.calls if call.path))
 
 

@@ -1,4 +1,4 @@
-"""What model is asked for, and how each way of asking is answered."""
+"""Builds a model from where it is asked for: timm, torchvision, a Python file, a .pt2 file."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ IMAGE: Final = (1, 3, 224, 224)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Created:
-    """A model as its source gives it.
+    """A model as its source built it.
 
     Attributes:
         module: The model.
-        source: Where it is from, canonically ("timm:resnet50").
+        source: Where it is from, in canonical form ("timm:resnet50").
         shapes: The shapes of its inputs, unless others are asked for.
         program: The exported program, of a .pt2 file only.
     """
@@ -57,20 +57,10 @@ def create(request: ModelRequest) -> Created:
     resolved = names.resolve(source) if ":" not in source else source
     origin, _, name = (resolved or "").partition(":")
     if origin == "timm" and zoo.timm_has(name):
-        module, shape = zoo.from_timm(
-            name,
-            pretrained=request.pretrained,
-            num_classes=request.num_classes,
-            model_args=request.model_args,
-        )
+        module, shape = zoo.from_timm(name, request)
         return Created(module=module, source=f"timm:{name}", shapes=((1, *shape),))
     if origin == "torchvision" and name in names.torchvision_names():
-        module = zoo.from_torchvision(
-            name,
-            pretrained=request.pretrained,
-            num_classes=request.num_classes,
-            model_args=request.model_args,
-        )
+        module = zoo.from_torchvision(name, request)
         return Created(module=module, source=f"torchvision:{name}", shapes=(IMAGE,))
     near = did_you_mean(names.nearest(source))
     raise InputError(

@@ -1,4 +1,4 @@
-"""What one forward pass did: the values that depend on the input, operations, module calls."""
+"""A trace of one forward pass: the values that depend on the input, operations, module calls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Operation:
 
     Attributes:
         name: The function's name ("conv2d", "add_").
-        path: The module that called it, the innermost.
+        path: The innermost module that called it.
         inputs: The values it read.
         outputs: The values it made.
     """
@@ -50,7 +50,7 @@ class Call:
 
 @dataclass(slots=True)
 class Trace:
-    """What one forward pass did.
+    """A trace of one forward pass.
 
     Attributes:
         values: Every value that depends on the input, in order of appearance.
@@ -70,13 +70,13 @@ class Trace:
         return self.calls[-1]
 
     def map_of(self, call: Call) -> flow.Value | None:
-        """The N,C,H,W feature map that a call returned, if that is all it returned."""
+        """Return the N,C,H,W feature map that a call returned, if that is all it returned."""
         if len(call.outputs) != 1 or not self.values[call.outputs[0]].is_map:
             return None
         return self.values[call.outputs[0]]
 
     def maps_backwards(self) -> Iterator[int]:
-        """The feature maps on the way back from the model's output, the last one first.
+        """Yield the feature maps on the way back from the model's output, the last one first.
 
         Of several outputs that are maps (a pyramid), from the one of the largest stride.
         """
@@ -93,15 +93,15 @@ class Trace:
             value = max(self.operations[self.producers[value]].inputs)
 
     def module(self, path: str) -> nn.Module:
-        """The module at `path`."""
+        """Return the module at `path`."""
         return self.root.module.get_submodule(path)
 
     def readers(self, value: int) -> list[Operation]:
-        """The operations that read a value."""
+        """Return the operations that read a value."""
         return [operation for operation in self.operations if value in operation.inputs]
 
     def first_call(self, path: str) -> Call:
-        """The first call of the module at `path`.
+        """Return the first call of the module at `path`.
 
         Raises:
             KeyError: The module was never called.

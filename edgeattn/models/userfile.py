@@ -43,7 +43,7 @@ def build(
         num_classes: Given to the factory as `num_classes`.
 
     Raises:
-        InputError: The file or the factory is not there or raises; or the factory does not take
+        InputError: The file or the factory is missing or raises; or the factory does not take
             these arguments, or returns no module.
     """
     if not path.is_file():
@@ -123,7 +123,7 @@ def _keep(entry: str) -> None:
         _kept.remove(entry)
         if entry in sys.path:
             sys.path.remove(entry)
-    if entry in sys.path:  # by somebody else's doing
+    if entry in sys.path:  # not added here
         return
     earlier = [kept for kept in _kept if kept in sys.path]
     sys.path.insert(sys.path.index(earlier[0]) if earlier else len(sys.path), entry)
@@ -132,7 +132,7 @@ def _keep(entry: str) -> None:
 
 @contextmanager
 def _blaming(path: Path, what: str) -> Iterator[None]:
-    """Turn what a user's code raises into its place and its message."""
+    """Turn what a user's code raises into an error with its place and its message."""
     try:
         yield
     except (Exception, SystemExit) as error:
@@ -140,7 +140,7 @@ def _blaming(path: Path, what: str) -> Iterator[None]:
 
 
 def _line(path: Path, error: BaseException) -> str:
-    """A colon and the line of the file that raised, or that called what raised; "" if none."""
+    """Return a colon and the line of the file that raised, or called what raised; "" if none."""
     if isinstance(error, SyntaxError) and error.filename == str(path):
         return f":{error.lineno or 1}"
     own = [
@@ -152,7 +152,7 @@ def _line(path: Path, error: BaseException) -> str:
 
 
 def _definitions(path: Path) -> list[str]:
-    """The functions and classes at the top of a file, without running it."""
+    """Return the names of the functions and classes at the top of a file, without running it."""
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError):
@@ -208,10 +208,11 @@ def _value(where: str, name: str, text: str, annotation: Any) -> Any:
         return literal(text)
     try:
         adapter = pydantic.TypeAdapter(annotation)
-    except pydantic.errors.PydanticUndefinedAnnotation:
+    except (
+        pydantic.errors.PydanticUndefinedAnnotation,
+        pydantic.errors.PydanticSchemaGenerationError,  # a type of the user's own
+    ):
         return literal(text)
-    except pydantic.errors.PydanticSchemaGenerationError:
-        return literal(text)  # a type of the user's own
     for value in (text, literal(text)):
         try:
             return adapter.validate_python(value)

@@ -1,4 +1,4 @@
-"""Weights from files: read without running code, fitted to the model strictly."""
+"""Loads weights from files, without running code; names and shapes must fit strictly."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ def load(
 
 
 def read(path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
-    """Read a state dict, of whatever of the common forms, and notes what was chosen.
+    """Read a state dict in any of the common forms, and note what was chosen.
 
     Raises:
-        InputError: The file is not there, not one of weights, damaged, or needs code to be run.
+        InputError: The file is missing, damaged, holds no weights, or needs code to be run.
     """
     if not path.is_file():
         raise InputError(f"there is no file of weights {path}")
@@ -180,7 +180,7 @@ def _list(what: str, items: list[str]) -> list[str]:
 
 
 def _classes(shapes: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]) -> int | None:
-    """The file's number of classes, if one module's outputs are all that differs."""
+    """Return the file's number of classes, if only the outputs of one module differ."""
     modules = {key.rpartition(".")[0] for key in shapes}
     counts = {got[0] for got, _ in shapes.values() if got}
     same = all(got and want and got[1:] == want[1:] for got, want in shapes.values())

@@ -6,7 +6,7 @@ import socket
 import urllib.parse
 import urllib.request
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -15,9 +15,10 @@ from torch import nn
 from edgeattn.base.errors import InputError, MissingError, in_one_line
 from edgeattn.base.torchvision_ops import declare_missing_operators
 from edgeattn.models.arguments import literals
+from edgeattn.options.model import ModelRequest
 
-# What huggingface_hub, its HTTP clients and urllib raise where there is no network; told by name,
-# for which of the clients is installed depends on the version.
+# What huggingface_hub, its HTTP clients and urllib raise without a network; recognised by name,
+# because which of the clients is installed depends on the version.
 _NETWORK: Final = frozenset(
     {"ConnectionError", "ConnectError", "ConnectTimeout", "HfHubHTTPError", "HTTPError"}
     | {"LocalEntryNotFoundError", "OfflineModeIsEnabled", "URLError", "Timeout", "ReadTimeout"}
@@ -33,10 +34,8 @@ def timm_has(name: str) -> bool:
     return bool(timm.is_model(name)) or name.startswith(("hf-hub:", "hf_hub:", "local-dir:"))
 
 
-def from_timm(
-    name: str, *, pretrained: bool, num_classes: int | None, model_args: Mapping[str, str]
-) -> tuple[nn.Module, tuple[int, int, int]]:
-    """A model of timm, and the (C, H, W) of the images that it is made for.
+def from_timm(name: str, request: ModelRequest) -> tuple[nn.Module, tuple[int, int, int]]:
+    """Build a model of timm, and return it with the (C, H, W) of its images.
 
     Raises:
         InputError: timm refuses an argument, or has no weights for it.
@@ -45,7 +44,8 @@ def from_timm(
     declare_missing_operators()
     import timm
 
-    arguments = _arguments(num_classes, model_args)
+    arguments = _arguments(request)
+    pretrained = request.pretrained
     with _refusals(f"timm:{name}", pretrained=pretrained), _reachable_hub(wanted=pretrained):
         module: nn.Module = timm.create_model(name, pretrained=pretrained, **arguments)
     config = getattr(module, "pretrained_cfg", None) or getattr(module, "default_cfg", {})
@@ -53,10 +53,8 @@ def from_timm(
     return module, (_channels(module, C), H, W)
 
 
-def from_torchvision(
-    name: str, *, pretrained: bool, num_classes: int | None, model_args: Mapping[str, str]
-) -> nn.Module:
-    """A classifier of torchvision.
+def from_torchvision(name: str, request: ModelRequest) -> nn.Module:
+    """Build a classifier of torchvision.
 
     Raises:
         InputError: torchvision refuses an argument.
@@ -65,30 +63,31 @@ def from_torchvision(
     declare_missing_operators()
     import torchvision
 
-    arguments = _arguments(num_classes, model_args)
-    weights = "DEFAULT" if pretrained else None
-    with _refusals(f"torchvision:{name}", pretrained=pretrained):
+    arguments = _arguments(request)
+    weights = "DEFAULT" if request.pretrained else None
+    with _refusals(f"torchvision:{name}", pretrained=request.pretrained):
         module: nn.Module = torchvision.models.get_model(name, weights=weights, **arguments)
     return module
 
 
-def _arguments(num_classes: int | None, model_args: Mapping[str, str]) -> dict[str, Any]:
-    given = literals(model_args)
-    return given if num_classes is None else {"num_classes": num_classes, **given}
+def _arguments(request: ModelRequest) -> dict[str, Any]:
+    given = literals(request.model_args)
+    classes = request.num_classes
+    return given if classes is None else {"num_classes": classes, **given}
 
 
 def _channels(module: nn.Module, default: int) -> int:
-    """The channels that the first convolution takes, which an argument may have changed."""
+    """Return the channels that the first convolution takes, which an argument may have changed."""
     first = next((m for m in module.modules() if isinstance(m, nn.Conv2d)), None)
     return default if first is None or first.in_channels % default == 0 else first.in_channels
 
 
 @contextmanager
 def _reachable_hub(*, wanted: bool) -> Iterator[None]:
-    """Make the hub's client look into its cache only, where its host has no address.
+    """Make the hub's client look only into its cache, if its host has no address.
 
     It would try ten times and wait most of a minute. A proxy may resolve names that this machine
-    cannot, so with one nothing is concluded.
+    cannot, so nothing is concluded with one.
     """
     from huggingface_hub import constants
 
@@ -112,7 +111,7 @@ def _has_address(host: str) -> bool:
 
 @contextmanager
 def _refusals(source: str, *, pretrained: bool) -> Iterator[None]:
-    """Turn what a constructor raises into what the user can do about it."""
+    """Turn what a constructor raises into an error that says what to do."""
     try:
         with warnings.catch_warnings():
             # torchvision and timm announce their own future defaults, which no user can act on.

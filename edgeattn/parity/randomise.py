@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from edgeattn.models.caches import forget_caches
+from edgeattn.models.capture import forget_caches
 
 _PRIOR_SAMPLES = 16
 

@@ -1,6 +1,6 @@
 """Layer information: what each kernel of a TensorRT engine reads, writes and came from.
 
-Every form that TensorRT writes it in comes to these values; `layers` reads them.
+Whatever form TensorRT writes it in, `engine.layers` reads it into these records.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _NO_WORK: Final = frozenset(
 _SIZES: Final = frozenset({"int32", "int64", "bool"})
 _LARGEST_SHAPE: Final = 16
 _PRODUCT: Final = re.compile(r"conv|correlation|gemm|mat_?mul|matrix|fully", re.IGNORECASE)
-_MYELIN_STEPS: Final = re.compile(r"__myl_(?P<steps>(?:[A-Z][a-z0-9]*)+)")
+_MYELIN_STEPS: Final = re.compile(r"__myl_((?:[A-Z][a-z0-9]*)+)")
 _CASTING: Final = frozenset({"Cast", "Move", "Tran", "Resh"})
 
 
 def dtype_of(name: str) -> str:
-    """Return our name of an element type of TensorRT's; empty where there is none of that name."""
+    """Return our name of a TensorRT element type, or "" if the name is unknown."""
     lower = name.lower()
     known = _NAMES.get(lower, lower)
     return known if known in BITS else ""
@@ -52,9 +52,9 @@ class KernelTensor:
     Attributes:
         name: TensorRT's name for it, which often holds that of the ONNX value.
         shape: Its dimensions; -1 where the optimisation profile leaves one open.
-        strides: Its strides, in elements; none where TensorRT does not give them.
+        strides: Its strides, in elements; empty if TensorRT does not give them.
         dtype: The element type: fp32, fp16, bf16, fp8, fp4, int8, uint8, int4, int32, int64, bool;
-            empty where TensorRT does not give it, as it may for open shapes.
+            empty if TensorRT does not give it, as may happen with open shapes.
         layout: TensorRT's name of the layout.
     """
 
@@ -109,9 +109,9 @@ class Kernel:
         inputs: What it reads.
         constants: The weights that it reads.
         outputs: What it writes.
-        tactic: The tactic, where TensorRT says.
+        tactic: The tactic, or "" if TensorRT does not give it.
         stream: The stream that it runs on.
-        nodes: The ONNX nodes that it came from; none for most layout copies. Of a region that
+        nodes: The ONNX nodes that it came from; empty for most layout copies. For a region that
             TensorRT 8 names by its ends, the ends.
         profile: The optimisation profile that it runs for: an engine holds kernels for each.
     """
@@ -148,7 +148,7 @@ class Kernel:
 
     @property
     def is_work(self) -> bool:
-        """Whether it is more than synchronisation, or arithmetic on sizes, which the host does."""
+        """Whether it is more than synchronisation, or arithmetic on sizes done on the host."""
         if self.kind in _NO_WORK:
             return False
         return bool(self.tactic) or any(
@@ -158,7 +158,7 @@ class Kernel:
 
     @property
     def precision(self) -> str:
-        """What it computes in: fp32, fp16, bf16, fp8, int8 and so on; empty for indices only.
+        """What it computes in: fp32, fp16, bf16, fp8, int8 and so on; empty if only on indices.
 
         A product with weights (convolution, gemm): int8 or fp8 when it reads activations of such
         a type, the type of its weights when they are floats, and otherwise (weights that are
@@ -176,10 +176,10 @@ class Binding:
     Attributes:
         name: Its name.
         is_input: Whether it is an input.
-        dtype: The element type, as of `KernelTensor`; empty where it is not given.
-        shape: Its dimensions, -1 where open; none where they are not given.
-        profiles: The least, best and largest shape of each optimisation profile; none for an
-            output, or where they are not given.
+        dtype: The element type, as in `KernelTensor`; empty if it is not given.
+        shape: Its dimensions, -1 where open; empty if they are not given.
+        profiles: The smallest, optimal and largest shape of each optimisation profile; empty for an
+            output, or if they are not given.
     """
 
     name: str
@@ -191,12 +191,12 @@ class Binding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerInformation:
-    """What TensorRT says of an engine.
+    """The layer information of an engine.
 
     Attributes:
         kernels: The kernels, in the order of the engine; synchronisation is left out.
         bindings: The engine's inputs and outputs.
-        form: What it was read from: log, json.
+        form: The form that it was read from: log or json.
     """
 
     kernels: tuple[Kernel, ...]
@@ -211,11 +211,7 @@ class LayerInformation:
     @property
     def is_open(self) -> bool:
         """Whether a dimension of a kernel's tensors is not known."""
-        return any(
-            one.is_open
-            for kernel in self.kernels
-            for one in (*kernel.activations, *kernel.constants)
-        )
+        return any(one.is_open for kernel in self.kernels for one in kernel.tensors)
 
     @property
     def traffic_bytes(self) -> int:
@@ -277,5 +273,11 @@ def _is_cast(kernel: Kernel) -> bool:
         return False
     if kernel.kind.lower() in {"reformat", "cast"}:
         return True
-    found = _MYELIN_STEPS.match(kernel.name)
-    return found is not None and set(re.findall(r"[A-Z][a-z0-9]*", found["steps"])) <= _CASTING
+    steps = steps_of(kernel.name)
+    return bool(steps) and steps <= _CASTING
+
+
+def steps_of(name: str) -> frozenset[str]:
+    """Return the steps that Myelin gives in a kernel's name: `__myl_TranMeanSubMul_myl0_6`."""
+    found = _MYELIN_STEPS.match(name)
+    return frozenset(re.findall(r"[A-Z][a-z0-9]*", found[1])) if found else frozenset()

@@ -21,7 +21,6 @@ from edgeattn.engine import build as engines
 from edgeattn.engine.audit import audit
 from edgeattn.engine.build import Built
 from edgeattn.engine.dynamic import resolve
-from edgeattn.engine.layers import Kernel, LayerInformation, traffic_bytes
 from edgeattn.engine.libraries import TITLES, dotted
 from edgeattn.engine.log import Log
 from edgeattn.engine.target import Target
@@ -34,6 +33,7 @@ from edgeattn.options.cast import CastOptions
 from edgeattn.options.precision import PRECISIONS, Precision
 from edgeattn.records.engine import EngineManifest, Point, manifest_of
 from edgeattn.records.engine import Precision as AuditedPrecision
+from edgeattn.records.layers import Kernel, LayerInformation, traffic_bytes
 from edgeattn.workflows.cast import cast
 
 SUFFIX: Final = ".engine"
@@ -142,7 +142,7 @@ def build(
             activation_bytes=built.activation_bytes,
             points=points,
             layers=information,
-            options=engines.options_in_words(options.engine),
+            options=engines.manifest_options(options.engine),
             versions=versions() | {target.library.runtime: target.library.version},
             seconds=clock.seconds,
             notes=(

@@ -1,4 +1,4 @@
-"""What is installed, what of it works, and how to mend what does not."""
+"""Finds out what is installed, what works, and how to mend what does not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 from edgeattn.base.versions import EXPORTING, version_of
 from edgeattn.base.worker import program
-from edgeattn.workflows.doctor_steps import RESULTS
+from edgeattn.workflows.doctor_steps import RESULTS, STEPS
 
 State = Literal["works", "fails", "crashes", "absent", "untried"]
 
@@ -22,74 +22,8 @@ DISTRIBUTIONS: Final = (*EXPORTING, "onnxruntime-gpu", "tensorrt", "tensorrt-rtx
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """A thing to be tried.
-
-    Attributes:
-        title: What it is, for people.
-        needed: Whether `edgeattn export` needs it.
-        after: The steps without which it cannot be tried.
-        mend: What to do if it does not work.
-    """
-
-    title: str
-    needed: bool
-    after: tuple[str, ...] = ()
-    mend: str
-
-
-STEPS: Final[Mapping[str, Step]] = {
-    "torch": Step(
-        title="torch computes",
-        needed=True,
-        mend="pip install --force-reinstall 'torch>=2.9,<2.14'",
-    ),
-    "timm": Step(
-        title="timm loads",
-        needed=True,
-        after=("torch",),
-        mend="pip install -U timm; and torchvision from the index that torch came from",
-    ),
-    "export": Step(
-        title="torch exports to ONNX",
-        needed=True,
-        after=("torch",),
-        mend="pip install -U onnx onnxscript onnx-ir",
-    ),
-    "onnxruntime": Step(
-        title="ONNX Runtime agrees with torch",
-        needed=True,
-        after=("export",),
-        mend="pip install --force-reinstall onnxruntime",
-    ),
-    "onnxsim": Step(
-        title="onnxsim simplifies",
-        needed=False,
-        after=("export",),
-        mend="export goes on without it; to have it: pip install -U onnxsim",
-    ),
-    "gpu": Step(
-        title="an NVIDIA GPU answers",
-        needed=False,
-        mend="export needs none; engines and measurements do: install NVIDIA's driver",
-    ),
-    "tensorrt": Step(
-        title="TensorRT loads",
-        needed=False,
-        mend="export needs none; to build engines: pip install 'edgeattn[tensorrt]'"
-        " (on Jetson, JetPack brings it)",
-    ),
-    "tensorrt-rtx": Step(
-        title="TensorRT for RTX loads",
-        needed=False,
-        mend="export needs none; x86-64 Linux and Windows: pip install tensorrt-rtx",
-    ),
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """How one thing was found: `mend` is empty where it works."""
+    """The result of a step; `mend` is empty if it works."""
 
     name: str
     title: str
@@ -101,7 +35,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """Everything that doctor found; a version is None where nothing is installed."""
+    """Everything that doctor found; the version of what is not installed is None."""
 
     system: Mapping[str, str]
     installed: Mapping[str, str | None]
@@ -144,10 +78,10 @@ def diagnose(
 
 
 def _try(names: list[str], folder: Path, timeout_s: float) -> dict[str, Check]:
-    """Try steps in a new process; where it dies, the step that it died in is among the results.
+    """Try steps in a new process; if it dies, the step that it died in crashed.
 
     Returns:
-        The steps that were come to, at least one.
+        The steps that were reached, at least one.
     """
     results = folder / RESULTS
     results.unlink(missing_ok=True)

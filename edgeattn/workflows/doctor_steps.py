@@ -7,9 +7,11 @@ so that a new process can go on after a crash.
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +33,7 @@ def try_torch(_folder: Path) -> str:
 
 
 def try_timm(_folder: Path) -> str:
-    """`import timm` works, where need be with torchvision's operators declared by us."""
+    """`import timm` works, with torchvision's operators declared here if necessary."""
     import torch
 
     from edgeattn.base.torchvision_ops import declare_missing_operators
@@ -102,29 +104,84 @@ def try_gpu(_folder: Path) -> str:
     return f"{', '.join(found)}; CUDA {'.'.join(map(str, driver.cuda))}"
 
 
-def try_tensorrt(_folder: Path) -> str:
-    """TensorRT loads."""
-    import tensorrt
-
-    return str(tensorrt.__version__)
+def _try_library(module: str) -> Callable[[Path], str]:
+    """Return a step that loads a library and returns its version."""
+    return lambda _folder: str(importlib.import_module(module).__version__)
 
 
-def try_tensorrt_rtx(_folder: Path) -> str:
-    """TensorRT for RTX loads."""
-    import tensorrt_rtx
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One thing to try.
 
-    return str(tensorrt_rtx.__version__)
+    Attributes:
+        title: What it is, for people.
+        run: Tries it in a folder, and returns what it found.
+        needed: Whether `edgeattn export` needs it.
+        after: The steps without which it cannot be tried.
+        mend: What to do if it does not work.
+    """
+
+    title: str
+    run: Callable[[Path], str]
+    needed: bool
+    after: tuple[str, ...] = ()
+    mend: str
 
 
-STEPS: Final[Mapping[str, Callable[[Path], str]]] = {
-    "torch": try_torch,
-    "timm": try_timm,
-    "export": try_export,
-    "onnxruntime": try_onnxruntime,
-    "onnxsim": try_onnxsim,
-    "gpu": try_gpu,
-    "tensorrt": try_tensorrt,
-    "tensorrt-rtx": try_tensorrt_rtx,
+STEPS: Final[Mapping[str, Step]] = {
+    "torch": Step(
+        title="torch computes",
+        run=try_torch,
+        needed=True,
+        mend="pip install --force-reinstall 'torch>=2.9,<2.14'",
+    ),
+    "timm": Step(
+        title="timm loads",
+        run=try_timm,
+        needed=True,
+        after=("torch",),
+        mend="pip install -U timm; and torchvision from the index that torch came from",
+    ),
+    "export": Step(
+        title="torch exports to ONNX",
+        run=try_export,
+        needed=True,
+        after=("torch",),
+        mend="pip install -U onnx onnxscript onnx-ir",
+    ),
+    "onnxruntime": Step(
+        title="ONNX Runtime agrees with torch",
+        run=try_onnxruntime,
+        needed=True,
+        after=("export",),
+        mend="pip install --force-reinstall onnxruntime",
+    ),
+    "onnxsim": Step(
+        title="onnxsim simplifies",
+        run=try_onnxsim,
+        needed=False,
+        after=("export",),
+        mend="export goes on without it; to have it: pip install -U onnxsim",
+    ),
+    "gpu": Step(
+        title="an NVIDIA GPU answers",
+        run=try_gpu,
+        needed=False,
+        mend="export needs none; engines and measurements do: install NVIDIA's driver",
+    ),
+    "tensorrt": Step(
+        title="TensorRT loads",
+        run=_try_library("tensorrt"),
+        needed=False,
+        mend="export needs none; to build engines: pip install 'edgeattn[tensorrt]'"
+        " (on Jetson, JetPack brings it)",
+    ),
+    "tensorrt-rtx": Step(
+        title="TensorRT for RTX loads",
+        run=_try_library("tensorrt_rtx"),
+        needed=False,
+        mend="export needs none; x86-64 Linux and Windows: pip install tensorrt-rtx",
+    ),
 }
 
 
@@ -133,7 +190,7 @@ def main(folder: Path, steps: list[str]) -> None:
     for step in steps:
         state = "works"
         try:
-            detail = STEPS[step](folder)
+            detail = STEPS[step].run(folder)
         except ModuleNotFoundError as error:
             # What is absent is the library itself; one that lacks a library of its own fails.
             state = "absent" if error.name == step.replace("-", "_") else "fails"

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Final, cast
 import numpy as np
 
 from edgeattn.base.versions import versions
-from edgeattn.engine.layers import traffic_bytes
 from edgeattn.engine.plan import plan
 from edgeattn.graph import shapes
 from edgeattn.graph.shapes import without_weights
@@ -34,6 +33,7 @@ from edgeattn.lowering.tournament import Compare, Comparison, Forms, tune
 from edgeattn.options.profile import ProfileOptions
 from edgeattn.parity.metrics import measure, tolerance_of
 from edgeattn.profiling.measure.onnxruntime.run import time_models
+from edgeattn.records.layers import traffic_bytes
 from edgeattn.records.lowering import Trial
 from edgeattn.runtimes.onnxruntime import Session, random_inputs
 

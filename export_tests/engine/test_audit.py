@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeattn.engine.audit import audit
-from edgeattn.engine.layers import Binding, Kernel, KernelTensor, LayerInformation
+from edgeattn.records.layers import Binding, Kernel, KernelTensor, LayerInformation
 
 
 def tensor(name, dtype):

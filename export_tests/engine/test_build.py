@@ -9,11 +9,11 @@ from onnx import helper, numpy_helper
 
 from edgeattn.base.errors import InputError, MissingError
 from edgeattn.engine.build import _network_flags, build_engine, check
-from edgeattn.engine.layers import traffic_bytes
 from edgeattn.engine.libraries import Library, load
 from edgeattn.engine.log import Log
 from edgeattn.engine.refusals import failed
 from edgeattn.options.build import EngineOptions, Profile
+from edgeattn.records.layers import traffic_bytes
 from export_tests.engine.nets import HALF, small
 
 trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx has wheels for x86-64 only")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edgeattn.engine.diff import diff
 from edgeattn.engine.inspect import Row, traffic_of
-from edgeattn.engine.layers import Kernel, KernelTensor
+from edgeattn.records.layers import Kernel, KernelTensor
 
 
 def tensor(name, shape=(1, 8, 4, 4), dtype="fp32"):

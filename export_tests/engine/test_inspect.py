@@ -12,8 +12,8 @@ from edgeattn.base.errors import InputError, MissingError
 from edgeattn.engine import inspect as inspecting
 from edgeattn.engine.gpu import Gpu
 from edgeattn.engine.inspect import inspect, sums, traffic_of
-from edgeattn.engine.layers import Binding, Kernel, KernelTensor, LayerInformation
 from edgeattn.records.engine import EngineManifest, Point, Precision
+from edgeattn.records.layers import Binding, Kernel, KernelTensor, LayerInformation
 
 ENGINE = b"an engine"
 SOURCE = b"a model"

@@ -13,7 +13,8 @@ from pydantic import TypeAdapter
 from edgeattn.base.errors import InputError
 from edgeattn.engine.layer_json import read_json
 from edgeattn.engine.layer_names import metadata_nodes, name_nodes
-from edgeattn.engine.layers import LayerInformation, read
+from edgeattn.engine.layers import read
+from edgeattn.records.layers import LayerInformation
 
 FILES = Path(__file__).parent / "files"
 BYTES = {"FP32": 4, "FP16": 2, "Int8": 1, "Float": 4, "Half": 2}

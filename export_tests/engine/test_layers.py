@@ -6,7 +6,7 @@ import pytest
 
 from edgeattn.base.errors import InputError
 from edgeattn.engine import layer_log
-from edgeattn.engine.layers import traffic_bytes
+from edgeattn.records.layers import traffic_bytes
 
 END = (
     "\n\nI/O Tensors:\n Name: x, IOMode: Input, DataType: Float, Dimensions: [1,4,8,8], Location:"

@@ -14,8 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgeattn.base.errors import InputError, MissingError
 from edgeattn.engine import plan as planning
-from edgeattn.engine.layers import traffic_bytes
 from edgeattn.engine.plan import plan
+from edgeattn.records.layers import traffic_bytes
 
 trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx has wheels for x86-64 only")
 

@@ -11,7 +11,7 @@ import onnxsim
 import torch
 from torch import nn
 
-from edgeattn.models.capture import _quiet as quiet
+from edgeattn.models.quiet import quiet
 from export_tests.lowering.float64 import as_double, assert_equal64, evaluate64
 
 __all__ = [

@@ -74,7 +74,7 @@ def test_default_shape_is_the_models():
     )
     from edgeattn.models.zoo import from_timm
 
-    _, shape = from_timm("test_vit", pretrained=False, num_classes=None, model_args={})
+    _, shape = from_timm("test_vit", ModelRequest(source="test_vit"))
     assert shape == (3, 160, 160)
 
 

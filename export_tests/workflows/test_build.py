@@ -14,12 +14,12 @@ import onnx_ir as ir
 import pytest
 
 from edgeattn.base.errors import InputError
-from edgeattn.engine.layers import traffic_bytes
 from edgeattn.engine.target import choose
 from edgeattn.graph.reading import read
 from edgeattn.options.build import EngineOptions, Profile
 from edgeattn.options.cast import CastOptions
 from edgeattn.records.engine import EngineManifest, manifest_of, read_manifest
+from edgeattn.records.layers import traffic_bytes
 from edgeattn.workflows.build import BuildOptions, build, default_name
 from edgeattn.workflows.export import check_destination
 from export_tests.engine.nets import HALF, small

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from edgeattn.devices.schema import DeviceProfile
 from edgeattn.engine.build import build_engine
-from edgeattn.engine.layers import LayerInformation
 from edgeattn.engine.libraries import TITLES, Capability, dotted
 from edgeattn.engine.libraries import Runtime as EngineRuntime
 from edgeattn.engine.target import choose
 from edgeattn.engine.turing import for_turing
 from edgeattn.graph.writing import save
+from edgeattn.records.layers import LayerInformation
 
 if TYPE_CHECKING:
     import onnx_ir as ir
