@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,10 +10,11 @@ import typer
 
 from edgeattn.base.errors import InputError
 from edgeattn.graph.names import module_of
+from edgeattn.options.cast import CastOptions
 from edgeattn.report.grid import columns, table
 
-from .groups import grouped
-from .options import CastChoice, Texts, command_line, onnx_output, parse_shape
+from .groups import Asked, grouped
+from .options import Input, Output, cast_options, command_line, onnx_output
 from .screen import Screen
 from .tables import print_notes, print_parity, size
 
@@ -29,32 +29,10 @@ if TYPE_CHECKING:
 @grouped
 def cast(
     *,
-    onnx: Annotated[Path, typer.Argument(metavar="IN.onnx", help="The file to read.")],
+    onnx: Input,
     context: typer.Context,
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output", "-o", metavar="OUT.onnx", help="Where to write; a folder will do."
-        ),
-    ],
-    choice: CastChoice,
-    min_sqnr: Annotated[
-        float | None,
-        typer.Option(
-            "--min-sqnr",
-            metavar="DB",
-            help="Smallest SQNR of an output against float32. [fp16 40; int8 none]",
-        ),
-    ] = None,
-    shape: Annotated[
-        Texts,
-        typer.Option(
-            "--shape",
-            metavar="1x3x224x224",
-            help="Shape to run a file with whose height or width is open; once per input.",
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of random samples.")] = 0,
+    output: Output,
+    asked: Asked[CastOptions],
     explain: Annotated[
         bool, typer.Option("--explain", help="Print every node that stays float32.")
     ] = False,
@@ -68,7 +46,7 @@ def cast(
     with screen.working() as stage:
         from edgeattn.workflows.cast import cast as cast_model
 
-        options = choice.options(seed=seed)
+        options = cast_options(asked)
         if options is None:
             raise InputError(
                 "No precision is given to cast to.",
@@ -76,15 +54,7 @@ def cast(
             )
         path = onnx_output(output, onnx)
         manifest = cast_model(
-            onnx,
-            dataclasses.replace(
-                options,
-                min_sqnr_db=min_sqnr,
-                shapes=tuple(parse_shape(text) for text in shape or ()),
-            ),
-            path,
-            command=command_line(context.obj),
-            on_stage=stage,
+            onnx, options, path, command=command_line(context.obj), on_stage=stage
         )
     # The manifest names the file as it lies beside it; who reads stdout stands elsewhere.
     document = manifest.model_copy(update={"onnx": str(path)})

@@ -12,10 +12,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeattn.base.errors import InputError
+from edgeattn.options.model import ModelRequest
 from edgeattn.report.grid import columns, table
 
-from .groups import grouped
-from .options import CastChoice, ExportChoice, LoweringChoice, ModelChoice, command_line
+from .groups import Asked, grouped
+from .options import (
+    Casting,
+    Lowering,
+    Writing,
+    cast_options,
+    command_line,
+    export_options,
+    request_of,
+)
 from .screen import Screen
 from .tables import lowering_in_a_line, print_notes, print_parity, size
 
@@ -35,10 +44,10 @@ def export(
             help="resnet50, timm:NAME, torchvision:NAME, path/to/file.py:factory, or a .pt2 file.",
         ),
     ],
-    choice: ModelChoice,
-    lowering: LoweringChoice,
-    casting: CastChoice,
-    writing: ExportChoice,
+    choice: Asked[ModelRequest],
+    lowering: Lowering,
+    casting: Casting,
+    writing: Writing,
     context: typer.Context,
     output: Annotated[
         Path | None,
@@ -56,12 +65,12 @@ def export(
     with screen.working() as stage:
         from edgeattn.workflows.export import export as export_model
 
-        options = writing.options(lowering)
-        request = choice.request(model)
-        cast = casting.options(seed=choice.seed)
+        options = export_options(lowering | writing)
+        request = request_of(choice, model)
+        cast = cast_options(casting, seed=request.seed)
         words = [*(one.name for one in request.attentions), *([cast.precision] if cast else [])]
         path = destination(output, model, words)
-        for source in (choice.weights, Path(model)):
+        for source in (request.weights, Path(model)):
             if source is not None and source.is_file() and path.exists() and path.samefile(source):
                 raise InputError(f"{path} is what the model is read from; it would be replaced.")
         manifest = export_model(

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from edgeattn.base.errors import CheckError, InputError
+from edgeattn.options.cast import CastOptions
+from edgeattn.options.export import ExportOptions
+from edgeattn.options.model import ModelRequest
 from edgeattn.runtimes.inputs import closed, read_input
 
-from .groups import grouped
+from .groups import Asked, grouped
 from .ladder import LadderChoice, cast_of, climb, print_ladder
-from .options import CastChoice, LoweringChoice, ModelChoice
+from .options import Casting, Lowering, request_of
 from .screen import Screen
 from .tables import print_notes, print_parity
 
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgeattn.models.build import BuiltModel
-    from edgeattn.options.model import ModelRequest
     from edgeattn.parity import ParityReport, Tolerance
     from edgeattn.runtimes.onnxruntime import Array
 
@@ -80,9 +82,9 @@ def parity(
             " none]",
         ),
     ] = None,
-    choice: ModelChoice,
-    lowering: LoweringChoice,
-    cast: CastChoice,
+    choice: Asked[ModelRequest],
+    lowering: Lowering,
+    cast: Casting,
     screen: Screen,
 ) -> None:
     """Compare an ONNX file with another one, or with a model, output by output.
@@ -91,14 +93,13 @@ def parity(
     or with B.onnx. Ends with 0 if they agree. If not, ends with 1 and names the first module that
     differs; with --ladder, the first rung that falls too.
     """
-    given = (how, lowering, cast)
     if how.ladder:
         if other is not None or reference is not None or max_rel is not None:
             raise InputError(
                 "A ladder takes neither a second file, nor --reference, nor --max-rel."
             )
         _climb(subject, choice, how, lowering, cast, min_sqnr, data or [], screen)
-    elif given != (LadderChoice(), LoweringChoice(), CastChoice()):
+    elif how != LadderChoice() or lowering.given() or cast.given():
         raise InputError(
             "Options of an export, of lowering or of a cast are given, and nothing is made.",
             mend="Add --ladder.",
@@ -109,16 +110,16 @@ def parity(
 
 def _climb(
     subject: str,
-    choice: ModelChoice,
+    choice: Asked[ModelRequest],
     how: LadderChoice,
-    lowering: LoweringChoice,
-    cast: CastChoice,
+    lowering: Asked[ExportOptions],
+    cast: Asked[CastOptions],
     min_sqnr: float | None,
     data: list[Path],
     screen: Screen,
 ) -> None:
     with screen.working() as stage:
-        options = cast_of(cast, min_sqnr, seed=choice.seed)
+        options = cast_of(cast, min_sqnr, seed=choice.value("seed"))
         inputs = None
         if data:
             stage("reading the data")
@@ -130,20 +131,20 @@ def _climb(
         raise typer.Exit(CheckError.exit_code)
 
 
-def _shapes(subject: str, choice: ModelChoice) -> list[Sequence[int | str | None]]:
+def _shapes(subject: str, choice: Asked[ModelRequest]) -> list[Sequence[int | str | None]]:
     """Return the shapes that a file or a model takes."""
     if subject.endswith(".onnx"):
         return _shapes_of(Path(subject))
     from edgeattn.models.build import build
 
-    return [list(one.shape) for one in build(choice.request(subject)).inputs]
+    return [list(one.shape) for one in build(request_of(choice, subject)).inputs]
 
 
 def _compare(
     path: Path,
     other: Path | None,
     reference: str | None,
-    choice: ModelChoice,
+    choice: Asked[ModelRequest],
     data: list[Path],
     max_rel: float | None,
     min_sqnr: float | None,
@@ -161,18 +162,18 @@ def _compare(
 
             stage("parity")
             report = compare_engine(
-                path, other, inputs=inputs, seed=choice.seed, tolerance=tolerance
+                path, other, inputs=inputs, seed=choice.value("seed"), tolerance=tolerance
             )
         elif other is not None:
             from edgeattn.parity import compare_files
 
             stage("parity")
             report = compare_files(
-                path, other, inputs=inputs, seed=choice.seed, tolerance=tolerance
+                path, other, inputs=inputs, seed=choice.value("seed"), tolerance=tolerance
             )
         else:
             assert reference is not None
-            built = _built(choice.request(reference), path, stage)
+            built = _built(request_of(choice, reference), path, stage)
             notes = built.notes
             stage("parity")
             report = _with_model(path, built, inputs, tolerance)
@@ -217,7 +218,7 @@ def _with_model(
 
 
 def _check_asked(
-    path: Path, other: Path | None, reference: str | None, choice: ModelChoice
+    path: Path, other: Path | None, reference: str | None, choice: Asked[ModelRequest]
 ) -> None:
     """Refuse what cannot be compared, before anything is read."""
     is_engine = path.suffix == ENGINE
@@ -228,7 +229,7 @@ def _check_asked(
             "Give one thing to compare with: a second ONNX file, or --reference MODEL.",
             mend="Or climb from the model to the engine: --ladder",
         )
-    if reference is None and choice != ModelChoice(seed=choice.seed):
+    if reference is None and choice.given() - {"seed"}:
         raise InputError("Options of a model are given without --reference MODEL.")
     for file in filter(None, (path, other)):
         if not file.is_file():

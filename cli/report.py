@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .groups import grouped
-from .options import command_line
+from .options import Top, command_line
 from .reporting import TOP, OutputChoice, print_report
 from .screen import Screen
 
@@ -24,9 +24,7 @@ def report(
         ),
     ],
     out: OutputChoice,
-    top: Annotated[
-        int | None, typer.Option("--top", metavar="N", min=1, help="Show N sites only. [8]")
-    ] = None,
+    top: Top = None,
     context: typer.Context,
     screen: Screen,
 ) -> None:

@@ -6,14 +6,11 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
-
-import typer
+from typing import TYPE_CHECKING, Any, Final
 
 from edgeattn.base import files
 from edgeattn.base.errors import InputError
-
-from .options import Texts
+from edgeattn.options.flags import flag
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,51 +48,31 @@ class Made:
 class OutputChoice:
     """The files that are written."""
 
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE.json", help="What --json prints, traces included."
-        ),
-    ] = None
-    report: Annotated[
-        Path | None,
-        typer.Option(
-            "--report", metavar="FILE.html", help="A page with pictures, whole in one file."
-        ),
-    ] = None
-    figure: Annotated[
-        Texts,
-        typer.Option(
-            "--figure",
-            metavar="[PICTURE=]FILE.svg|png",
-            help="Pictures: icicle, kinds, blindness or roofline; without a name, all on one sheet."
-            " May be given again.",
-        ),
-    ] = None
-    trace: Annotated[
-        Path | None,
-        typer.Option("--trace", metavar="FILE.json", help="A trace for Perfetto and chrome."),
-    ] = None
-    export_profile: Annotated[
-        Path | None,
-        typer.Option(
-            "--export-profile", metavar="FILE.json", help="As trtexec --exportProfile writes it."
-        ),
-    ] = None
-    export_layer_info: Annotated[
-        Path | None,
-        typer.Option(
-            "--export-layer-info",
-            metavar="FILE.json",
-            help="As trtexec --exportLayerInfo writes it.",
-        ),
-    ] = None
-    export_times: Annotated[
-        Path | None,
-        typer.Option(
-            "--export-times", metavar="FILE.json", help="As trtexec --exportTimes writes it."
-        ),
-    ] = None
+    output: Path | None = flag(
+        "--output", "-o", metavar="FILE.json", help="What --json prints, traces included."
+    )
+    report: Path | None = flag(
+        "--report", metavar="FILE.html", help="A page with pictures, whole in one file."
+    )
+    figure: tuple[str, ...] = flag(
+        "--figure",
+        default=(),
+        metavar="[PICTURE=]FILE.svg|png",
+        help="Pictures: icicle, kinds, blindness or roofline; without a name, all on one sheet. May"
+        " be given again.",
+    )
+    trace: Path | None = flag(
+        "--trace", metavar="FILE.json", help="A trace for Perfetto and chrome."
+    )
+    export_profile: Path | None = flag(
+        "--export-profile", metavar="FILE.json", help="As trtexec --exportProfile writes it."
+    )
+    export_layer_info: Path | None = flag(
+        "--export-layer-info", metavar="FILE.json", help="As trtexec --exportLayerInfo writes it."
+    )
+    export_times: Path | None = flag(
+        "--export-times", metavar="FILE.json", help="As trtexec --exportTimes writes it."
+    )
 
     def check(self, read: Iterable[Path] = ()) -> None:
         """Refuse files that cannot be written, before any work is done.
@@ -134,7 +111,7 @@ class OutputChoice:
             yield self.output, lambda made, path: _write_json(path, made.document)
         if self.report is not None:
             yield self.report, _write_page
-        for text in self.figure or ():
+        for text in self.figure:
             picture, path = _figure(text)
             yield path, _drawn(picture)
         if self.trace is not None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgeattn.options.cast import CastOptions
+from edgeattn.options.flags import flag, flags
+from edgeattn.options.lowering import RULES, SIMPLIFY, SIMPLIFY_TIMEOUT, TARGET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -12,25 +14,30 @@ class ExportOptions:
     """How to export.
 
     Attributes:
-        opset: The ONNX opset that is written, exactly.
-        dynamic_batch: Leave the first dimension of every input open.
-        input_names: Names of the inputs; empty for `input`.
-        output_names: Names of the outputs; empty for `output`.
-        simplify: Run onnxsim.
-        simplify_timeout_s: Seconds after which onnxsim is given up.
-        lower: Write what the model computes in the forms that the target runs best.
-        target: The runtime to choose forms for: `tensorrt` or `onnxruntime`.
         rules: The rules of lowering to apply; None for all.
+        input_names: Empty for `input`.
+        output_names: Empty for `output`.
+        lower: Write what the model computes in the forms that the target runs best.
         cast: How to cast the model, once it is proven in float32; None leaves it in that.
     """
 
-    opset: int = 17
-    dynamic_batch: bool = False
-    input_names: tuple[str, ...] = ()
-    output_names: tuple[str, ...] = ()
-    simplify: bool = True
-    simplify_timeout_s: float = 300.0
-    lower: bool = True
-    target: str = "tensorrt"
-    rules: tuple[str, ...] | None = None
+    target: str = flags(TARGET, default="tensorrt")
+    rules: tuple[str, ...] | None = flags(RULES, default=None)
+    opset: int = flag(
+        "--opset",
+        default=17,
+        min=13,
+        takes=int,
+        help="The opset: exactly this one, or none. [17]",
+    )
+    dynamic_batch: bool = flag("--dynamic-batch", default=False, help="Leave the batch size open.")
+    input_names: tuple[str, ...] = flag(
+        "--input-name", default=(), metavar="NAME", help="Name of an input; once per input."
+    )
+    output_names: tuple[str, ...] = flag(
+        "--output-name", default=(), metavar="NAME", help="Name of an output; once per output."
+    )
+    simplify: bool = flags(SIMPLIFY, default=True)
+    simplify_timeout_s: float = flags(SIMPLIFY_TIMEOUT, default=300.0)
+    lower: bool = flag("--no-lower", default=True, help="Write the operators that torch wrote.")
     cast: CastOptions | None = None

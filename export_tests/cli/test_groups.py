@@ -1,4 +1,4 @@
-"""A group's fields become a command's options, and the command gets the group."""
+"""The flags of a dataclass become a command's options, and the command gets the dataclass."""
 
 from __future__ import annotations
 
@@ -9,13 +9,27 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from edgeattn.cli.groups import grouped
+from edgeattn.cli.groups import Asked, grouped, only, without
+from edgeattn.options.flags import Flag, flag, flags
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Size:
-    width: Annotated[int, typer.Option("--width", min=1)]
-    height: Annotated[int, typer.Option("--height")] = 2
+    width: int = flag("--width", "-w", default=1, min=1, help="How wide.")
+    height: float | None = flag("--height", help="How high.")
+    depth: int = flag("--depth", default=7, takes=int, help="How deep. [7]")
+    colours: tuple[str, ...] = flag("--colour", default=(), help="Any number.")
+    filled: bool = flag("--no-fill", default=True, help="Only its edge.")
+    dash: tuple[int, ...] = flag(
+        "--dash", default=(), help="On, off.", read=lambda texts: tuple(map(int, texts))
+    )
+    at: tuple[str, ...] = flags(
+        Flag(names=("--left",), help="From the left."),
+        Flag(names=("--top",), help="From the top."),
+        default=(),
+        read=lambda left, top: (*left, "|", *top),
+    )
+    unit: str = "mm"
 
 
 def make(seen):
@@ -38,6 +52,14 @@ def make(seen):
             ["--width", "3", "--height", "4", "box", "--loud"],
             ("box", Size(width=3, height=4), True),
         ),
+        (
+            ["box", "--depth", "2", "--colour", "red", "--colour", "blue", "--no-fill"],
+            ("box", Size(depth=2, colours=("red", "blue"), filled=False), False),
+        ),
+        (
+            ["box", "--dash", "3", "--dash", "1", "--top", "a"],
+            ("box", Size(dash=(3, 1), at=("|", "a")), False),
+        ),
     ],
 )
 def test_the_command_gets_the_group(arguments, expected):
@@ -47,7 +69,9 @@ def test_the_command_gets_the_group(arguments, expected):
     assert seen == [expected]
 
 
-@pytest.mark.parametrize("arguments", [["box"], ["box", "--width", "0"], ["--width", "3"]])
+@pytest.mark.parametrize(
+    "arguments", [["box", "--height"], ["box", "--width", "0"], ["--width", "3"]]
+)
 def test_what_the_options_demand_is_still_demanded(arguments):
     seen = []
     assert CliRunner().invoke(make(seen), arguments).exit_code == 2
@@ -56,3 +80,39 @@ def test_what_the_options_demand_is_still_demanded(arguments):
 
 def test_help_is_the_commands():
     assert "Draw it." in CliRunner().invoke(make([]), ["--help"]).output
+
+
+def asked_of(arguments):
+    app, seen = typer.Typer(), []
+
+    @app.command()
+    @grouped
+    def draw(
+        some: Annotated[Asked[Size], only("width", "dash")],
+        rest: Annotated[Asked[Size], without("width", "dash")],
+    ) -> None:
+        seen.append((some, rest))
+
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    (found,) = seen
+    return found
+
+
+def test_what_is_asked_is_read_when_it_is_wanted():
+    some, rest = asked_of(["-w", "2", "--dash", "x", "--depth", "7", "--no-fill"])
+    assert set(some.values) == {"width", "dash"}
+    assert some.given() == {"width", "dash"}
+    assert rest.given() == {"depth", "no_fill"}
+    assert some.value("width") == 2
+    assert (some | rest).value("filled") is False
+    assert (some | rest).read(dash=(), unit="m") == Size(width=2, filled=False, unit="m")
+    with pytest.raises(ValueError, match="x"):
+        some.read()
+
+
+def test_nothing_asked_is_every_default():
+    some, rest = asked_of([])
+    assert (some | rest).given() == set()
+    assert (some | rest).read() == Size()
+    assert rest.value("depth") == 7
