@@ -11,6 +11,7 @@ import typer
 from edgeattn.base.errors import CheckError, InputError
 from edgeattn.options.build import EngineOptions, TargetOptions
 from edgeattn.options.export import ExportOptions
+from edgeattn.options.flags import Flag
 from edgeattn.options.model import ModelRequest
 from edgeattn.options.precision import named
 
@@ -19,6 +20,7 @@ from .groups import Asked, grouped
 from .options import (
     Casting,
     Lowering,
+    Modelling,
     Writing,
     cast_options,
     command_line,
@@ -41,26 +43,16 @@ _FILE: Final = ".onnx"
 @grouped
 def build(
     *,
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL", help="An ONNX file, or a model as `edgeattn export` takes."
-        ),
-    ],
+    model: Annotated[str, Flag("MODEL", "An ONNX file, or a model as `edgeattn export` takes.")],
     context: typer.Context,
     output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE.engine", help="Where to write; a folder will do."
-        ),
+        Path | None, Flag("--output -o FILE.engine", "Where to write; a folder will do.")
     ] = None,
     where: TargetOptions,
     cast: Casting,
     engine: Asked[EngineOptions],
-    log: Annotated[
-        Path | None, typer.Option("--log", metavar="FILE", help="Keep the library's whole log.")
-    ] = None,
-    choice: Asked[ModelRequest],
+    log: Annotated[Path | None, Flag("--log FILE", "Keep the library's whole log.")] = None,
+    choice: Modelling,
     lowering: Lowering,
     writing: Writing,
     screen: Screen,
@@ -92,13 +84,7 @@ def build(
         source = _source(model, _folder(output), choice, lowering | writing, chosen, context, stage)
         found = build_engine(
             source,
-            BuildOptions(
-                target=chosen,
-                engine=asked,
-                precision=precision,
-                cast=casting,
-                log=log,
-            ),
+            BuildOptions(target=chosen, engine=asked, precision=precision, cast=casting, log=log),
             output or Path(),
             command=command_line(context.obj),
             on_stage=stage,

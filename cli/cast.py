@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,12 +10,13 @@ import typer
 from edgeattn.base.errors import InputError
 from edgeattn.graph.names import module_of
 from edgeattn.options.cast import CastOptions
-from edgeattn.report.grid import columns, table
+from edgeattn.options.flags import Flag
+from edgeattn.report.grid import table
 
 from .groups import Asked, grouped
-from .options import Input, Output, cast_options, command_line, onnx_output
+from .options import CASTING, Input, Output, cast_options, command_line, onnx_output
 from .screen import Screen
-from .tables import print_notes, print_parity, size
+from .tables import located, print_made, print_notes, print_parity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,10 +32,8 @@ def cast(
     onnx: Input,
     context: typer.Context,
     output: Output,
-    asked: Asked[CastOptions],
-    explain: Annotated[
-        bool, typer.Option("--explain", help="Print every node that stays float32.")
-    ] = False,
+    asked: Annotated[Asked[CastOptions], (*CASTING, "min_sqnr", "shape", "seed")],
+    explain: Annotated[bool, Flag("--explain", "Print every node that stays float32.")] = False,
     screen: Screen,
 ) -> None:
     """Cast an ONNX file to half precision or int8, and compare it with what it was.
@@ -52,17 +50,15 @@ def cast(
                 "No precision is given to cast to.",
                 mend="Add --precision fp16 or --precision int8.",
             )
-        path = onnx_output(output, onnx)
+        path = onnx_output(output, onnx.name)
         manifest = cast_model(
             onnx, options, path, command=command_line(context.obj), on_stage=stage
         )
-    # The manifest names the file as it lies beside it; who reads stdout stands elsewhere.
-    document = manifest.model_copy(update={"onnx": str(path)})
-    screen.show(document, lambda console: _report(console, manifest, path, explain=explain))
+    document = located(manifest, path)
+    screen.show(document, lambda console: _report(console, document, explain=explain))
 
 
-def _report(console: Console, manifest: Cast, path: Path, *, explain: bool) -> None:
-    console.print(f"{path}  {size(manifest.size_bytes)}", style="bold")
+def _report(console: Console, manifest: Cast, *, explain: bool) -> None:
     largest = manifest.largest
     facts = {
         "precision": manifest.precision,
@@ -71,9 +67,8 @@ def _report(console: Console, manifest: Cast, path: Path, *, explain: bool) -> N
         "ranges": f"{manifest.audited_on}"
         + (f"; largest in half {largest.max_abs:.3g} ({largest.name})" if largest else ""),
         "compared on": manifest.parity_on,
-        "seconds": ", ".join(f"{name} {s:.1f}" for name, s in manifest.seconds.items()),
     }
-    console.print(columns(facts.items()))
+    print_made(console, manifest.onnx, manifest, facts)
     if manifest.kept:
         console.print()
         (_print_every if explain else _print_modules)(console, manifest.kept)

@@ -10,11 +10,12 @@ from typing import Annotated
 import typer
 
 from edgeattn.base.errors import CheckError, InputError
+from edgeattn.options.flags import Flag
 from edgeattn.options.model import AttentionRequest, ModelRequest
 from edgeattn.options.profile import ProfileOptions
 
 from .groups import Asked, grouped
-from .options import Casting, Lowering, Model, Writing, attentions_of, command_line
+from .options import Casting, Lowering, Model, Modelling, Writing, attentions_of, command_line
 from .profile import Models
 from .reporting import OutputChoice, print_report
 from .screen import Screen
@@ -25,16 +26,12 @@ def compare(
     *,
     model: Model,
     stock: Annotated[
-        bool,
-        typer.Option("--stock", help="Run each as torch writes it too, beside the lowered one."),
+        bool, Flag("--stock", "Run each as torch writes it too, beside the lowered one.")
     ] = False,
-    keep: Annotated[
-        Path | None,
-        typer.Option("--keep", metavar="FOLDER", help="Keep the models' files there."),
-    ] = None,
+    keep: Annotated[Path | None, Flag("--keep FOLDER", "Keep the models' files there.")] = None,
     where: Asked[ProfileOptions],
     out: OutputChoice,
-    choice: Asked[ModelRequest],
+    choice: Modelling,
     cast: Casting,
     lowering: Lowering,
     writing: Writing,

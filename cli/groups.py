@@ -21,31 +21,8 @@ T = TypeVar("T", bound="DataclassInstance")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Only:
-    """Marks a group of which a command has some options only.
-
-    Attributes:
-        names: Their long names, as Python writes them.
-        is_rest: The command has all but these.
-    """
-
-    names: frozenset[str]
-    is_rest: bool = False
-
-
-def only(*names: str) -> Only:
-    """Take these options of a group."""
-    return Only(frozenset(names))
-
-
-def without(*names: str) -> Only:
-    """Take all options of a group but these."""
-    return Only(frozenset(names), is_rest=True)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
 class Asked(Generic[T]):
-    """What is given of a group's options; read into the group's dataclass when work begins.
+    """What is given of a dataclass's options; read when work begins.
 
     Attributes:
         kind: The dataclass.
@@ -93,43 +70,41 @@ class Asked(Generic[T]):
     def _read(self, field: dataclasses.Field[Any]) -> dict[str, Any]:
         """Return the value of a field by its name; nothing if none is given."""
         options: Flags | None = field.metadata.get("flags")
-        if options is None:
-            return {}
-        values = [self.values.get(_name(flag)) for flag in options.flags]
-        if all(map(_is_empty, values)):
+        values = [self.values.get(_name(flag)) for flag in options.flags] if options else []
+        if options is None or all(map(_is_empty, values)):
             return {}
         if options.read is not None:
             return {field.name: options.read(*(() if one is None else one for one in values))}
         (value,) = values
         if isinstance(value, list):
             value = tuple(value)
-        return {field.name: (not value) if _is_inverse(options.flags[0]) else value}
+        return {field.name: not value if _is_inverse(options.flags[0]) else value}
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of every group among its parameters.
+    """Give a command the options of every dataclass of options among its parameters.
 
-    A group is a dataclass whose fields have flags; the command receives one that is read, or
-    `Asked` of it, as the parameter is annotated.
+    It receives the dataclass, or `Asked` of it, as the parameter is annotated. Long names in the
+    annotation say which of the options it has, in which order. A `Flag` there makes one option, or
+    an argument.
     """
     hints = typing.get_type_hints(command, include_extras=True)
     groups: dict[str, tuple[type[Any], list[str], bool]] = {}
     parameters: list[inspect.Parameter] = []
     for name, parameter in inspect.signature(command).parameters.items():
-        hint, taken = hints[name], without()
-        if typing.get_origin(hint) is Annotated:
-            taken = next((one for one in hint.__metadata__ if isinstance(one, Only)), taken)
-            hint = hint.__origin__
-        is_asked = typing.get_origin(hint) is Asked
-        kind = typing.get_args(hint)[0] if is_asked else hint
+        hint, said = hints[name], getattr(hints[name], "__metadata__", (None,))[0]
+        plain = hint.__origin__ if said is not None else hint
+        is_asked = typing.get_origin(plain) is Asked
+        kind = typing.get_args(plain)[0] if is_asked else plain
         if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-            options = [one for one in _options(kind) if (one.name in taken.names) != taken.is_rest]
-            groups[name] = (kind, [one.name for one in options], is_asked)
-            parameters += options
-        else:
-            parameters.append(
-                parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
-            )
+            options = {option.name: option for option in _options(kind)}
+            taken = list(options if said is None else said)
+            groups[name] = (kind, taken, is_asked)
+            parameters += [options[one] for one in taken]
+            continue
+        if isinstance(said, Flag):
+            hint = Annotated[plain, _option(said)]
+        parameters.append(parameter.replace(annotation=hint, kind=inspect.Parameter.KEYWORD_ONLY))
 
     @functools.wraps(command)
     def spread(**given: Any) -> None:
@@ -146,7 +121,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @functools.cache
-def _options(kind: type[Any]) -> list[inspect.Parameter]:
+def _options(kind: type[DataclassInstance]) -> list[inspect.Parameter]:
     """Return the options of a dataclass as keyword parameters that Typer reads."""
     hints = typing.get_type_hints(kind)
     return [
@@ -164,23 +139,30 @@ def _parameter(flag: Flag, hint: Any, default: object) -> inspect.Parameter:
         hint, default = list[str] | None, None
     elif _is_inverse(flag):
         default = False
-    said = typer.Option(
-        *flag.names, help=flag.help, metavar=flag.metavar, min=flag.min, max=flag.max
-    )
     return inspect.Parameter(
         _name(flag),
         inspect.Parameter.KEYWORD_ONLY,
-        annotation=Annotated[hint, said],
-        default=default,
+        annotation=Annotated[hint, _option(flag)],
+        default=inspect.Parameter.empty if default is dataclasses.MISSING else default,
     )
 
 
+def _option(flag: Flag) -> Any:
+    words = flag.spelling.split()
+    names = [word for word in words if word.startswith("-")]
+    metavar = words[-1] if len(words) > len(names) else None
+    if not names:
+        return typer.Argument(metavar=metavar, help=flag.help)
+    return typer.Option(*names, metavar=metavar, help=flag.help, min=flag.min, max=flag.max)
+
+
 def _name(flag: Flag) -> str:
-    return flag.names[0].partition("/")[0].removeprefix("--").replace("-", "_")
+    """Return the long name of an option as Python writes it: `half_io`."""
+    return flag.spelling.split()[0].partition("/")[0].removeprefix("--").replace("-", "_")
 
 
 def _is_inverse(flag: Flag) -> bool:
-    return flag.names[0].startswith("--no-")
+    return flag.spelling.startswith("--no-")
 
 
 def _is_empty(value: object) -> bool:

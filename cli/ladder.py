@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final
 from edgeattn.base.errors import InputError
 from edgeattn.options.cast import CastOptions
 from edgeattn.options.export import ExportOptions
-from edgeattn.options.flags import flag
 from edgeattn.options.model import ModelRequest
 from edgeattn.options.optimize import OptimizeOptions
+from edgeattn.options.parity import ParityOptions
 from edgeattn.report.grid import table
 
 from .groups import Asked
-from .options import cast_options, request_of, rules_of
+from .options import request_of, rules_of
 from .tables import print_notes
 
 if TYPE_CHECKING:
@@ -28,26 +28,10 @@ if TYPE_CHECKING:
 _STYLES: Final = {"fell": "red", "not climbed": "yellow"}
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class LadderChoice:
-    """Whether to climb the ladder, and how the model is exported on it."""
-
-    ladder: bool = flag(
-        "--ladder",
-        default=False,
-        help="Climb torch → onnx → lowered → cast → engine, and name the first rung that falls. The"
-        " cast is climbed with --precision, the engine where a GPU is.",
-    )
-    opset: int | None = flag("--opset", min=13, help="The opset, with --ladder. [17]")
-    dynamic_batch: bool = flag(
-        "--dynamic-batch", default=False, help="Export with an open batch, with --ladder."
-    )
-
-
 def climb(
     subject: str,
+    how: ParityOptions,
     choice: Asked[ModelRequest],
-    how: LadderChoice,
     lowering: Asked[ExportOptions],
     cast: CastOptions | None,
     inputs: list[Array] | None,
@@ -88,21 +72,6 @@ def climb(
         inputs=inputs,
         on_stage=stage,
     )
-
-
-def cast_of(cast: Asked[CastOptions], min_sqnr: float | None, *, seed: int) -> CastOptions | None:
-    """Read how to cast.
-
-    Raises:
-        InputError: Options of a cast are given, and no precision.
-    """
-    options = cast_options(cast, seed=seed, min_sqnr_db=min_sqnr)
-    if options is None and min_sqnr is not None:
-        raise InputError(
-            "--min-sqnr is what the cast is held to, and none is asked for.",
-            mend="Add --precision fp16 or --precision int8.",
-        )
-    return options
 
 
 def print_ladder(console: Console, ladder: Ladder) -> None:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from edgeattn.options.flags import Flag
 from edgeattn.options.optimize import OptimizeOptions
-from edgeattn.report.grid import columns
 
-from .groups import Asked, grouped, only, without
-from .options import Input, Output, command_line, onnx_output, rules_of
+from .groups import Asked, grouped
+from .options import LOWERING, Input, Output, command_line, onnx_output, rules_of
 from .screen import Screen
 from .tables import (
+    located,
     print_lowering,
+    print_made,
     print_near_misses,
     print_notes,
     print_parity,
     print_rewrites,
     print_trials,
-    size,
 )
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from edgeattn.records.manifest import Optimised
 
-# `--explain` stands between these options and the others.
-_FIRST: Final = ("target", "rules", "opset")
+_FIRST: Final = (*LOWERING, "opset")
+_LAST: Final = ("tune", "shape", "seed", "no_simplify", "simplify_timeout")
 
 
 @grouped
@@ -38,12 +38,11 @@ def optimize(
     onnx: Input,
     context: typer.Context,
     output: Output,
-    asked: Annotated[Asked[OptimizeOptions], only(*_FIRST)],
+    asked: Annotated[Asked[OptimizeOptions], _FIRST],
     explain: Annotated[
-        bool,
-        typer.Option("--explain", help="Print every rewrite, and every near miss with its reason."),
+        bool, Flag("--explain", "Print every rewrite, and every near miss with its reason.")
     ] = False,
-    more: Annotated[Asked[OptimizeOptions], without(*_FIRST)],
+    more: Annotated[Asked[OptimizeOptions], _LAST],
     screen: Screen,
 ) -> None:
     """Lower an ONNX file for a target, by exact algebra, and prove it equal to what it was.
@@ -54,7 +53,7 @@ def optimize(
     with screen.working() as stage:
         from edgeattn.workflows.optimize import optimize as optimize_model
 
-        path = onnx_output(output, onnx)
+        path = onnx_output(output, onnx.name)
         asked |= more
         manifest = optimize_model(
             onnx,
@@ -63,22 +62,19 @@ def optimize(
             command=command_line(context.obj),
             on_stage=stage,
         )
-    # The manifest names the file as it lies beside it; who reads stdout stands elsewhere.
-    document = manifest.model_copy(update={"onnx": str(path)})
-    screen.show(document, lambda console: _report(console, manifest, path, explain=explain))
+    document = located(manifest, path)
+    screen.show(document, lambda console: _report(console, document, explain=explain))
 
 
-def _report(console: Console, manifest: Optimised, path: Path, *, explain: bool) -> None:
-    console.print(f"{path}  {size(manifest.size_bytes)}", style="bold")
+def _report(console: Console, manifest: Optimised, *, explain: bool) -> None:
     opset, nodes = manifest.opset, manifest.nodes
     was = "" if opset.before == opset.after else f", read at {opset.before}"
     facts = {
         "opset": f"{opset.after} (IR version {manifest.ir_version}){was}",
         "target": manifest.target,
         "nodes": f"{nodes.before} read, {nodes.after} left",
-        "seconds": ", ".join(f"{name} {s:.1f}" for name, s in manifest.seconds.items()),
     }
-    console.print(columns(facts.items()))
+    print_made(console, manifest.onnx, manifest, facts)
     console.print()
     if explain:
         print_rewrites(console, manifest.rewrites)

@@ -7,34 +7,40 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
-import typer
-
 from edgeattn.base.errors import InputError
 from edgeattn.base.nearest import did_you_mean, nearest
 from edgeattn.options.cast import CastOptions
 from edgeattn.options.export import ExportOptions
+from edgeattn.options.flags import Flag
 from edgeattn.options.model import AttentionRequest, ModelRequest, parse_pairs
 from edgeattn.options.optimize import OptimizeOptions
 from edgeattn.options.precision import named
 
-from .groups import Asked, only, without
+from .groups import Asked
 
-_FOR_A_FILE: Final = ("min_sqnr", "shape", "seed")
+LOWERING: Final = ("target", "rules")
+CASTING: Final = (
+    "precision", "keep_fp32", "half_io", "calibration", "samples", "quantise_gates",
+)  # fmt: skip
 
-#: The model's options say the shapes and the seed of a cast that follows its export.
-Casting = Annotated[Asked[CastOptions], without(*_FOR_A_FILE)]
-Lowering = Annotated[Asked[ExportOptions], only("target", "rules")]
-Writing = Annotated[Asked[ExportOptions], without("target", "rules")]
+Modelling = Annotated[
+    Asked[ModelRequest],
+    ("attention", "attention_arg", "at", "model_arg", "pretrained", "weights", "num_classes",
+     "seed", "shape"),
+]  # fmt: skip
+Lowering = Annotated[Asked[ExportOptions], LOWERING]
+Writing = Annotated[
+    Asked[ExportOptions],
+    ("opset", "dynamic_batch", "input_name", "output_name", "no_simplify", "simplify_timeout",
+     "no_lower"),
+]  # fmt: skip
+#: The options of a model say the shapes and the seed of a cast that follows its export.
+Casting = Annotated[Asked[CastOptions], CASTING]
 
-Input = Annotated[Path, typer.Argument(metavar="IN.onnx", help="The file to read.")]
-Output = Annotated[
-    Path,
-    typer.Option("--output", "-o", metavar="OUT.onnx", help="Where to write; a folder will do."),
-]
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="A model as `edgeattn export` takes.")]
-Top = Annotated[
-    int | None, typer.Option("--top", metavar="N", min=1, help="Show N sites only. [8]")
-]
+Input = Annotated[Path, Flag("IN.onnx", "The file to read.")]
+Output = Annotated[Path, Flag("--output -o OUT.onnx", "Where to write; a folder will do.")]
+Model = Annotated[str, Flag("MODEL", "A model as `edgeattn export` takes.")]
+Top = Annotated[int | None, Flag("--top N", "Show N sites only. [8]", min=1)]
 
 
 def request_of(asked: Asked[ModelRequest], source: str) -> ModelRequest:
@@ -87,7 +93,7 @@ def export_options(
     Raises:
         InputError: It is said how to lower, and not to.
     """
-    if asked.values["no_lower"] and asked.given() & {"target", "rules"}:
+    if asked.values["no_lower"] and asked.given() & {*LOWERING}:
         raise InputError("--target and --rules say how to lower, and --no-lower forbids it.")
     usual: int = asked.value("opset")
     opset = asked.values["opset"] or min(usual, highest or usual)
@@ -103,7 +109,7 @@ def cast_options(asked: Asked[CastOptions], **known: object) -> CastOptions | No
     precision = asked.values["precision"]
     if precision is not None and named(precision) != "fp32":
         return asked.read(**known)
-    if asked.given() - {"precision", *_FOR_A_FILE}:
+    if asked.given() & {*CASTING} - {"precision"}:
         raise InputError(
             "Options of a cast are given, and no precision to cast to.",
             mend="Add --precision fp16 or --precision int8.",
@@ -111,17 +117,18 @@ def cast_options(asked: Asked[CastOptions], **known: object) -> CastOptions | No
     return None
 
 
-def onnx_output(output: Path, onnx: Path) -> Path:
-    """Return the ONNX file to write: as asked, or named as the one that is read, in a folder.
+def onnx_output(output: Path, name: str) -> Path:
+    """Return the ONNX file to write: as asked, or of this name in the folder that is asked.
 
     Raises:
         InputError: `output` is neither an .onnx file nor a folder that exists.
     """
-    path = output / onnx.name if output.is_dir() else output
+    path = output / name if output.is_dir() else output
     if path.suffix != ".onnx":
+        better = output.with_suffix(".onnx") if output.stem.strip(".-") else "model.onnx"
         raise InputError(
             f"-o {output} is neither a folder that exists nor the name of an .onnx file.",
-            mend=f"Write: -o {shlex.quote(str(output.with_suffix('.onnx')))}",
+            mend=f"Write: -o {shlex.quote(str(better))}",
         )
     return path
 

@@ -14,6 +14,7 @@ import typer
 from edgeattn.base.errors import InputError
 from edgeattn.options.cast import CastOptions
 from edgeattn.options.export import ExportOptions
+from edgeattn.options.flags import Flag
 from edgeattn.options.model import ModelRequest
 from edgeattn.options.profile import Item, ProfileOptions, TrtexecFiles
 
@@ -21,6 +22,7 @@ from .groups import Asked, grouped
 from .options import (
     Casting,
     Lowering,
+    Modelling,
     Top,
     Writing,
     cast_options,
@@ -42,19 +44,15 @@ def profile(
     *,
     model: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[MODEL]",
-            help="An ONNX file, an engine, or a model as `edgeattn export` takes.",
-        ),
+        Flag("[MODEL]", "An ONNX file, an engine, or a model as `edgeattn export` takes."),
     ] = None,
     against: Annotated[
-        str | None,
-        typer.Option("--against", metavar="B", help="Compare with another, run in turns with it."),
+        str | None, Flag("--against B", "Compare with another, run in turns with it.")
     ] = None,
     where: Asked[ProfileOptions],
     files: Asked[TrtexecFiles],
     out: OutputChoice,
-    choice: Asked[ModelRequest],
+    choice: Modelling,
     cast: Casting,
     lowering: Lowering,
     writing: Writing,

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from edgeattn.options.flags import Flag
+
 from .groups import grouped
 from .options import Top, command_line
 from .reporting import TOP, OutputChoice, print_report
@@ -18,10 +20,7 @@ def report(
     *,
     traces: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="TRACE.json…",
-            help="What profile or compare wrote with -o, or printed with --json.",
-        ),
+        Flag("TRACE.json…", "What profile or compare wrote with -o, or printed with --json."),
     ],
     out: OutputChoice,
     top: Top = None,

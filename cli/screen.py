@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from edgeattn.options.flags import flag
+from edgeattn.options.flags import switch
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,11 +33,9 @@ _COUNT: Final = re.compile(r"\b(\d+)/(\d+)\b")
 class Screen:
     """How much a command says, and in which form: the options that every command has."""
 
-    json: bool = flag("--json", default=False, help="One JSON document on stdout.")
-    verbose: bool = flag(
-        "--verbose", "-v", default=False, help="Stages, warnings, and tracebacks of faults."
-    )
-    quiet: bool = flag("--quiet", "-q", default=False, help="No progress and no report.")
+    json: bool = switch("--json", "One JSON document on stdout.")
+    verbose: bool = switch("--verbose -v", "Stages, warnings, and tracebacks of faults.")
+    quiet: bool = switch("--quiet -q", "No progress and no report.")
 
     @contextlib.contextmanager
     def working(self) -> Iterator[Callable[[str], None]]:

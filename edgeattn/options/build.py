@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from edgeattn.base.errors import InputError
-from edgeattn.options.flags import Flag, flag, flags
+from edgeattn.options.flags import Flag, flag, flags, switch
 from edgeattn.options.precision import Precision
 from edgeattn.options.shapes import parse_sizes
 
@@ -96,23 +96,16 @@ def parse_named_shapes(text: str, *, option: str) -> dict[str, Shape]:
 class TargetOptions:
     """What to build for, and by which library."""
 
-    device: str | None = flag(
-        "--device", metavar="NAME", help="The device. See: edgeattn devices list."
-    )
+    device: str | None = flag("--device NAME", "The device. See: edgeattn devices list.")
     compute_capability: str | None = flag(
-        "--compute-capability",
-        metavar="8.6",
-        help="What to build for, where no device is named.",
+        "--compute-capability 8.6", "What to build for, where no device is named."
     )
     runtime: str | None = flag(
-        "--runtime",
-        metavar="NAME",
-        help="tensorrt or tensorrt-rtx. [what is installed and can serve the device]",
+        "--runtime NAME", "tensorrt or tensorrt-rtx. [what is installed and can serve the device]"
     )
-    plan: bool = flag(
+    plan: bool = switch(
         "--plan",
-        default=False,
-        help="For a device that cannot be built for here: build the nearest architecture's engine,"
+        "For a device that cannot be built for here: build the nearest architecture's engine,"
         " for profiling only.",
     )
 
@@ -130,31 +123,22 @@ class EngineOptions:
     precision: Precision = "fp32"
     profiles: tuple[Profile, ...] = flags(
         Flag(
-            names=("--min-shapes",),
-            metavar="NAME:1x3x224x224",
-            help="Smallest shapes; several inputs with commas between, once per profile.",
+            "--min-shapes NAME:1x3x224x224",
+            "Smallest shapes; several inputs with commas between, once per profile.",
         ),
-        Flag(names=("--opt-shapes",), metavar="NAME:…", help="Shapes to tune for."),
-        Flag(names=("--max-shapes",), metavar="NAME:…", help="Largest shapes."),
+        Flag("--opt-shapes NAME:…", "Shapes to tune for."),
+        Flag("--max-shapes NAME:…", "Largest shapes."),
         default=(),
         read=parse_profiles,
     )
-    workspace_mib: int | None = flag(
-        "--workspace", metavar="MiB", min=1, help="Most scratch memory of a tactic."
-    )
-    timing_cache: Path | None = flag(
-        "--timing-cache", metavar="FILE", help="Tactics' times, read and written."
-    )
+    workspace_mib: int | None = flag("--workspace MiB", "Most scratch memory of a tactic.", min=1)
+    timing_cache: Path | None = flag("--timing-cache FILE", "Tactics' times, read and written.")
     optimization_level: int | None = flag(
-        "--optimization-level", min=0, max=5, help="How hard the builder tries."
+        "--optimization-level", "How hard the builder tries.", min=0, max=5
     )
-    version_compatible: bool = flag(
-        "--version-compatible", default=False, help="An engine for later versions too."
+    version_compatible: bool = switch("--version-compatible", "An engine for later versions too.")
+    hardware_compatible: bool = switch(
+        "--hardware-compatible", "An engine for every GPU of Ampere and later."
     )
-    hardware_compatible: bool = flag(
-        "--hardware-compatible", default=False, help="An engine for every GPU of Ampere and later."
-    )
-    dla_core: int | None = flag("--dla", metavar="N", min=0, help="The DLA core to run on.")
-    gpu_fallback: bool = flag(
-        "--gpu-fallback", default=False, help="What the DLA cannot do runs on the GPU."
-    )
+    dla_core: int | None = flag("--dla N", "The DLA core to run on.", min=0)
+    gpu_fallback: bool = switch("--gpu-fallback", "What the DLA cannot do runs on the GPU.")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from edgeattn.base.errors import InputError
-from edgeattn.options.flags import flag
+from edgeattn.options.flags import flag, switch
 from edgeattn.options.precision import named
 from edgeattn.options.shapes import parse_shapes
 
@@ -28,45 +28,35 @@ class CastOptions:
     """
 
     precision: Literal["fp16", "int8"] = flag(
-        "--precision",
+        "--precision P",
+        "fp32, fp16 or int8. [what the model is in]",
         default="fp16",
-        metavar="P",
         takes=str,
         read=named,
-        help="fp32, fp16 or int8. [what the model is in]",
     )
+    half_io: bool = switch("--half-io", "Make inputs and outputs float16 too.")
     keep_fp32: tuple[str, ...] = flag(
-        "--keep-fp32",
+        "--keep-fp32 GLOB",
+        "Nodes or modules to keep in float32, beside those that the audit finds.",
         default=(),
-        metavar="GLOB",
-        help="Nodes or modules to keep in float32, beside those that the audit finds.",
     )
-    half_io: bool = flag("--half-io", default=False, help="Make inputs and outputs float16 too.")
     calibration: str | None = flag(
-        "--calibration",
-        metavar="DATA",
-        help="What int8 is calibrated on, and ranges are taken from: a folder of images or arrays,"
+        "--calibration DATA",
+        "What int8 is calibrated on, and ranges are taken from: a folder of images or arrays,"
         " an .npz or .npy file, or the word random.",
     )
-    samples: int | None = flag(
-        "--samples", metavar="N", min=1, help="The most samples to take of it."
-    )
-    gates: bool = flag(
-        "--quantise-gates", default=False, help="Quantise gates and statistics too, for int8."
+    samples: int | None = flag("--samples N", "The most samples to take of it.", min=1)
+    seed: int = flag("--seed", "Seed of random samples.", default=0, min=0)
+    gates: bool = switch("--quantise-gates", "Quantise gates and statistics too, for int8.")
+    shapes: tuple[tuple[int, ...], ...] = flag(
+        "--shape 1x3x224x224",
+        "Shape to run a file with whose height or width is open; once per input.",
+        default=(),
+        read=parse_shapes,
     )
     min_sqnr_db: float | None = flag(
-        "--min-sqnr",
-        metavar="DB",
-        help="Smallest SQNR of an output against float32. [fp16 40; int8 none]",
+        "--min-sqnr DB", "Smallest SQNR of an output against float32. [fp16 40; int8 none]"
     )
-    shapes: tuple[tuple[int, ...], ...] = flag(
-        "--shape",
-        default=(),
-        metavar="1x3x224x224",
-        read=parse_shapes,
-        help="Shape to run a file with whose height or width is open; once per input.",
-    )
-    seed: int = flag("--seed", default=0, min=0, help="Seed of random samples.")
 
 
 def check_options(options: CastOptions) -> None:

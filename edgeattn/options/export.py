@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgeattn.options.cast import CastOptions
-from edgeattn.options.flags import flag, flags
+from edgeattn.options.flags import flag, flags, switch
 from edgeattn.options.lowering import RULES, SIMPLIFY, SIMPLIFY_TIMEOUT, TARGET
 
 
@@ -21,23 +21,19 @@ class ExportOptions:
         cast: How to cast the model, once it is proven in float32; None leaves it in that.
     """
 
-    target: str = flags(TARGET, default="tensorrt")
-    rules: tuple[str, ...] | None = flags(RULES, default=None)
     opset: int = flag(
-        "--opset",
-        default=17,
-        min=13,
-        takes=int,
-        help="The opset: exactly this one, or none. [17]",
+        "--opset", "The opset: exactly this one, or none. [17]", default=17, min=13, takes=int
     )
-    dynamic_batch: bool = flag("--dynamic-batch", default=False, help="Leave the batch size open.")
+    dynamic_batch: bool = switch("--dynamic-batch", "Leave the batch size open.")
     input_names: tuple[str, ...] = flag(
-        "--input-name", default=(), metavar="NAME", help="Name of an input; once per input."
+        "--input-name NAME", "Name of an input; once per input.", default=()
     )
     output_names: tuple[str, ...] = flag(
-        "--output-name", default=(), metavar="NAME", help="Name of an output; once per output."
+        "--output-name NAME", "Name of an output; once per output.", default=()
     )
     simplify: bool = flags(SIMPLIFY, default=True)
     simplify_timeout_s: float = flags(SIMPLIFY_TIMEOUT, default=300.0)
-    lower: bool = flag("--no-lower", default=True, help="Write the operators that torch wrote.")
+    lower: bool = switch("--no-lower", "Write the operators that torch wrote.")
+    target: str = flags(TARGET, default="tensorrt")
+    rules: tuple[str, ...] | None = flags(RULES, default=None)
     cast: CastOptions | None = None

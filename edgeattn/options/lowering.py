@@ -7,19 +7,13 @@ from typing import Final
 from edgeattn.options.flags import Flag
 
 TARGET: Final = Flag(
-    names=("--target",),
-    metavar="NAME",
-    takes=str,
-    help="What to lower for: tensorrt or onnxruntime. [tensorrt]",
+    "--target NAME", "What to lower for: tensorrt or onnxruntime. [tensorrt]", takes=str
 )
 RULES: Final = Flag(
-    names=("--rules",),
-    metavar="+A,-B",
-    takes=str,
-    help="Rules to add to those that are used, or to leave out; without a sign, the only ones."
+    "--rules +A,-B",
+    "Rules to add to those that are used, or to leave out; without a sign, the only ones."
     " See: edgeattn list rules.",
+    takes=str,
 )
-SIMPLIFY: Final = Flag(names=("--no-simplify",), help="Leave onnxsim out.")
-SIMPLIFY_TIMEOUT: Final = Flag(
-    names=("--simplify-timeout",), metavar="S", min=1, help="Seconds that onnxsim gets."
-)
+SIMPLIFY: Final = Flag("--no-simplify", "Leave onnxsim out.")
+SIMPLIFY_TIMEOUT: Final = Flag("--simplify-timeout S", "Seconds that onnxsim gets.", min=1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeattn.base.errors import InputError
-from edgeattn.options.flags import Flag, flag, flags
+from edgeattn.options.flags import Flag, flag, flags, switch
 from edgeattn.options.shapes import parse_shapes
 
 
@@ -62,47 +62,38 @@ class ModelRequest:
     """
 
     source: str
+    model_args: Mapping[str, str] = flag(
+        "--model-arg K=V",
+        "An argument of the model's constructor or factory.",
+        default=dict,
+        read=parse_pairs,
+    )
+    pretrained: bool = switch("--pretrained", "Fetch the published weights of the backbone.")
+    weights: Path | None = flag("--weights FILE", "Weights: safetensors, or a state dict of torch.")
+    num_classes: int | None = flag("--num-classes", "Outputs of the classifier.", min=1)
+    seed: int = flag("--seed", "Seed of weights and inputs.", default=0, min=0, max=2**32 - 1)
     attentions: tuple[AttentionRequest, ...] = flags(
         Flag(
-            names=("--attention", "-a"),
-            metavar="NAME",
-            help="Attention to insert; may be given again. `none` is the plain model."
+            "--attention -a NAME",
+            "Attention to insert; may be given again. `none` is the plain model."
             " See: edgeattn list attentions.",
         ),
         Flag(
-            names=("--attention-arg",),
-            metavar="[NAME.]K=V",
-            help="An option of the attention; with several, NAME says of which.",
+            "--attention-arg [NAME.]K=V",
+            "An option of the attention; with several, NAME says of which.",
         ),
         Flag(
-            names=("--at",),
-            metavar="[NAME=]PLACE",
-            help="block-end, after-dw, conv2, stage-end, input, last, or a glob of module paths"
+            "--at [NAME=]PLACE",
+            "block-end, after-dw, conv2, stage-end, input, last, or a glob of module paths"
             " such as 'layer3.*.bn2'. By default, where its paper puts it.",
         ),
         default=(),
     )
-    model_args: Mapping[str, str] = flag(
-        "--model-arg",
-        default=dict,
-        metavar="K=V",
-        read=parse_pairs,
-        help="An argument of the model's constructor or factory.",
-    )
-    pretrained: bool = flag(
-        "--pretrained", default=False, help="Fetch the published weights of the backbone."
-    )
-    weights: Path | None = flag(
-        "--weights", metavar="FILE", help="Weights: safetensors, or a state dict of torch."
-    )
-    num_classes: int | None = flag("--num-classes", min=1, help="Outputs of the classifier.")
-    seed: int = flag("--seed", default=0, min=0, max=2**32 - 1, help="Seed of weights and inputs.")
     shapes: tuple[tuple[int, ...], ...] = flag(
-        "--shape",
+        "--shape 1x3x224x224",
+        "Shape of the input, the batch first; once per input.",
         default=(),
-        metavar="1x3x224x224",
         read=parse_shapes,
-        help="Shape of the input, the batch first; once per input.",
     )
 
     def __post_init__(self) -> None:

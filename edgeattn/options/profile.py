@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, dataclass
 from pathlib import Path
 
-from edgeattn.options.flags import flag
+from edgeattn.options.flags import flag, switch
 
 Stage = Callable[[str], None]
 
@@ -39,40 +39,32 @@ class ProfileOptions:
     """
 
     device: str | None = flag(
-        "--device",
-        metavar="NAME",
-        help="A device, or the path of a file of your own. [this machine, or an engine's own]"
+        "--device NAME",
+        "A device, or the path of a file of your own. [this machine, or an engine's own]"
         " See: edgeattn devices list.",
     )
-    power_mode: str | None = flag("--power-mode", metavar="NAME", help="Its power mode, as in 15W.")
+    power_mode: str | None = flag("--power-mode NAME", "Its power mode, as in 15W.")
     runtime: str | None = flag(
-        "--runtime",
-        metavar="NAME",
-        help="onnxruntime, tensorrt, tensorrt-rtx or torch, where the file leaves a choice.",
+        "--runtime NAME",
+        "onnxruntime, tensorrt, tensorrt-rtx or torch, where the file leaves a choice.",
     )
-    predict: bool = flag(
-        "--predict", default=False, help="Predict even what could be measured here."
-    )
-    threads: int | None = flag("--threads", metavar="N", min=1, help="Threads. [all cores]")
-    batch: int = flag(
-        "--batch", default=1, metavar="N", min=1, help="What an open batch stands for."
-    )
+    predict: bool = switch("--predict", "Predict even what could be measured here.")
+    threads: int | None = flag("--threads N", "Threads. [all cores]", min=1)
+    batch: int = flag("--batch N", "What an open batch stands for.", default=1, min=1)
     limit_s: float = flag(
-        "--limit",
+        "--limit S",
+        "Seconds after which no new window is measured, for each model compared.",
         default=30.0,
-        metavar="S",
         min=0.1,
-        help="Seconds after which no new window is measured, for each model compared.",
     )
     site_globs: tuple[str, ...] = flag(
-        "--site",
+        "--site GLOB",
+        "Modules that are sites, such as '*.se'. [those of the manifest, or found gates]",
         default=(),
-        metavar="GLOB",
-        help="Modules that are sites, such as '*.se'. [those of the manifest, or found gates]",
     )
     marginal: bool | None = flag(
         "--marginal/--no-marginal",
-        help="Profile the model with its sites replaced by identity too."
+        "Profile the model with its sites replaced by identity too."
         " [of an ONNX file, and not of an engine]",
     )
     shapes: tuple[tuple[int, ...], ...] = ()
@@ -84,14 +76,10 @@ class TrtexecFiles:
     """What trtexec wrote of a run; without a profile, the run is predicted."""
 
     layers: Path = flag(
-        "--layers",
+        "--layers FILE.json",
+        "What trtexec --exportLayerInfo wrote, anywhere; MODEL is then its ONNX file, or left out.",
         default=MISSING,
-        metavar="FILE.json",
         takes=Path,
-        help="What trtexec --exportLayerInfo wrote, anywhere; MODEL is then its ONNX file, or"
-        " left out.",
     )
-    profile: Path | None = flag(
-        "--profile", metavar="FILE.json", help="What --exportProfile wrote."
-    )
-    times: Path | None = flag("--times", metavar="FILE.json", help="What --exportTimes wrote.")
+    profile: Path | None = flag("--profile FILE.json", "What --exportProfile wrote.")
+    times: Path | None = flag("--times FILE.json", "What --exportTimes wrote.")

@@ -9,23 +9,23 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from edgeattn.cli.groups import Asked, grouped, only, without
+from edgeattn.cli.groups import Asked, grouped
 from edgeattn.options.flags import Flag, flag, flags
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Size:
-    width: int = flag("--width", "-w", default=1, min=1, help="How wide.")
-    height: float | None = flag("--height", help="How high.")
-    depth: int = flag("--depth", default=7, takes=int, help="How deep. [7]")
-    colours: tuple[str, ...] = flag("--colour", default=(), help="Any number.")
-    filled: bool = flag("--no-fill", default=True, help="Only its edge.")
+    width: int = flag("--width -w", "How wide.", default=dataclasses.MISSING, min=1)
+    height: float | None = flag("--height", "How high.")
+    depth: int = flag("--depth", "How deep. [7]", default=7, takes=int)
+    colours: tuple[str, ...] = flag("--colour", "Any number.", default=())
+    filled: bool = flag("--no-fill", "Only its edge.", default=True)
     dash: tuple[int, ...] = flag(
-        "--dash", default=(), help="On, off.", read=lambda texts: tuple(map(int, texts))
+        "--dash", "On, off.", default=(), read=lambda texts: tuple(map(int, texts))
     )
     at: tuple[str, ...] = flags(
-        Flag(names=("--left",), help="From the left."),
-        Flag(names=("--top",), help="From the top."),
+        Flag("--left", "From the left."),
+        Flag("--top", "From the top."),
         default=(),
         read=lambda left, top: (*left, "|", *top),
     )
@@ -37,7 +37,12 @@ def make(seen):
 
     @app.command()
     @grouped
-    def draw(name: Annotated[str, typer.Argument()], size: Size, *, loud: bool = False) -> None:
+    def draw(
+        name: Annotated[str, typer.Argument()],
+        size: Size,
+        *,
+        loud: Annotated[bool, Flag("--loud -l", "With a bang.")] = False,
+    ) -> None:
         """Draw it."""
         seen.append((name, size, loud))
 
@@ -53,12 +58,12 @@ def make(seen):
             ("box", Size(width=3, height=4), True),
         ),
         (
-            ["box", "--depth", "2", "--colour", "red", "--colour", "blue", "--no-fill"],
-            ("box", Size(depth=2, colours=("red", "blue"), filled=False), False),
+            ["box", "-w1", "--depth", "2", "--colour", "red", "--colour", "blue", "--no-fill"],
+            ("box", Size(width=1, depth=2, colours=("red", "blue"), filled=False), False),
         ),
         (
-            ["box", "--dash", "3", "--dash", "1", "--top", "a"],
-            ("box", Size(dash=(3, 1), at=("|", "a")), False),
+            ["box", "-w1", "--dash", "3", "--dash", "1", "--top", "a"],
+            ("box", Size(width=1, dash=(3, 1), at=("|", "a")), False),
         ),
     ],
 )
@@ -69,9 +74,7 @@ def test_the_command_gets_the_group(arguments, expected):
     assert seen == [expected]
 
 
-@pytest.mark.parametrize(
-    "arguments", [["box", "--height"], ["box", "--width", "0"], ["--width", "3"]]
-)
+@pytest.mark.parametrize("arguments", [["box"], ["box", "--width", "0"], ["--width", "3"]])
 def test_what_the_options_demand_is_still_demanded(arguments):
     seen = []
     assert CliRunner().invoke(make(seen), arguments).exit_code == 2
@@ -88,8 +91,8 @@ def asked_of(arguments):
     @app.command()
     @grouped
     def draw(
-        some: Annotated[Asked[Size], only("width", "dash")],
-        rest: Annotated[Asked[Size], without("width", "dash")],
+        some: Annotated[Asked[Size], ("height", "dash")],
+        rest: Annotated[Asked[Size], ("no_fill", "depth")],
     ) -> None:
         seen.append((some, rest))
 
@@ -100,19 +103,20 @@ def asked_of(arguments):
 
 
 def test_what_is_asked_is_read_when_it_is_wanted():
-    some, rest = asked_of(["-w", "2", "--dash", "x", "--depth", "7", "--no-fill"])
-    assert set(some.values) == {"width", "dash"}
-    assert some.given() == {"width", "dash"}
+    some, rest = asked_of(["--height", "2", "--dash", "x", "--depth", "7", "--no-fill"])
+    assert set(some.values) == {"height", "dash"}
+    assert some.given() == {"height", "dash"}
     assert rest.given() == {"depth", "no_fill"}
-    assert some.value("width") == 2
+    assert some.value("height") == 2
     assert (some | rest).value("filled") is False
-    assert (some | rest).read(dash=(), unit="m") == Size(width=2, filled=False, unit="m")
+    read = (some | rest).read(width=1, dash=(), unit="m")
+    assert read == Size(width=1, height=2, filled=False, unit="m")
     with pytest.raises(ValueError, match="x"):
-        some.read()
+        some.read(width=1)
 
 
 def test_nothing_asked_is_every_default():
     some, rest = asked_of([])
     assert (some | rest).given() == set()
-    assert (some | rest).read() == Size()
+    assert (some | rest).read(width=1) == Size(width=1)
     assert rest.value("depth") == 7
