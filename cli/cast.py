@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgeattn.base.errors import InputError
 from edgeattn.graph.names import module_of
-from edgeattn.report.grid import columns, table
+from edgeattn.options.cast import CastOptions
+from edgeattn.options.flags import Flag
+from edgeattn.report.grid import table
 
-from .groups import grouped
-from .options import CastChoice, Texts, command_line, onnx_output, parse_shape
+from .groups import Asked, grouped
+from .options import CASTING, Input, Output, cast_options, command_line, onnx_output
 from .screen import Screen
-from .tables import print_notes, print_parity, size
+from .tables import located, print_made, print_notes, print_parity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,35 +29,11 @@ if TYPE_CHECKING:
 @grouped
 def cast(
     *,
-    onnx: Annotated[Path, typer.Argument(metavar="IN.onnx", help="The file to read.")],
+    onnx: Input,
     context: typer.Context,
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output", "-o", metavar="OUT.onnx", help="Where to write; a folder will do."
-        ),
-    ],
-    choice: CastChoice,
-    min_sqnr: Annotated[
-        float | None,
-        typer.Option(
-            "--min-sqnr",
-            metavar="DB",
-            help="Smallest SQNR of an output against float32. [fp16 40; int8 none]",
-        ),
-    ] = None,
-    shape: Annotated[
-        Texts,
-        typer.Option(
-            "--shape",
-            metavar="1x3x224x224",
-            help="Shape to run a file with whose height or width is open; once per input.",
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of random samples.")] = 0,
-    explain: Annotated[
-        bool, typer.Option("--explain", help="Print every node that stays float32.")
-    ] = False,
+    output: Output,
+    asked: Annotated[Asked[CastOptions], (*CASTING, "min_sqnr", "shape", "seed")],
+    explain: Annotated[bool, Flag("--explain", "Print every node that stays float32.")] = False,
     screen: Screen,
 ) -> None:
     """Cast an ONNX file to half precision or int8, and compare it with what it was.
@@ -68,31 +44,21 @@ def cast(
     with screen.working() as stage:
         from edgeattn.workflows.cast import cast as cast_model
 
-        options = choice.options(seed=seed)
+        options = cast_options(asked)
         if options is None:
             raise InputError(
                 "No precision is given to cast to.",
                 mend="Add --precision fp16 or --precision int8.",
             )
-        path = onnx_output(output, onnx)
+        path = onnx_output(output, onnx.name)
         manifest = cast_model(
-            onnx,
-            dataclasses.replace(
-                options,
-                min_sqnr_db=min_sqnr,
-                shapes=tuple(parse_shape(text) for text in shape or ()),
-            ),
-            path,
-            command=command_line(context.obj),
-            on_stage=stage,
+            onnx, options, path, command=command_line(context.obj), on_stage=stage
         )
-    # The manifest names the file as it lies beside it; who reads stdout stands elsewhere.
-    document = manifest.model_copy(update={"onnx": str(path)})
-    screen.show(document, lambda console: _report(console, manifest, path, explain=explain))
+    document = located(manifest, path)
+    screen.show(document, lambda console: _report(console, document, explain=explain))
 
 
-def _report(console: Console, manifest: Cast, path: Path, *, explain: bool) -> None:
-    console.print(f"{path}  {size(manifest.size_bytes)}", style="bold")
+def _report(console: Console, manifest: Cast, *, explain: bool) -> None:
     largest = manifest.largest
     facts = {
         "precision": manifest.precision,
@@ -101,9 +67,8 @@ def _report(console: Console, manifest: Cast, path: Path, *, explain: bool) -> N
         "ranges": f"{manifest.audited_on}"
         + (f"; largest in half {largest.max_abs:.3g} ({largest.name})" if largest else ""),
         "compared on": manifest.parity_on,
-        "seconds": ", ".join(f"{name} {s:.1f}" for name, s in manifest.seconds.items()),
     }
-    console.print(columns(facts.items()))
+    print_made(console, manifest.onnx, manifest, facts)
     if manifest.kept:
         console.print()
         (_print_every if explain else _print_modules)(console, manifest.kept)

@@ -3,45 +3,38 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from edgeattn.base.errors import CheckError, InputError
+from edgeattn.options.flags import Flag
+from edgeattn.options.model import AttentionRequest, ModelRequest
+from edgeattn.options.profile import ProfileOptions
 
-from .groups import grouped
-from .options import CastChoice, ExportChoice, LoweringChoice, ModelChoice, command_line
-from .profile import DeviceChoice, Models
+from .groups import Asked, grouped
+from .options import Casting, Lowering, Model, Modelling, Writing, attentions_of, command_line
+from .profile import Models, target_of
 from .reporting import OutputChoice, print_report
 from .screen import Screen
-
-if TYPE_CHECKING:
-    from edgeattn.options.model import AttentionRequest
 
 
 @grouped
 def compare(
     *,
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A model as `edgeattn export` takes.")
-    ],
+    model: Model,
     stock: Annotated[
-        bool,
-        typer.Option("--stock", help="Run each as torch writes it too, beside the lowered one."),
+        bool, Flag("--stock", "Run each as torch writes it too, beside the lowered one.")
     ] = False,
-    keep: Annotated[
-        Path | None,
-        typer.Option("--keep", metavar="FOLDER", help="Keep the models' files there."),
-    ] = None,
-    where: DeviceChoice,
+    keep: Annotated[Path | None, Flag("--keep FOLDER", "Keep the models' files there.")] = None,
+    where: Asked[ProfileOptions],
     out: OutputChoice,
-    choice: ModelChoice,
-    cast: CastChoice,
-    lowering: LoweringChoice,
-    writing: ExportChoice,
+    choice: Modelling,
+    cast: Casting,
+    lowering: Lowering,
+    writing: Writing,
     context: typer.Context,
     screen: Screen,
 ) -> None:
@@ -57,13 +50,14 @@ def compare(
         from edgeattn.workflows.compare import compare as compare_models
 
         out.check()
-        out.check_runtime(where.target)
         folder = _folder(keep, stack)
-        names = tuple(dict.fromkeys(n for text in choice.attention or () for n in text.split(",")))
-        models = Models(where, choice, cast, lowering, writing, folder, stage)
+        texts = choice.values["attention"] or ()
+        names = tuple(dict.fromkeys(name for text in texts for name in text.split(",")))
+        models = Models(where, choice, cast, lowering | writing, folder, stage)
+        out.check_runtime(lambda: target_of(models.options()))
         command = command_line(context.obj)
         found = compare_models(
-            dataclasses.replace(choice, attention=None, attention_arg=None, at=None).request(model),
+            choice.read(source=model, attentions=()),
             _attentions(choice, names),
             models.export(),
             models.options(),
@@ -81,14 +75,13 @@ def compare(
         raise typer.Exit(CheckError.exit_code)
 
 
-def _attentions(choice: ModelChoice, names: tuple[str, ...]) -> list[AttentionRequest]:
-    """Read the attentions, each with the options and the place that are its own."""
-    from .options import attention_requests
-
+def _attentions(
+    choice: Asked[ModelRequest], names: tuple[str, ...]
+) -> tuple[AttentionRequest, ...]:
     wanted = [name for name in names if name != "none"]
     if not wanted:
         raise InputError("No attention is named.", mend="Add --attention se,simam,ulsam.")
-    return list(attention_requests(wanted, choice.attention_arg or (), choice.at or ()))
+    return attentions_of(choice, wanted)
 
 
 def _folder(keep: Path | None, stack: contextlib.ExitStack) -> Path:

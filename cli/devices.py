@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from edgeattn.options.calibrate import CalibrationOptions
+from edgeattn.options.flags import Flag
+from edgeattn.options.precision import PRECISIONS
 from edgeattn.report.grid import columns, table
 
 from .groups import grouped
@@ -19,7 +22,6 @@ if TYPE_CHECKING:
 
     from edgeattn.devices.profile import DeviceProfile, OperatingPoint
 
-_PRECISIONS: Final = ("fp32", "fp16", "int8")
 _PEAKS: Final = "Peaks by type are dense TFLOP/s, or TOP/s."
 # What else a mode changes, by whether it is a GPU.
 _IN_A_MODE: Final = {True: ("L2 GB/s", "smallest kernel µs"), False: ("smallest kernel µs",)}
@@ -50,14 +52,9 @@ def list_(*, screen: Screen) -> None:
 @grouped
 def show(
     *,
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="A device, or the path of a file of your own.")
-    ],
+    name: Annotated[str, Flag("NAME", "A device, or the path of a file of your own.")],
     power_mode: Annotated[
-        str | None,
-        typer.Option(
-            "--power-mode", metavar="NAME", help="Its figures in this mode only, as in 15W."
-        ),
+        str | None, Flag("--power-mode NAME", "Its figures in this mode only, as in 15W.")
     ] = None,
     screen: Screen,
 ) -> None:
@@ -78,26 +75,9 @@ def show(
 def calibrate(
     *,
     output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE.toml", help="The file. [after the processor, here]"
-        ),
+        Path | None, Flag("--output -o FILE.toml", "The file. [after the processor, here]")
     ] = None,
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            "--threads", metavar="N", min=1, help="Threads that the figures are of. [all cores]"
-        ),
-    ] = None,
-    name: Annotated[
-        str, typer.Option("--name", metavar="NAME", help="The device's name. [its file's]")
-    ] = "",
-    title: Annotated[
-        str, typer.Option("--title", metavar="TEXT", help="Its title. [the processor's name]")
-    ] = "",
-    limit: Annotated[
-        float, typer.Option("--limit", metavar="S", min=0.0, help="Seconds to measure for.")
-    ] = 40.0,
+    options: CalibrationOptions,
     screen: Screen,
 ) -> None:
     """Measure this machine's processor, and write a device file.
@@ -109,15 +89,12 @@ def calibrate(
         from edgeattn.engine.gpu import local_gpu
         from edgeattn.profiling.calibration import calibrate as calibration
 
-        path = output or calibration.file_of(name)
+        path = output or calibration.file_of(options.name)
         calibration.check_file(path)
-        options = calibration.CalibrationOptions(
-            threads=threads, name=name, title=title, seconds=limit
-        )
         found = calibration.calibrate(options, on_stage=stage)
         calibration.write(found, path)
         gpu = local_gpu()
-    device = found.device.model_copy(update={"name": name or path.stem})
+    device = found.device.model_copy(update={"name": options.name or path.stem})
     notes = [*found.warnings, *([_CPU_ONLY.format(gpu.name)] if gpu else [])]
     document = {**_document(device, device.at()), "file": str(path), "warnings": notes}
 
@@ -130,7 +107,7 @@ def calibrate(
 
 
 def _document(device: DeviceProfile, point: OperatingPoint) -> dict[str, Any]:
-    """What the file says, what follows from it, and the figures in a power mode."""
+    """Return what the file says, what follows from it, and the figures in a power mode."""
     import dataclasses
 
     return {
@@ -144,9 +121,7 @@ def _document(device: DeviceProfile, point: OperatingPoint) -> dict[str, Any]:
 
 
 def _print_devices(console: Console, devices: list[DeviceProfile]) -> None:
-    rows = table(
-        "name", "title", "compute", "power mode", *_PRECISIONS, "GB/s", "TensorRT", "alias"
-    )
+    rows = table("name", "title", "compute", "power mode", *PRECISIONS, "GB/s", "TensorRT", "alias")
     for device in devices:
         point = device.at()
         rows.add_row(
@@ -154,7 +129,7 @@ def _print_devices(console: Console, devices: list[DeviceProfile]) -> None:
             device.title,
             _capability(device),
             point.power_mode or "-",
-            *_figures(point, _PRECISIONS),
+            *_figures(point, PRECISIONS),
             device.tensorrt or "-",
             ", ".join(device.aliases),
         )
@@ -218,7 +193,7 @@ def _facts(device: DeviceProfile) -> list[tuple[str, str]]:
 
 
 def _cpu_facts(device: DeviceProfile) -> list[tuple[str, str]]:
-    """What a calibration finds of a CPU; nothing of one that was not calibrated."""
+    """Return what a calibration finds of a CPU; nothing if it was not calibrated."""
     said = device.efficiency
     facts: list[tuple[str, str]] = []
     if device.last_level_gbps is not None:
@@ -256,7 +231,7 @@ def _capability(device: DeviceProfile) -> str:
 
 
 def _figures(point: OperatingPoint, peaks: Iterable[str]) -> list[str]:
-    """Peaks and bandwidth."""
+    """Return peaks and bandwidth."""
     found = {str(name): peak for name, peak in point.peak_tflops.items()}
     texts = [f"{found[name]:.4g}" if name in found else "-" for name in peaks]
     return [*texts, f"{point.bandwidth_gbps:.4g}"]

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from edgeattn.engine.shapes import written
 from edgeattn.report.grid import table
 
 from .kernels import (
@@ -13,7 +14,6 @@ from .kernels import (
     kernel_document,
     megabytes,
     nodes_in_words,
-    shape_in_words,
     shape_of,
 )
 from .tables import print_notes
@@ -110,9 +110,8 @@ def print_diff(
     shown = [group for group in groups if whole or not group.is_equal]
     rest, shown = shown[len(shown) if top is None else top :], shown[:top]
     equal = [] if whole else [group for group in groups if group.is_equal]
-    grid = table("where", "kernels", "precision", "MB in A", "MB in B", "B - A", "what differs")
-    for number in (3, 4, 5):
-        grid.columns[number].justify = "right"
+    headers = ("where", "kernels", "precision", "MB in A", "MB in B", "B - A", "what differs")
+    grid = table(*headers, right=[3, 4, 5])
     for column in grid.columns[:6]:
         column.no_wrap = True
     grid.columns[0].max_width = None if whole else console.width // 4
@@ -154,14 +153,12 @@ def differences(group: Group, *, shapes: bool) -> list[str]:
     if not said:
         said += _unlike(group, lambda row: [row.kernel.kind])
     if not said and shapes:
-        said += _unlike(
-            group, lambda row: [shape_in_words(one.shape) for one in row.kernel.tensors]
-        )
+        said += _unlike(group, lambda row: [written(one.shape) for one in row.kernel.tensors])
     return said
 
 
 def _unlike(group: Group, what: Callable[[Row], Iterable[str]]) -> list[str]:
-    """Return what kernels of one side have more of; nothing where there is nothing."""
+    """Return what kernels of one side have more of than the other's."""
     a, b = (Counter(one for row in rows for one in what(row)) for rows in (group.a, group.b))
     sides = (("A", a - b), ("B", b - a))
     more = [f"{' + '.join(here.elements())} in {side}" for side, here in sides if here]
@@ -228,7 +225,7 @@ def _notes(a: Inspection, b: Inspection) -> list[str]:
     """Return what makes figures of two engines hard to compare."""
     notes = []
     if _inputs(a) != _inputs(b):
-        said = [", ".join(map(shape_in_words, _inputs(one))) for one in (a, b)]
+        said = [", ".join(map(written, _inputs(one))) for one in (a, b)]
         notes.append(f"The inputs have other shapes: {said[0]} in A, {said[1]} in B.")
     if a.traffic_bytes is None or b.traffic_bytes is None:
         notes.append("Shapes are open, so the bytes of some kernels are not known.")

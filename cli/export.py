@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,12 +11,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeattn.base.errors import InputError
-from edgeattn.report.grid import columns, table
+from edgeattn.options.flags import Flag
+from edgeattn.report.grid import table
 
 from .groups import grouped
-from .options import CastChoice, ExportChoice, LoweringChoice, ModelChoice, command_line
+from .options import (
+    Casting,
+    Lowering,
+    Modelling,
+    Writing,
+    cast_options,
+    command_line,
+    export_options,
+    onnx_output,
+    request_of,
+)
 from .screen import Screen
-from .tables import lowering_in_a_line, print_notes, print_parity, size
+from .tables import located, lowering_in_a_line, print_made, print_notes, print_parity
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,21 +40,18 @@ def export(
     *,
     model: Annotated[
         str,
-        typer.Argument(
-            metavar="MODEL",
-            help="resnet50, timm:NAME, torchvision:NAME, path/to/file.py:factory, or a .pt2 file.",
+        Flag(
+            "MODEL",
+            "resnet50, timm:NAME, torchvision:NAME, path/to/file.py:factory, or a .pt2 file.",
         ),
     ],
-    choice: ModelChoice,
-    lowering: LoweringChoice,
-    casting: CastChoice,
-    writing: ExportChoice,
+    choice: Modelling,
+    lowering: Lowering,
+    casting: Casting,
+    writing: Writing,
     context: typer.Context,
     output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE.onnx", help="Where to write; a folder will do."
-        ),
+        Path | None, Flag("--output -o FILE.onnx", "Where to write; a folder will do.")
     ] = None,
     screen: Screen,
 ) -> None:
@@ -56,12 +63,12 @@ def export(
     with screen.working() as stage:
         from edgeattn.workflows.export import export as export_model
 
-        options = writing.options(lowering)
-        request = choice.request(model)
-        cast = casting.options(seed=choice.seed)
+        options = export_options(lowering | writing)
+        request = request_of(choice, model)
+        cast = cast_options(casting, seed=request.seed)
         words = [*(one.name for one in request.attentions), *([cast.precision] if cast else [])]
         path = destination(output, model, words)
-        for source in (choice.weights, Path(model)):
+        for source in (request.weights, Path(model)):
             if source is not None and source.is_file() and path.exists() and path.samefile(source):
                 raise InputError(f"{path} is what the model is read from; it would be replaced.")
         manifest = export_model(
@@ -71,13 +78,12 @@ def export(
             command=command_line(context.obj),
             on_stage=stage,
         )
-    # The manifest names the file as it lies beside it; who reads stdout stands elsewhere.
-    document = manifest.model_copy(update={"onnx": str(path)})
-    screen.show(document, lambda console: _report(console, manifest, path))
+    document = located(manifest, path)
+    screen.show(document, lambda console: _report(console, document))
 
 
 def destination(output: Path | None, source: str, more: Sequence[str]) -> Path:
-    """The file to write: as asked, or named after the model and what was done to it.
+    """Return the file to write: as asked, or named after the model and what was done to it.
 
     Args:
         output: A file or a folder, or None for the folder the user stands in.
@@ -87,29 +93,19 @@ def destination(output: Path | None, source: str, more: Sequence[str]) -> Path:
     Raises:
         InputError: `output` is neither an .onnx file nor a folder that exists.
     """
-    if output is not None and not output.is_dir():
-        if output.suffix != ".onnx":
-            raise InputError(
-                f"-o {output} is neither a folder that exists nor the name of an .onnx file.",
-                mend=f"Write: -o {shlex.quote(str(output.with_suffix('.onnx')))}"
-                if output.stem.strip(".-")
-                else "Write: -o model.onnx",
-            )
-        return output
     words = [re.sub(r"[^\w.-]+", "_", word) for word in (*_words(source), *more)]
-    return (output or Path()) / f"{'-'.join(filter(None, words)) or 'model'}.onnx"
+    return onnx_output(output or Path(), f"{'-'.join(filter(None, words)) or 'model'}.onnx")
 
 
 def _words(source: str) -> list[str]:
-    """What a file is named after: a model's bare name, or a source file's and its factory's."""
+    """Return what a file is named after: a model, or a source file and its factory."""
     file, colon, factory = source.rpartition(":")
     if colon and file.endswith(".py"):
         return [Path(file).stem, factory]
     return [Path(source).stem if source.endswith(".pt2") else re.split(r"[:/]", source)[-1]]
 
 
-def _report(console: Console, manifest: Manifest, path: Path) -> None:
-    console.print(f"{path}  {size(manifest.size_bytes)}", style="bold")
+def _report(console: Console, manifest: Manifest) -> None:
     facts = {
         "opset": f"{manifest.opset} (IR version {manifest.ir_version})",
         "parameters": f"{manifest.params:,}",
@@ -120,9 +116,8 @@ def _report(console: Console, manifest: Manifest, path: Path) -> None:
         if manifest.options["lower"]
         else "no",
         "cast": _cast_in_a_line(manifest.cast) if manifest.cast else "no",
-        "seconds": ", ".join(f"{name} {s:.1f}" for name, s in manifest.seconds.items()),
     }
-    console.print(columns((name, fact) for name, fact in facts.items()))
+    print_made(console, manifest.onnx, manifest, facts)
     if manifest.sites:
         console.print()
         _print_sites(console, manifest.sites)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeattn.base.errors import CheckError
+from edgeattn.options.flags import Flag
 from edgeattn.report.grid import columns
 
 from .differences import diff_document, print_diff
@@ -45,29 +46,24 @@ def inspect(
     *,
     engine: Annotated[
         Path,
-        typer.Argument(
-            metavar="ENGINE",
-            help="An engine, its manifest, the JSON of trtexec --exportLayerInfo, or a build log.",
+        Flag(
+            "ENGINE",
+            "An engine, its manifest, the JSON of trtexec --exportLayerInfo, or a build log.",
         ),
     ],
     diff: Annotated[
-        Path | None,
-        typer.Option("--diff", metavar="OTHER", help="Compare with another, side by side."),
+        Path | None, Flag("--diff OTHER", "Compare with another, side by side.")
     ] = None,
     profile: Annotated[
-        int | None,
-        typer.Option("--profile", metavar="N", min=0, help="The optimisation profile. [0]"),
+        int | None, Flag("--profile N", "The optimisation profile. [0]", min=0)
     ] = None,
     point: Annotated[
-        PointChoice | None,
-        typer.Option("--point", help="Which of its shapes the bytes are of. [opt]"),
+        PointChoice | None, Flag("--point", "Which of its shapes the bytes are of. [opt]")
     ] = None,
     sort: Annotated[
-        Order, typer.Option("--sort", help="The order of the table; bytes: the most first.")
+        Order, Flag("--sort", "The order of the table; bytes: the most first.")
     ] = Order.ENGINE,
-    top: Annotated[
-        int | None, typer.Option("--top", metavar="N", min=1, help="Show N rows only.")
-    ] = None,
+    top: Annotated[int | None, Flag("--top N", "Show N rows only.", min=1)] = None,
     screen: Screen,
 ) -> None:
     """Show what was built: kernels, bytes, precision; with --diff, what two engines fused.
@@ -79,24 +75,20 @@ def inspect(
         from edgeattn.engine.inspect import inspect as inspect_engine
 
         found = []
-        for path in (engine, diff):
-            if path is not None:
-                stage(f"read {path}")
-                found.append(
-                    inspect_engine(
-                        path, profile=profile, point=None if point is None else point.value
-                    )
-                )
-    by_bytes = sort is Order.BYTES
+        for path in filter(None, (engine, diff)):
+            stage(f"read {path}")
+            found.append(
+                inspect_engine(path, profile=profile, point=None if point is None else point.value)
+            )
     if diff is None:
-        _show(found[0], screen=screen, by_bytes=by_bytes, top=top)
+        _show(found[0], screen, top, by_bytes=sort is Order.BYTES)
     else:
-        _show_diff(found[0], found[1], screen=screen, by_bytes=by_bytes, top=top)
+        _show_diff(found[0], found[1], screen, top, by_bytes=sort is Order.BYTES)
     if any(one.faults for one in found):
         raise typer.Exit(CheckError.exit_code)
 
 
-def _show(found: Inspection, *, screen: Screen, by_bytes: bool, top: int | None) -> None:
+def _show(found: Inspection, screen: Screen, top: int | None, *, by_bytes: bool) -> None:
     rows = found.rows
     if by_bytes:
         rows = tuple(sorted(rows, key=lambda row: -(row.traffic_bytes or 0)))
@@ -107,7 +99,7 @@ def _show(found: Inspection, *, screen: Screen, by_bytes: bool, top: int | None)
 
 
 def _show_diff(
-    a: Inspection, b: Inspection, *, screen: Screen, by_bytes: bool, top: int | None
+    a: Inspection, b: Inspection, screen: Screen, top: int | None, *, by_bytes: bool
 ) -> None:
     with screen.working() as stage:
         from edgeattn.engine.diff import diff

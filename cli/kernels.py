@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from edgeattn.engine.shapes import written
 from edgeattn.report.grid import table
 
 if TYPE_CHECKING:
@@ -32,15 +33,10 @@ def bindings_in_words(found: Inspection) -> list[tuple[str, str]]:
     return [
         (
             "input" if one.is_input else "output",
-            f"{one.name}: {one.dtype} {shape_in_words(shape_of(found, one))}".rstrip(),
+            f"{one.name}: {one.dtype} {written(shape_of(found, one))}".rstrip(),
         )
         for one in found.bindings
     ]
-
-
-def shape_in_words(shape: Iterable[int]) -> str:
-    """Write a shape, ? for an open dimension."""
-    return "x".join("?" if size < 0 else str(size) for size in shape)
 
 
 def kernel_document(row: Row) -> dict[str, Any]:
@@ -74,8 +70,7 @@ def print_kernels(
     at = f" at {point.point} of profile {point.profile}" if point is not None else ""
     console.print(f"kernels{at}", style="bold")
     wrong = {one.kernel for one in manifest.precision.mismatches} if manifest is not None else set()
-    grid = table("#", "kernel", "kind", "precision", "MB", "ONNX nodes")
-    grid.columns[4].justify = "right"
+    grid = table("#", "kernel", "kind", "precision", "MB", "ONNX nodes", right=[4])
     grid.expand = True  # so that the two columns of names, and no other, give way
     for number, ratio in ((1, 2), (5, 3)):
         column = grid.columns[number]
@@ -103,9 +98,7 @@ def print_sums(
     from edgeattn.engine.inspect import sums, traffic_of
 
     total = traffic_of(rows)
-    grid = table(heading, "kernels", "MB", "%")
-    for column in grid.columns[1:]:
-        column.justify = "right"
+    grid = table(heading, "kernels", "MB", "%", right=[1, 2, 3])
     for one in sums(rows, key):
         share = f"{100 * one.traffic_bytes / total:.1f}" if total and one.traffic_bytes else ""
         grid.add_row(one.name, str(one.kernels), megabytes(one.traffic_bytes), share)

@@ -5,51 +5,34 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
-
-import typer
+from typing import TYPE_CHECKING, Final
 
 from edgeattn.base.errors import InputError
+from edgeattn.options.cast import CastOptions
+from edgeattn.options.export import ExportOptions
+from edgeattn.options.model import ModelRequest
+from edgeattn.options.optimize import OptimizeOptions
+from edgeattn.options.parity import ParityOptions
 from edgeattn.report.grid import table
 
-from .options import CastChoice, LoweringChoice, ModelChoice
+from .groups import Asked
+from .options import request_of, rules_of
 from .tables import print_notes
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgeattn.options.cast import CastOptions
     from edgeattn.records.ladder import Comparison, Ladder, Rung
     from edgeattn.runtimes.onnxruntime import Array
 
 _STYLES: Final = {"fell": "red", "not climbed": "yellow"}
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class LadderChoice:
-    """Whether to climb the ladder, and how the model is exported on it."""
-
-    ladder: Annotated[
-        bool,
-        typer.Option(
-            "--ladder",
-            help="Climb torch → onnx → lowered → cast → engine, and name the first rung that"
-            " falls. The cast is climbed with --precision, the engine where a GPU is.",
-        ),
-    ] = False
-    opset: Annotated[
-        int | None, typer.Option("--opset", min=13, help="The opset, with --ladder. [17]")
-    ] = None
-    dynamic_batch: Annotated[
-        bool, typer.Option("--dynamic-batch", help="Export with an open batch, with --ladder.")
-    ] = False
-
-
 def climb(
     subject: str,
-    choice: ModelChoice,
-    how: LadderChoice,
-    lowering: LoweringChoice,
+    how: ParityOptions,
+    choice: Asked[ModelRequest],
+    lowering: Asked[ExportOptions],
     cast: CastOptions | None,
     inputs: list[Array] | None,
     stage: Callable[[str], None],
@@ -62,55 +45,33 @@ def climb(
     from edgeattn.workflows.ladder.starts import climb_file, climb_model
 
     if not subject.endswith(".onnx"):
-        from edgeattn.options.export import ExportOptions
-
-        options = ExportOptions(
-            opset=17 if how.opset is None else how.opset,
+        options = lowering.read(
+            opset=how.opset or lowering.value("opset"),
             dynamic_batch=how.dynamic_batch,
-            target=lowering.chosen_target(),
-            rules=lowering.chosen_rules(),
+            rules=rules_of(lowering),
             cast=cast,
         )
-        return climb_model(choice.request(subject), options, inputs=inputs, on_stage=stage)
-    if choice != ModelChoice(seed=choice.seed, shape=choice.shape) or how.dynamic_batch:
+        return climb_model(request_of(choice, subject), options, inputs=inputs, on_stage=stage)
+    if choice.given() - {"seed", "shape"} or how.dynamic_batch:
         raise InputError(
             f"Options of a model are given, and {subject} is a file that is exported already."
         )
-    from edgeattn.options.optimize import OptimizeOptions
-
-    shapes = choice.request(subject).shapes
+    shapes = choice.value("shapes")
     if cast is not None:
         cast = dataclasses.replace(cast, shapes=shapes)
     return climb_file(
         Path(subject),
         OptimizeOptions(
-            target=lowering.chosen_target(),
-            rules=lowering.chosen_rules(),
+            target=lowering.value("target"),
+            rules=rules_of(lowering),
             opset=how.opset,
             shapes=shapes,
-            seed=choice.seed,
+            seed=choice.value("seed"),
         ),
         cast=cast,
         inputs=inputs,
         on_stage=stage,
     )
-
-
-def cast_of(cast: CastChoice, min_sqnr: float | None, *, seed: int) -> CastOptions | None:
-    """Read how to cast.
-
-    Raises:
-        InputError: Options of a cast are given, and no precision.
-    """
-    options = cast.options(seed=seed)
-    if options is not None:
-        return dataclasses.replace(options, min_sqnr_db=min_sqnr)
-    if min_sqnr is not None:
-        raise InputError(
-            "--min-sqnr is what the cast is held to, and none is asked for.",
-            mend="Add --precision fp16 or --precision int8.",
-        )
-    return None
 
 
 def print_ladder(console: Console, ladder: Ladder) -> None:

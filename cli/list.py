@@ -9,6 +9,7 @@ import typer
 
 from edgeattn.base.errors import InputError
 from edgeattn.base.nearest import did_you_mean
+from edgeattn.options.flags import Flag
 from edgeattn.report.grid import table
 
 from .groups import grouped
@@ -26,7 +27,9 @@ def attentions(*, screen: Screen) -> None:
     """List attention modules: name, paper, and options with their defaults."""
     with screen.working() as stage:
         stage("reading the modules")
-        document = [_attention(name) for name in _attention_names()]
+        from edgeattn.attention import registry
+
+        document = [_attention(name) for name in registry.names()]
     screen.show(document, lambda console: _print_attentions(console, document))
 
 
@@ -35,10 +38,7 @@ def attentions(*, screen: Screen) -> None:
 def models(
     *,
     pattern: Annotated[
-        str,
-        typer.Argument(
-            metavar="[PATTERN]", help="A part of the name, or a glob such as 'mobilenet*'."
-        ),
+        str, Flag("[PATTERN]", "A part of the name, or a glob such as 'mobilenet*'.")
     ] = "*",
     screen: Screen,
 ) -> None:
@@ -83,14 +83,8 @@ def _print_rules(console: Console, document: list[dict[str, str]]) -> None:
     console.print("Choose among them with --rules +NAME,-NAME.")
 
 
-def _attention_names() -> list[str]:
-    from edgeattn.attention import registry
-
-    return registry.names()
-
-
 def _attention(name: str) -> dict[str, Any]:
-    """What is said of an attention, in JSON's types."""
+    """Return what is said of an attention, in JSON's types."""
     from edgeattn.attention import registry
     from edgeattn.models.placement import default_place
 

@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from edgeattn.base.errors import CheckError, InputError
+from edgeattn.options.cast import CastOptions
+from edgeattn.options.export import ExportOptions
+from edgeattn.options.flags import Flag
+from edgeattn.options.model import ModelRequest
+from edgeattn.options.parity import ParityOptions
 from edgeattn.runtimes.inputs import closed, read_input
 
-from .groups import grouped
-from .ladder import LadderChoice, cast_of, climb, print_ladder
-from .options import CastChoice, LoweringChoice, ModelChoice
+from .groups import Asked, grouped
+from .ladder import climb, print_ladder
+from .options import Casting, Lowering, Modelling, cast_options, request_of
 from .screen import Screen
 from .tables import print_notes, print_parity
 
@@ -24,7 +29,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgeattn.models.build import BuiltModel
-    from edgeattn.options.model import ModelRequest
     from edgeattn.parity import ParityReport, Tolerance
     from edgeattn.runtimes.onnxruntime import Array
 
@@ -36,53 +40,17 @@ def parity(
     *,
     subject: Annotated[
         str,
-        typer.Argument(
-            metavar="A.onnx",
-            help="The ONNX file or engine to judge; with --ladder an ONNX file, or a model as for"
+        Flag(
+            "A.onnx",
+            "The ONNX file or engine to judge; with --ladder an ONNX file, or a model as for"
             " export.",
         ),
     ],
-    other: Annotated[
-        Path | None, typer.Argument(metavar="[B.onnx]", help="The file to compare it with.")
-    ] = None,
-    reference: Annotated[
-        str | None,
-        typer.Option(
-            "--reference", metavar="MODEL", help="The model to compare it with, as for export."
-        ),
-    ] = None,
-    how: LadderChoice,
-    data: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--input",
-            metavar="FILE",
-            help="Real data instead of random, once per input: an .npy file, or an image, which"
-            " is resized to the input (bicubic, not cropped), brought to 0...1 and normalised by"
-            " ImageNet's mean and deviation.",
-        ),
-    ] = None,
-    max_rel: Annotated[
-        float | None,
-        typer.Option(
-            "--max-rel",
-            min=0,
-            help="Largest error over |value| + its root mean square. [1e-3; fp16 and engines 0.1;"
-            " int8 none]",
-        ),
-    ] = None,
-    min_sqnr: Annotated[
-        float | None,
-        typer.Option(
-            "--min-sqnr",
-            metavar="DB",
-            help="Smallest SQNR in dB; on a ladder, of the cast. [80; fp16 and engines 40; int8"
-            " none]",
-        ),
-    ] = None,
-    choice: ModelChoice,
-    lowering: LoweringChoice,
-    cast: CastChoice,
+    other: Annotated[Path | None, Flag("[B.onnx]", "The file to compare it with.")] = None,
+    how: ParityOptions,
+    choice: Modelling,
+    lowering: Lowering,
+    cast: Casting,
     screen: Screen,
 ) -> None:
     """Compare an ONNX file with another one, or with a model, output by output.
@@ -91,97 +59,98 @@ def parity(
     or with B.onnx. Ends with 0 if they agree. If not, ends with 1 and names the first module that
     differs; with --ladder, the first rung that falls too.
     """
-    given = (how, lowering, cast)
     if how.ladder:
-        if other is not None or reference is not None or max_rel is not None:
+        if other is not None or how.reference is not None or how.max_rel is not None:
             raise InputError(
                 "A ladder takes neither a second file, nor --reference, nor --max-rel."
             )
-        _climb(subject, choice, how, lowering, cast, min_sqnr, data or [], screen)
-    elif given != (LadderChoice(), LoweringChoice(), CastChoice()):
+        _climb(subject, how, choice, lowering, cast, screen)
+    elif how.opset is not None or how.dynamic_batch or lowering.given() or cast.given():
         raise InputError(
             "Options of an export, of lowering or of a cast are given, and nothing is made.",
             mend="Add --ladder.",
         )
     else:
-        _compare(Path(subject), other, reference, choice, data or [], max_rel, min_sqnr, screen)
+        _compare(Path(subject), other, how, choice, screen)
 
 
 def _climb(
     subject: str,
-    choice: ModelChoice,
-    how: LadderChoice,
-    lowering: LoweringChoice,
-    cast: CastChoice,
-    min_sqnr: float | None,
-    data: list[Path],
+    how: ParityOptions,
+    choice: Asked[ModelRequest],
+    lowering: Asked[ExportOptions],
+    cast: Asked[CastOptions],
     screen: Screen,
 ) -> None:
     with screen.working() as stage:
-        options = cast_of(cast, min_sqnr, seed=choice.seed)
+        options = cast_options(cast, seed=choice.value("seed"), min_sqnr_db=how.min_sqnr)
+        if options is None and how.min_sqnr is not None:
+            raise InputError(
+                "--min-sqnr is what the cast is held to, and none is asked for.",
+                mend="Add --precision fp16 or --precision int8.",
+            )
         inputs = None
-        if data:
+        if how.data:
             stage("reading the data")
-            shapes = _shapes(subject, choice)
-            inputs = _read(data, subject, shapes)
-        ladder = climb(subject, choice, how, lowering, options, inputs, stage)
+            inputs = _read(how.data, subject, _shapes(subject, choice))
+        ladder = climb(subject, how, choice, lowering, options, inputs, stage)
     screen.show(ladder, lambda console: print_ladder(console, ladder))
     if ladder.first_fall is not None:
         raise typer.Exit(CheckError.exit_code)
 
 
-def _shapes(subject: str, choice: ModelChoice) -> list[Sequence[int | str | None]]:
+def _shapes(subject: str, choice: Asked[ModelRequest]) -> list[Sequence[int | str | None]]:
     """Return the shapes that a file or a model takes."""
     if subject.endswith(".onnx"):
         return _shapes_of(Path(subject))
     from edgeattn.models.build import build
 
-    return [list(one.shape) for one in build(choice.request(subject)).inputs]
+    return [list(one.shape) for one in build(request_of(choice, subject)).inputs]
 
 
 def _compare(
     path: Path,
     other: Path | None,
-    reference: str | None,
-    choice: ModelChoice,
-    data: list[Path],
-    max_rel: float | None,
-    min_sqnr: float | None,
+    how: ParityOptions,
+    choice: Asked[ModelRequest],
     screen: Screen,
 ) -> None:
     """Compare a file or an engine with another file, or with a model."""
-    _check_asked(path, other, reference, choice)
+    _check_asked(path, other, how.reference, choice)
     notes: tuple[str, ...] = ()
     with screen.working() as stage:
         stage("reading the file")
-        tolerance = _tolerance(path, max_rel, min_sqnr)
-        inputs = _read(data, str(path), _shapes_of(_onnx_of(path, other))) if data else None
-        if path.suffix == ENGINE:
-            from edgeattn.engine.parity import compare_engine
-
-            stage("parity")
-            report = compare_engine(
-                path, other, inputs=inputs, seed=choice.seed, tolerance=tolerance
-            )
-        elif other is not None:
-            from edgeattn.parity import compare_files
-
-            stage("parity")
-            report = compare_files(
-                path, other, inputs=inputs, seed=choice.seed, tolerance=tolerance
-            )
-        else:
-            assert reference is not None
-            built = _built(choice.request(reference), path, stage)
+        tolerance = _tolerance(path, how.max_rel, how.min_sqnr)
+        inputs = None
+        if how.data:
+            inputs = _read(how.data, str(path), _shapes_of(_onnx_of(path, other)))
+        if how.reference is not None:
+            built = _built(request_of(choice, how.reference), path, stage)
             notes = built.notes
             stage("parity")
             report = _with_model(path, built, inputs, tolerance)
+        else:
+            stage("parity")
+            report = _comparison(path)(
+                path, other, inputs=inputs, seed=choice.value("seed"), tolerance=tolerance
+            )
     if screen.json and not screen.quiet:  # the report has no place for them
         for note in notes:
             print(f"note: {note}", file=sys.stderr)
     screen.show(report, lambda console: _report(console, report, notes))
     if not report.passed:
         raise typer.Exit(CheckError.exit_code)
+
+
+def _comparison(path: Path) -> Callable[..., ParityReport]:
+    """Return what compares a file, or an engine, with an ONNX file."""
+    if path.suffix == ENGINE:
+        from edgeattn.engine.parity import compare_engine
+
+        return compare_engine
+    from edgeattn.parity import compare_files
+
+    return compare_files
 
 
 def _report(console: Console, report: ParityReport, notes: tuple[str, ...]) -> None:
@@ -217,7 +186,7 @@ def _with_model(
 
 
 def _check_asked(
-    path: Path, other: Path | None, reference: str | None, choice: ModelChoice
+    path: Path, other: Path | None, reference: str | None, choice: Asked[ModelRequest]
 ) -> None:
     """Refuse what cannot be compared, before anything is read."""
     is_engine = path.suffix == ENGINE
@@ -228,7 +197,7 @@ def _check_asked(
             "Give one thing to compare with: a second ONNX file, or --reference MODEL.",
             mend="Or climb from the model to the engine: --ladder",
         )
-    if reference is None and choice != ModelChoice(seed=choice.seed):
+    if reference is None and choice.given() - {"seed"}:
         raise InputError("Options of a model are given without --reference MODEL.")
     for file in filter(None, (path, other)):
         if not file.is_file():
@@ -252,7 +221,7 @@ def _shapes_of(onnx: Path) -> list[Sequence[int | str | None]]:
 
 
 def _read(
-    data: list[Path], subject: str, shapes: Sequence[Sequence[int | str | None]]
+    data: Sequence[Path], subject: str, shapes: Sequence[Sequence[int | str | None]]
 ) -> list[Array]:
     """Read the files given with --input."""
     if len(data) != len(shapes):
@@ -264,7 +233,7 @@ def _read(
 
 
 def _tolerance(path: Path, max_rel: float | None, min_sqnr: float | None) -> Tolerance | None:
-    """What passes: None, which is the tolerance of the file's precision, or that one changed."""
+    """Return what passes: None for the tolerance of the file's precision, or that one changed."""
     if max_rel is None and min_sqnr is None:
         return None
     usual = _usual(path)

@@ -12,159 +12,31 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from edgeattn.base.errors import InputError
+from edgeattn.options.cast import CastOptions
+from edgeattn.options.export import ExportOptions
+from edgeattn.options.flags import Flag
+from edgeattn.options.model import ModelRequest
+from edgeattn.options.profile import Item, ProfileOptions, TrtexecFiles
 
-from .groups import grouped
+from .groups import Asked, grouped
 from .options import (
-    CastChoice,
-    ExportChoice,
-    LoweringChoice,
-    ModelChoice,
-    Texts,
+    Casting,
+    Lowering,
+    Modelling,
+    Top,
+    Writing,
+    cast_options,
     command_line,
-    parse_shape,
+    export_options,
+    request_of,
 )
 from .reporting import TOP, OutputChoice, print_report
 from .screen import Screen
 
 if TYPE_CHECKING:
-    from edgeattn.options.export import ExportOptions
-    from edgeattn.options.profile import Item, ProfileOptions, TrtexecFiles
     from edgeattn.profiling.assemble import Profiled
 
 _FILES: Final = "--layers and --profile are of a run that was measured already"
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceChoice:
-    """What is measured on, or predicted for, and by which runtime."""
-
-    device: Annotated[
-        str | None,
-        typer.Option(
-            "--device",
-            metavar="NAME",
-            help="A device, or the path of a file of your own. [this machine, or an engine's own]"
-            " See: edgeattn devices list.",
-        ),
-    ] = None
-    power_mode: Annotated[
-        str | None,
-        typer.Option("--power-mode", metavar="NAME", help="Its power mode, as in 15W."),
-    ] = None
-    runtime: Annotated[
-        str | None,
-        typer.Option(
-            "--runtime",
-            metavar="NAME",
-            help="onnxruntime, tensorrt, tensorrt-rtx or torch, where the file leaves a choice.",
-        ),
-    ] = None
-    predict: Annotated[
-        bool, typer.Option("--predict", help="Predict even what could be measured here.")
-    ] = False
-    threads: Annotated[
-        int | None, typer.Option("--threads", metavar="N", min=1, help="Threads. [all cores]")
-    ] = None
-    batch: Annotated[
-        int, typer.Option("--batch", metavar="N", min=1, help="What an open batch stands for.")
-    ] = 1
-    limit: Annotated[
-        float,
-        typer.Option(
-            "--limit",
-            metavar="S",
-            min=0.1,
-            help="Seconds after which no new window is measured, for each model compared.",
-        ),
-    ] = 30.0
-    site: Annotated[
-        Texts,
-        typer.Option(
-            "--site",
-            metavar="GLOB",
-            help="Modules that are sites, such as '*.se'. [those of the manifest, or found gates]",
-        ),
-    ] = None
-    marginal: Annotated[
-        bool | None,
-        typer.Option(
-            "--marginal/--no-marginal",
-            help="Profile the model with its sites replaced by identity too."
-            " [of an ONNX file, and not of an engine]",
-        ),
-    ] = None
-
-    def options(self, choice: ModelChoice) -> ProfileOptions:
-        """Read the options."""
-        from edgeattn.options.profile import ProfileOptions
-
-        return ProfileOptions(
-            device=self.device,
-            power_mode=self.power_mode,
-            runtime=self.runtime,
-            predict=self.predict,
-            threads=self.threads,
-            batch=self.batch,
-            shapes=tuple(parse_shape(text) for text in choice.shape or ()),
-            seed=choice.seed,
-            site_globs=tuple(self.site or ()),
-            marginal=self.marginal,
-            limit_s=self.limit,
-        )
-
-    def target(self) -> str:
-        """Return what models are lowered for: the runtime that they are to be profiled by.
-
-        Raises:
-            InputError: There is no such device.
-        """
-        if self.runtime in ("onnxruntime", "torch"):
-            return "onnxruntime"
-        if self.runtime is not None:
-            return "tensorrt"
-        if self.device is None:
-            return "onnxruntime"
-        from edgeattn.devices.profile import find
-
-        return "onnxruntime" if find(self.device).kind == "cpu" else "tensorrt"
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class TrtexecChoice:
-    """Files of a run of trtexec's."""
-
-    layers: Annotated[
-        Path | None,
-        typer.Option(
-            "--layers",
-            metavar="FILE.json",
-            help="What trtexec --exportLayerInfo wrote, anywhere; MODEL is then its ONNX file, or"
-            " left out.",
-        ),
-    ] = None
-    profile: Annotated[
-        Path | None,
-        typer.Option("--profile", metavar="FILE.json", help="What --exportProfile wrote."),
-    ] = None
-    times: Annotated[
-        Path | None, typer.Option("--times", metavar="FILE.json", help="What --exportTimes wrote.")
-    ] = None
-
-    def files(self) -> TrtexecFiles | None:
-        """Return the files; None where none are given.
-
-        Raises:
-            InputError: One is given that is of no use without another.
-        """
-        from edgeattn.options.profile import TrtexecFiles
-
-        if self.layers is None:
-            if self.profile is not None or self.times is not None:
-                raise InputError("--profile and --times go with --layers.", mend="Add --layers.")
-            return None
-        if self.times is not None and self.profile is None:
-            raise InputError("--times goes with --profile.", mend="Add --profile.")
-        return TrtexecFiles(layers=self.layers, profile=self.profile, times=self.times)
 
 
 @grouped
@@ -172,25 +44,19 @@ def profile(
     *,
     model: Annotated[
         str | None,
-        typer.Argument(
-            metavar="[MODEL]",
-            help="An ONNX file, an engine, or a model as `edgeattn export` takes.",
-        ),
+        Flag("[MODEL]", "An ONNX file, an engine, or a model as `edgeattn export` takes."),
     ] = None,
     against: Annotated[
-        str | None,
-        typer.Option("--against", metavar="B", help="Compare with another, run in turns with it."),
+        str | None, Flag("--against B", "Compare with another, run in turns with it.")
     ] = None,
-    where: DeviceChoice,
-    files: TrtexecChoice,
+    where: Asked[ProfileOptions],
+    files: Asked[TrtexecFiles],
     out: OutputChoice,
-    choice: ModelChoice,
-    cast: CastChoice,
-    lowering: LoweringChoice,
-    writing: ExportChoice,
-    top: Annotated[
-        int | None, typer.Option("--top", metavar="N", min=1, help="Show N sites only. [8]")
-    ] = None,
+    choice: Modelling,
+    cast: Casting,
+    lowering: Lowering,
+    writing: Writing,
+    top: Top = None,
     context: typer.Context,
     screen: Screen,
 ) -> None:
@@ -204,11 +70,11 @@ def profile(
         from edgeattn.report.content import report_of
         from edgeattn.report.document import profile_document
 
-        given = files.files()
+        given = _files(files)
         names = [name for name in (against, model) if name is not None]
         out.check(read=[Path(name) for name in names])
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeattn-")))
-        models = Models(where, choice, cast, lowering, writing, scratch, stage)
+        models = Models(where, choice, cast, lowering | writing, scratch, stage)
         command = command_line(context.obj)
         if given is not None:
             found = _of_files(given, model, against, models, command)
@@ -223,6 +89,20 @@ def profile(
         out.write(report, document, found[-1].information)
     shown = None if screen.verbose else top or TOP
     screen.show(document, lambda console: print_report(console, report, top=shown))
+
+
+def _files(asked: Asked[TrtexecFiles]) -> TrtexecFiles | None:
+    """Return the files of a run of trtexec's, or None if none are given.
+
+    Raises:
+        InputError: One is given that is of no use without another.
+    """
+    given = asked.given()
+    if given and "layers" not in given:
+        raise InputError("--profile and --times go with --layers.", mend="Add --layers.")
+    if "times" in given and "profile" not in given:
+        raise InputError("--times goes with --profile.", mend="Add --profile.")
+    return asked.read() if given else None
 
 
 def _of_files(
@@ -242,24 +122,24 @@ def _of_files(
 class Models:
     """Models that are named, and brought to files where they are none."""
 
-    where: DeviceChoice
-    choice: ModelChoice
-    cast: CastChoice
-    lowering: LoweringChoice
-    writing: ExportChoice
+    where: Asked[ProfileOptions]
+    choice: Asked[ModelRequest]
+    cast: Asked[CastOptions]
+    writing: Asked[ExportOptions]
     folder: Path
     stage: Callable[[str], None]
 
     def options(self) -> ProfileOptions:
         """Return how to profile."""
-        return self.where.options(self.choice)
+        return self.where.read(shapes=self.choice.value("shapes"), seed=self.choice.value("seed"))
 
     def runtime(self, name: str) -> str:
         """Return the runtime that a model is profiled by."""
         from edgeattn.profiling.route import choose, is_model
 
         if is_model(name):
-            return self.where.runtime or self.where.target()
+            options = self.options()
+            return options.runtime or target_of(options)
         return choose(Path(name), self.options()).runtime
 
     def profiled(self, names: Sequence[str], command: str) -> list[Profiled]:
@@ -269,14 +149,11 @@ class Models:
         from edgeattn.workflows.profile import profile_torch
 
         options = self.options()
-        if self.where.runtime == "torch" and all(map(is_model, names)):
-            requests = [self.choice.request(name) for name in names]
+        if options.runtime == "torch" and all(map(is_model, names)):
+            requests = [request_of(self.choice, name) for name in names]
             return profile_torch(requests, names, options, command=command, on_stage=self.stage)
-        asked = (self.choice, self.cast, self.lowering, self.writing)
-        of_files = ModelChoice(seed=self.choice.seed, shape=self.choice.shape)
-        if not any(map(is_model, names)) and asked != (
-            of_files, CastChoice(), LoweringChoice(), ExportChoice(),
-        ):  # fmt: skip
+        asked = self.choice.given() - {"seed", "shape"} | self.cast.given() | self.writing.given()
+        if asked and not any(map(is_model, names)):
             raise InputError(
                 f"Options of a model are given, and {names[-1]} is a file.",
                 mend="Give the model's name, or change the file: edgeattn optimize, edgeattn cast.",
@@ -285,14 +162,13 @@ class Models:
         return profile_items(items, options, command=command, on_stage=self.stage)
 
     def _items(self, name: str) -> list[Item]:
-        from edgeattn.options.profile import Item
         from edgeattn.profiling.route import is_model
         from edgeattn.workflows.compare import make, name_of
 
         if not is_model(name):
             path = Path(name)
             return [Item(path=path, name=path.name)]
-        request = self.choice.request(name)
+        request = request_of(self.choice, name)
         words = [name_of(name), *(one.name for one in request.attentions)]
         return make(
             request, "-".join(words), self.export(), self.folder, stock=False, on_stage=self.stage
@@ -300,8 +176,23 @@ class Models:
 
     def export(self) -> ExportOptions:
         """Return how models are exported: for the runtime that they are to be profiled by."""
-        lowering = self.lowering
-        if lowering.target is None and not self.writing.no_lower:
-            lowering = dataclasses.replace(lowering, target=self.where.target())
-        options = self.writing.options(lowering)
-        return dataclasses.replace(options, cast=self.cast.options(seed=self.choice.seed))
+        asked = self.writing
+        if asked.values["target"] is None and not asked.values["no_lower"]:
+            asked |= Asked(ExportOptions, {"target": target_of(self.options())})
+        cast = cast_options(self.cast, seed=self.choice.value("seed"))
+        return export_options(asked, cast=cast)
+
+
+def target_of(options: ProfileOptions) -> str:
+    """Return what models are lowered for: the runtime that they are to be profiled by.
+
+    Raises:
+        InputError: There is no such device.
+    """
+    if options.runtime is not None:
+        return "onnxruntime" if options.runtime in ("onnxruntime", "torch") else "tensorrt"
+    if options.device is None:
+        return "onnxruntime"
+    from edgeattn.devices.profile import find
+
+    return "onnxruntime" if find(options.device).kind == "cpu" else "tensorrt"

@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
+from edgeattn.options.flags import Flag
+
 from .groups import grouped
-from .options import command_line
+from .options import Top, command_line
 from .reporting import TOP, OutputChoice, print_report
 from .screen import Screen
 
@@ -18,15 +20,10 @@ def report(
     *,
     traces: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="TRACE.json…",
-            help="What profile or compare wrote with -o, or printed with --json.",
-        ),
+        Flag("TRACE.json…", "What profile or compare wrote with -o, or printed with --json."),
     ],
     out: OutputChoice,
-    top: Annotated[
-        int | None, typer.Option("--top", metavar="N", min=1, help="Show N sites only. [8]")
-    ] = None,
+    top: Top = None,
     context: typer.Context,
     screen: Screen,
 ) -> None:

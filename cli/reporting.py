@@ -6,14 +6,11 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
-
-import typer
+from typing import TYPE_CHECKING, Any, Final
 
 from edgeattn.base import files
 from edgeattn.base.errors import InputError
-
-from .options import Texts
+from edgeattn.options.flags import flag
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,7 +31,7 @@ class Made:
     Attributes:
         report: The report.
         document: The same as JSON.
-        information: Of an engine, the layer information of the report's last row.
+        information: For an engine, the layer information of the report's last row.
     """
 
     report: Report
@@ -43,7 +40,7 @@ class Made:
 
     @property
     def trace(self) -> Trace:
-        """The trace of the last row."""
+        """Return the trace of the last row."""
         return self.report.rows[-1].trace
 
 
@@ -51,51 +48,24 @@ class Made:
 class OutputChoice:
     """The files that are written."""
 
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE.json", help="What --json prints, traces included."
-        ),
-    ] = None
-    report: Annotated[
-        Path | None,
-        typer.Option(
-            "--report", metavar="FILE.html", help="A page with pictures, whole in one file."
-        ),
-    ] = None
-    figure: Annotated[
-        Texts,
-        typer.Option(
-            "--figure",
-            metavar="[PICTURE=]FILE.svg|png",
-            help="Pictures: icicle, kinds, hidden-cost or roofline; without a name, all on one"
-            " sheet. May be given again.",
-        ),
-    ] = None
-    trace: Annotated[
-        Path | None,
-        typer.Option("--trace", metavar="FILE.json", help="A trace for Perfetto and chrome."),
-    ] = None
-    export_profile: Annotated[
-        Path | None,
-        typer.Option(
-            "--export-profile", metavar="FILE.json", help="As trtexec --exportProfile writes it."
-        ),
-    ] = None
-    export_layer_info: Annotated[
-        Path | None,
-        typer.Option(
-            "--export-layer-info",
-            metavar="FILE.json",
-            help="As trtexec --exportLayerInfo writes it.",
-        ),
-    ] = None
-    export_times: Annotated[
-        Path | None,
-        typer.Option(
-            "--export-times", metavar="FILE.json", help="As trtexec --exportTimes writes it."
-        ),
-    ] = None
+    output: Path | None = flag("--output -o FILE.json", "What --json prints, traces included.")
+    report: Path | None = flag("--report FILE.html", "A page with pictures, whole in one file.")
+    figure: tuple[str, ...] = flag(
+        "--figure [PICTURE=]FILE.svg|png",
+        "Pictures: icicle, kinds, hidden-cost or roofline; without a name, all on one sheet."
+        " May be given again.",
+        default=(),
+    )
+    trace: Path | None = flag("--trace FILE.json", "A trace for Perfetto and chrome.")
+    export_profile: Path | None = flag(
+        "--export-profile FILE.json", "As trtexec --exportProfile writes it."
+    )
+    export_layer_info: Path | None = flag(
+        "--export-layer-info FILE.json", "As trtexec --exportLayerInfo writes it."
+    )
+    export_times: Path | None = flag(
+        "--export-times FILE.json", "As trtexec --exportTimes writes it."
+    )
 
     def check(self, read: Iterable[Path] = ()) -> None:
         """Refuse files that cannot be written, before any work is done.
@@ -136,7 +106,7 @@ class OutputChoice:
         Args:
             report: The report; trtexec's files are of its last row.
             document: What `--json` prints.
-            information: Of an engine, the layer information of the last row.
+            information: For an engine, the layer information of the last row.
         """
         made = Made(report=report, document=document, information=information)
         for path, writer in self._writers():
@@ -144,22 +114,22 @@ class OutputChoice:
                 writer(made, staging / path.name)
 
     def _writers(self) -> Iterable[tuple[Path, Callable[[Made, Path], None]]]:
+        """Yield each file that is asked, and what writes it."""
         if self.output is not None:
-            yield self.output, lambda made, path: _write_json(path, made.document)
+            yield self.output, _json(lambda made: made.document)
         if self.report is not None:
             yield self.report, _write_page
-        for text in self.figure or ():
+        for text in self.figure:
             picture, path = _figure(text)
             yield path, _drawn(picture)
-        if self.trace is not None:
-            yield self.trace, _write_perfetto
-        for exported, write in (
-            (self.export_profile, _write_profile),
-            (self.export_layer_info, _write_layers),
-            (self.export_times, _write_times),
+        for asked, document in (
+            (self.trace, _events),
+            (self.export_profile, _profile),
+            (self.export_layer_info, _layers),
+            (self.export_times, _times),
         ):
-            if exported is not None:
-                yield exported, write
+            if asked is not None:
+                yield asked, _json(document)
 
 
 def _figure(text: str) -> tuple[str | None, Path]:
@@ -196,32 +166,35 @@ def _write_page(made: Made, path: Path) -> None:
     path.write_text(render(made.report), encoding="utf-8")
 
 
-def _write_perfetto(made: Made, path: Path) -> None:
+def _json(document: Callable[[Made], Any]) -> Callable[[Made, Path], None]:
+    def write(made: Made, path: Path) -> None:
+        path.write_text(json.dumps(document(made), allow_nan=False) + "\n", encoding="utf-8")
+
+    return write
+
+
+def _events(made: Made) -> Any:
     from edgeattn.report.perfetto import trace_events
 
-    _write_json(path, trace_events(made.report))
+    return trace_events(made.report)
 
 
-def _write_profile(made: Made, path: Path) -> None:
+def _profile(made: Made) -> Any:
     from edgeattn.report.trtexec import profile_json
 
-    _write_json(path, profile_json(made.trace))
+    return profile_json(made.trace)
 
 
-def _write_layers(made: Made, path: Path) -> None:
+def _layers(made: Made) -> Any:
     from edgeattn.report.trtexec_layers import layer_info_json
 
-    _write_json(path, layer_info_json(made.trace, made.information))
+    return layer_info_json(made.trace, made.information)
 
 
-def _write_times(made: Made, path: Path) -> None:
+def _times(made: Made) -> Any:
     from edgeattn.report.trtexec import times_json
 
-    _write_json(path, times_json(made.trace))
-
-
-def _write_json(path: Path, document: Any) -> None:
-    path.write_text(json.dumps(document, allow_nan=False) + "\n", encoding="utf-8")
+    return times_json(made.trace)
 
 
 def print_report(console: Console, report: Report, *, top: int | None) -> None:

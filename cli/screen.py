@@ -11,9 +11,11 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
+
+from edgeattn.options.flags import switch
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,11 +33,9 @@ _COUNT: Final = re.compile(r"\b(\d+)/(\d+)\b")
 class Screen:
     """How much a command says, and in which form: the options that every command has."""
 
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Stages, warnings, and tracebacks of faults.")
-    ] = False
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no report.")] = False
+    json: bool = switch("--json", "One JSON document on stdout.")
+    verbose: bool = switch("--verbose -v", "Stages, warnings, and tracebacks of faults.")
+    quiet: bool = switch("--quiet -q", "No progress and no report.")
 
     @contextlib.contextmanager
     def working(self) -> Iterator[Callable[[str], None]]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from edgeattn.report.grid import columns, table
 
@@ -14,14 +15,34 @@ if TYPE_CHECKING:
     from edgeattn.parity import ParityReport
     from edgeattn.records.engine import EngineManifest
     from edgeattn.records.lowering import NearMiss, Rewrite, Trial
+    from edgeattn.records.manifest import Cast, Manifest, Optimised
+
+M = TypeVar("M", "Manifest", "Optimised", "Cast")
 
 
 def size(count_bytes: int) -> str:
-    """A size in bytes as people read it: 97.5 MiB."""
+    """Write a size in bytes as people read it: 97.5 MiB."""
     for power, unit in ((3, "GiB"), (2, "MiB"), (1, "KiB")):
         if count_bytes >= 1024**power:
             return f"{count_bytes / 1024**power:.1f} {unit}"
     return f"{count_bytes} bytes"
+
+
+def located(manifest: M, path: Path) -> M:
+    """Return a manifest with the file's whole path: on disk, it names the file beside it."""
+    return manifest.model_copy(update={"onnx": str(path)})
+
+
+def print_made(
+    console: Console,
+    path: str,
+    made: Manifest | Optimised | Cast | EngineManifest,
+    facts: dict[str, str],
+) -> None:
+    """Print the file that was made, its size, facts of it, and what its stages took."""
+    console.print(f"{path}  {size(made.size_bytes)}", style="bold")
+    seconds = ", ".join(f"{name} {s:.1f}" for name, s in made.seconds.items())
+    console.print(columns((facts | {"seconds": seconds}).items()))
 
 
 def print_notes(console: Console, notes: Iterable[str]) -> None:
@@ -114,7 +135,6 @@ def print_parity(console: Console, report: ParityReport) -> None:
 
 def print_engine(console: Console, manifest: EngineManifest) -> None:
     """Print what an engine is, and what was built in which precision."""
-    console.print(f"{manifest.engine}  {size(manifest.size_bytes)}", style="bold")
     precision = manifest.precision
     built = ", ".join(f"{count} {name}" for name, count in precision.built.items() if count)
     facts = {
@@ -131,9 +151,9 @@ def print_engine(console: Console, manifest: EngineManifest) -> None:
         "activations": "not said"
         if manifest.activation_bytes is None
         else size(manifest.activation_bytes),
-        "seconds": ", ".join(f"{name} {s:.1f}" for name, s in manifest.seconds.items()),
     }
-    console.print(columns((name, fact) for name, fact in facts.items() if fact))
+    facts = {name: fact for name, fact in facts.items() if fact}
+    print_made(console, manifest.engine, manifest, facts)
     if manifest.points:
         console.print()
         rows = table("profile", "shapes", "traffic, MB")

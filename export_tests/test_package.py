@@ -135,6 +135,17 @@ def test_importing_the_package_imports_nothing_heavy():
     assert run.stdout.strip() == "[]", run.stderr
 
 
+def test_the_options_are_declared_without_the_command_line():
+    code = (
+        "import sys, pkgutil, importlib, edgeattn.options as o\n"
+        "[importlib.import_module('edgeattn.options.' + m.name)"
+        " for m in pkgutil.iter_modules(o.__path__)]\n"
+        f"print([n for n in {(*HEAVY, 'rich', 'typer', 'pydantic')!r} if n in sys.modules])"
+    )
+    run = isolated(code)
+    assert run.stdout.strip() == "[]", run.stderr
+
+
 @pytest.mark.parametrize("name", package.__all__)
 def test_the_public_interface_is_there(name):
     assert getattr(package, name) is not None

@@ -1,7 +1,4 @@
-"""Optimisation profiles: the range of shapes that an engine is built for.
-
-Written as trtexec's users write them: `name:1x3x224x224`, several inputs with commas between.
-"""
+"""Optimisation profiles: the range of shapes that an engine is built for."""
 
 from __future__ import annotations
 
@@ -10,67 +7,9 @@ from typing import Final
 
 from edgeattn.base.errors import InputError
 from edgeattn.base.nearest import did_you_mean, nearest
-from edgeattn.options.build import Profile, Shape, Shapes
+from edgeattn.options.build import Profile, Shapes
 
 _POINTS: Final = ("min", "opt", "max")
-_EXAMPLE: Final = "For example: --opt-shapes input:1x3x224x224"
-
-
-def parse_shapes(text: str, *, option: str) -> dict[str, Shape]:
-    """Read `name:1x3x224x224,other:1x8`.
-
-    Args:
-        text: What was given.
-        option: The option that took it, for the message.
-
-    Raises:
-        InputError: It is no such thing, or names an input twice.
-    """
-    shapes: dict[str, Shape] = {}
-    for part in text.split(","):
-        name, colon, sizes = part.strip().rpartition(":")
-        numbers = sizes.lower().split("x")
-        if not colon or not name or not all(n.isdecimal() and int(n) > 0 for n in numbers):
-            raise InputError(f"{option} {text!r} cannot be read.", mend=_EXAMPLE)
-        if name in shapes:
-            raise InputError(f"{option} {text!r} names {name} twice.")
-        shapes[name] = tuple(map(int, numbers))
-    return shapes
-
-
-def parse_profiles(
-    smallest: Sequence[str], tuned: Sequence[str], largest: Sequence[str]
-) -> tuple[Profile, ...]:
-    """Read --min-shapes, --opt-shapes and --max-shapes; the n-th of each make the n-th profile.
-
-    Where the smallest or largest shapes are not given at all, they are the tuned ones.
-
-    Raises:
-        InputError: One cannot be read, or they are not of the same number.
-    """
-    if not tuned and not smallest and not largest:
-        return ()
-    if not tuned:
-        raise InputError("--min-shapes and --max-shapes are given, and no --opt-shapes.")
-    read = {
-        option: [parse_shapes(text, option=option) for text in texts]
-        for option, texts in (
-            ("--min-shapes", smallest or tuned),
-            ("--opt-shapes", tuned),
-            ("--max-shapes", largest or tuned),
-        )
-    }
-    counts = {option: len(shapes) for option, shapes in read.items()}
-    if len(set(counts.values())) > 1:
-        told = ", ".join(f"{option} {count} times" for option, count in counts.items())
-        raise InputError(
-            f"The profiles are not complete: {told}.",
-            mend="Give each option once for each profile.",
-        )
-    return tuple(
-        Profile(min=low, opt=middle, max=high)
-        for low, middle, high in zip(*read.values(), strict=True)
-    )
 
 
 def complete(

@@ -29,7 +29,7 @@ from edgeattn.lowering.record import Lowered
 from edgeattn.lowering.regions import exchange, regions
 from edgeattn.lowering.target import TARGETS
 from edgeattn.lowering.targets.writer import Writer
-from edgeattn.options.optimize import DEFAULT_TARGET
+from edgeattn.options.lowering import DEFAULT_TARGET
 from edgeattn.records.lowering import NearMiss, Rewrite
 
 _ROOMS: Final = (

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from edgeattn.base.errors import InputError
+from edgeattn.options.flags import flag, switch
+from edgeattn.options.precision import named
+from edgeattn.options.shapes import parse_shapes
 
 PRECISIONS: Final = ("fp16", "int8")
 
@@ -18,28 +21,42 @@ class CastOptions:
     """How to cast.
 
     Attributes:
-        precision: `fp16` or `int8`.
-        half_io: Cast the inputs and outputs too; fp16 only.
-        keep_fp32: Globs of node names and module paths that stay float32.
-        calibration: What ranges are measured on: a folder, an .npz or .npy file, or `random`;
-            None is random for fp16, and refused for int8.
-        samples: How many samples are used at most; None for 4 random ones, or 128 of other data.
-        seed: Seed of random samples.
-        gates: Quantise gates and statistics too; int8 only.
-        shapes: Shapes of the inputs, one each; needed only where dimensions other than the batch
-            are open.
-        min_sqnr_db: The smallest SQNR that passes; None for 40 dB in fp16, and none in int8.
+        calibration: None is random for fp16, and refused for int8.
+        samples: None for 4 random ones, or 128 of other data.
+        shapes: Needed only where dimensions other than the batch are open.
+        min_sqnr_db: None for 40 dB in fp16, and no bound in int8.
     """
 
-    precision: Literal["fp16", "int8"] = "fp16"
-    half_io: bool = False
-    keep_fp32: tuple[str, ...] = ()
-    calibration: str | None = None
-    samples: int | None = None
-    seed: int = 0
-    gates: bool = False
-    shapes: tuple[tuple[int, ...], ...] = ()
-    min_sqnr_db: float | None = None
+    precision: Literal["fp16", "int8"] = flag(
+        "--precision P",
+        "fp32, fp16 or int8. [what the model is in]",
+        default="fp16",
+        takes=str,
+        read=named,
+    )
+    half_io: bool = switch("--half-io", "Make inputs and outputs float16 too.")
+    keep_fp32: tuple[str, ...] = flag(
+        "--keep-fp32 GLOB",
+        "Nodes or modules to keep in float32, beside those that the audit finds.",
+        default=(),
+    )
+    calibration: str | None = flag(
+        "--calibration DATA",
+        "What int8 is calibrated on, and ranges are taken from: a folder of images or arrays,"
+        " an .npz or .npy file, or the word random.",
+    )
+    samples: int | None = flag("--samples N", "The most samples to take of it.", min=1)
+    seed: int = flag("--seed", "Seed of random samples.", default=0, min=0)
+    gates: bool = switch("--quantise-gates", "Quantise gates and statistics too, for int8.")
+    shapes: tuple[tuple[int, ...], ...] = flag(
+        "--shape 1x3x224x224",
+        "Shape to run a file with whose height or width is open; once per input.",
+        default=(),
+        read=parse_shapes,
+    )
+    min_sqnr_db: float | None = flag(
+        "--min-sqnr DB", "Smallest SQNR of an output against float32. [fp16 40; int8 none]"
+    )
 
 
 def check_options(options: CastOptions) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgeattn.options.cast import CastOptions
-from edgeattn.options.optimize import DEFAULT_TARGET
+from edgeattn.options.flags import flag, flags, switch
+from edgeattn.options.lowering import DEFAULT_TARGET, RULES, SIMPLIFY, SIMPLIFY_TIMEOUT, TARGET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,25 +14,26 @@ class ExportOptions:
     """How to export.
 
     Attributes:
-        opset: The ONNX opset that is written, exactly.
-        dynamic_batch: Leave the first dimension of every input open.
-        input_names: Names of the inputs; empty for `input`.
-        output_names: Names of the outputs; empty for `output`.
-        simplify: Run onnxsim.
-        simplify_timeout_s: Seconds after which onnxsim is given up.
-        lower: Write what the model computes in the forms that the target runs best.
-        target: The target to choose forms for, of `edgeattn.lowering.target.TARGETS`.
         rules: The rules of lowering to apply; None for all.
+        input_names: Empty for `input`.
+        output_names: Empty for `output`.
+        lower: Write what the model computes in the forms that the target runs best.
         cast: How to cast the model, once it is proven in float32; None leaves it in that.
     """
 
-    opset: int = 17
-    dynamic_batch: bool = False
-    input_names: tuple[str, ...] = ()
-    output_names: tuple[str, ...] = ()
-    simplify: bool = True
-    simplify_timeout_s: float = 300.0
-    lower: bool = True
-    target: str = DEFAULT_TARGET
-    rules: tuple[str, ...] | None = None
+    opset: int = flag(
+        "--opset", "The opset: exactly this one, or none. [17]", default=17, min=13, takes=int
+    )
+    dynamic_batch: bool = switch("--dynamic-batch", "Leave the batch size open.")
+    input_names: tuple[str, ...] = flag(
+        "--input-name NAME", "Name of an input; once per input.", default=()
+    )
+    output_names: tuple[str, ...] = flag(
+        "--output-name NAME", "Name of an output; once per output.", default=()
+    )
+    simplify: bool = flags(SIMPLIFY, default=True)
+    simplify_timeout_s: float = flags(SIMPLIFY_TIMEOUT, default=300.0)
+    lower: bool = switch("--no-lower", "Write the operators that torch wrote.")
+    target: str = flags(TARGET, default=DEFAULT_TARGET)
+    rules: tuple[str, ...] | None = flags(RULES, default=None)
     cast: CastOptions | None = None

@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgeattn.base.errors import InputError
+from edgeattn.options.flags import Flag, flag, flags, switch
+from edgeattn.options.shapes import parse_shapes
+
+
+def parse_pairs(texts: Iterable[str], *, option: str = "--model-arg") -> dict[str, str]:
+    """Read K=V texts.
+
+    Args:
+        texts: What was given.
+        option: The option that took them, for the message.
+
+    Raises:
+        InputError: A text has no key or no "=", or a key is given twice.
+    """
+    pairs: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise InputError(f"{option} {text!r} is not K=V.", mend=f"For example: {option} k=3")
+        if key in pairs:
+            raise InputError(f"{option} gives {key} twice: {pairs[key]!r} and {value!r}.")
+        pairs[key] = value
+    return pairs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,26 +53,48 @@ class ModelRequest:
 
     Attributes:
         source: A name, "timm:NAME", "torchvision:NAME", "file.py:factory" or "file.pt2".
-        model_args: Arguments for what builds it, as written.
-        pretrained: Whether to fetch its published weights.
-        weights: A file of weights.
-        num_classes: How many classes it is to have; None leaves it as it is.
-        seed: What all random numbers depend on.
         attentions: What to put into it; "none" is dropped.
-        shapes: Shapes of its inputs; empty takes its own.
+        num_classes: None leaves the classifier as it is.
+        shapes: Empty takes the model's own.
 
     Raises:
         InputError: "none" is given options or a place.
     """
 
     source: str
-    model_args: Mapping[str, str] = field(default_factory=dict)
-    pretrained: bool = False
-    weights: Path | None = None
-    num_classes: int | None = None
-    seed: int = 0
-    attentions: tuple[AttentionRequest, ...] = ()
-    shapes: tuple[tuple[int, ...], ...] = ()
+    model_args: Mapping[str, str] = flag(
+        "--model-arg K=V",
+        "An argument of the model's constructor or factory.",
+        default=dict,
+        read=parse_pairs,
+    )
+    pretrained: bool = switch("--pretrained", "Fetch the published weights of the backbone.")
+    weights: Path | None = flag("--weights FILE", "Weights: safetensors, or a state dict of torch.")
+    num_classes: int | None = flag("--num-classes", "Outputs of the classifier.", min=1)
+    seed: int = flag("--seed", "Seed of weights and inputs.", default=0, min=0, max=2**32 - 1)
+    attentions: tuple[AttentionRequest, ...] = flags(
+        Flag(
+            "--attention -a NAME",
+            "Attention to insert; may be given again. `none` is the plain model."
+            " See: edgeattn list attentions.",
+        ),
+        Flag(
+            "--attention-arg [NAME.]K=V",
+            "An option of the attention; with several, NAME says of which.",
+        ),
+        Flag(
+            "--at [NAME=]PLACE",
+            "block-end, after-dw, conv2, stage-end, input, last, or a glob of module paths"
+            " such as 'layer3.*.bn2'. By default, where its paper puts it.",
+        ),
+        default=(),
+    )
+    shapes: tuple[tuple[int, ...], ...] = flag(
+        "--shape 1x3x224x224",
+        "Shape of the input, the batch first; once per input.",
+        default=(),
+        read=parse_shapes,
+    )
 
     def __post_init__(self) -> None:
         none = [one for one in self.attentions if one.name == "none"]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
-#: The target of lowering where none is asked for.
-DEFAULT_TARGET: Final = "tensorrt"
+from edgeattn.options.flags import flag, flags, switch
+from edgeattn.options.lowering import DEFAULT_TARGET, RULES, SIMPLIFY, SIMPLIFY_TIMEOUT, TARGET
+from edgeattn.options.shapes import parse_shapes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,23 +14,24 @@ class OptimizeOptions:
     """How to optimize.
 
     Attributes:
-        target: The target to choose forms for, of `edgeattn.lowering.target.TARGETS`.
         rules: The rules of lowering to apply; None for all.
-        opset: The ONNX opset that is written, exactly; None for the file's own, or 13 where that
-            is lower.
-        tune: Let forms compete for this model, on a TensorRT engine's plan or on latency here.
-        simplify: Run onnxsim.
-        simplify_timeout_s: Seconds after which onnxsim is given up.
-        shapes: Shapes to check the file with, one per input; needed only where dimensions other
-            than the batch are open.
-        seed: Seed of the inputs that it is checked with.
+        tune: Forms compete on a TensorRT engine's plan, or on latency here.
     """
 
-    target: str = DEFAULT_TARGET
-    rules: tuple[str, ...] | None = None
-    opset: int | None = None
-    tune: bool = False
-    simplify: bool = True
-    simplify_timeout_s: float = 300.0
-    shapes: tuple[tuple[int, ...], ...] = ()
-    seed: int = 0
+    target: str = flags(TARGET, default=DEFAULT_TARGET)
+    rules: tuple[str, ...] | None = flags(RULES, default=None)
+    opset: int | None = flag(
+        "--opset", "The opset: exactly this one, or none. [the file's own, at least 13]", min=13
+    )
+    tune: bool = switch(
+        "--tune", "Let forms compete on this model, measured; takes a minute or more, once."
+    )
+    simplify: bool = flags(SIMPLIFY, default=True)
+    simplify_timeout_s: float = flags(SIMPLIFY_TIMEOUT, default=300.0)
+    shapes: tuple[tuple[int, ...], ...] = flag(
+        "--shape 1x3x224x224",
+        "Shape to check a file with whose height or width is open; once per input.",
+        default=(),
+        read=parse_shapes,
+    )
+    seed: int = flag("--seed", "Seed of the inputs that it is checked with.", default=0, min=0)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from pathlib import Path
+
+from edgeattn.options.flags import flag, switch
 
 Stage = Callable[[str], None]
 
@@ -31,43 +33,53 @@ class ProfileOptions:
     """How to profile.
 
     Attributes:
-        device: A device profile's name or file; None for this machine, or an engine's own.
-        power_mode: Its power mode; None for the default.
-        runtime: The runtime; None for what the file and the device leave no choice of.
-        predict: Predict even what could be measured here.
-        threads: Threads of a CPU; None for as many as there are cores.
-        batch: What an open first dimension stands for.
         shapes: The shape of each input; none for the file's own.
         seed: Seed of the inputs.
-        site_globs: Globs of module paths that are sites, instead of those that are found.
-        marginal: Profile the model with its sites replaced by identity too; None for where it
-            costs little: of ONNX files, and not of engines.
-        limit_s: Seconds after which no new window of runs begins.
+        marginal: None for where it costs little.
     """
 
-    device: str | None = None
-    power_mode: str | None = None
-    runtime: str | None = None
-    predict: bool = False
-    threads: int | None = None
-    batch: int = 1
+    device: str | None = flag(
+        "--device NAME",
+        "A device, or the path of a file of your own. [this machine, or an engine's own]"
+        " See: edgeattn devices list.",
+    )
+    power_mode: str | None = flag("--power-mode NAME", "Its power mode, as in 15W.")
+    runtime: str | None = flag(
+        "--runtime NAME",
+        "onnxruntime, tensorrt, tensorrt-rtx or torch, where the file leaves a choice.",
+    )
+    predict: bool = switch("--predict", "Predict even what could be measured here.")
+    threads: int | None = flag("--threads N", "Threads. [all cores]", min=1)
+    batch: int = flag("--batch N", "What an open batch stands for.", default=1, min=1)
+    limit_s: float = flag(
+        "--limit S",
+        "Seconds after which no new window is measured, for each model compared.",
+        default=30.0,
+        min=0.1,
+    )
+    site_globs: tuple[str, ...] = flag(
+        "--site GLOB",
+        "Modules that are sites, such as '*.se'. [those of the manifest, or found gates]",
+        default=(),
+    )
+    marginal: bool | None = flag(
+        "--marginal/--no-marginal",
+        "Profile the model with its sites replaced by identity too."
+        " [of an ONNX file, and not of an engine]",
+    )
     shapes: tuple[tuple[int, ...], ...] = ()
     seed: int = 0
-    site_globs: tuple[str, ...] = ()
-    marginal: bool | None = None
-    limit_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrtexecFiles:
-    """What trtexec exported of a run.
+    """What trtexec wrote of a run; without a profile, the run is predicted."""
 
-    Attributes:
-        layers: Of --exportLayerInfo.
-        profile: Of --exportProfile; None to predict instead.
-        times: Of --exportTimes; None where there is none.
-    """
-
-    layers: Path
-    profile: Path | None = None
-    times: Path | None = None
+    layers: Path = flag(
+        "--layers FILE.json",
+        "What trtexec --exportLayerInfo wrote, anywhere; MODEL is then its ONNX file, or left out.",
+        default=MISSING,
+        takes=Path,
+    )
+    profile: Path | None = flag("--profile FILE.json", "What --exportProfile wrote.")
+    times: Path | None = flag("--times FILE.json", "What --exportTimes wrote.")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from edgeattn.base.errors import InputError
-from edgeattn.cli.options import ModelChoice, attention_requests, parse_pairs, parse_shape
+from edgeattn.cli.groups import Asked
+from edgeattn.cli.options import attention_requests, request_of
+from edgeattn.options.model import ModelRequest, parse_pairs
+from edgeattn.options.shapes import parse_shape
 
 
 @pytest.mark.parametrize(
@@ -109,15 +112,16 @@ def test_bad_attentions(names, options, places, said):
 
 
 def test_a_choice_becomes_a_request():
-    choice = ModelChoice(
-        attention=["se"],
-        attention_arg=["reduction=8"],
-        model_arg=["drop_rate=0.1"],
-        num_classes=10,
-        seed=3,
-        shape=["1x3x64x64"],
-    )
-    request = choice.request("resnet18")
+    given = {
+        "attention": ["se"],
+        "attention_arg": ["reduction=8"],
+        "at": None,
+        "model_arg": ["drop_rate=0.1"],
+        "num_classes": 10,
+        "seed": 3,
+        "shape": ["1x3x64x64"],
+    }
+    request = request_of(Asked(ModelRequest, given), "resnet18")
     assert request.source == "resnet18"
     assert request.model_args == {"drop_rate": "0.1"}
     assert request.num_classes == 10

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeattn.base.errors import InputError
-from edgeattn.engine.shapes import complete, parse_profiles, parse_shapes, written
-from edgeattn.options.build import Profile
+from edgeattn.engine.shapes import complete, written
+from edgeattn.options.build import Profile, parse_named_shapes, parse_profiles
 
 OPEN = {"x": (-1, 3, 224, 224)}
 
@@ -27,7 +27,7 @@ def profile(low, middle, high, name="x"):
 )
 def test_what_is_written_is_read(shapes):
     text = ",".join(f"{name}:{written(shape)}" for name, shape in shapes.items())
-    assert parse_shapes(text, option="--opt-shapes") == shapes
+    assert parse_named_shapes(text, option="--opt-shapes") == shapes
 
 
 @pytest.mark.parametrize(
@@ -35,13 +35,13 @@ def test_what_is_written_is_read(shapes):
 )
 def test_what_is_no_shape_is_refused(text):
     with pytest.raises(InputError, match="--opt-shapes") as caught:
-        parse_shapes(text, option="--opt-shapes")
+        parse_named_shapes(text, option="--opt-shapes")
     assert "input:1x3x224x224" in caught.value.mend
 
 
 def test_an_input_named_twice_is_refused():
     with pytest.raises(InputError, match="names x twice"):
-        parse_shapes("x:1x3,x:2x3", option="--opt-shapes")
+        parse_named_shapes("x:1x3,x:2x3", option="--opt-shapes")
 
 
 def test_the_nth_of_each_make_the_nth_profile():

@@ -17,7 +17,8 @@ from edgeattn.base.errors import CheckError, InputError
 from edgeattn.lowering.record import Lowered
 from edgeattn.lowering.target import RULES, TARGETS
 from edgeattn.options.export import ExportOptions
-from edgeattn.options.optimize import DEFAULT_TARGET, OptimizeOptions
+from edgeattn.options.lowering import DEFAULT_TARGET
+from edgeattn.options.optimize import OptimizeOptions
 from edgeattn.records.lowering import NearMiss, Rewrite
 from edgeattn.records.manifest import Optimised
 from edgeattn.workflows.optimize import optimize

@@ -22,7 +22,7 @@ from edgeattn.lowering.permute.analysis import analyse
 from edgeattn.lowering.permute.wiring import permutations_of
 from edgeattn.lowering.permute.writing import Writing
 from edgeattn.lowering.target import TARGETS
-from edgeattn.options.optimize import DEFAULT_TARGET
+from edgeattn.options.lowering import DEFAULT_TARGET
 from edgeattn.records.lowering import NearMiss, Rewrite
 
 

@@ -19,6 +19,7 @@ from edgeattn.base.versions import versions
 from edgeattn.base.worker import ask
 from edgeattn.devices import profile
 from edgeattn.devices.schema import DeviceProfile
+from edgeattn.options.calibrate import CalibrationOptions
 from edgeattn.profiling.calibration.file import Facts, written
 from edgeattn.profiling.calibration.fit import fit, read_samples
 from edgeattn.profiling.measure.machine import (
@@ -32,23 +33,6 @@ from edgeattn.profiling.measure.machine import (
 
 _PROCESS: Final = "edgeattn.profiling.calibration.process"
 _SUFFIX: Final = ".toml"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CalibrationOptions:
-    """How to calibrate.
-
-    Attributes:
-        threads: Threads that compute; None for as many as there are cores.
-        name: The device's name; "" for its file's.
-        title: The same for people; "" for the processor's name.
-        seconds: What it may take, beside what it takes to load the operators.
-    """
-
-    threads: int | None = None
-    name: str = ""
-    title: str = ""
-    seconds: float = 40.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,47 @@
+"""What a file, an engine or a model is compared with, and what passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeattn.options.flags import flag, switch
+
+
+def _paths(texts: Iterable[str]) -> tuple[Path, ...]:
+    return tuple(map(Path, texts))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParityOptions:
+    """How to compare."""
+
+    reference: str | None = flag(
+        "--reference MODEL", "The model to compare it with, as for export."
+    )
+    ladder: bool = switch(
+        "--ladder",
+        "Climb torch → onnx → lowered → cast → engine, and name the first rung that falls. The cast"
+        " is climbed with --precision, the engine where a GPU is.",
+    )
+    opset: int | None = flag("--opset", "The opset, with --ladder. [17]", min=13)
+    dynamic_batch: bool = switch("--dynamic-batch", "Export with an open batch, with --ladder.")
+    data: tuple[Path, ...] = flag(
+        "--input FILE",
+        "Real data instead of random, once per input: an .npy file, or an image, which is resized"
+        " to the input (bicubic, not cropped), brought to 0...1 and normalised by ImageNet's mean"
+        " and deviation.",
+        default=(),
+        read=_paths,
+    )
+    max_rel: float | None = flag(
+        "--max-rel",
+        "Largest error over |value| + its root mean square. [1e-3; fp16 and engines 0.1; int8"
+        " none]",
+        min=0,
+    )
+    min_sqnr: float | None = flag(
+        "--min-sqnr DB",
+        "Smallest SQNR in dB; on a ladder, of the cast. [80; fp16 and engines 40; int8 none]",
+    )
