@@ -17,9 +17,9 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
+import edgeattn.graph.writing
 import edgeattn.legalise
-import edgeattn.lowering.pipeline
-import edgeattn.workflows.workspace
+import edgeattn.lowering.stage
 from edgeattn.attention.registry import ATTENTIONS
 from edgeattn.base.errors import CheckError, InputError
 from edgeattn.lowering.record import Lowered
@@ -375,7 +375,7 @@ def test_a_fault_that_only_random_weights_show(net, tmp_path, monkeypatch):
 
 
 def test_weights_above_one_message_go_beside_the_model(net, tmp_path, monkeypatch):
-    monkeypatch.setattr(edgeattn.workflows.workspace, "_LARGEST_INLINE_BYTES", 1000)
+    monkeypatch.setattr(edgeattn.graph.writing, "_LARGEST_INLINE_BYTES", 1000)
     out = tmp_path / "out"
     out.mkdir()
     manifest = export(request(net), ExportOptions(), out / "net.onnx")
@@ -390,8 +390,9 @@ def test_weights_above_one_message_go_beside_the_model(net, tmp_path, monkeypatc
 SCRIPT = """
 import sys
 from pathlib import Path
-from edgeattn.workflows.export import ExportOptions, export
-from edgeattn.models.source import AttentionRequest, ModelRequest
+from edgeattn.options.export import ExportOptions
+from edgeattn.options.model import AttentionRequest, ModelRequest
+from edgeattn.workflows.export import export
 
 asked = AttentionRequest(name=sys.argv[3], options={}, at=None)
 export(
@@ -480,7 +481,7 @@ def test_both_graphs_are_lowered_and_the_record_is_kept(net, tmp_path, monkeypat
         seen.append((model.opset_imports[""] >= 13, target, rules))
         return Lowered(target=target, rewrites=(one,), near_misses=(miss,))
 
-    monkeypatch.setattr(edgeattn.lowering.pipeline, "lower", watch)
+    monkeypatch.setattr(edgeattn.lowering.stage, "lower", watch)
     options = ExportOptions(simplify=False, target="onnxruntime", rules=())
     manifest = export(request(net), options, tmp_path / "net.onnx")
     assert seen == [(True, "onnxruntime", frozenset())] * 2
@@ -503,7 +504,7 @@ def test_lowering_may_be_left_out(net, tmp_path, monkeypatch):
     def fail(*_, **__):
         pytest.fail("lowered")
 
-    monkeypatch.setattr(edgeattn.lowering.pipeline, "lower", fail)
+    monkeypatch.setattr(edgeattn.lowering.stage, "lower", fail)
     options = ExportOptions(simplify=False, lower=False)
     manifest = export(request(net), options, tmp_path / "net.onnx")
     assert (manifest.rewrites, manifest.near_misses) == ((), ())

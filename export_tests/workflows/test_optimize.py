@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 from onnx import helper
 
-import edgeattn.lowering.pipeline
+import edgeattn.lowering.stage
 from edgeattn.base.errors import CheckError, InputError
 from edgeattn.lowering.pipeline import DEFAULT_TARGET, RULES, TARGETS
 from edgeattn.lowering.record import Lowered
@@ -32,7 +32,7 @@ def lowers(monkeypatch):
     """Puts another pass in the place of lowering."""
 
     def put(function):
-        monkeypatch.setattr(edgeattn.lowering.pipeline, "lower", function)
+        monkeypatch.setattr(edgeattn.lowering.stage, "lower", function)
 
     return put
 
@@ -144,7 +144,7 @@ def test_weights_beside_the_file_are_read_and_hashed(tmp_path):
 
 
 def test_large_weights_go_to_a_file_beside(tmp_path, monkeypatch):
-    monkeypatch.setattr("edgeattn.workflows.workspace._LARGEST_INLINE_BYTES", 100)
+    monkeypatch.setattr("edgeattn.graph.writing._LARGEST_INLINE_BYTES", 100)
     manifest = optimize(net(tmp_path / "in.onnx"), PLAIN, tmp_path / "out.onnx")
     assert left_in(tmp_path) == ["in.onnx", "out.json", "out.onnx", "out.onnx.data"]
     assert set(manifest.sha256) == {"out.onnx", "out.onnx.data"}
@@ -212,8 +212,8 @@ def test_lowering_is_asked_at_an_opset_that_it_knows_and_recorded(tmp_path, lowe
     options = dataclasses.replace(PLAIN, target="onnxruntime", rules=names, opset=14)
     manifest = optimize(net(tmp_path / "in.onnx", opset=11), options, tmp_path / "out.onnx")
     assert seen == {"opset": 13, "target": "onnxruntime", "rules": frozenset(names)}
-    assert manifest.rewrites[0].model_dump() == dataclasses.asdict(one)
-    assert manifest.near_misses[0].model_dump() == dataclasses.asdict(miss)
+    assert manifest.rewrites[0].model_dump() == one.model_dump()
+    assert manifest.near_misses[0].model_dump() == miss.model_dump()
     assert manifest.opset.after == 14
 
 
