@@ -4,13 +4,35 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from edgeattn.base import files
-from edgeattn.records.base import Frozen
+from edgeattn.records.base import SCHEMA_VERSION, Ordered
 
 
-def write(record: Frozen, artifact: Path) -> None:
+class Sidecar(Ordered):
+    """What every command says of the artifact that it wrote.
+
+    Attributes:
+        onnx: The ONNX file, relative to the sidecar: the artifact, or what it was built from.
+        sources: The hash of each file that the artifact was made from, by path.
+        size_bytes: Its size, with the files that belong to it.
+        versions: The versions of what made it.
+        seconds: Wall-clock time per stage.
+        command: The command that makes the same artifact again.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    onnx: str
+    sources: dict[str, str]
+    size_bytes: int
+    options: dict[str, object]
+    versions: dict[str, str]
+    seconds: dict[str, float]
+    command: str
+
+
+def write(record: Sidecar, artifact: Path) -> None:
     """Write what there is to say of an artifact beside it, in a file that ends in `.json`."""
     text = record.model_dump_json(indent=2) + "\n"
     artifact.with_suffix(".json").write_text(text, encoding="utf-8")

@@ -28,7 +28,7 @@ from edgeattn.parity.metrics import Tolerance, tolerance_of
 from edgeattn.parity.report import describe_failure
 from edgeattn.precision.cast import cast_in_place
 from edgeattn.records import sidecar
-from edgeattn.records.manifest import Manifest, Nodes, Site
+from edgeattn.records.manifest import Manifest, Nodes
 from edgeattn.records.parity import ParityCase, ParityReport
 from edgeattn.workflows.artifact import (
     check_destination,
@@ -139,7 +139,7 @@ def export(
             model=built.source,
             params=built.params,
             attentions=tuple(attention.name for attention in request.attentions),
-            sites=tuple(Site(**asdict(site)) for site in built.sites),
+            sites=built.sites,
             parity=summarise(cases[last.name], last.tolerance),
             options=_plain(request, options),
             notes=tuple(notes),
