@@ -32,7 +32,7 @@ from .tables import located, lowering_in_a_line, print_made, print_notes, print_
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgeattn.records.manifest import CastRecord, Manifest, Site
+    from edgeattn.records.manifest import CastRecord, Manifest, PlacedSite
 
 
 @grouped
@@ -135,7 +135,7 @@ def _cast_in_a_line(record: CastRecord) -> str:
     )
 
 
-def _print_sites(console: Console, sites: Sequence[Site]) -> None:
+def _print_sites(console: Console, sites: Sequence[PlacedSite]) -> None:
     noted = any(site.note for site in sites)
     rows = table(
         "site", "attention", "attends", "C×H×W", "parameters", *(["note"] if noted else [])

@@ -42,7 +42,7 @@ def climb(
     Raises:
         InputError: Options of a model are given with a file.
     """
-    from edgeattn.workflows.ladder.starts import climb_file, climb_model
+    from edgeattn.workflows.ladder import climb_file, climb_model
 
     if not subject.endswith(".onnx"):
         options = lowering.read(

@@ -8,7 +8,7 @@ from pathlib import Path
 from edgeattn.base import files
 from edgeattn.base.errors import InputError
 from edgeattn.engine.runtime import Engine, open_engine
-from edgeattn.parity.compare import Run, summarise
+from edgeattn.parity.compare import Reference, Run, batch_of, compare
 from edgeattn.parity.metrics import Tolerance, tolerance_of
 from edgeattn.records.engine import EngineManifest
 from edgeattn.records.parity import ParityReport
@@ -38,8 +38,8 @@ def compare_engine(
     """
     with open_engine(path) as engine:
         manifest = engine.manifest
-        reference = Session(other or source_of(path, manifest))
-        names = [value.name for value in reference.inputs]
+        session = Session(other or source_of(path, manifest))
+        names = [value.name for value in session.inputs]
         if set(names) != set(engine.inputs):
             raise InputError(
                 f"{path} takes the inputs {', '.join(engine.inputs)}, and its reference"
@@ -47,15 +47,14 @@ def compare_engine(
                 mend="Give the ONNX file that the engine was built from.",
             )
         # By the batch, as the report has them: of two shapes of one batch the later is run.
-        drawn = [inputs] if inputs is not None else _drawn(reference, manifest, names, seed)
-        arrays = {len(values[0]) if values[0].ndim else 1: values for values in drawn}
-        references = {batch: reference.run(values) for batch, values in arrays.items()}
+        drawn = [inputs] if inputs is not None else _drawn(session, manifest, names, seed)
+        arrays = {batch_of(values): values for values in drawn}
+        outputs = {batch: session.run(values) for batch, values in arrays.items()}
+        reference = Reference(inputs=arrays, outputs=outputs)
         tolerance = tolerance or tolerance_of_engine(manifest.precision.asked)
-        cases = [
-            run.judge(references, weights="model", tolerance=tolerance)
-            for run in runs_of_engine(engine, names, reference.output_names, arrays)
-        ]
-    return summarise(cases, tolerance)
+        return compare(
+            runs_of_engine(engine, names, session.output_names, arrays), reference, tolerance
+        )
 
 
 def tolerance_of_engine(precision: str) -> Tolerance:
@@ -112,14 +111,14 @@ def source_of(path: Path, manifest: EngineManifest) -> Path:
 
 
 def _drawn(
-    reference: Session, manifest: EngineManifest, names: Sequence[str], seed: int
+    session: Session, manifest: EngineManifest, names: Sequence[str], seed: int
 ) -> list[list[Array]]:
     """Draw inputs at every shape that the engine was built for."""
-    own = {value.name: value.shape for value in reference.inputs}
+    own = {value.name: value.shape for value in session.inputs}
     points = [point.shapes for point in manifest.points] or [{}]
     return [
         random_inputs(
-            reference,
+            session,
             batch=None,
             seed=seed + number,
             shapes=[shapes.get(name, own[name]) for name in names],

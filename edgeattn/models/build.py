@@ -12,11 +12,12 @@ from torch import nn
 from edgeattn.attention import registry
 from edgeattn.base.errors import InputError, in_one_line
 from edgeattn.models import weights
-from edgeattn.models.inject import PlacedSite, Wanted, inject
+from edgeattn.models.inject import Wanted, inject
 from edgeattn.models.probe import check_outputs, probe
 from edgeattn.models.seeding import seeded
 from edgeattn.models.source import Created, create
 from edgeattn.options.model import AttentionRequest, ModelRequest
+from edgeattn.records.manifest import PlacedSite
 
 __all__ = ["AttentionRequest", "BuiltModel", "ModelRequest", "PlacedSite", "build"]
 

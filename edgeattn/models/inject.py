@@ -22,29 +22,9 @@ from edgeattn.models.blocks import CONTAINERS
 from edgeattn.models.placement import family_of, place
 from edgeattn.models.sites import Site, Survey
 from edgeattn.models.trace import Trace
+from edgeattn.records.manifest import PlacedSite
 
 Build = Callable[[AttentionSpec, SiteShape], nn.Module]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlacedSite:
-    """One attention module in its place.
-
-    Attributes:
-        path: Its own path ("layer1.0.attention").
-        attention: Its name ("se").
-        target: The path of the module that it attends; "" is the root.
-        shape: (C, H, W) of the map that it attends.
-        params: How many parameters it has.
-        note: What its constructor chose by itself, if anything.
-    """
-
-    path: str
-    attention: str
-    target: str
-    shape: tuple[int, int, int]
-    params: int
-    note: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

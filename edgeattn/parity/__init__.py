@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgeattn.parity.compare import check_file, compare_files
+from edgeattn.parity.check import check_file, compare_files
 from edgeattn.parity.metrics import Tolerance, tolerance_of
 from edgeattn.records.parity import OutputParity, ParityCase, ParityReport
 

@@ -15,6 +15,7 @@ from edgeattn.base.errors import InputError
 from edgeattn.graph.names import module_of
 from edgeattn.graph.reading import load
 from edgeattn.graph.shapes import infer
+from edgeattn.parity.emulate import as_stored
 from edgeattn.parity.metrics import Tolerance, measure
 from edgeattn.runtimes.eager import run_torch
 from edgeattn.runtimes.onnxruntime import Array, Session
@@ -65,17 +66,20 @@ def first_difference_of_files(
 ) -> str | None:
     """Name the module of the first value that two files share by name and that differs.
 
+    Half precision is emulated in both: see `emulate`.
+
     Returns:
         A module path, or the value's own name where it carries none; None where all agree, or
         where the files cannot be run with these values as outputs.
     """
-    producers, others = _producers(path), _producers(other)
-    shared = [name for name in producers if name in others]
-    try:
-        have, _ = _run_with_outputs(path, shared, inputs)
-        want, _ = _run_with_outputs(other, shared, inputs)
-    except InputError:
-        return None
+    with as_stored(path) as file, as_stored(other) as reference:
+        producers, others = _producers(file), _producers(reference)
+        shared = [name for name in producers if name in others]
+        try:
+            have, _ = _run_with_outputs(file, shared, inputs)
+            want, _ = _run_with_outputs(reference, shared, inputs)
+        except InputError:
+            return None
     for name in shared:
         if not measure(name, want[name], have[name], tolerance).passed:
             return module_of(name) or module_of(producers[name]) or name

@@ -1,32 +1,35 @@
-"""Compares an ONNX file with a torch module, or with another ONNX file."""
+"""The comparison of a candidate with a reference, on which every check of parity rests.
+
+A candidate is what yields runs: a file in ONNX Runtime, an engine, a cast over many samples. A
+reference holds the outputs that are expected, and knows where a file begins to differ from it.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Final
 
 from edgeattn.base.errors import InputError
 from edgeattn.graph import precision
 from edgeattn.graph.reading import load
 from edgeattn.options.precision import Precision
-from edgeattn.parity.bisect import first_difference_of_files, first_difference_of_module
 from edgeattn.parity.emulate import as_stored
-from edgeattn.parity.metrics import Tolerance, measure, tolerance_of
+from edgeattn.parity.metrics import Tolerance, measure
 from edgeattn.parity.report import worst
-from edgeattn.records.parity import OutputParity, ParityCase, ParityReport
-from edgeattn.runtimes.eager import run_torch
-from edgeattn.runtimes.onnxruntime import Array, Session, give_memory_back, random_inputs
+from edgeattn.records.parity import (
+    Optimisations,
+    OutputParity,
+    ParityCase,
+    ParityReport,
+    Weights,
+)
+from edgeattn.runtimes.onnxruntime import Array, Session, give_memory_back
 
-if TYPE_CHECKING:
-    import torch
-
-
-_OPTIMISATIONS: tuple[Literal["off", "on"], ...] = ("off", "on")
-#: The batch sizes at which a model with an open batch is checked.
-BATCHES = (1, 2, 3, 8)
+_OPTIMISATIONS: Final[tuple[Optimisations, ...]] = ("off", "on")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,40 +43,85 @@ class Run:
         outputs: The outputs.
     """
 
-    optimisations: Literal["off", "on"]
+    optimisations: Optimisations
     batch: int
     names: Sequence[str]
     outputs: Sequence[Array]
 
-    def judge(
-        self,
-        references: Mapping[int, Sequence[Array]],
-        *,
-        weights: Literal["model", "random"],
-        tolerance: Tolerance,
-    ) -> ParityCase:
-        """Compare the outputs with a reference's.
 
-        Args:
-            references: Per batch size, one array per output.
-            weights: Which weights both hold.
-            tolerance: What passes.
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """What a candidate is compared with.
+
+    Attributes:
+        weights: Which weights it holds.
+        inputs: Per batch size, one array per input.
+        outputs: Per batch size, one array per output.
+        locate: Finds the first module at which a file differs from it.
+        measure_floor: Measures how far rounding takes its own result; None for what cannot tell.
+    """
+
+    weights: Weights = "model"
+    inputs: Mapping[int, Sequence[Array]]
+    outputs: Mapping[int, Sequence[Array]]
+    locate: Callable[[Path, Tolerance], str | None] = lambda _path, _tolerance: None
+    measure_floor: Callable[[], float] | None = None
+
+    @cached_property
+    def floor_db(self) -> float | None:
+        """The rounding floor in dB, measured once; None if it cannot be."""
+        return None if self.measure_floor is None else self.measure_floor()
+
+    def judge(self, run: Run, tolerance: Tolerance) -> ParityCase:
+        """Compare a run's outputs with those that are expected at its batch size.
 
         Raises:
-            InputError: If the outputs' number differs.
+            InputError: Their number differs.
         """
-        expected = references[self.batch]
-        if len(self.outputs) != len(expected):
+        expected = self.outputs[run.batch]
+        if len(run.outputs) != len(expected):
             raise InputError(
-                f"There are {len(self.outputs)} outputs, and the reference gives {len(expected)}."
+                f"There are {len(run.outputs)} outputs, and the reference gives {len(expected)}."
             )
         measured = tuple(
             measure(name, reference, output, tolerance)
-            for name, reference, output in zip(self.names, expected, self.outputs, strict=True)
+            for name, reference, output in zip(run.names, expected, run.outputs, strict=True)
         )
         return ParityCase(
-            weights=weights, optimisations=self.optimisations, batch=self.batch, outputs=measured
+            weights=self.weights,
+            optimisations=run.optimisations,
+            batch=run.batch,
+            outputs=measured,
         )
+
+    def located(self, report: ParityReport, path: Path) -> ParityReport:
+        """Return a failed report of a file, with the first module that differs."""
+        first = self.locate(path, Tolerance.of(report))
+        return report.model_copy(update={"first_difference": first})
+
+
+def compare(runs: Iterable[Run], reference: Reference, tolerance: Tolerance) -> ParityReport:
+    """Compare the runs of a candidate with a reference.
+
+    Args:
+        runs: The candidate's; each is let go once it is compared.
+        reference: What is expected.
+        tolerance: What passes.
+
+    Raises:
+        InputError: The candidate cannot be run, or gives another number of outputs.
+    """
+    return summarise([reference.judge(run, tolerance) for run in runs], tolerance)
+
+
+def compare_file(path: Path, reference: Reference, tolerance: Tolerance) -> ParityReport:
+    """Compare an ONNX file with a reference, and name the first module that differs.
+
+    Raises:
+        InputError: ONNX Runtime cannot load or run the file.
+    """
+    report = compare(runs_of(path, reference.inputs), reference, tolerance)
+    return report if report.passed else reference.located(report, path)
 
 
 def runs_of(path: Path, inputs: Mapping[int, Sequence[Array]]) -> Iterator[Run]:
@@ -103,43 +151,7 @@ def runs_of(path: Path, inputs: Mapping[int, Sequence[Array]]) -> Iterator[Run]:
         give_memory_back()
 
 
-def run_cases(
-    path: Path,
-    inputs: Mapping[int, Sequence[Array]],
-    references: Mapping[int, Sequence[Array]],
-    *,
-    weights: Literal["model", "random"],
-    tolerance: Tolerance,
-) -> list[ParityCase]:
-    """Run a file as `runs_of` does, and compare each run.
-
-    Args:
-        path: The ONNX file.
-        inputs: Per batch size, one array per input.
-        references: Per batch size, one array per output, as the reference gives them.
-        weights: Which weights both hold.
-        tolerance: What passes.
-
-    Raises:
-        InputError: If ONNX Runtime cannot load or run the file, or the outputs' number differs.
-    """
-    return [
-        run.judge(references, weights=weights, tolerance=tolerance) for run in runs_of(path, inputs)
-    ]
-
-
-def precision_of(path: Path) -> Precision:
-    """Return the precision that an ONNX file is written in.
-
-    Raises:
-        InputError: If the file is no ONNX model.
-    """
-    return precision.precision_of(load(path))
-
-
-def summarise(
-    cases: Sequence[ParityCase], tolerance: Tolerance, *, first_difference: str | None = None
-) -> ParityReport:
+def summarise(cases: Sequence[ParityCase], tolerance: Tolerance) -> ParityReport:
     """Make a report of all cases: each output at its worst."""
     by_name: dict[str, list[OutputParity]] = {}
     for case in cases:
@@ -152,122 +164,18 @@ def summarise(
         min_sqnr_db=tolerance.min_sqnr_db,
         outputs=tuple(worst(outputs) for outputs in by_name.values()),
         cases=tuple(cases),
-        first_difference=first_difference,
     )
 
 
-def check_file(
-    path: Path,
-    module: torch.nn.Module,
-    inputs: Sequence[torch.Tensor],
-    *,
-    tolerance: Tolerance | None = None,
-) -> ParityReport:
-    """Check an ONNX file against a torch module that holds the same weights.
-
-    Args:
-        path: The ONNX file.
-        module: The module, in evaluation mode.
-        inputs: One tensor per input; where the file's batch is open, sizes 1, 2, 3 and 8 of the
-            same values are run as well.
-        tolerance: What passes; by default that of the file's precision.
+def precision_of(path: Path) -> Precision:
+    """Return the precision that an ONNX file is written in.
 
     Raises:
-        InputError: If the file cannot be loaded, or does not take these inputs.
+        InputError: If the file is no ONNX model.
     """
-    tolerance = tolerance or tolerance_of(precision_of(path))
-    batches = batches_of(path, inputs)
-    references = {batch: run_torch(module, values) for batch, values in batches.items()}
-    arrays = {batch: [v.numpy(force=True) for v in values] for batch, values in batches.items()}
-    cases = run_cases(path, arrays, references, weights="model", tolerance=tolerance)
-    report = summarise(cases, tolerance)
-    if report.passed:
-        return report
-    found = first_difference_of_module(path, module, inputs, tolerance)
-    return report.model_copy(update={"first_difference": found})
+    return precision.precision_of(load(path))
 
 
-def batches_of(path: Path, inputs: Sequence[torch.Tensor]) -> dict[int, tuple[torch.Tensor, ...]]:
-    """Return the inputs at every batch size that a file takes.
-
-    Raises:
-        InputError: If the file takes other shapes.
-    """
-    session = Session(path)
-    if len(session.inputs) != len(inputs):
-        raise InputError(f"{path} takes {len(session.inputs)} inputs, the reference {len(inputs)}.")
-    for value, tensor in zip(session.inputs, inputs, strict=True):
-        fits = len(value.shape) == tensor.ndim and all(
-            not isinstance(want, int) or want == have
-            for want, have in zip(value.shape, tensor.shape, strict=True)
-        )
-        if not fits:
-            raise InputError(
-                f"{path} takes {value.name} of shape {value.shape}, not {list(tensor.shape)}.",
-                mend="Give the shape that the file was exported with, with --shape.",
-            )
-    return at_batches(inputs, BATCHES if session.has_open_batch else ())
-
-
-def at_batches(
-    inputs: Sequence[torch.Tensor], batches: Sequence[int]
-) -> dict[int, tuple[torch.Tensor, ...]]:
-    """Return the inputs at their own batch size and at others, by repeating and cutting them.
-
-    A repeated sample is rolled along its last dimension, so that samples differ.
-    """
-    import torch
-
-    own = int(inputs[0].shape[0]) if inputs[0].ndim else 1
-    result = {own: tuple(inputs)}
-    for batch in batches:
-        result[batch] = tuple(
-            torch.stack([torch.roll(value[i % own], i // own, dims=-1) for i in range(batch)])
-            for value in inputs
-        )
-    return result
-
-
-def compare_files(
-    path: Path,
-    other: Path,
-    *,
-    inputs: Sequence[Array] | None = None,
-    seed: int = 0,
-    tolerance: Tolerance | None = None,
-) -> ParityReport:
-    """Check one ONNX file against another, which is the reference.
-
-    Args:
-        path: The file to judge.
-        other: The reference.
-        inputs: One array per input; drawn from a normal distribution by default.
-        seed: Seed of the draw.
-        tolerance: What passes; by default that of the file's precision.
-
-    Raises:
-        InputError: If a file cannot be loaded, or the two take different inputs.
-    """
-    tolerance = tolerance or tolerance_of(precision_of(path))
-    with as_stored(other) as file:
-        reference = Session(file)
-    batches: Sequence[int | None] = (None,)
-    if inputs is None and reference.has_open_batch:
-        batches = BATCHES
-    arrays: dict[int, Sequence[Array]] = {}
-    for batch in batches:
-        drawn = (
-            random_inputs(reference, batch=batch, seed=seed + (batch or 0))
-            if inputs is None
-            else inputs
-        )
-        arrays[len(drawn[0]) if drawn and drawn[0].ndim else 1] = drawn
-    references = {batch: reference.run(values) for batch, values in arrays.items()}
-    cases = run_cases(path, arrays, references, weights="model", tolerance=tolerance)
-    report = summarise(cases, tolerance)
-    if report.passed:
-        return report
-    with as_stored(path) as file, as_stored(other) as reference_file:
-        first = next(iter(arrays.values()))
-        found = first_difference_of_files(file, reference_file, first, tolerance)
-    return report.model_copy(update={"first_difference": found})
+def batch_of(inputs: Sequence[Array]) -> int:
+    """Return the batch size of inputs, by the first."""
+    return len(inputs[0]) if inputs and inputs[0].ndim else 1

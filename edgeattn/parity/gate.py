@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from edgeattn.base.errors import CheckError, InputError
-from edgeattn.parity.bisect import first_difference_of_files
-from edgeattn.parity.compare import BATCHES, precision_of, run_cases, summarise
+from edgeattn.parity.compare import Reference, batch_of, compare_file, precision_of
 from edgeattn.parity.emulate import as_stored
 from edgeattn.parity.metrics import Tolerance, tolerance_of
+from edgeattn.parity.references import BATCHES, file_reference, fits
 from edgeattn.parity.report import describe_failure
 from edgeattn.records.parity import ParityReport
 from edgeattn.runtimes.onnxruntime import Array, Session, give_memory_back, random_inputs
@@ -38,19 +38,16 @@ def must_agree(
         CheckError: The file cannot be run, or differs: names the first value that does.
     """
     tolerance = tolerance_of_rewrites(reference)
-    arrays, references, notes = run_reference(reference, shapes, seed)
+    expected, notes = run_reference(reference, shapes, seed)
     try:
-        cases = run_cases(path, arrays, references, weights="model", tolerance=tolerance)
+        report = compare_file(path, expected, tolerance)
     except InputError as error:
         raise CheckError(
             f"What was made of {reference} does not run: {error.fact}",
             mend="Nothing was written. Please report this with the command that you gave.",
         ) from error
-    report = summarise(cases, tolerance)
     if report.passed:
         return report, notes
-    first = first_difference_of_files(path, reference, next(iter(arrays.values())), tolerance)
-    report = report.model_copy(update={"first_difference": first})
     raise CheckError(
         f"The lowered model differs from {reference}: {describe_failure(report)}",
         mend="Nothing was written. Please report this with the command that you gave.",
@@ -70,7 +67,7 @@ def tolerance_of_rewrites(path: Path) -> Tolerance:
 
 def run_reference(
     path: Path, shapes: Sequence[Sequence[int]], seed: int
-) -> tuple[dict[int, list[Array]], dict[int, list[Array]], list[str]]:
+) -> tuple[Reference, list[str]]:
     """Run the file that others are compared with, on random inputs.
 
     Args:
@@ -79,7 +76,7 @@ def run_reference(
         seed: Seed of the inputs.
 
     Returns:
-        Inputs and outputs by batch size, and notes for the user.
+        The reference, and notes for the user.
 
     Raises:
         InputError: It cannot be run, or gives nothing to compare.
@@ -87,23 +84,23 @@ def run_reference(
     session = _session(path)
     wanted = _shapes(session, shapes)
     arrays: dict[int, list[Array]] = {}
-    references: dict[int, list[Array]] = {}
+    outputs: dict[int, list[Array]] = {}
     notes: list[str] = []
     for batch in BATCHES if session.has_open_batch else (1,):
         drawn = random_inputs(session, batch=batch, seed=seed + batch, shapes=wanted)
-        size = len(drawn[0]) if drawn and drawn[0].ndim else 1
+        size = batch_of(drawn)
         try:
-            references[size] = session.run(drawn)
+            outputs[size] = session.run(drawn)
         except InputError as error:
-            if not references:
+            if not outputs:
                 raise
             notes.append(f"The file that was read does not run at a batch of {size}: {error.fact}")
             continue
         arrays[size] = drawn
-        _check_finite(path, session, references[size])
+        _check_finite(path, session, outputs[size])
     del session  # before the next one doubles its memory
     give_memory_back()
-    return arrays, references, notes
+    return file_reference(path, arrays, outputs), notes
 
 
 def _session(path: Path) -> Session:
@@ -134,11 +131,7 @@ def _shapes(session: Session, shapes: Sequence[Sequence[int]]) -> list[list[int 
         )
     closed = []
     for value, given in zip(session.inputs, shapes, strict=True):
-        fits = len(given) == len(value.shape) and all(
-            not isinstance(own, int) or own == size
-            for own, size in zip(value.shape, given, strict=True)
-        )
-        if not fits:
+        if not fits(given, value.shape):
             raise InputError(f"Input {value.name} takes {value.shape}, not {list(given)}.")
         first = value.shape[:1] if session.has_open_batch else given[:1]
         closed.append([*first, *given[1:]])

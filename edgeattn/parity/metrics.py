@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from edgeattn.records.parity import OutputParity
+from edgeattn.records.parity import OutputParity, ParityReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,15 @@ class Tolerance:
     precision: str
     max_rel: float
     min_sqnr_db: float
+
+    @classmethod
+    def of(cls, report: ParityReport) -> Self:
+        """Return the tolerance that a report was made with."""
+        return cls(
+            precision=report.precision,
+            max_rel=report.max_rel_tolerance,
+            min_sqnr_db=report.min_sqnr_db,
+        )
 
     def admits(self, max_rel: float, sqnr_db: float | None) -> bool:
         """Return whether an output with these figures passes; an SQNR of None is exact equality."""

@@ -54,7 +54,7 @@ def cast_file(
         CheckError: If what was written differs by more than it may.
     """
     check_options(options)
-    return _cast(read(source), destination, options, Clock(on_stage), on_stage, gate=gate)
+    return cast_source(read(source), destination, options, Clock(on_stage), on_stage, gate=gate)
 
 
 def cast_in_place(
@@ -82,7 +82,7 @@ def cast_in_place(
     return record
 
 
-def _cast(
+def cast_source(
     found: Source,
     path: Path,
     options: CastOptions,
@@ -104,7 +104,7 @@ def _cast(
         judge = Judge(found.path, compared)
         report = judge.judge(path, tolerance)
         if gate and not report.passed:
-            raise judge.refusal(path, report, tolerance)
+            raise judge.refusal(path, report)
 
     return CastRecord(
         precision=options.precision, parity_on=compared.description, parity=report, **done

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
 from edgeattn.base.errors import CheckError, InputError
-from edgeattn.parity.bisect import first_difference_of_files
-from edgeattn.parity.compare import summarise
-from edgeattn.parity.emulate import as_stored
-from edgeattn.parity.metrics import Tolerance, measure
+from edgeattn.parity.compare import Run, compare, runs_of
+from edgeattn.parity.metrics import Tolerance
+from edgeattn.parity.references import file_reference
 from edgeattn.parity.report import describe_failure
 from edgeattn.precision.calibration import Samples
-from edgeattn.records.parity import ParityCase, ParityReport
+from edgeattn.records.parity import ParityReport
 from edgeattn.runtimes.onnxruntime import Array, Session, give_memory_back
 
 #: So many samples are compared at most: each runs three times.
 MOST: Final = 16
-_OPTIMISATIONS: Final[tuple[Literal["off", "on"], ...]] = ("off", "on")
 
 
 class Judge:
@@ -38,54 +37,43 @@ class Judge:
     def __init__(self, source: Path, samples: Samples) -> None:
         self._source = source
         session = Session(source)
-        self._names = session.output_names
-        self._batches = _batches(session, samples)
-        self._references = _run(session, self._batches)
-        _check_finite(source, self._names, self._references)
+        self._batches = dict(enumerate(_batches(session, samples)))
+        self._size = len(self._batches[0][0])
+        outputs = _joined([session.run(arrays) for arrays in self._batches.values()])
+        _check_finite(source, session.output_names, outputs)
+        self._reference = file_reference(source, self._batches, {self._size: outputs})
 
     def judge(self, path: Path, tolerance: Tolerance) -> ParityReport:
         """Compare a file, with ONNX Runtime's optimisations off and on.
 
-        Half precision is emulated without them: see `emulate`.
-
         Raises:
             CheckError: It cannot be run.
         """
-        cases = []
-        for optimisations in _OPTIMISATIONS:
-            give_memory_back()
-            stored = as_stored(path) if optimisations == "off" else contextlib.nullcontext(path)
-            try:
-                with stored as file:
-                    outputs = _run(Session(file, optimisations=optimisations), self._batches)
-            except InputError as error:
-                raise CheckError(
-                    f"What was made of {self._source} does not run: {error.fact}",
-                    mend="Nothing was written. Please report this with the command that you gave.",
-                ) from error
-            measured = tuple(
-                measure(name, want, have, tolerance)
-                for name, want, have in zip(self._names, self._references, outputs, strict=True)
-            )
-            case = ParityCase(
-                weights="model",
-                optimisations=optimisations,
-                batch=len(self._batches[0][0]),
-                outputs=measured,
-            )
-            cases.append(case)
-        return summarise(cases, tolerance)
+        give_memory_back()
+        try:
+            return compare(self._runs(path), self._reference, tolerance)
+        except InputError as error:
+            raise CheckError(
+                f"What was made of {self._source} does not run: {error.fact}",
+                mend="Nothing was written. Please report this with the command that you gave.",
+            ) from error
 
-    def refusal(self, path: Path, report: ParityReport, tolerance: Tolerance) -> CheckError:
+    def refusal(self, path: Path, report: ParityReport) -> CheckError:
         """Return the error of a file that differs: it names the first value that does."""
-        with as_stored(path) as file:
-            first = first_difference_of_files(file, self._source, self._batches[0], tolerance)
-        report = report.model_copy(update={"first_difference": first})
+        report = self._reference.located(report, path)
         return CheckError(
             f"The cast model differs from {self._source}: {describe_failure(report)}",
             mend="Nothing was written. Keep more in float32 (--keep-fp32 MODULE), or ask for less"
             " (--min-sqnr DB).",
         )
+
+    def _runs(self, path: Path) -> Iterator[Run]:
+        """Run a file on every batch, and yield all batches as one run."""
+        runs = runs_of(path, self._batches)
+        for _, group in itertools.groupby(runs, key=lambda run: run.optimisations):
+            parts = list(group)
+            outputs = _joined([run.outputs for run in parts])
+            yield replace(parts[0], batch=self._size, outputs=outputs)
 
 
 def _batches(session: Session, samples: Samples) -> list[list[Array]]:
@@ -98,9 +86,8 @@ def _batches(session: Session, samples: Samples) -> list[list[Array]]:
     return [[np.concatenate(arrays) for arrays in zip(*taken, strict=True)]]
 
 
-def _run(session: Session, batches: list[list[Array]]) -> list[Array]:
+def _joined(outputs: Sequence[Sequence[Array]]) -> list[Array]:
     """Return each output over all batches."""
-    outputs = [session.run(arrays) for arrays in batches]
     return [
         np.concatenate([np.atleast_1d(array) for array in arrays])
         for arrays in zip(*outputs, strict=True)

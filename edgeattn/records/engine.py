@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from edgeattn.base.errors import InputError
+from edgeattn.records import sidecar
+from edgeattn.records.base import Frozen
 from edgeattn.records.layers import LayerInformation
 
-SCHEMA_VERSION: Literal[1] = 1
 
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
-
-
-class Mismatch(_Frozen):
+class Mismatch(Frozen):
     """A kernel that was built in another precision than was asked."""
 
     kernel: str
@@ -26,7 +21,7 @@ class Mismatch(_Frozen):
     nodes: tuple[str, ...]
 
 
-class Precision(_Frozen):
+class Precision(Frozen):
     """What was asked, and what was built.
 
     Attributes:
@@ -43,7 +38,7 @@ class Precision(_Frozen):
     mismatches: tuple[Mismatch, ...]
 
 
-class Point(_Frozen):
+class Point(Frozen):
     """The engine at one point of an optimisation profile.
 
     Attributes:
@@ -61,15 +56,12 @@ class Point(_Frozen):
     kernel_bytes: tuple[int, ...]
 
 
-class EngineManifest(_Frozen):
+class EngineManifest(sidecar.Sidecar):
     """What `edgeattn build` says of an engine.
 
     Attributes:
         engine: The file, relative to the manifest.
         sha256: The hash of the engine file.
-        size_bytes: Its size.
-        onnx: The ONNX file that it was built from, relative to the manifest where it lies near.
-        sources: The hash of each file that it was built from, by path.
         runtime: The library: `tensorrt` or `tensorrt-rtx`.
         runtime_version: Its version.
         runtime_reason: Why it was taken.
@@ -83,17 +75,18 @@ class EngineManifest(_Frozen):
         activation_bytes: Device memory that it needs while it runs, as the library says it.
         points: The bytes at every point of every optimisation profile; empty for fixed shapes.
         layers: The kernels of every profile, at its tuned shapes.
-        seconds: Wall-clock time per stage.
-        command: The command that builds it again.
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    ORDER = (
+        "schema_version artifact engine sha256 size_bytes onnx sources runtime runtime_version"
+        " runtime_reason compute_capability device not_for precision kernels traffic_bytes"
+        " weights_bytes activation_bytes points layers options versions seconds notes command"
+        " manifest"
+    )
+
     artifact: Literal["engine"] = "engine"
     engine: str
     sha256: str
-    size_bytes: int
-    onnx: str
-    sources: dict[str, str]
     runtime: str
     runtime_version: str
     runtime_reason: str
@@ -107,11 +100,7 @@ class EngineManifest(_Frozen):
     activation_bytes: int | None
     points: tuple[Point, ...]
     layers: LayerInformation
-    options: dict[str, object]
-    versions: dict[str, str]
-    seconds: dict[str, float]
     notes: tuple[str, ...]
-    command: str
     manifest: str
 
 
@@ -127,11 +116,7 @@ def manifest_of(engine: Path) -> Path:
 
 def is_manifest(path: Path) -> bool:
     """Return whether a file is the manifest of an engine, be it a good one or not."""
-    try:
-        said = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return False
-    return isinstance(said, dict) and said.get("artifact") == "engine"
+    return (sidecar.read(path) or {}).get("artifact") == "engine"
 
 
 def _is_others(path: Path) -> bool:

@@ -5,10 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from edgeattn.records.base import Frozen
-from edgeattn.records.parity import OutputParity
-
-Weights = Literal["model", "random"]
-
+from edgeattn.records.parity import OutputParity, Weights
 
 State = Literal["passed", "fell", "not climbed"]
 

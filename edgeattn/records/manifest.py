@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from typing import Literal
 
-from edgeattn.records.base import SCHEMA_VERSION, Frozen
+from edgeattn.records.base import Frozen, Ordered
 from edgeattn.records.lowering import LegalisedNode, NearMiss, Rewrite, Trial
 from edgeattn.records.parity import ParityReport
+from edgeattn.records.sidecar import Sidecar
+from edgeattn.records.trace import Site
 
 
-class Site(Frozen):
-    """Where one attention module sits: shape is (C, H, W) of the tensor that it attends."""
+class PlacedSite(Ordered, Site):
+    """One attention module in its place.
 
-    path: str
-    attention: str
+    Attributes:
+        target: The path of the module that it attends; "" is the root.
+        note: What its constructor chose by itself; empty if nothing.
+    """
+
+    ORDER = "path attention target shape params note"
+
     target: str
     shape: tuple[int, int, int]
     params: int
@@ -27,6 +34,13 @@ class Nodes(Frozen):
     final: int
 
 
+class Change(Frozen):
+    """A count in the file that was read, and in the one that was written."""
+
+    before: int
+    after: int
+
+
 class Tensor(Frozen):
     """A graph input or output; an open dimension is named."""
 
@@ -35,104 +49,34 @@ class Tensor(Frozen):
     dtype: str
 
 
-class Manifest(Frozen):
-    """What `edgeattn export` says of a model.
+class OnnxSidecar(Sidecar):
+    """What every command says of an ONNX file that it wrote.
 
     Attributes:
-        onnx: The file, relative to the manifest.
         sha256: The hash of each file that belongs to it.
-        sources: The hash of each file that it was made from: a model's source, weights.
-        params: Parameters of the torch model.
-        macs: Multiply-accumulates of convolutions and linear layers, per run at the asked shape.
-        matmul_macs: Those of products of two activations.
-        element_ops: Operations that FLOP counters skip.
-        uncounted: Nodes whose costs could not be counted, by name.
-        rewrites: What lowering replaced, in order.
-        near_misses: What lowering nearly replaced.
-        legalised: The nodes that the opset made us replace.
-        parity: The check of this file against the torch model.
-        seconds: Wall-clock time per stage.
-        command: The command that makes the same file again.
-        cast: What was cast, and how near it is to the float32 file; None where nothing was.
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
-    onnx: str
     sha256: dict[str, str]
-    sources: dict[str, str]
-    size_bytes: int
-    model: str
-    opset: int
     ir_version: int
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
-    params: int
-    macs: int
-    matmul_macs: int
-    element_ops: int
-    uncounted: tuple[str, ...]
-    attentions: tuple[str, ...]
-    sites: tuple[Site, ...]
-    nodes: Nodes
+
+
+class LoweredSidecar(OnnxSidecar):
+    """What is said of a model that was lowered and legalised.
+
+    Attributes:
+        rewrites: What lowering replaced, in order.
+        near_misses: What lowering nearly replaced.
+        legalised: The nodes that the opset made us replace.
+        parity: The check of this file against what it was made from.
+    """
+
     rewrites: tuple[Rewrite, ...]
     near_misses: tuple[NearMiss, ...]
     legalised: tuple[LegalisedNode, ...]
     parity: ParityReport
-    options: dict[str, object]
-    versions: dict[str, str]
-    seconds: dict[str, float]
     notes: tuple[str, ...]
-    command: str
-    cast: CastRecord | None = None
-
-
-class Change(Frozen):
-    """A count in the file that was read, and in the one that was written."""
-
-    before: int
-    after: int
-
-
-class Optimised(Frozen):
-    """What `edgeattn optimize` says of a model.
-
-    Attributes:
-        onnx: The file, relative to the manifest.
-        sha256: The hash of each file that belongs to it.
-        sources: The hash of each file that it was made from: the model, and its weights' files.
-        target: The runtime that it was lowered for.
-        opset: The opset of the standard domain, in the file that was read and in this one.
-        nodes: How many nodes there are, those of branches and loop bodies too.
-        rewrites: What lowering replaced, in order.
-        near_misses: What lowering nearly replaced.
-        trials: What the tournament tried; empty without one.
-        legalised: The nodes that the opset made us replace.
-        parity: The check of this file against the one that was read.
-        seconds: Wall-clock time per stage.
-        command: The command that makes the same file again.
-    """
-
-    schema_version: Literal[1] = SCHEMA_VERSION
-    onnx: str
-    sha256: dict[str, str]
-    sources: dict[str, str]
-    size_bytes: int
-    target: str
-    opset: Change
-    ir_version: int
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    nodes: Change
-    rewrites: tuple[Rewrite, ...]
-    near_misses: tuple[NearMiss, ...]
-    trials: tuple[Trial, ...]
-    legalised: tuple[LegalisedNode, ...]
-    parity: ParityReport
-    options: dict[str, object]
-    versions: dict[str, str]
-    seconds: dict[str, float]
-    notes: tuple[str, ...]
-    command: str
 
 
 class KeptNode(Frozen):
@@ -180,29 +124,66 @@ class CastRecord(Frozen):
     notes: tuple[str, ...]
 
 
-class Cast(CastRecord):
-    """What `edgeattn cast` says of a model.
+class Manifest(LoweredSidecar):
+    """What `edgeattn export` says of a model.
 
     Attributes:
-        onnx: The file, relative to the manifest.
-        sha256: The hash of each file that belongs to it.
-        sources: The hash of each file that it was made from: the model, and its weights' files.
-        nodes: How many nodes there are.
-        seconds: Wall-clock time per stage.
-        command: The command that makes the same file again.
+        params: Parameters of the torch model.
+        macs: Multiply-accumulates of convolutions and linear layers, per run at the asked shape.
+        matmul_macs: Those of products of two activations.
+        element_ops: Operations that FLOP counters skip.
+        uncounted: Nodes whose costs could not be counted, by name.
+        cast: What was cast, and how near it is to the float32 file; None where nothing was.
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
-    onnx: str
-    sha256: dict[str, str]
-    sources: dict[str, str]
-    size_bytes: int
+    ORDER = (
+        "schema_version onnx sha256 sources size_bytes model opset ir_version inputs outputs params"
+        " macs matmul_macs element_ops uncounted attentions sites nodes rewrites near_misses"
+        " legalised parity options versions seconds notes command cast"
+    )
+
+    model: str
     opset: int
-    ir_version: int
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
+    params: int
+    macs: int
+    matmul_macs: int
+    element_ops: int
+    uncounted: tuple[str, ...]
+    attentions: tuple[str, ...]
+    sites: tuple[PlacedSite, ...]
+    nodes: Nodes
+    cast: CastRecord | None = None
+
+
+class Optimised(LoweredSidecar):
+    """What `edgeattn optimize` says of a model.
+
+    Attributes:
+        target: The runtime that it was lowered for.
+        opset: The opset of the standard domain, in the file that was read and in this one.
+        nodes: How many nodes there are, those of branches and loop bodies too.
+        trials: What the tournament tried; empty without one.
+    """
+
+    ORDER = (
+        "schema_version onnx sha256 sources size_bytes target opset ir_version inputs outputs nodes"
+        " rewrites near_misses trials legalised parity options versions seconds notes command"
+    )
+
+    target: str
+    opset: Change
     nodes: Change
-    options: dict[str, object]
-    versions: dict[str, str]
-    seconds: dict[str, float]
-    command: str
+    trials: tuple[Trial, ...]
+
+
+class Cast(OnnxSidecar, CastRecord):
+    """What `edgeattn cast` says of a model."""
+
+    ORDER = (
+        "precision cast_nodes added_nodes kept audited_on largest parity_on parity notes"
+        " schema_version onnx sha256 sources size_bytes opset ir_version inputs outputs nodes"
+        " options versions seconds command"
+    )
+
+    opset: int
+    nodes: Change

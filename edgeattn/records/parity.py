@@ -6,6 +6,10 @@ from typing import Literal
 
 from edgeattn.records.base import Frozen
 
+#: Whether a graph holds the model's own weights, or some drawn at random.
+Weights = Literal["model", "random"]
+Optimisations = Literal["off", "on"]
+
 
 class OutputParity(Frozen):
     """How one output differs from its reference, at worst over the cases that it sums up.
@@ -41,8 +45,8 @@ class ParityCase(Frozen):
             against float64's, which the verdict rests on instead of the tolerance.
     """
 
-    weights: Literal["model", "random"]
-    optimisations: Literal["off", "on"]
+    weights: Weights
+    optimisations: Optimisations
     batch: int
     outputs: tuple[OutputParity, ...]
     rounding_floor_db: float | None = None

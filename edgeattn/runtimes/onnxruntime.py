@@ -1,4 +1,4 @@
-"""Runs ONNX files in ONNX Runtime on the CPU, and torch modules beside them."""
+"""Sessions of ONNX Runtime on the CPU, by preset, and inputs for them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from edgeattn.base.errors import InputError, first_line
+from edgeattn.records.parity import Optimisations
 
 if TYPE_CHECKING:
     import onnxruntime
 
 Array = npt.NDArray[Any]
+Preset = Literal["parity", "timed", "profiled"]
 
 _NUMPY_TYPES = {
     "tensor(float)": np.float32,
@@ -30,6 +32,65 @@ _NUMPY_TYPES = {
 }
 
 
+def session_options(
+    preset: Preset,
+    *,
+    optimisations: Optimisations = "on",
+    threads: int = 0,
+    folder: Path | None = None,
+) -> onnxruntime.SessionOptions:
+    """Return how a session is set up: by default, but its threads do not spin between runs.
+
+    Threads that spin disturb torch and the next session.
+
+    Args:
+        preset: `parity` keeps no memory from run to run; `timed` runs as a user's session does;
+            `profiled` is timed, and writes what was seen of each node, and the optimised graph.
+        optimisations: ONNX Runtime's graph optimisations, off or on.
+        threads: Threads of a timed session.
+        folder: Where `profiled` writes.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if preset == "parity":
+        options.log_severity_level = 3
+        # An arena keeps what one run needed until the process ends.
+        options.enable_cpu_mem_arena = False
+        if optimisations == "off":
+            levels = onnxruntime.GraphOptimizationLevel
+            options.graph_optimization_level = levels.ORT_DISABLE_ALL
+        return options
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # what is wrong is raised too
+    if preset == "profiled":
+        assert folder is not None
+        options.enable_profiling = True
+        options.profile_file_prefix = str(folder / "events")
+        options.optimized_model_filepath = str(folder / "optimised.onnx")
+        # Weights go to a file beside it, which nobody opens.
+        key = "session.optimized_model_external_initializers_"
+        options.add_session_config_entry(f"{key}file_name", "optimised.weights")
+        options.add_session_config_entry(f"{key}min_size_in_bytes", "1024")
+    return options
+
+
+def open_session(path: Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+    """Load a file on the CPU.
+
+    Raises:
+        InputError: If ONNX Runtime does not take the file.
+    """
+    import onnxruntime
+
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise InputError(f"ONNX Runtime cannot load {path}: {first_line(error)}") from error
+
+
 class Session:
     """One ONNX Runtime session on the CPU.
 
@@ -41,26 +102,8 @@ class Session:
         InputError: If ONNX Runtime does not take the file.
     """
 
-    def __init__(self, path: Path, *, optimisations: Literal["off", "on"] = "off") -> None:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = (
-            onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-            if optimisations == "on"
-            else onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        )
-        options.log_severity_level = 3
-        # An arena keeps what one run needed until the process ends.
-        options.enable_cpu_mem_arena = False
-        # Threads that spin between runs disturb torch and the next session.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session: onnxruntime.InferenceSession = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:
-            raise InputError(f"ONNX Runtime cannot load {path}: {first_line(error)}") from error
+    def __init__(self, path: Path, *, optimisations: Optimisations = "off") -> None:
+        self._session = open_session(path, session_options("parity", optimisations=optimisations))
         self.inputs = self._session.get_inputs()
         self.output_names: list[str] = [value.name for value in self._session.get_outputs()]
 

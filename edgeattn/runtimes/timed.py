@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from edgeattn.base.errors import InputError, first_line
-from edgeattn.runtimes.onnxruntime import random_inputs
+from edgeattn.runtimes.onnxruntime import Preset, open_session, random_inputs, session_options
 
 _WARM_UP_RUNS: Final = 3
 # Of the limit, and at most so many seconds: what is run before anything is timed.
@@ -48,39 +48,13 @@ class Job:
         return min(of * self.limit_s, most)
 
 
-def session_options(threads: int) -> Any:
-    """Return how sessions are set up that are timed: by default, but threads do not spin."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # what is wrong is raised too
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return options
-
-
 class Session:
     """A session of ONNX Runtime's, as it runs by default but for its threads' spinning."""
 
     def __init__(self, path: Path, job: Job, *, folder: Path | None = None) -> None:
-        import onnxruntime
-
-        options = session_options(job.threads)
-        if folder is not None:
-            options.enable_profiling = True
-            options.profile_file_prefix = str(folder / "events")
-            options.optimized_model_filepath = str(folder / "optimised.onnx")
-            # Weights go to a file beside it, which nobody opens.
-            key = "session.optimized_model_external_initializers_"
-            options.add_session_config_entry(f"{key}file_name", "optimised.weights")
-            options.add_session_config_entry(f"{key}min_size_in_bytes", "1024")
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:
-            raise InputError(f"ONNX Runtime cannot load {path}: {first_line(error)}") from error
+        preset: Preset = "timed" if folder is None else "profiled"
+        options = session_options(preset, threads=job.threads, folder=folder)
+        self._session = open_session(path, options)
         self._path = path
         self.runs = 0
         self.inputs = self._session.get_inputs()

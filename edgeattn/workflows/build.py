@@ -7,7 +7,6 @@ file, which is kept beside the engine: precision is in the graph, not in flags.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +30,7 @@ from edgeattn.graph.writing import save
 from edgeattn.options.build import EngineOptions
 from edgeattn.options.cast import CastOptions
 from edgeattn.options.precision import PRECISIONS, Precision
+from edgeattn.records import sidecar
 from edgeattn.records.engine import EngineManifest, Point, manifest_of
 from edgeattn.records.engine import Precision as AuditedPrecision
 from edgeattn.records.layers import Kernel, LayerInformation, traffic_bytes
@@ -293,14 +293,11 @@ def _kept(onnx: Path) -> frozenset[str]:
 
     A file that was not cast here, or was changed since, has no record of what is meant.
     """
-    beside = onnx.with_suffix(".json")
+    said = sidecar.read_beside(onnx) or {}
     try:
-        said = json.loads(beside.read_bytes())
-        kept = frozenset(one["node"] for one in (said.get("cast") or said)["kept"])
-        own = said["sha256"][onnx.name]
-    except (OSError, ValueError, KeyError, TypeError):
+        return frozenset(one["node"] for one in (said.get("cast") or said)["kept"])
+    except (AttributeError, KeyError, TypeError):
         return frozenset()
-    return kept if own == files.sha256(onnx) else frozenset()
 
 
 def _hashes(found: Source, source: Path, destination: Path) -> dict[str, str]:

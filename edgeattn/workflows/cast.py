@@ -8,13 +8,18 @@ from pathlib import Path
 
 from edgeattn.base import files
 from edgeattn.base.clock import Clock
-from edgeattn.base.versions import versions
-from edgeattn.graph.reading import Source, opset_of, read
-from edgeattn.graph.writing import describe
+from edgeattn.graph.reading import load, read
 from edgeattn.options.cast import CastOptions, check_options
-from edgeattn.precision.cast import _cast
-from edgeattn.records.manifest import Cast, CastRecord, Change
-from edgeattn.workflows.export import check_destination, files_of
+from edgeattn.precision.cast import cast_source
+from edgeattn.records import sidecar
+from edgeattn.records.manifest import Cast, Change
+from edgeattn.workflows.artifact import (
+    check_destination,
+    files_of,
+    hashes,
+    header_of,
+    written_files,
+)
 
 
 def cast(
@@ -50,40 +55,21 @@ def cast(
     files.check_apart(files_of(destination), (found.path, *found.data))
     with files.staged(destination.parent) as staging:
         path = staging / destination.name
-        record = _cast(found, path, options, clock, on_stage)
+        record = cast_source(found, path, options, clock, on_stage)
         with clock.stage("write"):
-            manifest = _manifest(found, path, record, before, options, clock, command)
-        text = manifest.model_dump_json(indent=2) + "\n"
-        (staging / destination.with_suffix(".json").name).write_text(text, encoding="utf-8")
+            model = load(path)
+            written = header_of(model) | written_files(
+                staging,
+                destination,
+                sources=hashes([found.path, *found.data]),
+                clock=clock,
+                command=command,
+            )
+        manifest = Cast(
+            **dict(record),
+            **written,
+            nodes=Change(before=before, after=len(model.graph)),
+            options=dataclasses.asdict(options),
+        )
+        sidecar.write(manifest, path)
     return manifest
-
-
-def _manifest(
-    found: Source,
-    path: Path,
-    record: CastRecord,
-    before: int,
-    options: CastOptions,
-    clock: Clock,
-    command: str,
-) -> Cast:
-    import onnx_ir
-
-    model = onnx_ir.load(path)
-    written = sorted(path.parent.iterdir())
-    return Cast(
-        **dict(record),
-        onnx=path.name,
-        sha256={file.name: files.sha256(file) for file in written},
-        sources={str(file): files.sha256(file) for file in (found.path, *found.data)},
-        size_bytes=sum(file.stat().st_size for file in written),
-        opset=opset_of(model),
-        ir_version=int(model.ir_version),
-        inputs=describe(model.graph.inputs),
-        outputs=describe(model.graph.outputs),
-        nodes=Change(before=before, after=len(model.graph)),
-        options=dataclasses.asdict(options),
-        versions=versions(),
-        seconds=clock.seconds,
-        command=command,
-    )

@@ -13,20 +13,27 @@ from typing import TYPE_CHECKING
 
 from edgeattn.base import files
 from edgeattn.base.clock import Clock
-from edgeattn.base.versions import versions
 from edgeattn.graph import simplify
 from edgeattn.graph.reading import Source, name_nodes, opset_of, read
 from edgeattn.graph.tags import restore_value_names
-from edgeattn.graph.writing import describe, save
+from edgeattn.graph.writing import save
 from edgeattn.legalise import OLDEST_TARGET, legalise
-from edgeattn.lowering import pipeline
+from edgeattn.lowering import pipeline as lowering
 from edgeattn.lowering.record import Lowered
 from edgeattn.lowering.target import check
 from edgeattn.options.optimize import OptimizeOptions
 from edgeattn.parity.gate import must_agree
+from edgeattn.records import sidecar
 from edgeattn.records.lowering import LegalisedNode
 from edgeattn.records.manifest import Change, Optimised
-from edgeattn.workflows.export import check_destination, check_opset, files_of
+from edgeattn.workflows.artifact import (
+    check_destination,
+    check_opset,
+    files_of,
+    hashes,
+    header_of,
+    written_files,
+)
 from edgeattn.workflows.tune import run_tuned
 
 if TYPE_CHECKING:
@@ -70,11 +77,10 @@ def optimize(
         # Beside what is to land, and on the same disk: gone with it, whatever happens.
         scratch = staging.parent / "scratch"
         scratch.mkdir()
-        with clock.stage("simplify"):
-            model, notes = simplified(found, options, scratch)
-        lowered, legalised = transformed(
-            model,
+        model, lowered, legalised, notes = lowered_copy(
+            found,
             options,
+            scratch,
             clock,
             on_trial=lambda number, count: on_stage(f"tune {number + 1}/{count}"),
         )
@@ -86,15 +92,15 @@ def optimize(
             report, remarks = must_agree(path, source, shapes=options.shapes, seed=options.seed)
 
         manifest = Optimised(
-            onnx=destination.name,
-            sha256={file.name: files.sha256(file) for file in sorted(staging.iterdir())},
-            sources={str(file): files.sha256(file) for file in (source, *found.data)},
-            size_bytes=sum(file.stat().st_size for file in staging.iterdir()),
+            **written_files(
+                staging,
+                destination,
+                sources=hashes([source, *found.data]),
+                clock=clock,
+                command=command,
+            ),
+            **header_of(model) | {"opset": Change(before=found.opset, after=opset_of(model))},
             target=options.target,
-            opset=Change(before=found.opset, after=model.opset_imports[""]),
-            ir_version=int(model.ir_version),
-            inputs=describe(model.graph.inputs),
-            outputs=describe(model.graph.outputs),
             nodes=Change(before=before, after=_count(model)),
             rewrites=lowered.rewrites,
             near_misses=lowered.near_misses,
@@ -102,21 +108,54 @@ def optimize(
             legalised=tuple(legalised),
             parity=report,
             options=asdict(options),
-            versions=versions(),
-            seconds=clock.seconds,
             notes=(*notes, *remarks),
-            command=command,
         )
-        text = manifest.model_dump_json(indent=2) + "\n"
-        (staging / destination.with_suffix(".json").name).write_text(text, encoding="utf-8")
+        sidecar.write(manifest, path)
     return manifest
+
+
+def lowered_copy(
+    found: Source,
+    options: OptimizeOptions,
+    scratch: Path,
+    clock: Clock,
+    on_trial: Callable[[int, int], None] = lambda _number, _count: None,
+) -> tuple[ir.Model, Lowered, list[LegalisedNode], list[str]]:
+    """Simplify, lower and legalise the model of a file.
+
+    Args:
+        found: The file; its model may be changed.
+        options: How to optimize.
+        scratch: A folder for files between.
+        clock: Counts the seconds.
+        on_trial: Called with the number of each trial of the tournament, and how many there are.
+
+    Returns:
+        The model, what lowering and legalisation did, and notes for the user.
+    """
+    with clock.stage("simplify"):
+        model, notes = _simplified(found, options, scratch)
+    with clock.stage("legalise"):
+        # Lowering knows the operators from this opset on.
+        first = legalise(model, max(opset_of(model), OLDEST_TARGET))
+    if options.tune:
+        with clock.stage("tune"):
+            lowered = run_tuned(
+                model, target=options.target, rules=options.rules, on_trial=on_trial
+            )
+    else:
+        with clock.stage("lower"):
+            lowered = lowering.lower(model, target=options.target, rules=options.rules)
+    with clock.stage("legalise"):
+        last = legalise(model, options.opset or first.opset)
+    return model, lowered, [*first.rewrites, *last.rewrites], notes
 
 
 def _count(model: ir.Model) -> int:
     return sum(1 for _ in model.graph.all_nodes())
 
 
-def simplified(
+def _simplified(
     found: Source, options: OptimizeOptions, scratch: Path
 ) -> tuple[ir.Model, list[str]]:
     """Return the model as onnxsim left it, or as it was, and then why."""
@@ -143,29 +182,6 @@ def simplified(
 
 def _interface(model: ir.Model) -> tuple[list[str | None], list[str | None]]:
     return [v.name for v in model.graph.inputs], [v.name for v in model.graph.outputs]
-
-
-def transformed(
-    model: ir.Model,
-    options: OptimizeOptions,
-    clock: Clock,
-    on_trial: Callable[[int, int], None],
-) -> tuple[Lowered, list[LegalisedNode]]:
-    """Lower and legalise a model in place."""
-    with clock.stage("legalise"):
-        # Lowering knows the operators from this opset on.
-        first = legalise(model, max(opset_of(model), OLDEST_TARGET))
-    if options.tune:
-        with clock.stage("tune"):
-            lowered = run_tuned(
-                model, target=options.target, rules=options.rules, on_trial=on_trial
-            )
-    else:
-        with clock.stage("lower"):
-            lowered = pipeline.lower(model, target=options.target, rules=options.rules)
-    with clock.stage("legalise"):
-        last = legalise(model, options.opset or first.opset)
-    return lowered, [*first.rewrites, *last.rewrites]
 
 
 def _restore_header(model: ir.Model, original: ir.Model) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from edgeattn.base import files
 from edgeattn.base.versions import own_version
@@ -13,13 +13,11 @@ from edgeattn.graph import simplify, tags
 from edgeattn.graph.simplify import Simplification
 from edgeattn.graph.writing import save
 from edgeattn.models import capture
-from edgeattn.records.manifest import Manifest
+from edgeattn.options.export import ExportOptions
+from edgeattn.records.parity import Weights
 
 if TYPE_CHECKING:
     import onnx_ir as ir
-
-
-Weights = Literal["model", "random"]
 
 
 class Workspace:
@@ -31,26 +29,16 @@ class Workspace:
         destination: The ONNX file to be; the manifest stands beside it.
         staging: The folder whose files land in the destination's folder at the end.
         scratch: A folder for what is not to land.
-        input_names: Names of the inputs; empty for `input`.
-        output_names: Names of the outputs; empty for `output`.
-        simplify_timeout_s: Seconds that onnxsim gets; None leaves it out.
+        options: Names of inputs and outputs, and whether to run onnxsim.
     """
 
     def __init__(
-        self,
-        destination: Path,
-        *,
-        staging: Path,
-        scratch: Path,
-        input_names: Sequence[str],
-        output_names: Sequence[str],
-        simplify_timeout_s: float | None,
+        self, destination: Path, *, staging: Path, scratch: Path, options: ExportOptions
     ) -> None:
+        self.staging = staging
         self._destination = destination
-        self._staging = staging
         self._scratch = scratch
-        self._names = {"input_names": input_names, "output_names": output_names}
-        self._timeout_s = simplify_timeout_s
+        self._options = options
         self._folded: dict[Weights, ir.Model] = {}
         self._running: dict[Weights, Simplification] = {}
 
@@ -65,15 +53,20 @@ class Workspace:
         return len(self._folded["model"].graph)
 
     def begin(self, weights: Weights, raw: ir.Model) -> None:
-        """Fold, names and write the graph with the weights of this moment; starts onnxsim."""
+        """Fold, name and write the graph with the weights of this moment, and start onnxsim."""
         folded = capture.fold(raw)
-        capture.name_everything(folded, **self._names)
+        capture.name_everything(
+            folded,
+            input_names=self._options.input_names,
+            output_names=self._options.output_names,
+        )
         self._folded[weights] = folded
         source = self._source(weights)
         save(folded, source, external=True)
-        if self._timeout_s is not None:
+        if self._options.simplify:
             target = self._scratch / f"{weights}.simplified.onnx"
-            self._running[weights] = simplify.start(source, target, timeout_s=self._timeout_s)
+            timeout_s = self._options.simplify_timeout_s
+            self._running[weights] = simplify.start(source, target, timeout_s=timeout_s)
 
     def why_unsimplified(self) -> str:
         """Wait for onnxsim, and return the reason if it did not simplify every graph.
@@ -102,36 +95,17 @@ class Workspace:
     def finish(self, weights: Weights, model: ir.Model) -> Path:
         """Write a model: to its destination, or to scratch for the random one."""
         _seal(model)
-        folder = self._staging if weights == "model" else self._scratch
+        folder = self.staging if weights == "model" else self._scratch
         path = folder / self._destination.name
         save(model, path, external=weights == "random")
         return path
-
-    def hashes(self) -> dict[str, str]:
-        """Return the SHA-256 of every file that is to land, by name."""
-        return {path.name: files.sha256(path) for path in sorted(self._staging.iterdir())}
-
-    def size_bytes(self) -> int:
-        """Return the size of all files that are to land."""
-        return sum(path.stat().st_size for path in self._staging.iterdir())
-
-    def write_manifest(self, manifest: Manifest) -> None:
-        """Write the manifest beside the model."""
-        path = self._staging / self._destination.with_suffix(".json").name
-        path.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
     def _source(self, weights: Weights) -> Path:
         return self._scratch / f"{weights}.folded.onnx"
 
 
 @contextlib.contextmanager
-def workspace(
-    destination: Path,
-    *,
-    input_names: Sequence[str] = (),
-    output_names: Sequence[str] = (),
-    simplify_timeout_s: float | None = 300.0,
-) -> Iterator[Workspace]:
+def workspace(destination: Path, options: ExportOptions | None = None) -> Iterator[Workspace]:
     """Open a workspace beside the file to be.
 
     What was written for the model lands at the destination when the block ends well, and nothing
@@ -139,9 +113,7 @@ def workspace(
 
     Args:
         destination: The ONNX file to be; the manifest stands beside it.
-        input_names: Names of the inputs; empty for `input`.
-        output_names: Names of the outputs; empty for `output`.
-        simplify_timeout_s: Seconds that onnxsim gets; None leaves it out.
+        options: Names of inputs and outputs, and whether to run onnxsim; None for the defaults.
 
     Raises:
         InputError: If the destination's folder is full or cannot be written to.
@@ -150,14 +122,8 @@ def workspace(
         # Beside what is to land, and on the same disk: gone with it, whatever happens.
         scratch = staging.parent / "scratch"
         scratch.mkdir()
-        work = Workspace(
-            destination,
-            staging=staging,
-            scratch=scratch,
-            input_names=input_names,
-            output_names=output_names,
-            simplify_timeout_s=simplify_timeout_s,
-        )
+        options = options or ExportOptions()
+        work = Workspace(destination, staging=staging, scratch=scratch, options=options)
         try:
             yield work
         finally:

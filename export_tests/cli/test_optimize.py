@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 import edgeattn.lowering.pipeline
-import edgeattn.lowering.stage
+import edgeattn.lowering.target
 from edgeattn.base.errors import InputError
 from edgeattn.cli import app
 from edgeattn.cli.options import parse_rules
@@ -36,7 +36,7 @@ RECORD = Lowered(
 @pytest.fixture
 def recorded(monkeypatch):
     """Lowering that does nothing, and says that it did."""
-    monkeypatch.setattr(edgeattn.lowering.stage, "lower", lambda *_, **__: RECORD)
+    monkeypatch.setattr(edgeattn.lowering.pipeline, "lower", lambda *_, **__: RECORD)
 
 
 def test_for_people(edgeattn, tmp_path):
@@ -179,9 +179,8 @@ def test_rules_reach_the_pass(tmp_path, monkeypatch, form):
         seen.append(rules)
         return Lowered(target=target)
 
-    monkeypatch.setattr(edgeattn.lowering.stage, "lower", watch)
-    for module in (edgeattn.lowering.pipeline, edgeattn.lowering.stage):
-        monkeypatch.setattr(module, "RULES", {"one": "", "two": "", "three": ""})
+    monkeypatch.setattr(edgeattn.lowering.pipeline, "lower", watch)
+    monkeypatch.setattr(edgeattn.lowering.target, "RULES", {"one": "", "two": "", "three": ""})
     path = net(tmp_path / "in.onnx")
     words = [word.format("two") for word in form]
     ask = ["optimize", str(path), "-o", str(tmp_path / "out.onnx"), "--no-simplify", "-q"]

@@ -9,13 +9,13 @@ from onnx import numpy_helper
 
 from edgeattn.base.errors import InputError
 from edgeattn.engine.plan import plan
+from edgeattn.graph import writing as artifacts
 from edgeattn.graph.names import module_of
 from edgeattn.parity.metrics import measure, tolerance_of
 from edgeattn.precision.calibration import read_samples
 from edgeattn.precision.int8 import quantise
 from edgeattn.records.manifest import Tensor
 from edgeattn.runtimes.onnxruntime import Session
-from edgeattn.workflows import workspace as artifacts
 from export_tests import foreign
 from export_tests.precision import nets
 

@@ -20,8 +20,8 @@ from edgeattn.options.build import EngineOptions, Profile
 from edgeattn.options.cast import CastOptions
 from edgeattn.records.engine import EngineManifest, manifest_of, read_manifest
 from edgeattn.records.layers import traffic_bytes
+from edgeattn.workflows.artifact import check_destination
 from edgeattn.workflows.build import BuildOptions, build, default_name
-from edgeattn.workflows.export import check_destination
 from export_tests.engine.nets import HALF, small
 
 pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx has wheels for x86-64 only")

@@ -17,9 +17,9 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
+import edgeattn.graph.writing
 import edgeattn.legalise
 import edgeattn.lowering.pipeline
-import edgeattn.workflows.workspace
 from edgeattn.attention.registry import ATTENTIONS
 from edgeattn.base.errors import CheckError, InputError
 from edgeattn.lowering.record import Lowered
@@ -388,7 +388,7 @@ def test_a_fault_that_only_random_weights_show(net, tmp_path, monkeypatch):
 
 
 def test_weights_above_one_message_go_beside_the_model(net, tmp_path, monkeypatch):
-    monkeypatch.setattr(edgeattn.workflows.workspace, "_LARGEST_INLINE_BYTES", 1000)
+    monkeypatch.setattr(edgeattn.graph.writing, "_LARGEST_INLINE_BYTES", 1000)
     out = tmp_path / "out"
     out.mkdir()
     manifest = export(request(net), PLAIN, out / "net.onnx")

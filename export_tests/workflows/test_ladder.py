@@ -13,19 +13,18 @@ from onnx import numpy_helper
 
 from edgeattn import legalise
 from edgeattn.base.errors import CheckError, InputError, MissingError
-from edgeattn.engine import parity as engines
 from edgeattn.lowering import pipeline
 from edgeattn.options.cast import CastOptions
 from edgeattn.options.export import ExportOptions
 from edgeattn.options.model import AttentionRequest, ModelRequest
 from edgeattn.options.optimize import OptimizeOptions
-from edgeattn.parity.compare import Run
+from edgeattn.parity.compare import Reference, Run
 from edgeattn.parity.metrics import tolerance_of
 from edgeattn.precision import cast as casting
 from edgeattn.runtimes.onnxruntime import Session
-from edgeattn.workflows.ladder.climb import climb
-from edgeattn.workflows.ladder.rungs import Made, Side, Step
-from edgeattn.workflows.ladder.starts import climb_file, climb_model
+from edgeattn.workflows import engine_step as engines
+from edgeattn.workflows.ladder import climb, climb_file, climb_model
+from edgeattn.workflows.pipeline import Candidate, Step
 from export_tests.foreign import net
 
 MODEL = """
@@ -94,7 +93,7 @@ def test_what_is_right_stands_on_every_rung(request_of):
 
 
 def test_an_engine_that_no_gpu_is_here_for_is_not_passed(request_of, monkeypatch):
-    monkeypatch.setattr("edgeattn.engine.gpu.local_gpu", lambda: None)
+    monkeypatch.setattr("edgeattn.workflows.engine_step.local_gpu", lambda: None)
     ladder = climb_model(request_of, ExportOptions(**PLAIN))
     assert list(states(ladder)) == ["onnx", "lowered", "engine"]
     assert ladder.rungs[-1].state == "not climbed"
@@ -303,21 +302,19 @@ def noisy(ratio_db, floor_db, *weights):
     noise = generator.uniform(-1, 1, want.shape)
     noise *= np.sqrt(np.sum(want**2) / np.sum(noise**2)) * 10 ** (-ratio_db / 20)
     run = Run(optimisations="off", batch=1, names=["y"], outputs=[(want + noise).astype("f4")])
-    sides = [
-        Side(
+    references = [
+        Reference(
             weights=kind,
-            arrays={1: []},
-            references={1: [want]},
+            inputs={1: []},
+            outputs={1: [want]},
             locate=lambda _path, _tolerance: "there",
             measure_floor=lambda: floor_db,
-            below="torch",
-            outputs={1: [want]},
         )
         for kind in weights
     ]
-    made = Made(path=Path("made.onnx"), runs=[run])
+    made = Candidate(path=Path("made.onnx"), runs=[run])
     step = Step(name="onnx", tolerance=tolerance_of("fp32"), make=lambda *_: made)
-    return climb("net", sides, [step], notes=[])
+    return climb("net", "torch", references, [step], notes=[])
 
 
 def test_a_model_that_amplifies_rounding_is_held_to_what_torch_itself_reaches():

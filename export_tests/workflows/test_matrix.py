@@ -16,11 +16,11 @@ from edgeattn.legalise import legalise
 from edgeattn.models.build import build
 from edgeattn.models.capture import trace, translate
 from edgeattn.options.model import AttentionRequest, ModelRequest
-from edgeattn.parity.compare import run_cases
+from edgeattn.parity.compare import compare, runs_of
 from edgeattn.parity.metrics import tolerance_of
 from edgeattn.parity.randomise import randomise
-from edgeattn.parity.rounding import judge, rounding_floor_db
-from edgeattn.runtimes.eager import run_torch
+from edgeattn.parity.references import module_reference
+from edgeattn.parity.rounding import judge
 from edgeattn.workflows.workspace import workspace
 
 BACKBONES = ("resnet18", "resnet50", "mobilenetv1", "mobilenetv2")
@@ -50,8 +50,7 @@ def test_matrix(name, backbone, tmp_path, record_property):
     assert len(built.sites) > 0 or name == "none"
     raw = translate(trace(built.module, built.inputs, dynamic_batch=False))
     randomise(built.module, built.inputs, seed=1)
-    arrays = {1: [value.numpy() for value in built.inputs]}
-    references = {1: run_torch(built.module, built.inputs)}
+    reference = module_reference(built.module, {1: built.inputs}, weights="random")
     with workspace(tmp_path / "model.onnx") as work:
         work.begin("random", raw)
         assert work.why_unsimplified() == ""
@@ -72,13 +71,12 @@ def test_matrix(name, backbone, tmp_path, record_property):
                 ("", opset)
             ]
             onnx.checker.check_model(written, full_check=True)
-            cases = run_cases(
-                path, arrays, references, weights="random", tolerance=tolerance_of("fp32")
-            )
+            runs = runs_of(path, reference.inputs)
+            cases = compare(runs, reference, tolerance_of("fp32")).cases
             mark = ""
             if not all(case.passed for case in cases):
                 # As the export does: sampling a noise image between its pixels amplifies rounding.
-                floor_db = rounding_floor_db(built.module, built.inputs, tolerance_of("fp32"))
+                floor_db = reference.floor_db
                 cases = [judge(case, tolerance_of("fp32"), floor_db) for case in cases]
                 mark = "~"
                 assert name == "stn", cases

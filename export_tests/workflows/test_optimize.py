@@ -145,7 +145,7 @@ def test_weights_beside_the_file_are_read_and_hashed(tmp_path):
 
 
 def test_large_weights_go_to_a_file_beside(tmp_path, monkeypatch):
-    monkeypatch.setattr("edgeattn.workflows.workspace._LARGEST_INLINE_BYTES", 100)
+    monkeypatch.setattr("edgeattn.graph.writing._LARGEST_INLINE_BYTES", 100)
     manifest = optimize(net(tmp_path / "in.onnx"), PLAIN, tmp_path / "out.onnx")
     assert left_in(tmp_path) == ["in.onnx", "out.json", "out.onnx", "out.onnx.data"]
     assert set(manifest.sha256) == {"out.onnx", "out.onnx.data"}
@@ -213,8 +213,8 @@ def test_lowering_is_asked_at_an_opset_that_it_knows_and_recorded(tmp_path, lowe
     options = dataclasses.replace(PLAIN, target="onnxruntime", rules=names, opset=14)
     manifest = optimize(net(tmp_path / "in.onnx", opset=11), options, tmp_path / "out.onnx")
     assert seen == {"opset": 13, "target": "onnxruntime", "rules": frozenset(names)}
-    assert manifest.rewrites[0].model_dump() == dataclasses.asdict(one)
-    assert manifest.near_misses[0].model_dump() == dataclasses.asdict(miss)
+    assert manifest.rewrites[0].model_dump() == one.model_dump()
+    assert manifest.near_misses[0].model_dump() == miss.model_dump()
     assert manifest.opset.after == 14
 
 

@@ -24,7 +24,7 @@ from edgeattn.profiling.calibration.graphs import TIMED, chain
 from edgeattn.profiling.measure.machine import MOST_CORES_OF_OTHERS, Load, Watch
 from edgeattn.profiling.measure.onnxruntime.events import NodeEvent, read_events
 from edgeattn.profiling.predict.cpu.work import work_of
-from edgeattn.runtimes.timed import session_options
+from edgeattn.runtimes.onnxruntime import session_options
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -55,7 +55,7 @@ class _Session:
         import numpy as np
         import onnxruntime
 
-        options = session_options(threads)
+        options = session_options("timed", threads=threads)
         self.graph = folder / f"{name}.onnx"
         options.optimized_model_filepath = str(self.graph)
         if profile:

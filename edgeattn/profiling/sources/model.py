@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from edgeattn.attention.ours import OURS
 from edgeattn.base import files
@@ -19,6 +18,7 @@ from edgeattn.graph import shapes as inference
 from edgeattn.graph.costs import per_node
 from edgeattn.graph.names import is_inside, module_of, tagged
 from edgeattn.graph.reading import read
+from edgeattn.records import sidecar
 from edgeattn.records.trace import Node, Site
 from edgeattn.runtimes.inputs import check_shape
 
@@ -216,7 +216,7 @@ def manifest_sites(path: Path) -> tuple[list[Site], int | None, str] | None:
     """
     current = path
     for _ in range(_LONGEST_CHAIN):
-        said = _manifest_of(current)
+        said = sidecar.read_beside(current)
         if said is None:
             return None
         if isinstance(said.get("sites"), list):
@@ -241,16 +241,6 @@ def manifest_sites(path: Path) -> tuple[list[Site], int | None, str] | None:
 def _beside(source: Path, made: Path) -> Path:
     near = made.with_name(source.name)
     return source if source.is_file() or not near.is_file() else near
-
-
-def _manifest_of(onnx: Path) -> dict[str, Any] | None:
-    """Return the manifest beside an ONNX file, if it is of this very file."""
-    try:
-        said = json.loads(onnx.with_suffix(".json").read_bytes())
-        belongs = said["sha256"][onnx.name] == files.sha256(onnx)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return said if belongs else None
 
 
 def _costs(model: ir.Model, site_of: Mapping[str, str]) -> Iterable[Node]:

@@ -1,4 +1,4 @@
-"""The rung of the engine: built of the file below, and run where a GPU is here."""
+"""The last step of a ladder: the engine, built of the file below, and run where a GPU is here."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from edgeattn.graph.shapes import infer
 from edgeattn.options.build import EngineOptions, Profile
 from edgeattn.options.precision import named
 from edgeattn.parity.bisect import expose
-from edgeattn.parity.compare import Run, precision_of
+from edgeattn.parity.compare import Reference, Run, precision_of
 from edgeattn.parity.metrics import Tolerance, measure
 from edgeattn.runtimes.onnxruntime import Array, Session
 from edgeattn.workflows.build import BuildOptions, build
-from edgeattn.workflows.ladder.rungs import Made, Side
+from edgeattn.workflows.pipeline import Candidate
 
 _FLOATS: Final = frozenset({DataType.FLOAT, DataType.FLOAT16})
 
 
-def make_engine(folder: Path, side: Side, below: Path) -> Made:
+def make_engine(folder: Path, reference: Reference, below: Path) -> Candidate:
     """Make the engine of a ladder's file, for the GPU of this machine.
 
     Raises:
@@ -38,11 +38,11 @@ def make_engine(folder: Path, side: Side, below: Path) -> Made:
     session = Session(below)
     names = [value.name for value in session.inputs]
     outputs = session.output_names
-    engine = _built(below, names, side.arrays, folder / "ladder.engine")
-    return Made(
+    engine = _built(below, names, reference.inputs, folder / "ladder.engine")
+    return Candidate(
         path=below,
-        runs=_closing(engine, runs_of_engine(engine, names, outputs, side.arrays)),
-        locate=lambda tolerance: _first_difference(folder, below, side.arrays, tolerance),
+        runs=_closing(engine, runs_of_engine(engine, names, outputs, reference.inputs)),
+        locate=lambda tolerance: _first_difference(folder, below, reference.inputs, tolerance),
     )
 
 

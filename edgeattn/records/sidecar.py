@@ -1,0 +1,57 @@
+"""The JSON beside an artifact: writing it, reading it, and telling whose it is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from edgeattn.base import files
+from edgeattn.records.base import SCHEMA_VERSION, Ordered
+
+
+class Sidecar(Ordered):
+    """What every command says of the artifact that it wrote.
+
+    Attributes:
+        onnx: The ONNX file, relative to the sidecar: the artifact, or what it was built from.
+        sources: The hash of each file that the artifact was made from, by path.
+        size_bytes: Its size, with the files that belong to it.
+        versions: The versions of what made it.
+        seconds: Wall-clock time per stage.
+        command: The command that makes the same artifact again.
+    """
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    onnx: str
+    sources: dict[str, str]
+    size_bytes: int
+    options: dict[str, object]
+    versions: dict[str, str]
+    seconds: dict[str, float]
+    command: str
+
+
+def write(record: Sidecar, artifact: Path) -> None:
+    """Write what there is to say of an artifact beside it, in a file that ends in `.json`."""
+    text = record.model_dump_json(indent=2) + "\n"
+    artifact.with_suffix(".json").write_text(text, encoding="utf-8")
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """Read a sidecar as plain JSON, or return None if it is no JSON object."""
+    try:
+        said = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return said if isinstance(said, dict) else None
+
+
+def read_beside(onnx: Path) -> dict[str, Any] | None:
+    """Return what was written beside an ONNX file, or None if it is not of this very file."""
+    said = read(onnx.with_suffix(".json"))
+    try:
+        belongs = (said or {})["sha256"][onnx.name] == files.sha256(onnx)
+    except (OSError, KeyError, TypeError):
+        return None
+    return said if belongs else None
