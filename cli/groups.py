@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import typer
 
+from edgeattn.lowering.target import TARGETS
 from edgeattn.options.flags import Flag, Flags
 
 if TYPE_CHECKING:
@@ -151,9 +152,10 @@ def _option(flag: Flag) -> Any:
     words = flag.spelling.split()
     names = [word for word in words if word.startswith("-")]
     metavar = words[-1] if len(words) > len(names) else None
+    said = flag.help.replace("{targets}", " or ".join(TARGETS))
     if not names:
-        return typer.Argument(metavar=metavar, help=flag.help)
-    return typer.Option(*names, metavar=metavar, help=flag.help, min=flag.min, max=flag.max)
+        return typer.Argument(metavar=metavar, help=said)
+    return typer.Option(*names, metavar=metavar, help=said, min=flag.min, max=flag.max)
 
 
 def _name(flag: Flag) -> str:

@@ -6,10 +6,12 @@ from typing import Final
 
 from edgeattn.options.flags import Flag
 
-#: The target of lowering where none is asked for.
+#: The target of lowering if none is asked for.
 DEFAULT_TARGET: Final = "tensorrt"
+
+#: Which targets there are is for the command line to fill in.
 TARGET: Final = Flag(
-    "--target NAME", f"What to lower for: tensorrt or onnxruntime. [{DEFAULT_TARGET}]", takes=str
+    "--target NAME", f"What to lower for: {{targets}}. [{DEFAULT_TARGET}]", takes=str
 )
 RULES: Final = Flag(
     "--rules +A,-B",

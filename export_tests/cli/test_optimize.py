@@ -176,7 +176,7 @@ def test_rules_reach_the_pass(tmp_path, monkeypatch, form):
     seen = []
 
     def watch(_model, *, target, rules):
-        seen.append(rules)
+        seen.append(set(rules))
         return Lowered(target=target)
 
     monkeypatch.setattr(edgeattn.lowering.pipeline, "lower", watch)
