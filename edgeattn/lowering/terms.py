@@ -478,34 +478,21 @@ class Terms:
         """
         if all(new is old for new, old in zip(args, like.args, strict=True)):
             return like
+        make: Callable[..., Term] = getattr(self, like.op, self.make)
         match like.op:
-            case "add":
-                return self.add(*args)
-            case "mul":
-                return self.mul(*args)
-            case "pow":
-                return self.pow(args[0], like.attrs)
+            case "add" | "mul":
+                return make(*args)
+            case "pow" | "mean" | "max" | "variance" | "softmax" | "linear":
+                return make(args[0], like.attrs)
+            case "normalised" | "select":
+                return make(args[0], *like.attrs)
             case "fn":
                 return self.fn(like.attrs[0], args[0], *like.attrs[1:])
-            case "mean":
-                return self.mean(args[0], like.attrs)
-            case "max":
-                return self.max(args[0], like.attrs)
-            case "variance":
-                return self.variance(args[0], like.attrs)
-            case "normalised":
-                return self.normalised(args[0], *like.attrs)
-            case "softmax":
-                return self.softmax(args[0], like.attrs)
-            case "linear":
-                return self.linear(args[0], like.attrs)
             case "stack":
                 own = (*like.attrs, *(index for arg in args for index in arg.indices()))
                 return self.make("stack", args, like.attrs, own)
             case "centred" | "window" | "band":
                 return self.make(like.op, args, like.attrs, args[0].own)
-            case "select":
-                return self.select(args[0], *like.attrs)
         return None
 
 
