@@ -62,6 +62,10 @@ class Term:
         """Return the indices that its value depends on."""
         return frozenset(leaves(self.own))
 
+    def is_thin(self) -> bool:
+        """Return whether its value depends on no row and no column."""
+        return all(index.home not in {2, 3} for index in self.indices())
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Const:

@@ -21,7 +21,6 @@ from edgeattn.lowering.indices import Axes, Index, leaves
 from edgeattn.lowering.targets.layout import (
     CHANNELS,
     FIRST,
-    SPACE,
     UnwritableError,
     View,
     channels_of,
@@ -116,7 +115,7 @@ class BlockedWriter(PlainWriter):
 
     def depthwise(self, base: Term, factor: Const, offset: Const, view: View) -> Written | None:
         """Return factor * base + offset as a depthwise 1x1 convolution, if it stays blocked."""
-        if is_scalar(factor) and any(index.home in SPACE for index in base.indices()):
+        if is_scalar(factor) and not base.is_thin():
             return None
         x = self.on(base, FIRST)
         if not x.axes[CHANNELS]:
@@ -132,8 +131,7 @@ class BlockedWriter(PlainWriter):
     def write_fn(self, term: Term, view: View) -> Written:
         """Write a function; of thin channels outside the blocks, after a convolution into them."""
         arg = term.args[0]
-        is_thin = all(index.home not in SPACE for index in arg.indices())
-        if term.attrs[0] in _FUSED_AFTER_A_CONVOLUTION and is_thin and view == FIRST:
+        if term.attrs[0] in _FUSED_AFTER_A_CONVOLUTION and arg.is_thin() and view == FIRST:
             x = self.on(arg, FIRST)
             is_outside = bool(x.axes[CHANNELS]) and not is_blocked(x.value)
             fills = is_outside and fills_blocks(extent(x.axes[CHANNELS]))
@@ -202,8 +200,11 @@ class BlockedWriter(PlainWriter):
 
     def _can_spread(self, term: Term, channels: tuple[Index, ...]) -> bool:
         own = channels_of(term.indices())
-        is_map = any(index.home in SPACE for index in term.indices())
-        return is_map and channels[: len(own)] == own and self.takes("repeat", "convolution")
+        return (
+            not term.is_thin()
+            and channels[: len(own)] == own
+            and self.takes("repeat", "convolution")
+        )
 
     def expanded(self, one: Written, channels: tuple[Index, ...], view: View) -> Written:
         """Repeat a value along channels by a 1x1 convolution of ones and zeros."""

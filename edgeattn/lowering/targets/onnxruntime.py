@@ -249,11 +249,7 @@ class ONNXRuntimeWriter(BlockedWriter):
             if made is not None:
                 self.build.origin = term.origin
                 return self.node("Mul", [made.value, made.value], made.axes)
-        if (
-            base is not None
-            and base is not term
-            and all(i.home not in SPACE for i in base.indices())
-        ):
+        if base is not None and base is not term and base.is_thin():
             made = self.depthwise(base, factor, ZERO, view)
             if made is not None:
                 return made

@@ -23,7 +23,6 @@ from edgeattn.lowering.targets.layout import (
     FIRST,
     LAST,
     ORDER,
-    SPACE,
     View,
     axes_of,
     channels_of,
@@ -233,7 +232,7 @@ class TensorRTWriter(PlainWriter):
 
 
 def _is_map(term: Term) -> bool:
-    return term.op == "leaf" and any(index.home in SPACE for index in term.indices())
+    return term.op == "leaf" and not term.is_thin()
 
 
 def _read_twice(root: Term) -> list[Term]:
