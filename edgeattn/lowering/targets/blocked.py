@@ -26,7 +26,6 @@ from edgeattn.lowering.targets.layout import (
     channels_of,
     extent,
     is_space,
-    shape_of,
 )
 from edgeattn.lowering.targets.plain import PlainWriter
 from edgeattn.lowering.targets.widths import BLOCK
@@ -165,14 +164,14 @@ class BlockedWriter(PlainWriter):
                 gate = self.convolved(gate, ONE, ZERO)
             scales = np.array([1, 1, *sizes], dtype=np.float32)
             axes: Axes = (gate.axes[0], *x.axes[1:])
-            attributes: dict[str, AttributeValue] = {
-                "mode": "nearest",
-                "coordinate_transformation_mode": "asymmetric",
-                "nearest_mode": "floor",
-            }
-            inputs = [gate.value, None, self.build.constant(scales)]
-            value = self.build.node("Resize", inputs, shape_of(axes), attributes)
-            return Written(value, axes)
+            return self.node(
+                "Resize",
+                [gate.value, None, self.build.constant(scales)],
+                axes,
+                mode="nearest",
+                coordinate_transformation_mode="asymmetric",
+                nearest_mode="floor",
+            )
         if not gate.axes[CHANNELS] and space == (x.axes[2], x.axes[3]):
             return self._spread(gate, channels)
         return gate

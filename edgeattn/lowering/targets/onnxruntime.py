@@ -16,7 +16,6 @@ from collections.abc import Collection, Mapping
 from typing import ClassVar, Final
 
 import numpy as np
-import onnx_ir as ir
 
 from edgeattn.lowering.indices import Axes, Index, leaves
 from edgeattn.lowering.targets.blocked import BlockedWriter, fills_blocks, is_blocked
@@ -24,11 +23,12 @@ from edgeattn.lowering.targets.elementwise import FUNCTIONS
 from edgeattn.lowering.targets.layout import (
     CHANNELS,
     FIRST,
+    LAST,
+    ORDER,
     SPACE,
     View,
     axes_of,
     extent,
-    reshape,
     shape_of,
 )
 from edgeattn.lowering.targets.polyphase import phases
@@ -101,14 +101,12 @@ class ONNXRuntimeWriter(BlockedWriter):
     def _by_rows(self, op_type: str, x: Written, term: Term, view: View) -> Written:
         """Take a statistic over channels from [N, H W, C], where it runs over what is adjacent."""
         batch, channels, *space = x.axes
-        last: Axes = (batch, *space, channels)
         rows: Axes = (batch, (*space[0], *space[1]), channels)
-        key = (term.args[0], "rows")
-        value = self._rows.get(key)
+        value = self._rows.get(term.args[0])
         if value is None:
-            turned = self.build.node("Transpose", [x.value], shape_of(last), {"perm": [0, 2, 3, 1]})
-            value = reshape(self.build, turned, shape_of(rows))
-            self._rows[key] = value
+            turned = self.node("Transpose", [x.value], (batch, *space, channels), perm=ORDER[LAST])
+            value = self.shaped(turned.value, rows).value
+            self._rows[term.args[0]] = value
         flat: Axes = (batch, rows[1], ())
         if op_type == "GlobalMaxPool":
             made = self.node(op_type, [value], flat)
@@ -116,12 +114,6 @@ class ONNXRuntimeWriter(BlockedWriter):
             made = Written(self.build.reduce("ReduceMean", value, [2], shape_of(flat)), flat)
         axes: Axes = (batch, (), space[0], space[1])
         return self._seen(self.shaped(made.value, axes), view)
-
-    @property
-    def _rows(self) -> dict[tuple[Term, str], ir.Value]:
-        if not hasattr(self, "_row_values"):
-            self._row_values: dict[tuple[Term, str], ir.Value] = {}
-        return self._row_values
 
     # Normalised maps, with their affine.
 

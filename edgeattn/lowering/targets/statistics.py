@@ -83,10 +83,7 @@ class Statistics(Elementwise):
         """Return a half-precision value in another type: its squares would overflow at 65504."""
         if self.dtype != ir.DataType.FLOAT16:
             return one
-        value = self.build.node(
-            "Cast", [one.value], shape_of(one.axes), {"to": int(dtype)}, dtype=dtype
-        )
-        return Written(value, one.axes)
+        return self.node("Cast", [one.value], one.axes, dtype=dtype, to=int(dtype))
 
     def write_normalised(self, term: Term, view: View) -> Written:
         x, (over, epsilon) = term.args[0], term.attrs
