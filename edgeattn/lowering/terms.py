@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from edgeattn.lowering.indices import Index, leaves, unify
+from edgeattn.lowering.indices import Index, count, leaves, unify
 
 _ON_NUMBERS: Final[Mapping[str, Callable[..., np.ndarray]]] = {
     "relu": lambda x: np.maximum(x, 0),
@@ -428,6 +428,10 @@ class Terms:
             if centred.op == "centred" and frozenset(leaves(centred.attrs)) == over:
                 return self.variance(centred.args[0], over)
         return self.make("mean", (term,), over, inside - over)
+
+    def sum(self, term: Term, over: frozenset[Index]) -> Term:
+        """Return the sum over some indices, whose sizes are numbers."""
+        return self.scaled(scalar(count(over)), self.mean(term, over))
 
     def centred(self, term: Term, over: frozenset[Index]) -> Term:
         """Return the difference from the mean."""

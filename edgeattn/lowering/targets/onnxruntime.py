@@ -11,13 +11,12 @@ affine inside. Statistics over channels are taken from rows of positions, [N, H 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from typing import ClassVar, Final
 
 import numpy as np
 
-from edgeattn.lowering.indices import Axes, Index, leaves
+from edgeattn.lowering.indices import Axes, Index, count, leaves
 from edgeattn.lowering.targets.blocked import BlockedWriter, fills_blocks, is_blocked
 from edgeattn.lowering.targets.elementwise import FUNCTIONS
 from edgeattn.lowering.targets.layout import (
@@ -95,8 +94,7 @@ class ONNXRuntimeWriter(BlockedWriter):
         return self._seen(self.node(op_type, [made.value], axes), view)
 
     def _has_rows(self, indices: Collection[Index]) -> bool:
-        sizes = [index.size for index in indices if isinstance(index.size, int)]
-        return math.prod(sizes) > _FEW_ELEMENTS and self.takes("channel-statistics", "rows")
+        return count(indices) > _FEW_ELEMENTS and self.takes("channel-statistics", "rows")
 
     def _by_rows(self, op_type: str, x: Written, term: Term, view: View) -> Written:
         """Take a statistic over channels from [N, H W, C], where it runs over what is adjacent."""

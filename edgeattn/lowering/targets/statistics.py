@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.lowering.indices import Axes, Index, leaves
+from edgeattn.lowering.indices import Axes, Index, count, leaves
 from edgeattn.lowering.targets.elementwise import Elementwise
 from edgeattn.lowering.targets.layout import (
     CHANNELS,
@@ -55,8 +54,7 @@ class Statistics(Elementwise):
         order = tuple(index for index in channels if index in over)
         if not self.is_grouped(term):
             return None
-        sizes = [int(index.size) for index in order]
-        width = math.prod(sizes)
+        width = count(order)
         layer = Layer(
             weight=np.full((1, width), 1 / width), bias=np.zeros(1), rows=(), columns=order
         )
