@@ -99,6 +99,11 @@ def leaves(indices: Iterable[Index]) -> tuple[Index, ...]:
     return tuple(leaf for index in indices for leaf in index.leaves())
 
 
+def count(indices: Iterable[Index]) -> int:
+    """Return how many places some indices have together; an open size counts as 1."""
+    return math.prod(index.size for index in indices if isinstance(index.size, int))
+
+
 def resolve(axes: Axes) -> Axes:
     """Return axes in the indices that they consist of by now."""
     return tuple(leaves(axis) for axis in axes)

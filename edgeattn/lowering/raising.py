@@ -47,10 +47,6 @@ class Raised:
         """Return the indices of an axis."""
         return leaves(self.axes[position])
 
-    def is_thin(self) -> bool:
-        """Return whether its term depends on no row and no column."""
-        return all(index.home not in {2, 3} for index in self.term.indices())
-
 
 Operand: TypeAlias = Raised | np.ndarray
 Recognise: TypeAlias = Callable[[ir.Node, "Raising"], "Sequence[Operand]"]

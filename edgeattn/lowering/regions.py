@@ -15,6 +15,7 @@ from typing import Final
 
 import onnx_ir as ir
 
+from edgeattn.graph.gates import common_module
 from edgeattn.graph.names import module_of
 from edgeattn.graph.nodes import is_used, producer_of
 from edgeattn.lowering.build import Builder, replace
@@ -127,7 +128,7 @@ def _peeled(root: ir.Value, raising: Raising, telling: set[ir.Node]) -> ir.Value
 def _is_thin(value: ir.Value, raising: Raising) -> bool:
     """Return whether a root has no positions: what only reduces a map is no attention."""
     what = raising.roots.get(value) or raising.values[value]
-    return isinstance(what, Raised) and what.is_thin()
+    return isinstance(what, Raised) and what.term.is_thin()
 
 
 def _leaf_values(what: object) -> set[object]:
@@ -203,13 +204,8 @@ def _root(value: ir.Value, raising: Raising) -> tuple[Term, Axes]:
 def _is_worthwhile(region: Region, raising: Raising) -> bool:
     """Return whether a region does more than reduce a map as it is."""
     terms = [_root(root, raising)[0] for root in region.roots]
-    return any(_has_map(term) for term in terms) or any(
-        part.op == "softmax" and _has_map(part) for term in terms for part in subterms(term)
-    )
-
-
-def _has_map(term: Term) -> bool:
-    return any(index.home in {2, 3} for index in term.indices())
+    parts = (part for term in terms for part in subterms(term) if part.op == "softmax")
+    return not all(term.is_thin() for term in (*terms, *parts))
 
 
 def _rule(region: Region, raising: Raising) -> str:
@@ -223,13 +219,7 @@ def _telling(region: Region, raising: Raising) -> list[ir.Node]:
 
 def _site(region: Region, raising: Raising) -> str:
     names = [node.name or "" for node in _telling(region, raising)]
-    paths = [module_of(name).split(".") for name in names]
-    common: list[str] = []
-    for same in zip(*paths, strict=False):
-        if len(set(same)) > 1:
-            break
-        common.append(same[0])
-    return ".".join(common) or names[-1]
+    return common_module(map(module_of, names)) or names[-1]
 
 
 def _sweep(region: Region) -> set[ir.Node]:

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from edgeattn.lowering.indices import Index, leaves, unify
+from edgeattn.lowering.indices import Index, count, leaves, unify
 
 _ON_NUMBERS: Final[Mapping[str, Callable[..., np.ndarray]]] = {
     "relu": lambda x: np.maximum(x, 0),
@@ -61,6 +61,10 @@ class Term:
     def indices(self) -> frozenset[Index]:
         """Return the indices that its value depends on."""
         return frozenset(leaves(self.own))
+
+    def is_thin(self) -> bool:
+        """Return whether its value depends on no row and no column."""
+        return all(index.home not in {2, 3} for index in self.indices())
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -425,6 +429,10 @@ class Terms:
                 return self.variance(centred.args[0], over)
         return self.make("mean", (term,), over, inside - over)
 
+    def sum(self, term: Term, over: frozenset[Index]) -> Term:
+        """Return the sum over some indices, whose sizes are numbers."""
+        return self.scaled(scalar(count(over)), self.mean(term, over))
+
     def centred(self, term: Term, over: frozenset[Index]) -> Term:
         """Return the difference from the mean."""
         return self.make("centred", (term,), over, term.own)
@@ -478,34 +486,21 @@ class Terms:
         """
         if all(new is old for new, old in zip(args, like.args, strict=True)):
             return like
+        make: Callable[..., Term] = getattr(self, like.op, self.make)
         match like.op:
-            case "add":
-                return self.add(*args)
-            case "mul":
-                return self.mul(*args)
-            case "pow":
-                return self.pow(args[0], like.attrs)
+            case "add" | "mul":
+                return make(*args)
+            case "pow" | "mean" | "max" | "variance" | "softmax" | "linear":
+                return make(args[0], like.attrs)
+            case "normalised" | "select":
+                return make(args[0], *like.attrs)
             case "fn":
                 return self.fn(like.attrs[0], args[0], *like.attrs[1:])
-            case "mean":
-                return self.mean(args[0], like.attrs)
-            case "max":
-                return self.max(args[0], like.attrs)
-            case "variance":
-                return self.variance(args[0], like.attrs)
-            case "normalised":
-                return self.normalised(args[0], *like.attrs)
-            case "softmax":
-                return self.softmax(args[0], like.attrs)
-            case "linear":
-                return self.linear(args[0], like.attrs)
             case "stack":
                 own = (*like.attrs, *(index for arg in args for index in arg.indices()))
                 return self.make("stack", args, like.attrs, own)
             case "centred" | "window" | "band":
                 return self.make(like.op, args, like.attrs, args[0].own)
-            case "select":
-                return self.select(args[0], *like.attrs)
         return None
 
 

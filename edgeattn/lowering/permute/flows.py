@@ -15,7 +15,7 @@ from typing import Final
 import onnx_ir as ir
 
 from edgeattn.graph.nodes import given, integer, is_standard, is_static, length_of, rank, static
-from edgeattn.lowering.permute import mixing, moving, normalising
+from edgeattn.lowering.permute import moving, weighted
 from edgeattn.lowering.permute.tracks import PINNED, Flow, Track, Tracks, Weight, follows, track_of
 
 _UNARY: Final = (
@@ -139,17 +139,17 @@ _RULES: Mapping[str, Callable[[ir.Node, Tracks], Flow]] = {
     **dict.fromkeys(("Reshape", "Flatten", "Squeeze", "Unsqueeze"), moving.reshape),
     **dict.fromkeys(("Shape", "Size"), _sizes),
     **dict.fromkeys(("Resize", "Upsample", "Split"), moving.same_axis),
-    **dict.fromkeys(("Conv", "ConvTranspose"), mixing.convolution),
+    **dict.fromkeys(("Conv", "ConvTranspose"), weighted.convolution),
     **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), _scaled),
-    "BatchNormalization": normalising.per_channel(1, 2, 3, 4),
-    "InstanceNormalization": normalising.per_channel(1, 2),
-    "GroupNormalization": normalising.group_normalisation,
-    "LayerNormalization": normalising.layer_normalisation,
+    "BatchNormalization": weighted.per_channel(1, 2, 3, 4),
+    "InstanceNormalization": weighted.per_channel(1, 2),
+    "GroupNormalization": weighted.group_normalisation,
+    "LayerNormalization": weighted.layer_normalisation,
     "Pad": moving.pad,
     "Slice": moving.cut,
     "Transpose": moving.transpose,
-    "Gemm": mixing.gemm,
-    "MatMul": mixing.matmul,
+    "Gemm": weighted.gemm,
+    "MatMul": weighted.matmul,
     "Concat": _concat,
     "Expand": moving.expand,
 }

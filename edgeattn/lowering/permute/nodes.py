@@ -1,4 +1,7 @@
-"""New nodes and constants, named after the module of what they stand for."""
+"""New nodes and constants, named after the module of what they stand for.
+
+Where a constant is permuted, its old value stays if other nodes read it, too.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.graph.edit import Editor, initializer
+from edgeattn.graph.edit import Editor, initializer, sweep
 from edgeattn.graph.names import Names, module_of
-from edgeattn.graph.nodes import is_used
+from edgeattn.graph.nodes import is_static, is_used, needed, static
+from edgeattn.lowering.permutation import Permutation, group_order, is_identity
 
 
 class NewNodes(Editor):
@@ -25,6 +29,7 @@ class NewNodes(Editor):
         self._before: ir.Node | None = None
         self._modules: dict[ir.Node, str] = {}
         self._initializers: list[tuple[ir.Value, str]] = []
+        self._left: list[ir.Value | None] = []
 
     def is_new(self, value: ir.Value) -> bool:
         """Return whether a value was made here."""
@@ -80,8 +85,55 @@ class NewNodes(Editor):
         self._initializers.append((value, hint))
         return value
 
+    def permute(self, node: ir.Node, index: int, orders: Mapping[int, Permutation]) -> bool:
+        """Put an input of a node in another order along some axes.
+
+        Returns:
+            Whether that changed anything.
+        """
+        orders = {axis: order for axis, order in orders.items() if not is_identity(order)}
+        if not orders:
+            return False
+        array = static(node.inputs[index])
+        assert array is not None, "only constants are permuted"
+        for axis, order in orders.items():
+            array = np.take(array, order, axis=axis)
+        self._put(node, index, array)
+        return True
+
+    def regroup(self, node: ir.Node, groups: int, rows: Permutation, columns: Permutation) -> bool:
+        """Permute a grouped convolution's weight; group i of what it reads lies in `columns` i.
+
+        Returns:
+            Whether that changed anything.
+        """
+        if is_identity(rows) and is_identity(columns):
+            return False
+        array = static(node.inputs[1])
+        assert array is not None, "only constants are permuted"
+        blocks = group_order(columns, groups)
+        assert blocks is not None, "whole groups take the place of whole groups"
+        inside = columns.reshape(groups, -1) - blocks[:, None] * (len(columns) // groups)
+        place = np.repeat(inside, len(rows) // groups, axis=0)
+        place = place.reshape(place.shape + (1,) * (array.ndim - 2))
+        self._put(node, 1, np.take_along_axis(array[rows], place, axis=1))
+        return True
+
+    def _put(self, node: ir.Node, index: int, array: np.ndarray) -> None:
+        old = needed(node, index)
+        tensor = ir.convenience.get_const_tensor(old)
+        assert tensor is not None, "only constants are permuted"
+        made = ir.Tensor(np.ascontiguousarray(array), dtype=tensor.dtype)
+        node.replace_input_with(index, self.initializer(made, old.name or "constant"))
+        self._left.append(old)
+
+    def forget(self, node: ir.Node) -> None:
+        """Mark the inputs of a node that is removed: they may not be needed any more."""
+        self._left += node.inputs
+
     def sweep(self) -> None:
-        """Remove what nothing reads of all that was made."""
+        """Remove the old constants, and the new nodes, that nothing reads any more."""
+        sweep([value for value in self._left if is_static(value)])
         for node in reversed(self.made):
             if not any(map(is_used, node.outputs)):
                 self._graph.remove(node, safe=True)

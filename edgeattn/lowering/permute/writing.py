@@ -11,7 +11,6 @@ import onnx_ir as ir
 from edgeattn.graph.names import module_of
 from edgeattn.graph.nodes import is_used, length_of, needed, producer_of
 from edgeattn.lowering.permutation import Permutation, expand, identity, inverse
-from edgeattn.lowering.permute.constants import Constants
 from edgeattn.lowering.permute.nodes import NewNodes
 from edgeattn.lowering.permute.pieces import Pieces
 from edgeattn.lowering.permute.state import Analysis, positions, reads
@@ -33,7 +32,6 @@ class Writing:
         self._graph = model.graph
         self._found = found
         self._new = NewNodes(model)
-        self._constants = Constants(self._new)
         self._pieces = Pieces(model, found, self._new)
         self._stored: dict[tuple[ir.Value, bytes], ir.Value] = {}
         self._stays: set[ir.Node] = set()
@@ -63,7 +61,6 @@ class Writing:
                 self._left_alone(node)
         self._give()
         gone = self._sweep(nodes)
-        self._constants.sweep()
         self._new.sweep()
         self._new.finish(self._names)
         return self._record(gone), self._near
@@ -262,9 +259,9 @@ class Writing:
             stored = self._found.required(node, 0)
             if stored is None:
                 stored = self._found.order(needed(node, 0))
-            changed = self._constants.regroup(node, said.groups, orders.pop(1)[0], stored)
+            changed = self._new.regroup(node, said.groups, orders.pop(1)[0], stored)
         for index, axes in orders.items():
-            changed |= self._constants.take(node, index, axes)
+            changed |= self._new.permute(node, index, axes)
         if changed:
             seen = (*node.outputs, *node.inputs)
             value = next(v for v in seen if v is not None and v in self._found.tracks)
@@ -277,7 +274,7 @@ class Writing:
             if node in self._found.wires and node not in self._stays and node.graph is not None:
                 assert not any(map(is_used, node.outputs)), node.name
                 gone.append((node, self._culprit(node.outputs[0])))
-                self._constants.forget(node)
+                self._new.forget(node)
                 self._graph.remove(node, safe=True)
         return gone[::-1]
 

@@ -62,7 +62,7 @@ def _joined(node: ir.Node, raising: Raising) -> Sequence[Operand]:
 def _stacked(node: ir.Node, raising: Raising, maps: Sequence[Raised]) -> Sequence[Operand]:
     """Take maps of one channel each as the channels of one map."""
     axis = integer(node, "axis", 0) % maps[0].rank
-    is_map = all(one.rank == _MAP and not one.axis(axis) and not one.is_thin() for one in maps)
+    is_map = all(one.rank == _MAP and not one.axis(axis) and not one.term.is_thin() for one in maps)
     if not is_map or axis != 1:
         raise UnrecognisedError
     if not all(_share_axes(maps[0], other) for other in maps[1:]):

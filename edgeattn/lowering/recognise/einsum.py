@@ -9,7 +9,6 @@ diagonal), and a sum over a product with more indices than any operand (a matrix
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -25,7 +24,7 @@ from edgeattn.lowering.raising import (
     UnrecognisedError,
     spread,
 )
-from edgeattn.lowering.terms import Term, scalar
+from edgeattn.lowering.terms import Term
 
 
 def _summed(node: ir.Node, raising: Raising) -> Sequence[Operand]:
@@ -69,8 +68,7 @@ def _summed(node: ir.Node, raising: Raising) -> Sequence[Operand]:
     term = raising.terms.mul(*terms)
     if gone - term.indices():
         raise UnrecognisedError
-    total = math.prod(index.size for index in gone if isinstance(index.size, int))
-    term = raising.terms.scaled(scalar(total), raising.terms.mean(term, gone))
+    term = raising.terms.sum(term, gone)
     made = tuple(leaves(axes.get(letter, ())) for letter in right)
     if not tie(made):
         raise UnrecognisedError("an index stands twice")

@@ -101,7 +101,7 @@ def _convolved(node: ir.Node, raising: Raising) -> Sequence[Operand]:
 def _banded(x: Raised, weight: np.ndarray, offset: float, raising: Raising) -> Sequence[Operand]:
     (position,) = (p for p in range(2, x.rank) if x.axis(p))
     axis = x.axis(position)
-    if any(index.home != _CHANNELS for index in axis) or not x.is_thin():
+    if any(index.home != _CHANNELS for index in axis) or not x.term.is_thin():
         raise UnrecognisedError("it slides over positions, not channels")
     kernel = weight.shape[position]
     middle = [size // 2 for size in weight.shape]
@@ -170,7 +170,7 @@ def _is_thin_product(node: ir.Node) -> bool:
 
 def _multiplied(node: ir.Node, raising: Raising) -> Sequence[Operand]:
     found, constants = raising.needed(node.inputs[0]), weight_and_bias(node)
-    if constants is None or not found.is_thin() or integer(node, "transA", 0):
+    if constants is None or not found.term.is_thin() or integer(node, "transA", 0):
         raise UnrecognisedError
     if any(index.home != _CHANNELS for index in found.axis(1)):
         raise UnrecognisedError

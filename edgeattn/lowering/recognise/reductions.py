@@ -10,7 +10,6 @@ Real-number exact. A sum needs the number M of what it adds, so no open size.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -19,7 +18,7 @@ import onnx_ir as ir
 from edgeattn.graph.nodes import integer, ints, reduced_axes, text
 from edgeattn.lowering.indices import Axes, Index
 from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser, UnrecognisedError
-from edgeattn.lowering.terms import Term, scalar
+from edgeattn.lowering.terms import Term
 
 _POOLED_FROM: Final = 2
 
@@ -46,8 +45,7 @@ def _term(op_type: str, raising: Raising, term: Term, over: frozenset[Index]) ->
         raise UnrecognisedError("it sums over an open size")
     if op_type in {"ReduceSumSquare", "ReduceL2"}:
         term = terms.pow(term, 2)
-    total = math.prod(index.size for index in over if isinstance(index.size, int))
-    made = terms.scaled(scalar(total), terms.mean(term, over))
+    made = terms.sum(term, over)
     return terms.pow(made, 0.5) if op_type == "ReduceL2" else made
 
 

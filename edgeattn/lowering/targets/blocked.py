@@ -21,13 +21,11 @@ from edgeattn.lowering.indices import Axes, Index, leaves
 from edgeattn.lowering.targets.layout import (
     CHANNELS,
     FIRST,
-    SPACE,
     UnwritableError,
     View,
     channels_of,
     extent,
     is_space,
-    shape_of,
 )
 from edgeattn.lowering.targets.plain import PlainWriter
 from edgeattn.lowering.targets.widths import BLOCK
@@ -116,7 +114,7 @@ class BlockedWriter(PlainWriter):
 
     def depthwise(self, base: Term, factor: Const, offset: Const, view: View) -> Written | None:
         """Return factor * base + offset as a depthwise 1x1 convolution, if it stays blocked."""
-        if is_scalar(factor) and any(index.home in SPACE for index in base.indices()):
+        if is_scalar(factor) and not base.is_thin():
             return None
         x = self.on(base, FIRST)
         if not x.axes[CHANNELS]:
@@ -132,8 +130,7 @@ class BlockedWriter(PlainWriter):
     def write_fn(self, term: Term, view: View) -> Written:
         """Write a function; of thin channels outside the blocks, after a convolution into them."""
         arg = term.args[0]
-        is_thin = all(index.home not in SPACE for index in arg.indices())
-        if term.attrs[0] in _FUSED_AFTER_A_CONVOLUTION and is_thin and view == FIRST:
+        if term.attrs[0] in _FUSED_AFTER_A_CONVOLUTION and arg.is_thin() and view == FIRST:
             x = self.on(arg, FIRST)
             is_outside = bool(x.axes[CHANNELS]) and not is_blocked(x.value)
             fills = is_outside and fills_blocks(extent(x.axes[CHANNELS]))
@@ -167,14 +164,14 @@ class BlockedWriter(PlainWriter):
                 gate = self.convolved(gate, ONE, ZERO)
             scales = np.array([1, 1, *sizes], dtype=np.float32)
             axes: Axes = (gate.axes[0], *x.axes[1:])
-            attributes: dict[str, AttributeValue] = {
-                "mode": "nearest",
-                "coordinate_transformation_mode": "asymmetric",
-                "nearest_mode": "floor",
-            }
-            inputs = [gate.value, None, self.build.constant(scales)]
-            value = self.build.node("Resize", inputs, shape_of(axes), attributes)
-            return Written(value, axes)
+            return self.node(
+                "Resize",
+                [gate.value, None, self.build.constant(scales)],
+                axes,
+                mode="nearest",
+                coordinate_transformation_mode="asymmetric",
+                nearest_mode="floor",
+            )
         if not gate.axes[CHANNELS] and space == (x.axes[2], x.axes[3]):
             return self._spread(gate, channels)
         return gate
@@ -202,8 +199,11 @@ class BlockedWriter(PlainWriter):
 
     def _can_spread(self, term: Term, channels: tuple[Index, ...]) -> bool:
         own = channels_of(term.indices())
-        is_map = any(index.home in SPACE for index in term.indices())
-        return is_map and channels[: len(own)] == own and self.takes("repeat", "convolution")
+        return (
+            not term.is_thin()
+            and channels[: len(own)] == own
+            and self.takes("repeat", "convolution")
+        )
 
     def expanded(self, one: Written, channels: tuple[Index, ...], view: View) -> Written:
         """Repeat a value along channels by a 1x1 convolution of ones and zeros."""

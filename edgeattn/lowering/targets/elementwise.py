@@ -15,7 +15,6 @@ from edgeattn.lowering.targets.layout import (
     View,
     axes_of,
     channels_of,
-    shape_of,
 )
 from edgeattn.lowering.targets.writer import Writer, Written
 from edgeattn.lowering.terms import Term, is_scalar
@@ -162,7 +161,7 @@ class Elementwise(Writer):
         if name == "clip":
             low, high = (self.real(bound) if np.isfinite(bound) else None for bound in numbers)
             inputs = [x.value, low, high] if high is not None else [x.value, low]
-            return Written(self.build.node("Clip", inputs, shape_of(x.axes)), x.axes)
+            return self.node("Clip", inputs, x.axes)
         op_type, keys = FUNCTIONS[name]
         return self.node(op_type, [x.value], x.axes, **dict(zip(keys, numbers, strict=True)))
 

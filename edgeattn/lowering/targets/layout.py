@@ -6,7 +6,6 @@ of rows and columns on axes 2 and 3, each in its own order; channels last, axis 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 from typing import Final, Literal
 
@@ -14,7 +13,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeattn.lowering.build import DOMAIN, Builder
-from edgeattn.lowering.indices import Axes, Index, Size, leaves
+from edgeattn.lowering.indices import Axes, Index, Size, count, leaves
 
 View = Literal["channels-first", "channels-last"]
 FIRST: Final[View] = "channels-first"
@@ -46,7 +45,7 @@ def extent(axis: Sequence[Index]) -> Size:
         return axis[0].size
     if any(isinstance(index.size, str) for index in axis):
         raise UnwritableError("an open size is part of an axis")
-    return math.prod(index.size for index in axis if isinstance(index.size, int))
+    return count(axis)
 
 
 def shape_of(axes: Axes) -> list[Size]:

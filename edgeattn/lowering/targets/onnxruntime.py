@@ -11,24 +11,23 @@ affine inside. Statistics over channels are taken from rows of positions, [N, H 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from typing import ClassVar, Final
 
 import numpy as np
-import onnx_ir as ir
 
-from edgeattn.lowering.indices import Axes, Index, leaves
+from edgeattn.lowering.indices import Axes, Index, count, leaves
 from edgeattn.lowering.targets.blocked import BlockedWriter, fills_blocks, is_blocked
 from edgeattn.lowering.targets.elementwise import FUNCTIONS
 from edgeattn.lowering.targets.layout import (
     CHANNELS,
     FIRST,
+    LAST,
+    ORDER,
     SPACE,
     View,
     axes_of,
     extent,
-    reshape,
     shape_of,
 )
 from edgeattn.lowering.targets.polyphase import phases
@@ -95,20 +94,17 @@ class ONNXRuntimeWriter(BlockedWriter):
         return self._seen(self.node(op_type, [made.value], axes), view)
 
     def _has_rows(self, indices: Collection[Index]) -> bool:
-        sizes = [index.size for index in indices if isinstance(index.size, int)]
-        return math.prod(sizes) > _FEW_ELEMENTS and self.takes("channel-statistics", "rows")
+        return count(indices) > _FEW_ELEMENTS and self.takes("channel-statistics", "rows")
 
     def _by_rows(self, op_type: str, x: Written, term: Term, view: View) -> Written:
         """Take a statistic over channels from [N, H W, C], where it runs over what is adjacent."""
         batch, channels, *space = x.axes
-        last: Axes = (batch, *space, channels)
         rows: Axes = (batch, (*space[0], *space[1]), channels)
-        key = (term.args[0], "rows")
-        value = self._rows.get(key)
+        value = self._rows.get(term.args[0])
         if value is None:
-            turned = self.build.node("Transpose", [x.value], shape_of(last), {"perm": [0, 2, 3, 1]})
-            value = reshape(self.build, turned, shape_of(rows))
-            self._rows[key] = value
+            turned = self.node("Transpose", [x.value], (batch, *space, channels), perm=ORDER[LAST])
+            value = self.shaped(turned.value, rows).value
+            self._rows[term.args[0]] = value
         flat: Axes = (batch, rows[1], ())
         if op_type == "GlobalMaxPool":
             made = self.node(op_type, [value], flat)
@@ -116,12 +112,6 @@ class ONNXRuntimeWriter(BlockedWriter):
             made = Written(self.build.reduce("ReduceMean", value, [2], shape_of(flat)), flat)
         axes: Axes = (batch, (), space[0], space[1])
         return self._seen(self.shaped(made.value, axes), view)
-
-    @property
-    def _rows(self) -> dict[tuple[Term, str], ir.Value]:
-        if not hasattr(self, "_row_values"):
-            self._row_values: dict[tuple[Term, str], ir.Value] = {}
-        return self._row_values
 
     # Normalised maps, with their affine.
 
@@ -249,11 +239,7 @@ class ONNXRuntimeWriter(BlockedWriter):
             if made is not None:
                 self.build.origin = term.origin
                 return self.node("Mul", [made.value, made.value], made.axes)
-        if (
-            base is not None
-            and base is not term
-            and all(i.home not in SPACE for i in base.indices())
-        ):
+        if base is not None and base is not term and base.is_thin():
             made = self.depthwise(base, factor, ZERO, view)
             if made is not None:
                 return made

@@ -18,7 +18,6 @@ import onnx_ir as ir
 from edgeattn.lowering.indices import Axes, Index, Size, leaves
 from edgeattn.lowering.targets.layout import (
     LAST,
-    SPACE,
     UnwritableError,
     channels_of,
     reshape,
@@ -35,7 +34,7 @@ def is_paired(term: Term) -> bool:
     """Return whether a term is a layer over the sum of one function of one layer on two terms."""
     if term.op != "linear" or term.args[0].op != "add" or len(term.args[0].args) != _PAIR:
         return False
-    if any(index.home in SPACE for index in term.indices()):
+    if not term.is_thin():
         return False
     one, other = term.args[0].args
     if one.op != "fn" or other.op != "fn" or one.attrs != other.attrs:

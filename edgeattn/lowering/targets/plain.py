@@ -6,7 +6,7 @@ A target derives from this and overrides what it writes in another way.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import onnx_ir as ir
@@ -127,9 +127,8 @@ class PlainWriter(Statistics):
         x = self.on(term.args[0], FIRST)
         if resolve(pooled) != x.axes[2:]:
             raise UnwritableError("it pools over a part of the map")
-        made = {name: ir.Attr(name, kind, value) for name, kind, value in attributes}
-        value = self.build.node(op_type, [x.value], shape_of(x.axes), made)
-        return self._seen(Written(value, x.axes), view)
+        made: dict[str, Any] = {name: ir.Attr(name, kind, v) for name, kind, v in attributes}
+        return self._seen(self.node(op_type, [x.value], x.axes, **made), view)
 
 
 def _block_diagonal(rows: np.ndarray, groups: int) -> np.ndarray:

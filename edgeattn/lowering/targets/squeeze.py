@@ -14,8 +14,7 @@ reading it for the mean and again for the gate.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -23,7 +22,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeattn.graph.nodes import given, integer, ints, static, text, weight_and_bias
-from edgeattn.lowering.indices import Index, leaves
+from edgeattn.lowering.indices import count, leaves
 from edgeattn.lowering.raising import Raised, Raising
 from edgeattn.lowering.targets.layout import CHANNELS, channels_of, homed, is_space
 from edgeattn.lowering.terms import Layer, Term, subterms
@@ -111,7 +110,7 @@ def _better(
     if user is not None and user.op == "linear":
         rows, width = user.attrs.weight.shape
         extra = rows * (layer.attrs.weight.shape[1] - width)
-    if _size(y) + extra >= _PASSES * _size(leaf.indices()):
+    if count(y) + extra >= _PASSES * count(leaf.indices()):
         return None
     if user is None:
         return mean, layer
@@ -119,10 +118,6 @@ def _better(
     if merged is None:
         return None
     return user, raising.terms.linear(layer.args[0], merged)
-
-
-def _size(indices: Iterable[Index]) -> int:
-    return math.prod(index.size for index in indices if isinstance(index.size, int))
 
 
 def _composed(outer: Term, inner: Term) -> Layer | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.lowering.indices import Axes, Index, leaves
+from edgeattn.lowering.indices import Axes, Index, count, leaves
 from edgeattn.lowering.targets.elementwise import Elementwise
 from edgeattn.lowering.targets.layout import (
     CHANNELS,
@@ -55,8 +54,7 @@ class Statistics(Elementwise):
         order = tuple(index for index in channels if index in over)
         if not self.is_grouped(term):
             return None
-        sizes = [int(index.size) for index in order]
-        width = math.prod(sizes)
+        width = count(order)
         layer = Layer(
             weight=np.full((1, width), 1 / width), bias=np.zeros(1), rows=(), columns=order
         )
@@ -83,10 +81,7 @@ class Statistics(Elementwise):
         """Return a half-precision value in another type: its squares would overflow at 65504."""
         if self.dtype != ir.DataType.FLOAT16:
             return one
-        value = self.build.node(
-            "Cast", [one.value], shape_of(one.axes), {"to": int(dtype)}, dtype=dtype
-        )
-        return Written(value, one.axes)
+        return self.node("Cast", [one.value], one.axes, dtype=dtype, to=int(dtype))
 
     def write_normalised(self, term: Term, view: View) -> Written:
         x, (over, epsilon) = term.args[0], term.attrs

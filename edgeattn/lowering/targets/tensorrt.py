@@ -23,7 +23,6 @@ from edgeattn.lowering.targets.layout import (
     FIRST,
     LAST,
     ORDER,
-    SPACE,
     View,
     axes_of,
     channels_of,
@@ -208,8 +207,7 @@ class TensorRTWriter(PlainWriter):
         if len(values) != 2 or self.takes("stack", "concat"):
             return super().stacked(values, axes)
         mask = self.build.constant(np.array([True, False]).reshape(1, 2, 1, 1))
-        value = self.build.node("Where", [mask, *values], shape_of(axes), dtype=self.dtype)
-        return Written(value, axes)
+        return self.node("Where", [mask, *values], axes, dtype=self.dtype)
 
     def write_linear(self, term: Term, view: View) -> Written:
         if is_paired(term) and self.takes("paired-layers", "sums"):
@@ -233,7 +231,7 @@ class TensorRTWriter(PlainWriter):
 
 
 def _is_map(term: Term) -> bool:
-    return term.op == "leaf" and any(index.home in SPACE for index in term.indices())
+    return term.op == "leaf" and not term.is_thin()
 
 
 def _read_twice(root: Term) -> list[Term]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from edgeattn.lowering.indices import Index, leaves
 from edgeattn.lowering.raising import Raising
-from edgeattn.lowering.targets.layout import CHANNELS, SPACE, channels_of
+from edgeattn.lowering.targets.layout import CHANNELS, channels_of
 from edgeattn.lowering.terms import Layer, Term
 
 BLOCK: Final = 16
@@ -85,7 +85,7 @@ class _Widening:
             inner = self._widened(term.args[0])
             name, *numbers = term.attrs
             return None if inner is None else self.terms.fn(name, inner, *numbers)
-        if term.op != "linear" or any(index.home in SPACE for index in term.indices()):
+        if term.op != "linear" or not term.is_thin():
             return None
         layer: Layer = term.attrs
         rows = leaves(layer.rows)

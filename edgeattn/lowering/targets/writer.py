@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx_ir as ir
 from numpy.typing import ArrayLike
 
+from edgeattn.graph.edit import AttributeValue
 from edgeattn.lowering.build import Builder
 from edgeattn.lowering.indices import Axes, Index, leaves, resolve
 from edgeattn.lowering.raising import Raised, Raising
@@ -74,6 +75,7 @@ class Writer:
         self._chosen = chosen or {}
         self._raising = raising
         self._written: dict[tuple[Term, View], Written] = {}
+        self._rows: dict[Term, ir.Value] = {}
 
     def takes(self, family: str, form: str) -> bool:
         """Return whether a form is the one to take, and record that it was asked."""
@@ -137,12 +139,15 @@ class Writer:
     def node(
         self,
         op_type: str,
-        inputs: Sequence[ir.Value],
+        inputs: Sequence[ir.Value | None],
         axes: Axes,
-        **attributes: float | Sequence[int],
+        *,
+        dtype: ir.DataType | None = None,
+        **attributes: AttributeValue,
     ) -> Written:
-        """Make a node whose output has these axes."""
-        return Written(self.build.node(op_type, inputs, shape_of(axes), attributes), axes)
+        """Make a node whose output has these axes, and its first input's type by default."""
+        value = self.build.node(op_type, inputs, shape_of(axes), attributes, dtype=dtype)
+        return Written(value, axes)
 
     def real(self, values: ArrayLike) -> ir.Value:
         """Return a constant of the element type."""
@@ -158,7 +163,7 @@ class Writer:
         weight: np.ndarray,
         bias: np.ndarray | None,
         axes: Axes,
-        **groups: int,
+        **groups: Any,
     ) -> Written:
         """Return a 1x1 convolution.
 
