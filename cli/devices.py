@@ -17,7 +17,7 @@ from .tables import print_notes, size
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgeattn.devices.profile import DeviceProfile, OperatingPoint
+    from edgeattn.devices.schema import DeviceProfile, OperatingPoint
 
 _PRECISIONS: Final = ("fp32", "fp16", "int8")
 _PEAKS: Final = "Peaks by type are dense TFLOP/s, or TOP/s."

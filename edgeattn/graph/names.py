@@ -1,9 +1,18 @@
-"""What a node's name says; `tags` gives the names."""
+"""Names of nodes and values: what they say, and new ones; `tags` gives the first."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from functools import lru_cache
 from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+#: The names of the domain of ONNX's own operators.
+STANDARD_DOMAINS: Final = ("", "ai.onnx")
 
 
 def module_of(node_name: str) -> str:
@@ -27,3 +36,42 @@ def tagged(node_name: str) -> str:
 def is_inside(module: str, outer: str) -> bool:
     """Return whether a module is another, or lies inside of it."""
     return module == outer or module.startswith((f"{outer}.", f"{outer}/")) or not outer
+
+
+class Names:
+    """Hands out names that nothing else has.
+
+    Args:
+        taken: The names that are taken.
+    """
+
+    def __init__(self, taken: Iterable[str | None]) -> None:
+        self._taken = set(taken)
+        self._counts: Counter[str] = Counter()
+
+    @classmethod
+    def of(cls, model: ir.Model) -> Names:
+        """Return the names that a model leaves, those of its branches and loop bodies included."""
+        names = cls(())
+        for graph in model.graphs():
+            names.take(*graph.initializers, *(value.name for value in graph.inputs))
+            for node in graph:
+                names.take(node.name, *(value.name for value in node.outputs))
+        return names
+
+    def take(self, *names: str | None) -> None:
+        """Mark names as taken."""
+        self._taken.update(names)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._taken
+
+    def new(self, stem: str) -> str:
+        """Return a name that nothing has yet: the stem, with a number where that is taken."""
+        while True:
+            count = self._counts[stem]
+            self._counts[stem] += 1
+            name = f"{stem}_{count}" if count else stem
+            if name not in self._taken:
+                self._taken.add(name)
+                return name

@@ -1,4 +1,4 @@
-"""Calibration data: samples that show how large a model's values get."""
+"""Reads calibration data: samples that show how large a model's values get."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from edgeattn.base import files
 from edgeattn.base.errors import InputError
 from edgeattn.runtimes.inputs import check_shape, checked_numbers, in_words, read_image, read_npy
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-#: The source that is no file.
+#: The name of the source that is not a file.
 RANDOM: Final = "random"
 
 
@@ -34,12 +33,12 @@ class Input(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Samples:
-    """Data to calibrate with. Iterating reads it, as often as one likes, a batch at a time.
+    """Data to calibrate with. Iterating reads it, a batch at a time, any number of times.
 
     Attributes:
-        description: Where it is from, and how many samples there are.
-        sha256: The hash of the data; '' where it is random.
-        count: How many batches iterating gives.
+        description: Its source, and how many samples there are.
+        sha256: The hash of the data; '' if it is random.
+        count: The number of batches.
         read: Yields one array for each input, by name.
     """
 
@@ -61,9 +60,9 @@ def read_samples(source: str, inputs: Sequence[Input], *, limit: int, seed: int)
             it included; an .npz file with an array for each input, samples first; or an .npy file,
             for a model of one input. Images are brought to what the input takes as
             `inputs.read_image` does.
-        inputs: The model's inputs. Where their batch is fixed and larger than 1, so many samples
-            make a batch, the first ones filling up the last one.
-        limit: How many samples to use at most. Of more, so many are drawn.
+        inputs: The model's inputs. If their batch is fixed and larger than 1, so many samples make
+            a batch, and the first ones fill up the last one.
+        limit: The largest number of samples to use; of more, so many are drawn.
         seed: Seed of that draw, and of random data.
 
     Returns:
@@ -71,10 +70,8 @@ def read_samples(source: str, inputs: Sequence[Input], *, limit: int, seed: int)
 
     Raises:
         InputError: There is no such data, it does not fit the inputs, or it holds no finite
-            numbers. Of a folder's files, this is raised when they are read.
+            numbers. For the files of a folder, this is raised when they are read.
     """
-    import numpy as np
-
     if limit < 1:
         raise InputError(f"{limit} samples calibrate nothing.", mend="Use 1 at least.")
     batch = _batch(inputs)
@@ -108,12 +105,12 @@ def read_samples(source: str, inputs: Sequence[Input], *, limit: int, seed: int)
     )
 
 
-_Pick = Callable[[int], Mapping[str, "npt.NDArray[Any]"]]
+_Pick = Callable[[int], Mapping[str, npt.NDArray[Any]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Data:
-    """Rows of data: how many, what a row holds, and the hash of some of them."""
+    """Rows of data: their number, the reader of one, and the hash of some of them."""
 
     kind: str
     rows: int
@@ -139,8 +136,6 @@ def _batch(inputs: Sequence[Input]) -> int:
 
 def _random(inputs: Sequence[Input], seed: int) -> _Pick:
     """Draw samples: normal for floats, 0 or 1 for whole numbers."""
-    import numpy as np
-
     for value in inputs:
         if not all(isinstance(size, int) for size in value.shape[1:]):
             raise InputError(
@@ -226,9 +221,7 @@ def _archive(path: Path, inputs: Sequence[Input]) -> _Data:
 
 
 def _arrays(path: Path, inputs: Sequence[Input]) -> dict[str, npt.NDArray[Any]]:
-    """Return the array of each input; the one array of a file is that of the one input."""
-    import numpy as np
-
+    """Return the array of each input; a single array belongs to a single input."""
     names = [value.name for value in inputs]
     if path.suffix.lower() == ".npy":
         found = {path.stem: read_npy(path)}
@@ -259,8 +252,6 @@ def _arrays(path: Path, inputs: Sequence[Input]) -> dict[str, npt.NDArray[Any]]:
 
 def _fitted(name: str, array: npt.NDArray[Any], value: Input) -> npt.NDArray[Any]:
     """Return a sample in an input's shape and type."""
-    import numpy as np
-
     check_shape(name, array.shape, value.shape[1:])
     numbers = checked_numbers(name, array)
     if not np.can_cast(numbers.dtype, value.dtype, "same_kind"):

@@ -1,4 +1,4 @@
-"""Which nodes compute nothing but gates and statistics, told from the flow of data alone.
+"""Finds the nodes that only compute gates and statistics, from the flow of data alone.
 
 A map reaches the outputs; a gate only scales it on the way, and a statistic only shifts it. So some
 edges are marked, and what reaches the outputs through marked edges alone is a gate's or a
@@ -31,7 +31,7 @@ _ELEMENTWISE: Final = frozenset(
 )
 _REPEATING: Final = frozenset({"Expand", "Tile", "Resize"})
 _SCALING: Final = frozenset({"Mul", "Div", "Pow", "MatMul", "Einsum"})
-# What makes new maps: a gate that goes through one is a gate no more.
+# What makes new maps: a gate that goes through one is no longer a gate.
 _LAYERS: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum"})
 
 

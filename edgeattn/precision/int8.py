@@ -37,7 +37,6 @@ Methods, in dB of SQNR (8 samples):
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,11 +49,12 @@ from onnx_ir.passes import common
 
 from edgeattn.base.errors import InputError
 from edgeattn.graph import shapes
-from edgeattn.graph.names import module_of
+from edgeattn.graph.names import Names, module_of
 from edgeattn.graph.nodes import needed, static
 from edgeattn.graph.reading import Source, read
 from edgeattn.graph.writing import save
 from edgeattn.precision.calibration import Samples
+from edgeattn.precision.half import refuse_body
 from edgeattn.precision.placement import place
 from edgeattn.precision.thresholds import Method, find_thresholds
 
@@ -65,7 +65,6 @@ _QUANTISED: Final = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul",
      "ConvInteger", "MatMulInteger"}
 )  # fmt: skip
-_BODIES: Final = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
 
 Scale = npt.NDArray[np.float32]
 
@@ -102,7 +101,7 @@ def quantise(
         samples: The data to calibrate with.
         gates: Quantise the layers that compute gates and statistics as well.
         method: How to find the ranges.
-        on_progress: Called with the runs of calibration that are done, and all that are to be.
+        on_progress: Called with the number of calibration runs that are done, and of all.
 
     Returns:
         What was quantised, what was not, and how.
@@ -139,7 +138,7 @@ def quantise(
 
 
 def _check(path: Path, found: Source) -> None:
-    """Refuse a file that cannot be quantised, whatever its layers are."""
+    """Refuse a file that cannot be quantised, regardless of its layers."""
     if found.opset < _OLDEST_OPSET:
         raise InputError(
             f"{path} is of opset {found.opset}, which has no scales for each channel.",
@@ -151,11 +150,7 @@ def _check(path: Path, found: Source) -> None:
                 f"{path} is quantised already: {node.name} is a {node.op_type}.",
                 mend="Give the float32 model that it was made from.",
             )
-        if any(attribute.type in _BODIES for attribute in node.attributes.values()):
-            raise InputError(
-                f"{node.name} is an {node.op_type}, whose body is not quantised.",
-                mend="Export the model without control flow, or let onnxsim remove it.",
-            )
+        refuse_body(node, "quantised")
 
 
 def _weight_scale(weight: ir.Value, axis: int | None) -> Scale:
@@ -181,10 +176,8 @@ class _Pairs:
 
     def __init__(self, graph: ir.Graph) -> None:
         self._graph = graph
-        self._taken = {node.name for node in graph} | set(
-            ir.convenience.create_value_mapping(graph)
-        )
-        self._counts: Counter[str] = Counter()
+        values = ir.convenience.create_value_mapping(graph)
+        self._names = Names([*(node.name for node in graph), *values])
         self._scales: dict[tuple[ir.Value, int | None], list[ir.Value]] = {}
 
     def put(self, node: ir.Node, index: int, scale: Scale, *, axis: int | None = None) -> None:
@@ -202,7 +195,7 @@ class _Pairs:
             ("QuantizeLinear", ir.DataType.INT8),
             ("DequantizeLinear", ir.DataType.FLOAT),
         ):
-            name = self._new(f"{module_of(str(node.name))}/{op_type}")
+            name = self._names.new(f"{module_of(str(node.name))}/{op_type}")
             made = ir.Node("", op_type, [last, *constants], attributes, name=name)
             last = made.outputs[0]
             last.name, last.dtype, last.shape = f"{name}:0", dtype, value.shape
@@ -210,15 +203,6 @@ class _Pairs:
         node.replace_input_with(index, last)
 
     def _constant(self, name: str, array: npt.NDArray[Any]) -> ir.Value:
-        constant = ir.val(self._new(name), const_value=ir.tensor(array))
+        constant = ir.val(self._names.new(name), const_value=ir.tensor(array))
         self._graph.register_initializer(constant)
         return constant
-
-    def _new(self, stem: str) -> str:
-        """Return a name that nothing else has."""
-        name = stem
-        while name in self._taken:
-            self._counts[stem] += 1
-            name = f"{stem}_{self._counts[stem]}"
-        self._taken.add(name)
-        return name
