@@ -19,7 +19,7 @@ from edgeattn.models.sites import Site, Survey, is_spatial_3x3, paths
 
 
 def family_of(survey: Survey) -> str | None:
-    """Find the family that a published position may depend on, by structure alone.
+    """Return the family that a published position may depend on, told by structure alone.
 
     Returns:
         "resnet": four stages of residual blocks without depthwise convolutions.

@@ -9,7 +9,7 @@ from onnx import numpy_helper
 
 from edgeattn.base.errors import InputError
 from edgeattn.engine.plan import plan
-from edgeattn.graph import writing
+from edgeattn.graph import writing as artifacts
 from edgeattn.graph.names import module_of
 from edgeattn.parity.metrics import measure, tolerance_of
 from edgeattn.precision.calibration import read_samples
@@ -268,7 +268,7 @@ def test_an_open_batch_stays_open(tmp_path):
 
 def test_large_weights_go_beside_the_model(tmp_path, source, monkeypatch):
     quantise(source, tmp_path / "whole.onnx", samples())
-    monkeypatch.setattr(writing, "_LARGEST_INLINE_BYTES", 0)
+    monkeypatch.setattr(artifacts, "_LARGEST_INLINE_BYTES", 0)
     target = tmp_path / "int8.onnx"
     quantise(source, target, samples())
     assert target.with_name("int8.onnx.data").is_file()
