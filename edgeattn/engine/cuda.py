@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -22,8 +23,6 @@ class Cuda:
     """
 
     def __init__(self) -> None:
-        import importlib
-
         try:
             self._runtime = importlib.import_module("cuda.bindings.runtime")
         except (ImportError, OSError) as error:

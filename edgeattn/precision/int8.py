@@ -7,32 +7,8 @@ reads the map of a convolution reads it rounded, both operands of a sum are roun
 belong to no module. So its calibration is used (`thresholds.py`), and the pairs are put here; where
 both agree on what to quantise, they write the same numbers.
 
-What gets pairs (`placement.py`), by plans of TensorRT-RTX 1.7 for sm_86 (MB of traffic) and by the
-SQNR of the outputs with random weights (percentile of 99.999, 8 samples of noise):
-
-    pairs on                  ResNet-50          ResNet-50 + SE     MobileNetV2
-    nothing (float32)         217.8 MB           229.0 MB            70.1 MB
-    layers                    169.1 MB, 28.5 dB  175.6 MB, 31.1 dB  107.1 MB, 15.9 dB
-    layers, shortcuts         141.0 MB, 27.6 dB  147.5 MB, 29.5 dB  105.6 MB, 16.1 dB
-    those, gates (`gates`)                       143.0 MB, 29.2 dB
-    those but depthwise                                              94.3 MB
-
-Pairs on the other operands of sums, in front of ReLU and of pools do not change these plans, nor
-do pairs on the maps that gates multiply; but for CBAM's, which are read so often that ResNet-18 +
-CBAM goes from 48.3 to 41.5 MB, for a further rounding of every block's map. TensorRT-RTX 1.7 writes
-what an int8 convolution gives as 32 bits, and rounds it in a second kernel, so depthwise
-convolutions gain nothing there. TensorRT rounds in the convolution itself: they are quantised for
-its sake. For sm_75, and for transposed convolutions, TensorRT-RTX takes the pairs and computes in
-float32.
-
-Methods, in dB of SQNR (8 samples):
-
-    method          ResNet-18   ResNet-18 + SE   MobileNetV2
-    minmax               33.3             32.3          15.9
-    percentile 99.9      32.1             30.7          16.3
-    percentile 99.99     34.4             33.7          16.0
-    percentile 99.999    33.9             33.0          16.1
-    entropy              21.9             20.5          10.3
+What gets pairs (`placement.py`), and which method finds thresholds, was decided by measurements:
+docs/int8.md has them.
 """
 
 from __future__ import annotations

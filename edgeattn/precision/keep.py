@@ -20,7 +20,7 @@ import onnx_ir as ir
 from edgeattn.base.errors import InputError
 from edgeattn.base.nearest import did_you_mean, nearest
 from edgeattn.graph.names import module_of
-from edgeattn.graph.nodes import static
+from edgeattn.graph.nodes import integer, static
 from edgeattn.precision.degrees import (
     LAYERS,
     REDUCTIONS,
@@ -253,8 +253,8 @@ def _growth(degree: float) -> str:
 def _summed(node: ir.Node) -> int | None:
     if node.op_type in SUMS:
         return summed_values(node)
-    axis, shape = node.attributes.get("axis"), node.outputs[0].shape
-    size = None if shape is None else shape[-1 if axis is None else axis.as_int()]
+    shape = node.outputs[0].shape
+    size = None if shape is None else shape[integer(node, "axis", -1)]
     return size if isinstance(size, int) else None
 
 
