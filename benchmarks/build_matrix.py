@@ -27,7 +27,7 @@ IDLE = re.compile(r"LayerType: (signal|wait|shape_call)")
 
 
 def main() -> int:
-    """Builds all, prints a row for each model and precision, and ends with 1 if one fails."""
+    """Build all, print a row for each model and precision, and end with 1 if one fails."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--model", default="resnet50")
@@ -62,13 +62,13 @@ def main() -> int:
 
 
 def attentions() -> list[str]:
-    """Gives the names of all attentions of ours."""
+    """Return the names of all attentions of edgeattn."""
     listed = json.loads(edgeattn("list", "attentions", "--json").stdout)
     return [one["name"] for one in listed if not one["name"].startswith("timm-")]
 
 
 def cast(fp32: Path, precision: str) -> Path:
-    """Casts a file, once."""
+    """Cast a file, once."""
     if precision == "fp32":
         return fp32
     path = fp32.with_name(f"{fp32.stem}-{precision}.onnx")
@@ -79,7 +79,7 @@ def cast(fp32: Path, precision: str) -> Path:
 
 
 def built(source: Path, precision: str, capability: str) -> dict[str, object]:
-    """Builds an engine, checks its figures, and gives them."""
+    """Build an engine, check its figures, and return them."""
     log = source.with_suffix(".log")
     asked = ["--compute-capability", capability, "--precision", precision, "--log", str(log)]
     run = edgeattn("build", str(source), *asked, "-o", str(source.parent), "--json", check=False)
@@ -100,7 +100,7 @@ def built(source: Path, precision: str, capability: str) -> dict[str, object]:
 
 
 def independent(log: str) -> tuple[int, int]:
-    """Reads kernels and bytes from a log, by a few lines of its own."""
+    """Read kernels and bytes from a log, by a few lines of its own."""
     listed = log.partition("Layers:\n")[2].partition("\n\nI/O Tensors:")[0]
     lines = [line for line in listed.splitlines() if not IDLE.search(line)]
     found = re.findall(r"Dimensions: \[([\d,]*)\][^{}]*Datatype: (\w+)", "\n".join(lines))
@@ -111,7 +111,7 @@ def independent(log: str) -> tuple[int, int]:
 
 
 def tensor_bytes(kernel: dict[str, list[dict[str, object]]]) -> int:
-    """Adds up the bytes of a kernel's tensors, as the manifest lists them."""
+    """Add up the bytes of a kernel's tensors, as the manifest lists them."""
     bits = {"fp32": 32, "fp16": 16, "int8": 8, "int32": 32, "int64": 64, "bool": 8}
     return sum(
         math.prod(tensor["shape"]) * bits[str(tensor["dtype"])] // 8
@@ -121,7 +121,7 @@ def tensor_bytes(kernel: dict[str, list[dict[str, object]]]) -> int:
 
 
 def edgeattn(*arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Runs a command in a process of its own."""
+    """Run a command in a process of its own."""
     program = [str(Path(sys.executable).parent / "edgeattn"), *arguments]
     run = subprocess.run(program, capture_output=True, text=True, check=False)
     if check and run.returncode:

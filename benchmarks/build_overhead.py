@@ -38,7 +38,7 @@ with open(sys.argv[2], "wb") as file:
 
 
 def main() -> int:
-    """Runs both in turn and prints the medians."""
+    """Run both in turn and print the medians."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("onnx", type=Path)
     parser.add_argument("--rounds", type=int, default=7)

@@ -60,14 +60,14 @@ class Runner:
         self._read()
 
     def turn(self) -> float:
-        """Gives the seconds of one run, behind one that is not timed."""
+        """Return the seconds of one run, behind one that is not timed."""
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
         return float(self._read())
 
     def end(self) -> None:
-        """Ends the process."""
+        """End the process."""
         self._process.kill()
         self._process.wait()
 
@@ -77,7 +77,7 @@ class Runner:
 
 
 def measure_pairs(paths: Sequence[Path], plain: Path, rounds: int) -> np.ndarray:
-    """Runs each model beside the plain one.
+    """Run each model beside the plain one.
 
     Returns:
         Seconds, f64[models, rounds, 2]: of the model, and of the plain one beside it.
@@ -99,19 +99,19 @@ def measure_pairs(paths: Sequence[Path], plain: Path, rounds: int) -> np.ndarray
 
 
 def end(runners: Sequence[Runner]) -> None:
-    """Ends processes."""
+    """End processes."""
     for runner in runners:
         runner.end()
 
 
 def percent(pairs: np.ndarray) -> np.ndarray:
-    """Gives what models take above the plain one, per cent, of seconds f64[..., rounds, 2]."""
+    """Return what models take above the plain one, per cent, of seconds f64[..., rounds, 2]."""
     above = np.median(pairs[..., 0] - pairs[..., 1], axis=-1)
     return 100 * above / np.median(pairs[..., 1], axis=-1)
 
 
 def main() -> int:
-    """Prints the comparison."""
+    """Print the comparison."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("json", type=Path, help="what compare wrote with -o")
     parser.add_argument("folder", type=Path, help="what it kept with --keep")

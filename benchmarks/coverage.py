@@ -23,7 +23,7 @@ _PUBLISHED: Final = frozenset({"bam", "da", "nonlocal", "sk", "stn"})
 
 
 def main() -> int:
-    """Prints the table; ends with 1 where less is owned than asked."""
+    """Print the table, and end with 1 if less is owned than asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--backbone", default="resnet18")
@@ -61,7 +61,7 @@ def _lowered(stock: Path, runtime: str) -> Path:
 
 
 def _owned(path: Path, runtime: str) -> float:
-    """Gives the part that is owned: of time measured here, or of a plan's bytes."""
+    """Return the part that is owned: of time measured here, or of a plan's bytes."""
     device = "rtx-3090" if runtime == "tensorrt" else None
     options = edgeattn.ProfileOptions(device=device, marginal=False, limit_s=2)
     item = edgeattn.ProfileItem(path=path, name=path.stem)

@@ -40,7 +40,7 @@ class Run:
 
 
 def main() -> int:
-    """Runs both in turn and prints the ratios."""
+    """Run both in turn and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="resnet50")
     parser.add_argument("--attention", default="none")

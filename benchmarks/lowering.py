@@ -46,7 +46,7 @@ _WIDTH_OF_A_FILE = 200
 
 
 def main() -> int:
-    """Prints the tables that are asked for."""
+    """Print the tables that are asked for."""
     arguments = _arguments()
     warnings.simplefilter("ignore")  # torch's and timm's, on their own workings
     logging.disable(logging.WARNING)

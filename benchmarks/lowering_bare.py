@@ -24,7 +24,7 @@ _NO_LATENCY: Final = {"load": "not measured", "quiet": None, "ratio": None}
 
 
 def shuffle_table(shelf: Shelf, *, rounds: int, seconds: float, is_timed: bool) -> Table:
-    """Makes the table of ShuffleNetV2: what is left of its shuffles, and what they cost."""
+    """Make the table of ShuffleNetV2: what is left of its shuffles, and what they cost."""
     say(f"shufflenet: {SHUFFLENET.name}")
     stock = _shuffle_row(shelf, "stock")
     on_tensorrt, on_onnxruntime = (_shuffle_row(shelf, t) for t in ("tensorrt", "onnxruntime"))
@@ -70,7 +70,7 @@ def shuffle_table(shelf: Shelf, *, rounds: int, seconds: float, is_timed: bool) 
 def never_table(
     shelf: Shelf, cases: Sequence[Case], *, rounds: int, seconds: float, is_timed: bool
 ) -> Table:
-    """Makes the table of models without attention: no more kernels, bytes and latency."""
+    """Make the table of models without attention: no more kernels, bytes and latency."""
     rows = []
     for case in cases:
         say(f"never: {case.name}")
@@ -137,7 +137,7 @@ def _is_free(row: dict[str, Any]) -> bool:
 
 
 def _nodes(path: Path) -> tuple[Counter[str], int]:
-    """Counts a file's nodes, and the Transposes and Reshapes that may belong to a shuffle."""
+    """Count a file's nodes, and the Transposes and Reshapes that may belong to a shuffle."""
     import onnx_ir
 
     model = onnx_ir.load(path)
@@ -151,7 +151,7 @@ def _nodes(path: Path) -> tuple[Counter[str], int]:
 
 
 def _is_of_mean(node: Any) -> bool:
-    """Says whether all that reads a node is a mean, or what it reads is one position."""
+    """Return whether all that reads a node is a mean, or what it reads is one position."""
     users = {user.op_type for value in node.outputs for user in value.consumers()}
     shape = node.inputs[0].shape
     is_one_position = shape is not None and sum(size != 1 for size in shape) <= 1

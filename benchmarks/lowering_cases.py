@@ -75,7 +75,7 @@ WITHOUT_ATTENTION: Final = tuple(
 
 
 def on_backbone(backbone: str, attention: str) -> Case:
-    """Gives a backbone with an attention, or with "none"."""
+    """Return a backbone with an attention, or with "none"."""
     name = backbone if attention == "none" else f"{backbone}-{attention}"
     return Case(name=name, source=f"timm:{_TIMM.get(backbone, backbone)}", attention=attention)
 
@@ -84,13 +84,13 @@ _TIMM: Final = {"mobilenetv2": "mobilenetv2_100"}
 
 
 def all_met(marks: Iterable[bool | None]) -> bool | None:
-    """Sums up marks: False where one is, else None where nothing can be said of one."""
+    """Sum up marks: False if one is, or else None if one is unknown."""
     found = set(marks)
     return False if False in found else None if None in found else True
 
 
 def say(text: str) -> None:
-    """Shows progress, on stderr."""
+    """Show progress, on stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -106,7 +106,7 @@ class Shelf:
         folder.mkdir(parents=True, exist_ok=True)
 
     def exported(self, case: Case) -> Path:
-        """Gives the file as export leaves it without lowering, at torch's opset; for `lower`."""
+        """Return the file as export leaves it without lowering, at torch's opset; for `lower`."""
         file, _, factory = case.source.rpartition(":")
         source = content(Path(file)) if file.endswith(".py") else factory
         sources = _digest_of_sources(*_OF_STOCK)
@@ -115,12 +115,12 @@ class Shelf:
         return _made(path, key, lambda target: _export(case, target))
 
     def sites(self, case: Case) -> list[tuple[int, int, int]]:
-        """Gives the shape (C, H, W) of each site of a case."""
+        """Return the shape (C, H, W) of each site of a case."""
         manifest = json.loads(self.exported(case).with_suffix(".json").read_text(encoding="utf-8"))
         return [tuple(site["shape"]) for site in manifest["sites"]]
 
     def file(self, case: Case, form: Form, precision: Precision = "fp32") -> Path:
-        """Gives a case's file at opset 17: stock or lowered for a target, in a precision."""
+        """Return a case's file at opset 17: stock or lowered for a target, in a precision."""
         exported = self.exported(case)
         key = _digest(_key(exported), form, precision, _digest_of_sources("."))
         path = self._folder / f"{case.name}.{form}.{precision}.onnx"
@@ -130,7 +130,7 @@ class Shelf:
         return _made(path, key, lambda target: _derive(exported, form, target))
 
     def remembered(self, name: str, key: str, compute: Callable[[], _T]) -> _T:
-        """Gives what was computed before under the same key, or computes it; it is JSON."""
+        """Return what was computed before under the same key, or compute it; it is JSON."""
         path = self._folder / "results" / f"{name}.json"
         if path.exists():
             document = json.loads(path.read_text(encoding="utf-8"))
@@ -144,7 +144,7 @@ class Shelf:
 
 
 def content(path: Path) -> str:
-    """Gives the hash of a file."""
+    """Return the hash of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -15,7 +15,7 @@ _HOW: Final = (
 
 
 def exact_table(shelf: Shelf, cases: Sequence[Case]) -> Table:
-    """Makes the table: the lowest SQNR over ONNX Runtime's optimisations, off and on."""
+    """Make the table: the lowest SQNR over ONNX Runtime's optimisations, off and on."""
     rows = [_row(shelf, case, target) for case in cases for target in TARGETS]
     return Table(
         title="Exactness: lowered against stock, float32, random weights",

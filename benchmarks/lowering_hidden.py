@@ -43,7 +43,7 @@ LOAD_COLUMNS: Final = (
 
 
 def load_of(latencies: Latencies) -> dict[str, Any]:
-    """Gives the values of the columns on the machine's load."""
+    """Return the values of the columns on the machine's load."""
     return {
         "load": str(latencies.load),
         "quiet": latencies.load.is_quiet,
@@ -52,7 +52,7 @@ def load_of(latencies: Latencies) -> dict[str, Any]:
 
 
 def with_interval(found: Sequence[float], digits: int, unit: str = "") -> str:
-    """Writes a figure and its interval."""
+    """Write a figure and its interval."""
     value, low, high = map(number(digits), found)
     return f"{value}{unit} [{low}, {high}]"
 
@@ -65,7 +65,7 @@ def hidden_table(
     rounds: int,
     seconds: float,
 ) -> Table:
-    """Makes the table of hidden costs, and of how much of them lowering cuts."""
+    """Make the table of hidden costs, and of how much of them lowering cuts."""
     rows = []
     for backbone in backbones:
         plain = shelf.file(on_backbone(backbone, "none"), "stock")
@@ -114,7 +114,7 @@ def _row(files: list[Path], *, asked: float, rounds: int, seconds: float) -> dic
 
 
 def _hidden(seconds: np.ndarray) -> np.ndarray:
-    """Gives the median of each file's latency above the first's: f64[..., files - 1]."""
+    """Return the median of each file's latency above the first's: f64[..., files - 1]."""
     above: np.ndarray = np.median(seconds[..., 1:] - seconds[..., :1], axis=-2)
     return above
 
@@ -126,7 +126,7 @@ def _cut_percent(seconds: np.ndarray) -> np.ndarray:
 
 
 def _summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Gives the row of the median over all cases; no interval, since the cases are no sample."""
+    """Return the row of the median over all cases; no interval, since the cases are no sample."""
     median = float(np.median([row["cut_percent"][0] for row in rows]))
     is_quiet = bool(all_met(row["quiet"] for row in rows))
     return {

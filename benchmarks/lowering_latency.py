@@ -77,7 +77,7 @@ class Latencies:
 
 
 def measure(paths: list[Path], *, rounds: int, seconds: float) -> Latencies:
-    """Measures files against each other, in a process of its own."""
+    """Measure files against each other, in a process of its own."""
     command = [sys.executable, __file__, *map(str, paths)]
     limits = ["--rounds", str(rounds), "--seconds", str(seconds)]
     # OpenMP and BLAS have threads as well, and are not wanted here.
@@ -88,7 +88,7 @@ def measure(paths: list[Path], *, rounds: int, seconds: float) -> Latencies:
 
 
 def interval(figure: Any, seconds: np.ndarray) -> tuple[float, float, float]:
-    """Gives a figure of `seconds: f64[rounds, files]`, and its 95 % interval by bootstrap.
+    """Return a figure of `seconds: f64[rounds, files]`, and its 95 % interval by bootstrap.
 
     Whole rounds are drawn, so that what disturbed one file in a round disturbs all.
 
@@ -159,7 +159,7 @@ def _rounds(
 
 
 def _busy_s() -> float:
-    """Gives the seconds that all cores were busy since the start, or were not given to us."""
+    """Return the seconds that all cores were busy since the start, or were not given to us."""
     line = Path("/proc/stat").read_text(encoding="utf-8").partition("\n")[0]
     user, nice, system, _idle, _wait, irq, softirq, steal = map(int, line.split()[1:9])
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")

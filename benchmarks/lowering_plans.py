@@ -55,7 +55,7 @@ class Figures:
 
 
 def figures(shelf: Shelf, case: Case, form: Form, precision: Precision = "fp32") -> Figures:
-    """Gives the figures of a case's plan for sm_86."""
+    """Return the figures of a case's plan for sm_86."""
     from edgeattn.base.versions import version_of
     from edgeattn.engine.plan import plan
     from edgeattn.records.layers import traffic_bytes
@@ -72,7 +72,7 @@ def figures(shelf: Shelf, case: Case, form: Form, precision: Precision = "fp32")
 
 
 def plan_table(shelf: Shelf, backbones: Sequence[str], attentions: Sequence[str]) -> Table:
-    """Makes the table of kernels per site and traffic over the floor, above the plain model."""
+    """Make the table of kernels per site and traffic over the floor, above the plain model."""
     rows = []
     floors: dict[str, float] = {}
     for backbone, precision, attention in itertools.product(backbones, PRECISIONS, attentions):
@@ -105,7 +105,7 @@ def plan_table(shelf: Shelf, backbones: Sequence[str], attentions: Sequence[str]
 
 
 def floor_bytes(sites: Sequence[tuple[int, int, int]], precision: Precision) -> int:
-    """Gives the traffic that a gate cannot do without, at batch 1."""
+    """Return the traffic that a gate cannot do without, at batch 1."""
     return _PASSES * _BYTES[precision] * sum(math.prod(site) for site in sites)
 
 

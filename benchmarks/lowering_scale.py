@@ -33,7 +33,7 @@ _HOW: Final = (
 
 
 def scale_tables(shelf: Shelf, *, sizes: Sequence[int] = SIZES) -> list[Table]:
-    """Makes both tables."""
+    """Make both tables."""
     import onnx_ir
 
     # What lowering imports when it is first used is not its work.
@@ -126,7 +126,7 @@ def _unit(name: str) -> Case:
 
 
 def _seconds(model: ir.Model, target: Target, *, repeats: int) -> tuple[float, float]:
-    """Gives the median wall-clock and CPU seconds of lowering copies of a model."""
+    """Return the median wall-clock and CPU seconds of lowering copies of a model."""
     walls, cpus = [], []
     for _ in range(repeats):
         copy = model.clone()
@@ -158,7 +158,7 @@ def _per_node(point: tuple[int, float]) -> str:
 
 
 def _repeated(unit: onnx.ModelProto, count: int) -> onnx.ModelProto:
-    """Chains copies of a graph that gives what it takes; each has weights of its own."""
+    """Chain copies of a graph that gives what it takes; each has weights of its own."""
     import onnx
 
     (start,), (end,) = unit.graph.input, unit.graph.output

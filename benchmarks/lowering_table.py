@@ -13,12 +13,12 @@ MARKS: Final = {True: "yes", False: "NO", None: "-"}
 
 
 def mark(met: bool | None) -> str:
-    """Says whether what was asked is met; None where nothing was asked, or nothing can be said."""
+    """Return the mark of a requirement; None if there is none, or it is unknown."""
     return MARKS[met]
 
 
 def number(digits: int) -> Callable[[Any], str]:
-    """Makes a formatter that rounds to so many digits; None is a dash."""
+    """Make a formatter that rounds to a number of digits; None is a dash."""
     return lambda value: MARKS[None] if value is None else f"{value:.{digits}f}"
 
 
@@ -59,15 +59,15 @@ class Table:
         return all(row.get("met") is not False for row in self.rows)
 
     def cells(self) -> list[list[str]]:
-        """Gives the formatted values, row by row."""
+        """Return the formatted values, row by row."""
         return [[column.show(row[column.key]) for column in self.columns] for row in self.rows]
 
     def to_json(self) -> dict[str, Any]:
-        """Gives all values, raw."""
+        """Return all values, raw."""
         return {"title": self.title, "rows": list(self.rows), "notes": list(self.notes)}
 
     def to_markdown(self) -> str:
-        """Gives a table for a README."""
+        """Return a table for a README."""
         lines = [
             f"**{self.title}**",
             "",
@@ -80,7 +80,7 @@ class Table:
         return "\n".join(lines)
 
     def print(self, console: Console) -> None:
-        """Prints it for people."""
+        """Print the table to the terminal."""
         console.print(self.title, style="bold")
         table = RichTable(box=None, padding=(0, 2, 0, 0), header_style="bold")
         for column in self.columns:

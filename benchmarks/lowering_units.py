@@ -19,7 +19,7 @@ class _Residual(nn.Module):
         self.act = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Runs on `x: f32[N, 32, H, W]`; the result has the same shape."""
+        """Run on `x: f32[N, 32, H, W]`; the result has the same shape."""
         out: Tensor = self.act(x + self.branch(x))
         return out
 

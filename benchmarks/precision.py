@@ -64,7 +64,7 @@ class Row:
 
 
 def main() -> None:
-    """Prints the table."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="where files are kept")
     parser.add_argument("--backbone", action="append", choices=list(BACKBONES))
@@ -96,7 +96,7 @@ def main() -> None:
 
 
 def line(one: Row) -> str:
-    """Writes a row."""
+    """Write a row."""
     return (
         f"{one.model:26} {one.sqnr_db:5.1f} dB"
         f" (stock {one.stock_db:5.1f}, floor {one.floor_db:5.1f})"
@@ -108,7 +108,7 @@ def line(one: Row) -> str:
 
 
 def exported(path: Path, backbone: str, attention: str, size: int) -> Path:
-    """Gives the lowered float32 file of a model whose weights are random."""
+    """Return the lowered float32 file of a model whose weights are random."""
     if path.exists() and path.with_suffix(".floor").exists():
         return path
     from safetensors.torch import save_model
@@ -140,7 +140,7 @@ def exported(path: Path, backbone: str, attention: str, size: int) -> Path:
 
 
 def row(path: Path, work: Path) -> Row:
-    """Casts a file, and measures it."""
+    """Cast a file, and measure it."""
     import onnx_ir as ir
 
     from edgeattn.graph.reading import read
@@ -200,7 +200,7 @@ def row(path: Path, work: Path) -> Row:
 
 
 def scaled_up(ranges: Any, inside: list[str]) -> tuple[float, dict[str, float]]:
-    """Gives the smallest factor, to a fifth, at which a statistic passes 10^4."""
+    """Return the smallest factor, to a fifth, at which a statistic passes 10^4."""
     low, high = 0.0, 1.0
     found = ranges(high)
     while max((found.get(n, 0.0) for n in inside), default=0.0) < STATISTIC:
@@ -219,7 +219,7 @@ def scaled_up(ranges: Any, inside: list[str]) -> tuple[float, dict[str, float]]:
 
 
 def stock_half(path: Path) -> Any:
-    """Gives the converter's own cast."""
+    """Return the converter's own cast."""
     import onnx
     import onnx_ir as ir
     from onnxruntime.transformers.float16 import convert_float_to_float16
@@ -230,14 +230,14 @@ def stock_half(path: Path) -> Any:
 
 
 def run(path: Path, x: Any) -> list[Any]:
-    """Runs a file of one input."""
+    """Run a file of one input."""
     from edgeattn.runtimes.onnxruntime import Session
 
     return Session(path).run([x])
 
 
 def run_half(path: Path, x: Any) -> list[Any]:
-    """Runs a half-precision file of one input with each half value rounded."""
+    """Run a half-precision file of one input with each half value rounded."""
     from edgeattn.parity.emulate import write_emulated
 
     with tempfile.TemporaryDirectory() as folder:
@@ -245,7 +245,7 @@ def run_half(path: Path, x: Any) -> list[Any]:
 
 
 def sqnr_db(want: Any, have: Any) -> float:
-    """Gives the signal to noise ratio; that of NaN is minus infinity."""
+    """Return the signal to noise ratio; that of NaN is minus infinity."""
     exact = want.astype(np.float64)
     noise = float(np.sum((exact - have) ** 2))
     return 10 * math.log10(float(np.sum(exact**2)) / noise) if math.isfinite(noise) else -math.inf

@@ -131,7 +131,7 @@ class Row:
 
 
 def main() -> int:
-    """Prints the comparison."""
+    """Print the comparison."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", type=Path, help="a device file; else this machine is measured")
     parser.add_argument("--threads", type=int, default=2)
@@ -195,7 +195,7 @@ def _kernels(path: Path, threads: int) -> Sequence[Kernel]:
 
 
 def measured(sessions: Sequence[_Loaded]) -> list[list[float]]:
-    """Runs models in turns, in one process, until there are enough quiet rounds.
+    """Run models in interleaved rounds, in one process, until there are enough quiet rounds.
 
     A turn is one run that is not timed, since the caches hold another's weights, and two that are.
 
@@ -253,7 +253,7 @@ def _turn(session: Any, feeds: Mapping[str, Any]) -> list[float]:
 
 
 def print_rows(rows: Sequence[Row]) -> None:
-    """Prints a line for each model, and how far all are off."""
+    """Print a line for each model, and how far all are off."""
     print(f"{'model':34}{'measured':>10}{'predicted':>10}{'error':>8}{'interval':>18}  holds  rank")
     for row in rows:
         low, high = row.interval_ms
@@ -275,7 +275,7 @@ def print_rows(rows: Sequence[Row]) -> None:
 
 
 def print_operators(rows: Iterable[Row]) -> None:
-    """Prints what operators take in all models together, by the profiler and predicted, in ms."""
+    """Print what operators take in all models together, by the profiler and predicted, in ms."""
     sums: dict[str, list[float]] = {}
     for row in rows:
         known = {one.name: one.time_us for one in row.kernels}
@@ -290,7 +290,7 @@ def print_operators(rows: Iterable[Row]) -> None:
 
 
 def print_kernels(row: Row) -> None:
-    """Prints what each kernel takes, by the profiler and predicted, in µs."""
+    """Print what each kernel takes, by the profiler and predicted, in µs."""
     known = {one.name: one.time_us for one in row.kernels}
     for one in row.predictions[0].kernels:
         print(f"{known[one.name]:9.1f}{one.time_us:9.1f}  {one.bound:8}{one.op:24}{one.name[:60]}")

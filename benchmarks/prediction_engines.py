@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from edgeattn.devices.profile import DeviceProfile, find, names
+from edgeattn.devices.profile import find, names
+from edgeattn.devices.schema import DeviceProfile
 from edgeattn.engine.layer_json import read_json
 from edgeattn.records.layers import Kernel
 
@@ -25,7 +26,7 @@ class Engine:
         name: Its folder.
         device: What it ran on.
         kernels: Its kernels.
-        profiled_us: What each took while a profiler looked on; None where it does not say.
+        profiled_us: What each took under a profiler, or None if it gives no figure.
         measured_us: The median of the GPU compute time, with no profiler.
     """
 
@@ -51,7 +52,7 @@ def read_engines(roots: Sequence[Path]) -> list[Engine]:
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
-    """Gives Spearman's: equal values share the mean of their ranks."""
+    """Return Spearman's: equal values share the mean of their ranks."""
     ranks = [_ranks(np.asarray(values)) for values in (first, second)]
     return float(np.corrcoef(*ranks)[0, 1])
 
@@ -76,14 +77,14 @@ def _text(path: Path) -> str:
 
 
 def _profiled(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Gives µs by the name of a layer; a name that stands for several layers says nothing."""
+    """Return µs by the name of a layer; a name of several layers is left out."""
     layers = [row for row in rows if "name" in row]
     count = Counter(row["name"] for row in layers)
     return {row["name"]: row["averageMs"] * 1e3 for row in layers if count[row["name"]] == 1}
 
 
 def _device(said: str) -> DeviceProfile:
-    """Finds a device by CUDA's name for it: `NVIDIA A100 80GB PCIe`."""
+    """Find a device by CUDA's name for it: `NVIDIA A100 80GB PCIe`."""
     for name in names():
         device = find(name)
         if _bare(device.title) == _bare(said):

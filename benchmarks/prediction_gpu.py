@@ -25,7 +25,7 @@ from typing import Final
 
 from prediction_engines import Engine, rank_correlation, read_engines
 
-from edgeattn.devices.profile import DeviceProfile
+from edgeattn.devices.schema import DeviceProfile
 from edgeattn.profiling.predict.gpu.predict import Prediction, predict
 
 MEASURED: Final = Path(__file__).parents[1] / "export_tests" / "engine" / "files"
@@ -42,7 +42,7 @@ LEAST_US: Final = 1.0
 
 
 def main() -> int:
-    """Prints the comparison, and what else was asked."""
+    """Print the comparison, and what else was asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, nargs="*", default=[MEASURED])
     parser.add_argument("--fit", action="store_true", help="fit again, leaving engines out")
@@ -67,13 +67,13 @@ def main() -> int:
 
 
 def predicted(engine: Engine, constants: Mapping[str, float] | None = None) -> Prediction:
-    """Predicts an engine, with the device's figures or with other constants."""
+    """Predict an engine, with the device's figures or with other constants."""
     device = engine.device if constants is None else adjusted(engine.device, constants)
     return predict(engine.kernels, device, device.at())
 
 
 def adjusted(device: DeviceProfile, constants: Mapping[str, float]) -> DeviceProfile:
-    """Gives a device with other constants."""
+    """Return a device with other constants."""
     compute = {"compute": constants["compute"]}
     return device.model_copy(
         update={
@@ -85,7 +85,7 @@ def adjusted(device: DeviceProfile, constants: Mapping[str, float]) -> DevicePro
 
 
 def print_engines(engines: Sequence[Engine], predictions: Sequence[Prediction]) -> None:
-    """Prints a line for each engine, and how far all are off."""
+    """Print a line for each engine, and how far all are off."""
     print(f"{'engine':44}{'measured':>9}{'predicted':>10}{'error':>8}{'interval':>16}  holds  rank")
     errors, held = [], []
     for engine, found in zip(engines, predictions, strict=True):
@@ -109,7 +109,7 @@ def print_engines(engines: Sequence[Engine], predictions: Sequence[Prediction]) 
 
 
 def print_layers(engine: Engine) -> None:
-    """Prints what each layer takes, less what profiling adds on average, and what is predicted."""
+    """Print what each layer takes, less what profiling adds on average, and what is predicted."""
     found = predicted(engine)
     print(f"{engine.name}: profiling adds {engine.overhead_us:.1f} µs to each layer")
     for kernel, one, time in zip(engine.kernels, found.kernels, engine.profiled_us, strict=True):
@@ -119,7 +119,7 @@ def print_layers(engine: Engine) -> None:
 
 
 def print_fits(engines: Sequence[Engine]) -> None:
-    """Fits on all, and on all but a part that is then predicted."""
+    """Fit on all, and on all but a part that is then predicted."""
     print(f"{'left out':44}{'error':>8}  holds  constants fitted on the others")
     report("nothing", engines, engines)
     for engine in engines:
@@ -130,7 +130,7 @@ def print_fits(engines: Sequence[Engine]) -> None:
 
 
 def report(name: str, fitted_on: Sequence[Engine], tried_on: Sequence[Engine]) -> None:
-    """Prints how engines are hit by constants that others gave."""
+    """Print how engines are hit by constants that others gave."""
     if not fitted_on:
         return
     constants = fit(fitted_on)
@@ -144,7 +144,7 @@ def report(name: str, fitted_on: Sequence[Engine], tried_on: Sequence[Engine]) -
 
 
 def fit(engines: Sequence[Engine]) -> dict[str, float]:
-    """Climbs from the start to the constants that no neighbours in the lattice better."""
+    """Climb from the start to the constants that no neighbours in the lattice better."""
     sizes = [len(values) for values in CONSTANTS.values()]
     at = tuple(
         min(range(len(values)), key=lambda place: abs(values[place] - START[name]))
@@ -174,14 +174,14 @@ def fit(engines: Sequence[Engine]) -> dict[str, float]:
 
 
 def constants_at(place: Sequence[int]) -> dict[str, float]:
-    """Gives the constants at a place of the lattice."""
+    """Return the constants at a place of the lattice."""
     return {
         name: values[index] for (name, values), index in zip(CONSTANTS.items(), place, strict=True)
     }
 
 
 def cost(engines: Sequence[Engine], constants: Mapping[str, float]) -> float:
-    """Gives how far off they are: the engines, and half as weighty, their layers (both squared)."""
+    """Return the error: of the engines and, with half the weight, of their layers (squared)."""
     total = 0.0
     for engine in engines:
         found = predicted(engine, constants)

@@ -17,7 +17,8 @@ from typing import Final
 
 from edgeattn.base.errors import EdgeattnError
 from edgeattn.devices.architecture import TENSORRT_RTX, nearest_architecture
-from edgeattn.devices.profile import DeviceProfile, find
+from edgeattn.devices.profile import find
+from edgeattn.devices.schema import DeviceProfile
 from edgeattn.engine.plan import plan
 from edgeattn.engine.work import kind_of
 from edgeattn.profiling.predict.gpu.predict import predict
@@ -70,7 +71,7 @@ PUBLISHED: Final = (
 
 
 def print_plans() -> None:
-    """Exports the models, plans them for each device, and prints both times."""
+    """Export the models, plan them for each device, and print both times."""
     print(
         f"{'model':32}{'':6}{'device':24}{'published':>12}{'predicted':>10}{'interval':>15}  error"
     )
@@ -97,7 +98,7 @@ def print_plans() -> None:
 
 
 def planned(model: str, device: DeviceProfile, folder: Path) -> Sequence[Kernel]:
-    """Plans a model in FP16 for the architecture that is nearest to the device's."""
+    """Plan a model in FP16 for the architecture that is nearest to the device's."""
     path = folder / f"{model.rpartition(':')[2]}.onnx"
     if not path.exists():
         edgeattn = str(Path(sys.executable).parent / "edgeattn")
@@ -111,7 +112,7 @@ def planned(model: str, device: DeviceProfile, folder: Path) -> Sequence[Kernel]
 
 
 def in_int8(kernel: Kernel) -> Kernel:
-    """Gives a kernel in INT8, if it is a product or lies between two."""
+    """Return a kernel in INT8, if it is a product or lies between two."""
     if kind_of(kernel) in {"shuffle", "reduction"}:
         return kernel
 

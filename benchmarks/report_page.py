@@ -29,7 +29,7 @@ _FLAGS: Final = (
 
 
 def main() -> None:
-    """Makes a page of each file, opens it several times, and prints what that took."""
+    """Make a page of each file, open it several times, and print what that took."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("traces", nargs="+", type=Path, help="what profile or compare wrote")
     parser.add_argument("--runs", type=int, default=5, help="how often each page is opened")
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def ready(page: str) -> float:
-    """Opens a page in a browser of its own, and gives the ms after which it was drawn."""
+    """Open a page in a browser of its own, and gives the ms after which it was drawn."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         raise SystemExit("no Chromium is installed")

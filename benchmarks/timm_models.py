@@ -44,7 +44,7 @@ MODELS = [
 
 
 def main() -> int:
-    """Runs all models and prints the table."""
+    """Run all models and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--opset", type=int, default=17)
     parser.add_argument("--models", default=",".join(MODELS))
@@ -84,7 +84,7 @@ def _in_process(name: str, opset: int, timeout: float) -> dict[str, object]:
         )
         row = json.loads(done.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:
-        # Counted as a failure of ours: which of the two exports took the time is not known.
+        # Counted as a failure of edgeattn: which of the two exports took the time is not known.
         row = {"stock": True, "passed": False, "why": f"no end within {timeout:g} s"}
     except (IndexError, json.JSONDecodeError):
         lines = done.stderr.strip().splitlines()
@@ -111,7 +111,7 @@ def _one(name: str, opset: int) -> dict[str, object]:
                 )
             except EdgeattnError as error:
                 return {"stock": stock, "passed": False, "why": str(error), "why_stock": why_stock}
-            except Exception as error:  # noqa: BLE001 - a fault of ours is a row of the table
+            except Exception as error:  # noqa: BLE001 - a fault of edgeattn is a row of the table
                 why = f"FAULT {type(error).__name__}: {error}"
                 return {"stock": stock, "passed": False, "why": why, "why_stock": why_stock}
     ratios = {
@@ -149,7 +149,7 @@ def _stock(name: str) -> tuple[bool, str]:
         model = timm.create_model(name).eval()
         shape = (1, *model.pretrained_cfg["input_size"])
         torch.onnx.export(model, (torch.randn(shape),), dynamo=True, verbose=False)
-    except Exception as error:  # noqa: BLE001 - whatever stock torch raises
+    except Exception as error:  # noqa: BLE001 - stock torch raises anything
         return False, f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
     return True, ""
 

@@ -20,7 +20,7 @@ from .tables import print_notes, size
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgeattn.devices.profile import DeviceProfile, OperatingPoint
+    from edgeattn.devices.schema import DeviceProfile, OperatingPoint
 
 _PEAKS: Final = "Peaks by type are dense TFLOP/s, or TOP/s."
 # What else a mode changes, by whether it is a GPU.

@@ -11,7 +11,7 @@ class Attention(nn.Module):
     """An attention module over feature maps.
 
     Attributes:
-        note: What the constructor chose by itself, for the user to read; empty if nothing.
+        note: What the constructor chose by itself, for the user; empty if nothing.
     """
 
     note: str = ""
@@ -21,7 +21,7 @@ def require_at_least(name: str, value: float, minimum: float) -> None:
     """Refuse an option's value that is too small.
 
     Raises:
-        ValueError: `value` is below `minimum`, or is no number.
+        ValueError: `value` is below `minimum`, or not a number.
     """
     if not value >= minimum:
         raise ValueError(f"{name} must be at least {minimum}, not {value}")

@@ -6,7 +6,7 @@ The hidden width is C/4 rounded to a multiple of 4, and up where rounding would 
 
 Source: Tang et al. 2022, arXiv:2211.12905; Han et al. 2020, arXiv:1911.11907;
 `huawei-noah/Efficient-AI-Backbones`. The gate has slope 1/6, where ONNX's HardSigmoid has 0.2
-unless it is told otherwise.
+by default.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from __future__ import annotations
 import functools
 import importlib.machinery
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from typing import Final
@@ -71,8 +72,6 @@ def _loads(package: Path) -> bool:
     if spec is None or spec.origin is None:
         return False
     if sys.platform == "win32":
-        import os
-
         os.add_dll_directory(str(package))
     try:
         torch.ops.load_library(spec.origin)  # type: ignore[no-untyped-call]  # as above

@@ -7,7 +7,7 @@ import re
 from importlib import metadata
 from typing import Final
 
-#: The distributions whose versions decide what an export gives.
+#: The distributions whose versions influence an export.
 EXPORTING: Final = (
     "edgeattn",
     "torch",
@@ -23,7 +23,7 @@ EXPORTING: Final = (
 
 
 def version_of(distribution: str) -> str | None:
-    """Return the version of an installed distribution, or None where it is not installed."""
+    """Return the version of an installed distribution, or None if it is not installed."""
     try:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
@@ -42,7 +42,7 @@ def own_version() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of every library that decides what an export gives."""
+    """Return the versions of Python and of every library that influences an export."""
     found = {name: version_of(name) or "not installed" for name in EXPORTING}
     return {"python": platform.python_version(), **found}
 

@@ -14,22 +14,11 @@ import pydantic
 from edgeattn.base.errors import InputError, first_line
 from edgeattn.base.files import explain
 from edgeattn.base.nearest import did_you_mean, nearest
-from edgeattn.devices.architecture import nearest_architecture
 from edgeattn.devices.efficiency import Efficiency
-from edgeattn.devices.schema import DeviceProfile, JetPack, OperatingPoint, PowerMode
+from edgeattn.devices.schema import DeviceProfile, JetPack, PowerMode
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
-
-__all__ = [
-    "DeviceProfile",
-    "JetPack",
-    "OperatingPoint",
-    "PowerMode",
-    "find",
-    "names",
-    "nearest_architecture",
-]
 
 _SUFFIX: Final = ".toml"
 _ALL_OF_THEM: Final = "See: edgeattn devices list"

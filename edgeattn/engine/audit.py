@@ -1,9 +1,9 @@
-"""The precision audit: what each kernel was built in, against what was asked.
+"""The precision audit: what each kernel was built in, against what was asked for.
 
 In a strongly typed network the ONNX file says each type, and a cast that keeps some nodes in
-float32 says so in its manifest. A kernel that was built higher than asked must hold such a node, or
-stand where float32 comes in or goes out: at the network's inputs and outputs, or beside a kernel
-that holds one; or what is float32 must stay within one node, whose sums the library chose to make
+float32 says so in its manifest. A kernel with a higher precision than asked for must hold such a
+node, or be where float32 enters or leaves: at the network's inputs and outputs, or beside a kernel
+that holds one; or the float32 must stay within one node, whose sums the library chose to compute
 so. Anything else is a mismatch: a flag that was ignored, or a file that is not in the precision
 that it is taken for.
 """
@@ -23,7 +23,7 @@ def audit(
     kept: frozenset[str] = frozenset(),
     quantised: frozenset[str] = frozenset(),
 ) -> Precision:
-    """Compare what was built with what was asked, kernel by kernel.
+    """Compare the precision of each kernel with what was asked for.
 
     Args:
         information: The engine's kernels.
@@ -44,7 +44,7 @@ def audit(
             and not _reads_and_writes(kernel, passed)
         ]
     elif asked == "int8":
-        # The scale of a product may be a kernel of its own beside it, and bear its name too.
+        # The scale of a product may be a kernel of its own beside it, with the same name.
         done = {
             node
             for kernel in information.kernels
@@ -70,7 +70,7 @@ def audit(
 
 
 def _reads_and_writes(kernel: Kernel, passed: set[str]) -> bool:
-    """Return whether a kernel's float32 activations are all among those that are so by intent."""
+    """Return whether a kernel's float32 activations are all float32 by intent."""
     wide = [tensor.name for tensor in kernel.activations if tensor.dtype == "fp32"]
     return bool(wide) and all(name in passed for name in wide)
 
@@ -78,7 +78,7 @@ def _reads_and_writes(kernel: Kernel, passed: set[str]) -> bool:
 def _float32_by_intent(information: LayerInformation, kept: frozenset[str]) -> set[str]:
     """Return the tensors that are float32 because an input, an output or a kept node is.
 
-    Copies, which come from no node, hand that on to what they read and write.
+    Copies, which come from no node, pass that on to what they read and write.
     """
     passed = {binding.name for binding in information.bindings} | _within_a_node(information)
     copies = []

@@ -1,8 +1,9 @@
-"""The calls of CUDA's runtime that running and timing an engine takes: NVIDIA's own bindings."""
+"""The calls of CUDA's runtime to run and time an engine, through NVIDIA's own bindings."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -22,8 +23,6 @@ class Cuda:
     """
 
     def __init__(self) -> None:
-        import importlib
-
         try:
             self._runtime = importlib.import_module("cuda.bindings.runtime")
         except (ImportError, OSError) as error:
@@ -35,7 +34,7 @@ class Cuda:
             raise MissingError("CUDA sees no GPU.", mend="Is CUDA_VISIBLE_DEVICES set?")
 
     def call(self, name: str, *arguments: Any) -> Any:
-        """Call a function, and return what it gives besides its status.
+        """Call a function, and return its result without the status.
 
         Raises:
             MissingError: The function fails: says why.
@@ -57,7 +56,7 @@ class Cuda:
         self.call("cudaMemcpyAsync", array.ctypes.data, place, array.nbytes, kind, stream)
 
     def spin(self) -> None:
-        """Have this process wait for the GPU without sleeping: a processor that sleeps is late."""
+        """Make this process wait for the GPU without sleeping: waking up would delay it."""
         self.call("cudaSetDeviceFlags", self._runtime.cudaDeviceScheduleSpin)
 
     def bus_id(self) -> str:
@@ -67,10 +66,10 @@ class Cuda:
         return found.partition(b"\0")[0].decode()
 
     def capture(self, stream: Any, enqueue: Callable[[], None]) -> Any:
-        """Capture what a function puts into a stream as a CUDA graph; nothing runs.
+        """Capture the work that a function puts into a stream as a CUDA graph; nothing runs.
 
         Args:
-            stream: The stream; a capture that began is ended, whatever happens.
+            stream: The stream; a capture that began is always ended.
             enqueue: Puts the work into it.
 
         Returns:
@@ -97,7 +96,7 @@ class Cuda:
             raise
 
     def _abandon(self, stream: Any) -> None:
-        """End a capture that is of no use, and forget the error that it leaves behind."""
+        """End a capture that failed, and clear the error that it leaves behind."""
         with contextlib.suppress(MissingError):  # what broke the capture ends it as well
             graph = self.call("cudaStreamEndCapture", stream)
             self.call("cudaGraphDestroy", graph)

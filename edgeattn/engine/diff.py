@@ -1,12 +1,12 @@
-"""Compares two engines: which kernels of one do the work of which of the other, and what was fused.
+"""Compares two engines: which of their kernels do the same work, and what was fused.
 
-Kernels are put into groups, each the least that both engines share:
+Kernels are put into groups, each the smallest that both engines share:
 
 1. A kernel from no ONNX node (a layout copy) goes to the kernel that reads what it writes.
 2. Kernels that share an ONNX node that both engines have belong together, on one side and across.
-3. A kernel whose nodes the other engine has not goes to kernels of the other side that stand for
-   new nodes of the same torch module, or of the nearest one around it: an attention that was
-   lowered keeps its module, and few of its nodes.
+3. A kernel whose nodes the other engine does not have goes to kernels of the other side with new
+   nodes of the same torch module, or of the nearest one around it: an attention that was lowered
+   keeps its module, and few of its nodes.
 4. What is left is matched by kind and shapes, then by shapes alone, each in the engines' order.
 
 torch's older exporter writes `/layer1/layer1.0/conv1/Conv` for our `layer1.0.conv1/Conv`: they are
@@ -40,8 +40,8 @@ class Fusion:
 
     Attributes:
         nodes: The nodes, in the order of the engine that has them apart.
-        kernel: Where the kernel stands in the engine that fused them.
-        kernels: How many kernels they are in the other.
+        kernel: The index of the kernel in the engine that fused them.
+        kernels: The number of kernels that they are in the other.
     """
 
     nodes: tuple[str, ...]
@@ -54,9 +54,9 @@ class Group:
     """Kernels of both engines that do the same work.
 
     Attributes:
-        place: The torch module that most of its ONNX nodes are of; or else a node, or a kernel.
-        matched_by: What brought the two sides together, by the weakest of its bonds; `nothing`
-            where only one engine has it.
+        place: The torch module of most of its ONNX nodes; or else a node, or a kernel.
+        matched_by: What the two sides are matched by, the weakest of its bonds; `nothing` if only
+            one engine has it.
         a: The kernels of the first engine.
         b: The kernels of the second.
         fused_in_a: What the first fused, and the second did not.
@@ -76,7 +76,7 @@ class Group:
 
     @property
     def delta_bytes(self) -> int | None:
-        """How many bytes the second moves more than the first; None where shapes are open."""
+        """How many more bytes the second moves than the first, or None if shapes are open."""
         return delta_of(self.a, self.b)
 
     @property
@@ -90,7 +90,7 @@ class Group:
 
 
 def delta_of(a: Iterable[Row], b: Iterable[Row]) -> int | None:
-    """Return how many bytes the second kernels move more; None where shapes are open."""
+    """Return how many more bytes the second kernels move, or None if shapes are open."""
     before, after = traffic_of(a), traffic_of(b)
     return None if before is None or after is None else after - before
 
@@ -134,9 +134,9 @@ def diff(a: Sequence[Row], b: Sequence[Row]) -> tuple[Group, ...]:
 
 
 def _attached(rows: Sequence[Row]) -> dict[int, int]:
-    """Return each kernel without nodes the kernel that reads what it writes.
+    """Find, for each kernel without nodes, the kernel that reads what it writes.
 
-    Where none with nodes does, however far, it is the one that wrote what it reads.
+    If none with nodes does, even indirectly, it is the one that wrote what it reads.
     """
     kernels = [row.kernel for row in rows]
     readers, writers = defaultdict[str, list[int]](list), defaultdict[str, list[int]](list)
@@ -215,7 +215,7 @@ def _shapes(kernel: Kernel) -> tuple[Hashable, ...]:
 
 
 def _in_order(groups: Iterable[list[int]], size_a: int) -> list[list[int]]:
-    """Sort groups by their first kernel in the first engine, else by what stands before it."""
+    """Sort groups by their first kernel in the first engine, or else by what precedes it."""
     owner = {index: members for members in groups for index in members}
     places: dict[int, tuple[int, int]] = {}
     before = -1

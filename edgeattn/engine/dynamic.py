@@ -25,7 +25,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
+
+import onnx_ir as ir
 
 from edgeattn.base.errors import InputError
 from edgeattn.engine.layer_fit import aligned, copied, divided, fits, leads, permuted
@@ -38,9 +40,6 @@ from edgeattn.records.layers import (
     Shape,
     steps_of,
 )
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
 
 _PRODUCTS: Final = frozenset({"correlation", "gemm"})
 _SUFFIX: Final = re.compile(r"_myl\d+_\d+$")

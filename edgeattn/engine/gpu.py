@@ -1,4 +1,4 @@
-"""The NVIDIA GPUs of this machine, asked of the driver itself: no library of CUDA's is needed."""
+"""Asks the driver for the NVIDIA GPUs of this machine; no CUDA library is needed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MAJOR, _MINOR = 75, 76
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gpu:
-    """A GPU.
+    """An NVIDIA GPU.
 
     Attributes:
         name: As the driver names it.
@@ -29,7 +29,7 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Driver:
-    """What the driver answers.
+    """The answer of the driver.
 
     Attributes:
         cuda: The newest CUDA that it serves, as major and minor number.
@@ -64,7 +64,7 @@ def ask_driver() -> Driver:
 
 
 def local_gpu() -> Gpu | None:
-    """Return the first GPU of this machine, None where there is none."""
+    """Return the first GPU of this machine, or None if there is none."""
     try:
         return next(iter(ask_driver().gpus), None)
     except MissingError:

@@ -60,9 +60,9 @@ class Inspection:
 
     Attributes:
         path: What was inspected.
-        manifest: The engine's manifest, or None if it has none of edgeattn's.
         rows: The kernels, in the order of the engine.
         bindings: The engine's inputs and outputs.
+        manifest: The engine's manifest, or None if it has none of edgeattn's.
         point: The shapes that the bytes are for, or None if the engine has fixed shapes.
         sources: What it was built from.
         faults: Where the engine is not what the manifest describes.
@@ -70,13 +70,13 @@ class Inspection:
     """
 
     path: str
-    manifest: EngineManifest | None
     rows: tuple[Row, ...]
     bindings: tuple[Binding, ...]
-    point: Point | None
-    sources: tuple[SourceFile, ...]
-    faults: tuple[str, ...]
-    notes: tuple[str, ...]
+    manifest: EngineManifest | None = None
+    point: Point | None = None
+    sources: tuple[SourceFile, ...] = ()
+    faults: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def traffic_bytes(self) -> int | None:
@@ -135,28 +135,20 @@ def inspect(
     information = _asked(path) if is_engine else read(path)
     information = information.of_profile(profile or information.profiles[0])
     rows = _rows(information, [_bytes_of(kernel) for kernel in information.kernels])
+    note = "Shapes are open, so the bytes of some kernels are not known."
     return Inspection(
         path=str(path),
-        manifest=None,
         rows=rows,
         bindings=information.bindings,
-        point=None,
-        sources=(),
-        faults=(),
-        notes=("Shapes are open, so the bytes of some kernels are not known.",)
-        if traffic_of(rows) is None
-        else (),
+        notes=(note,) if traffic_of(rows) is None else (),
     )
 
 
 def traffic_of(rows: Iterable[Row]) -> int | None:
     """Return the bytes that kernels move, or None if those of one are not known."""
-    total = 0
-    for row in rows:
-        if row.traffic_bytes is None:
-            return None
-        total += row.traffic_bytes
-    return total
+    each = [row.traffic_bytes for row in rows]
+    known = [traffic for traffic in each if traffic is not None]
+    return sum(known) if len(known) == len(each) else None
 
 
 def sums(rows: Iterable[Row], key: Callable[[Row], str]) -> list[Sum]:

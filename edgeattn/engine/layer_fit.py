@@ -9,7 +9,7 @@ from edgeattn.records.layers import Shape
 
 
 def copied(said: Shape, read: list[Shape]) -> Shape | None:
-    """Fill in what is open from what was read: all of it, or as it stands where that is one."""
+    """Fill in what is open from what was read: as the one tensor is, or by the sum of elements."""
     if not read:
         return None
     alike = aligned(said, read[0]) if len(read) == 1 else None
@@ -24,7 +24,7 @@ def leads(said: Shape) -> bool:
 def divided(said: Shape, elements: int | None, channels: int | None = None) -> Shape | None:
     """Fill in the first dimension, if it alone is open, so that the elements come out.
 
-    With a place of channels they are those of one channel.
+    With an index of channels they are the elements of one channel.
     """
     known = list(said[1:])
     if channels is not None and known:

@@ -1,4 +1,4 @@
-"""Layer information from the build log of TensorRT-RTX.
+"""Reads layer information from the build log of TensorRT-RTX.
 
 The message starts with `Layers:` and has a line for each kernel: the tensors' names, dimensions,
 strides and types, and the ONNX nodes that the kernel stands for, U+001E or U+001F between them.
@@ -90,10 +90,10 @@ def read_log(text: str) -> LayerInformation:
 
 
 def memory_bytes(text: str) -> tuple[int | None, int | None]:
-    """Read what a build log says of the engine's device memory.
+    """Read the engine's device memory from a build log.
 
     Returns:
-        That of activations, while it runs, and that of weights; None where the log does not say.
+        That of activations, while it runs, and that of weights; None if the log does not say.
     """
     said: dict[str, int] = {}
     for what, size in _MEMORY.findall(text):
@@ -146,7 +146,7 @@ def _matched(part: re.Pattern[str], line: str, start: int) -> re.Match[str]:
 
 
 def _tensors(line: str, start: int) -> tuple[tuple[KernelTensor, ...], int]:
-    """Read tensors up to the bracket that ends their list; gives them, and where it stands."""
+    """Read tensors up to the bracket that ends their list, and return them with its index."""
     tensors: list[KernelTensor] = []
     while (found := _TENSOR.match(line, start)) is not None:
         dtype = dtype_of(found["dtype"])

@@ -11,11 +11,11 @@ from edgeattn.records.layers import LayerInformation
 
 
 def read(path: Path) -> LayerInformation:
-    """Read a file that holds layer information, whatever its form.
+    """Read a file that holds layer information, in any form.
 
     Args:
         path: What `trtexec --exportLayerInfo` or an engine inspector wrote as JSON, the manifest of
-            an engine of ours, or a build log of TensorRT-RTX.
+            an engine, or a build log of TensorRT-RTX.
 
     Returns:
         The layer information.

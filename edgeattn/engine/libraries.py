@@ -28,7 +28,7 @@ class Support:
     Attributes:
         since: The first version that has it, or None if none has.
         until: The first version that no longer has it.
-        reason: Why not, where that is more than its age.
+        reason: Why not, if not for its age.
     """
 
     since: tuple[int, ...] | None
@@ -38,10 +38,10 @@ class Support:
 
 _NEVER: Final = Support(since=None)
 _ALWAYS: Final = Support(since=(0,))
-#: Where the libraries differ. TensorRT's versions are those of its release notes; what is said of
-#: TensorRT-RTX was tried with 1.7.1.
+#: Where the libraries differ. TensorRT's versions are those of its release notes; those of
+#: TensorRT-RTX were tried with 1.7.1.
 FEATURES: Final[Mapping[str, Mapping[Runtime, Support]]] = {
-    # Networks whose types are the ONNX file's, and nobody else's.
+    # Networks whose types are those of the ONNX file.
     "strong typing": {
         "tensorrt": Support(since=(10, 0)),
         "tensorrt-rtx": _ALWAYS,
@@ -137,7 +137,7 @@ class Library:
         """Return the compute capabilities that it builds for without their GPU.
 
         Returns:
-            The library's own value for each, in ascending order; empty where it cannot.
+            The library's own value for each, in ascending order; empty if it cannot.
         """
         if not self.has("building for another GPU"):
             return {}

@@ -1,8 +1,8 @@
-"""The plan of an engine: which kernels TensorRT-RTX makes of an ONNX model. No GPU is needed.
+"""Plans an engine: finds the kernels that TensorRT-RTX builds from a model. No GPU is needed.
 
-The engine is built for a compute capability and thrown away; what stays is the layer information
-that the builder prints. It is a plan: on the device, kernels are compiled from it, and TensorRT
-proper fuses otherwise. So its kernels and bytes are figures to compare graphs by, and no times.
+The engine is built for a compute capability and thrown away; only the layer information that the
+builder prints is kept. It is a plan: on the device, kernels are compiled from it, and TensorRT
+proper fuses differently. So its kernels and bytes serve to compare graphs, and are no times.
 
 Built in this process: 50 builds of a ResNet-18 left it as large as the fifth did.
 """

@@ -1,4 +1,4 @@
-"""What a library refuses, in its own words, with what to do about it."""
+"""Errors of the libraries, in their own words, with what to do about them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _NO_MEMORY: Final = (
     "insufficient workspace",
 )
 
-# What TensorRT-RTX says of what it lacks for compute capability 7.5.
+# How TensorRT-RTX names what it lacks for compute capability 7.5.
 _TURING: Final = "for Turing (SM75)"
 
 
 def refused(parser: Any, library: Library, log: Log) -> InputError:
-    """Return which nodes a parser does not take, why, and what to do.
+    """Return an error that says which nodes a parser does not take, why, and what to do.
 
     Args:
         parser: The parser that refused.
-        library: What it is of.
-        log: What was said meanwhile.
+        library: Its library.
+        log: The messages meanwhile.
     """
     lines, modules = [], []
     for index in range(parser.num_errors):
@@ -43,10 +43,10 @@ def refused(parser: Any, library: Library, log: Log) -> InputError:
 
 
 def failed(library: Library, log: Log) -> InputError:
-    """Return why a builder gave no engine, and what to do.
+    """Return an error that says why a builder built no engine, and what to do.
 
     Args:
-        library: What the builder is of.
+        library: The builder's library.
         log: What was said meanwhile.
     """
     if _lacks_memory(log):
@@ -79,6 +79,6 @@ def _lacks_memory(log: Log) -> bool:
 
 
 def _asked(error: Any, name: str) -> str:
-    """Ask a parser's error for a fact; those before TensorRT 10 know fewer."""
+    """Return a detail of a parser's error; before TensorRT 10 there are fewer."""
     method = getattr(error, name, None)
     return str(method()) if method is not None else ""

@@ -21,7 +21,7 @@ _AMPERE: Final = (8, 0)
 
 
 def check_engine(path: Path) -> tuple[EngineManifest, Library]:
-    """Refuse an engine that does not run here, as far as that can be told without running it.
+    """Refuse an engine that does not run here, as far as is known without running it.
 
     Returns:
         Its manifest, and the library that it was built with.
@@ -39,7 +39,7 @@ def check_engine(path: Path) -> tuple[EngineManifest, Library]:
 
 
 def check_belongs(path: Path, manifest: EngineManifest) -> None:
-    """Refuse an engine that its manifest does not describe, and one that is no more than a plan.
+    """Refuse an engine that its manifest does not describe, and one that is only a plan.
 
     Raises:
         InputError: Says which.
@@ -61,7 +61,7 @@ def check_belongs(path: Path, manifest: EngineManifest) -> None:
 
 
 def check_version(path: Path, manifest: EngineManifest, library: Library) -> None:
-    """Refuse an engine that the library does not read, and a library that is too old to run any.
+    """Refuse an engine that the library cannot read, and a library that is too old to run any.
 
     Raises:
         MissingError: Names both versions.

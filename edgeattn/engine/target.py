@@ -9,7 +9,8 @@ from typing import Final
 from edgeattn.base.errors import InputError, MissingError
 from edgeattn.base.versions import numbers
 from edgeattn.devices.architecture import nearest_architecture
-from edgeattn.devices.profile import DeviceProfile, find
+from edgeattn.devices.profile import find
+from edgeattn.devices.schema import DeviceProfile
 from edgeattn.engine.gpu import Gpu, local_gpu
 from edgeattn.engine.libraries import (
     RUNTIMES,

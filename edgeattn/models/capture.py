@@ -155,11 +155,11 @@ def fold(model: ir.Model) -> ir.Model:
 def name_everything(
     model: ir.Model, *, input_names: Sequence[str], output_names: Sequence[str]
 ) -> None:
-    """Name inputs, outputs, nodes and values; removes what torch left in the metadata.
+    """Name inputs, outputs, nodes and values, and remove what torch left in the metadata.
 
     Args:
         model: A folded model, changed in place.
-        input_names: Names for the inputs; empty for `input` (`input_0`, … where there are more).
+        input_names: Names for the inputs; empty for `input` (`input_0`, … if there are more).
         output_names: The same for the outputs.
 
     Raises:
@@ -177,11 +177,11 @@ def io_names(kind: str, asked: Sequence[str], count: int) -> list[str]:
 
     Args:
         kind: `input` or `output`.
-        asked: The names that were asked.
+        asked: The names that were asked for.
         count: How many there are.
 
     Raises:
-        InputError: Others are asked than there are.
+        InputError: The number of names is wrong, or they repeat.
     """
     if not asked:
         return [kind] if count == 1 else [f"{kind}_{index}" for index in range(count)]

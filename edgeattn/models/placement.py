@@ -1,4 +1,4 @@
-"""Where an attention module goes: as published, or where the user says.
+"""Decides where an attention module goes: as published, or where the user says.
 
 The published positions are rules over what a survey finds (blocks, stages, strides), so they hold
 for timm's, torchvision's and a user's own spelling of a family alike.
@@ -54,7 +54,7 @@ def place(survey: Survey, attention: AttentionSpec, at: str | None) -> list[Site
 
     Args:
         survey: The model.
-        attention: The attention; its published position is taken where `at` is None.
+        attention: The attention; its published position is used if `at` is None.
         at: A place by name (`PLACES`) or a glob of module paths.
 
     Raises:
@@ -75,7 +75,7 @@ def place(survey: Survey, attention: AttentionSpec, at: str | None) -> list[Site
 
 
 def default_place(attention: AttentionSpec) -> str:
-    """Return where an attention goes without `--at`: a place of `PLACES`, or a rule in words."""
+    """Return where an attention goes without `--at`: a place of `PLACES`, or a described rule."""
     name = _default(attention)
     return name if name in PLACES else (_RULES[name].__doc__ or "").splitlines()[0].rstrip(".")
 

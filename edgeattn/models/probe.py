@@ -54,7 +54,7 @@ def probe(module: nn.Module, inputs: Sequence[torch.Tensor]) -> Trace:
                 outputs = module(*inputs)
         except EdgeattnError:
             raise
-        except Exception as error:  # whatever a user's model raises is about this input
+        except Exception as error:  # anything that a user's model raises is about this input
             raise _failed(module, inputs, observer, error) from error
     check_outputs(outputs)
     return observer.trace

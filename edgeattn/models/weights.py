@@ -115,14 +115,12 @@ def _torch(path: Path) -> Any:
 
 def _state(path: Path, content: Any) -> tuple[dict[str, torch.Tensor], list[str]]:
     notes: list[str] = []
-    wrapper = True
-    while wrapper and isinstance(content, Mapping):
-        found = [key for key in _WRAPPERS if isinstance(content.get(key), Mapping)]
-        wrapper = bool(found)
-        if found:
-            if len(found) > 1:
-                notes.append(f"of {path}, the weights under '{found[0]}' were taken")
-            content = content[found[0]]
+    while isinstance(content, Mapping) and (
+        found := [key for key in _WRAPPERS if isinstance(content.get(key), Mapping)]
+    ):
+        if len(found) > 1:
+            notes.append(f"of {path}, the weights under '{found[0]}' were taken")
+        content = content[found[0]]
     if not isinstance(content, Mapping) or not content:
         raise InputError(f"{path} holds no state dict, but {_described(content)}")
     strange = [str(key) for key, value in content.items() if not isinstance(value, torch.Tensor)]

@@ -1,4 +1,4 @@
-"""Calibration data: samples that show how large a model's values get."""
+"""Reads calibration data: samples that show how large a model's values get."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from edgeattn.base import files
 from edgeattn.base.errors import InputError
 from edgeattn.runtimes.inputs import check_shape, checked_numbers, in_words, read_image, read_npy
 
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-#: The source that is no file.
+#: The name of the source that is not a file.
 RANDOM: Final = "random"
 
 
@@ -34,12 +33,12 @@ class Input(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Samples:
-    """Data to calibrate with. Iterating reads it, as often as one likes, a batch at a time.
+    """Data to calibrate with. Iterating reads it, a batch at a time, any number of times.
 
     Attributes:
-        description: Where it is from, and how many samples there are.
-        sha256: The hash of the data; '' where it is random.
-        count: How many batches iterating gives.
+        description: Its source, and how many samples there are.
+        sha256: The hash of the data; '' if it is random.
+        count: The number of batches.
         read: Yields one array for each input, by name.
     """
 
@@ -61,9 +60,9 @@ def read_samples(source: str, inputs: Sequence[Input], *, limit: int, seed: int)
             it included; an .npz file with an array for each input, samples first; or an .npy file,
             for a model of one input. Images are brought to what the input takes as
             `inputs.read_image` does.
-        inputs: The model's inputs. Where their batch is fixed and larger than 1, so many samples
-            make a batch, the first ones filling up the last one.
-        limit: How many samples to use at most. Of more, so many are drawn.
+        inputs: The model's inputs. If their batch is fixed and larger than 1, so many samples make
+            a batch, and the first ones fill up the last one.
+        limit: The largest number of samples to use; of more, so many are drawn.
         seed: Seed of that draw, and of random data.
 
     Returns:
@@ -71,54 +70,44 @@ def read_samples(source: str, inputs: Sequence[Input], *, limit: int, seed: int)
 
     Raises:
         InputError: There is no such data, it does not fit the inputs, or it holds no finite
-            numbers. Of a folder's files, this is raised when they are read.
+            numbers. For the files of a folder, this is raised when they are read.
     """
-    import numpy as np
-
     if limit < 1:
         raise InputError(f"{limit} samples calibrate nothing.", mend="Use 1 at least.")
     batch = _batch(inputs)
     if source == RANDOM:
-        rows, pick = limit, _random(inputs, seed)
-        description, sha256 = f"random, seed {seed}", ""
-        drawn: npt.NDArray[np.intp] = np.arange(rows)
+        found = _random(inputs, seed, rows=limit)
     else:
-        path = Path(source)
-        found = _folder(path, inputs) if path.is_dir() else _archive(path, inputs)
-        rows, pick = found.rows, found.pick
-        drawn = np.arange(rows)
-        if rows > limit:
-            drawn = np.sort(np.random.default_rng(seed).choice(rows, limit, replace=False))
-        description, sha256 = f"{found.kind} {source}", found.sha256(drawn)
-    used = f"{len(drawn)} of {rows}" if len(drawn) < rows else str(len(drawn))
+        found = (_folder if Path(source).is_dir() else _archive)(source, inputs)
+    drawn = np.arange(found.rows)
+    if found.rows > limit:
+        drawn = np.sort(np.random.default_rng(seed).choice(found.rows, limit, replace=False))
+    used = f"{len(drawn)} of {found.rows}" if len(drawn) < found.rows else str(len(drawn))
     count = -(-len(drawn) // batch)
 
     def read() -> Iterator[dict[str, npt.NDArray[Any]]]:
         for start in range(0, count * batch, batch):
-            picked = [pick(int(drawn[i % len(drawn)])) for i in range(start, start + batch)]
+            picked = [found.pick(int(drawn[i % len(drawn)])) for i in range(start, start + batch)]
             yield {
                 value.name: np.stack([sample[value.name] for sample in picked]) for value in inputs
             }
 
     return Samples(
-        description=f"{description}: {used} sample{'s' if len(drawn) > 1 else ''}",
-        sha256=sha256,
+        description=f"{found.description}: {used} sample{'s' if len(drawn) > 1 else ''}",
+        sha256=found.sha256(drawn),
         count=count,
         read=read,
     )
 
 
-_Pick = Callable[[int], Mapping[str, "npt.NDArray[Any]"]]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Data:
-    """Rows of data: how many, what a row holds, and the hash of some of them."""
+    """Rows of data: their number, the reader of one, and the hash of some of them."""
 
-    kind: str
+    description: str
     rows: int
-    pick: _Pick
-    sha256: Callable[[Sequence[int] | npt.NDArray[np.intp]], str]
+    pick: Callable[[int], Mapping[str, npt.NDArray[Any]]]
+    sha256: Callable[[npt.NDArray[np.intp]], str]
 
 
 def _batch(inputs: Sequence[Input]) -> int:
@@ -137,10 +126,8 @@ def _batch(inputs: Sequence[Input]) -> int:
     return fixed.pop() if fixed else 1
 
 
-def _random(inputs: Sequence[Input], seed: int) -> _Pick:
+def _random(inputs: Sequence[Input], seed: int, *, rows: int) -> _Data:
     """Draw samples: normal for floats, 0 or 1 for whole numbers."""
-    import numpy as np
-
     for value in inputs:
         if not all(isinstance(size, int) for size in value.shape[1:]):
             raise InputError(
@@ -157,10 +144,10 @@ def _random(inputs: Sequence[Input], seed: int) -> _Pick:
             sample[value.name] = (drawn if is_float else drawn > 0).astype(value.dtype)
         return sample
 
-    return pick
+    return _Data(description=f"random, seed {seed}", rows=rows, pick=pick, sha256=lambda _: "")
 
 
-def _folder(folder: Path, inputs: Sequence[Input]) -> _Data:
+def _folder(source: str, inputs: Sequence[Input]) -> _Data:
     from PIL import Image
 
     if len(inputs) != 1:
@@ -169,6 +156,7 @@ def _folder(folder: Path, inputs: Sequence[Input]) -> _Data:
             mend="Give an .npz file with an array for each.",
         )
     (value,) = inputs
+    folder = Path(source)
     suffixes = {".npy", *Image.registered_extensions()}
     paths = sorted(
         path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file()
@@ -186,17 +174,18 @@ def _folder(folder: Path, inputs: Sequence[Input]) -> _Data:
             array = read_image(path, (1, *value.shape[1:]))[0]
         return {value.name: _fitted(str(path), array, value)}
 
-    def sha256(rows: Sequence[int] | npt.NDArray[np.intp]) -> str:
+    def sha256(rows: npt.NDArray[np.intp]) -> str:
         digest = hashlib.sha256()
         for row in rows:
             digest.update(bytes.fromhex(files.sha256(paths[row])))
         return digest.hexdigest()
 
-    return _Data(kind="folder", rows=len(paths), pick=pick, sha256=sha256)
+    return _Data(description=f"folder {source}", rows=len(paths), pick=pick, sha256=sha256)
 
 
-def _archive(path: Path, inputs: Sequence[Input]) -> _Data:
+def _archive(source: str, inputs: Sequence[Input]) -> _Data:
     """Read an .npz or .npy file."""
+    path = Path(source)
     if not path.exists():
         raise InputError(
             f"There is no file or folder {path}.",
@@ -218,7 +207,7 @@ def _archive(path: Path, inputs: Sequence[Input]) -> _Data:
         return {value.name: _fitted(str(path), arrays[value.name][row], value) for value in inputs}
 
     return _Data(
-        kind="file",
+        description=f"file {source}",
         rows=next(iter(lengths.values())),
         pick=pick,
         sha256=lambda _rows: files.sha256(path),
@@ -226,9 +215,7 @@ def _archive(path: Path, inputs: Sequence[Input]) -> _Data:
 
 
 def _arrays(path: Path, inputs: Sequence[Input]) -> dict[str, npt.NDArray[Any]]:
-    """Return the array of each input; the one array of a file is that of the one input."""
-    import numpy as np
-
+    """Return the array of each input; a single array belongs to a single input."""
     names = [value.name for value in inputs]
     if path.suffix.lower() == ".npy":
         found = {path.stem: read_npy(path)}
@@ -259,8 +246,6 @@ def _arrays(path: Path, inputs: Sequence[Input]) -> dict[str, npt.NDArray[Any]]:
 
 def _fitted(name: str, array: npt.NDArray[Any], value: Input) -> npt.NDArray[Any]:
     """Return a sample in an input's shape and type."""
-    import numpy as np
-
     check_shape(name, array.shape, value.shape[1:])
     numbers = checked_numbers(name, array)
     if not np.can_cast(numbers.dtype, value.dtype, "same_kind"):

@@ -1,9 +1,9 @@
-"""How each value grows with the activations: its degree.
+"""Computes how each value grows with the activations: its degree.
 
 An activation has degree 1: twice the input gives about twice the value. Its square has degree 2, a
 variance too, a standard deviation 1, one over a variance -2, and a gate 0. Activations of a
 thousand, which half holds with ease, have squares of a million, which it does not: values of a
-degree above 1, or below 0, are unsafe in half whatever was measured on a few inputs.
+degree above 1, or below 0, are unsafe in half, whatever a few inputs showed.
 
 Layers with weights keep the degree, and so do sums (the largest counts), maxima and means.
 """
@@ -39,7 +39,7 @@ VIEWS: Final = frozenset(
     {"Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Expand", "Identity", "Slice",
      "Split", "Concat", "Gather", "Neg", "Abs"}
 )  # fmt: skip
-"""Operators that hand values on as they are, or with another sign."""
+"""Operators that pass values on as they are, or with another sign."""
 
 LAYERS: Final = frozenset({"MatMul", "Gemm", "Conv", "ConvTranspose", "Einsum"})
 """Operators that sum products, of weights and activations or of two activations."""
@@ -52,13 +52,10 @@ def degrees(graph: ir.Graph) -> dict[ir.Value, float]:
 
     `inf` stands for an exponential.
     """
-    found: dict[ir.Value, float] = {}
-    for value in graph.inputs:
-        found[value] = 1.0
+    found = dict.fromkeys(graph.inputs, 1.0)
     for node in graph:
         degree = _degree(node, [found.get(v, 0.0) for v in node.inputs if v is not None])
-        for value in node.outputs:
-            found[value] = degree
+        found |= dict.fromkeys(node.outputs, degree)
     return found
 
 
@@ -75,11 +72,11 @@ def is_square(node: ir.Node) -> bool:
 
 
 def feeds_reductions(node: ir.Node) -> bool:
-    """Return whether all that a node gives goes straight into reductions and bounded functions.
+    """Return whether all outputs of a node go straight into reductions and bounded functions.
 
     Views and operators on single values may stand between.
     """
-    users = [user for value in node.outputs for user, _ in value.uses()]
+    users = node.successors()
     return bool(users) and all(
         user.op_type in REDUCTIONS
         or user.op_type in BOUNDED
@@ -116,7 +113,7 @@ def _product(node: ir.Node, inputs: list[float]) -> float:
 
 
 def _single(op_type: str, inputs: list[float]) -> float:
-    """The degree behind an operator on single values, a reduction or a view."""
+    """Return the degree after an elementwise operator, a reduction or a view."""
     if op_type == "Div":
         return _sum(inputs[0], -inputs[1])
     if op_type in _FACTORS:

@@ -1,4 +1,4 @@
-"""Which nodes compute nothing but gates and statistics, told from the flow of data alone.
+"""Finds the nodes that only compute gates and statistics, from the flow of data alone.
 
 A map reaches the outputs; a gate only scales it on the way, and a statistic only shifts it. So some
 edges are marked, and what reaches the outputs through marked edges alone is a gate's or a
@@ -22,6 +22,7 @@ from typing import Final
 import onnx_ir as ir
 
 from edgeattn.graph.nodes import static
+from edgeattn.precision.degrees import LAYERS
 
 _BOUNDED: Final = frozenset(
     {"Sigmoid", "HardSigmoid", "Softmax", "LogSoftmax", "Hardmax", "Tanh", "Softsign"}
@@ -31,8 +32,6 @@ _ELEMENTWISE: Final = frozenset(
 )
 _REPEATING: Final = frozenset({"Expand", "Tile", "Resize"})
 _SCALING: Final = frozenset({"Mul", "Div", "Pow", "MatMul", "Einsum"})
-# What makes new maps: a gate that goes through one is a gate no more.
-_LAYERS: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum"})
 
 
 def gate_nodes(graph: ir.Graph) -> frozenset[ir.Node]:
@@ -70,7 +69,8 @@ def _marked(graph: ir.Graph) -> set[tuple[ir.Node, int]]:
         broadcast = {index for index, value in operands.items() if _is_broadcast(node, value)}
         gates = {index for index, value in operands.items() if value in bounded}
         only_gates = len(operands) == len(broadcast | gates) > 0
-        if node.op_type in _BOUNDED or (only_gates and node.op_type not in _LAYERS):
+        # Layers make new maps: a gate that goes through one is no longer a gate.
+        if node.op_type in _BOUNDED or (only_gates and node.op_type not in LAYERS):
             bounded.update(node.outputs)
             continue
         entering = broadcast | gates if node.op_type in _SCALING else broadcast

@@ -1,14 +1,13 @@
 """A model in half precision, but for the nodes that must stay float32.
 
-ONNX Runtime's converter does the cast. Around it stands what it leaves to its caller: constants
-that a kept node shares with others get a copy, so that they are not rounded; casts that it puts
-twice, or there and back, go; and each new node is named after the module that it belongs to.
+ONNX Runtime's converter does the cast, and this module what it leaves to its caller: constants that
+a kept node shares with others get a copy, so that they are not rounded; casts that are doubled, or
+go there and back, are removed; and each new node is named after the module that it belongs to.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,7 +17,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from edgeattn.base.errors import InputError
-from edgeattn.graph.names import module_of
+from edgeattn.graph.names import Names, module_of
 from edgeattn.graph.nodes import static
 from edgeattn.graph.shapes import infer, resolve_open
 
@@ -34,7 +33,7 @@ class Halved:
         model: The model; its nodes keep their names, and each value that is half its own.
         half: How many nodes work in half.
         casts: How many Cast nodes were added.
-        lost_weights: How many weights were too small for half, and became 0.
+        lost_weights: How many weights became 0, because they are too small for half.
     """
 
     model: ir.Model
@@ -69,18 +68,13 @@ def prepare(model: ir.Model) -> None:
 
 def _check(model: ir.Model) -> None:
     for node in model.graph:
-        if any(attribute.type in _BODIES for attribute in node.attributes.values()):
-            raise InputError(
-                f"{node.name} is an {node.op_type}, whose body is not cast.",
-                mend="Export the model without control flow, or let onnxsim remove it.",
-            )
+        refuse_body(node, "cast")
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             raise InputError(
                 f"{node.name} is a {node.op_type}: the model is quantised already.",
                 mend="Cast the float32 model that it was made from.",
             )
-    made = [value for node in model.graph for value in node.outputs]
-    values = [*model.graph.inputs, *model.graph.initializers.values(), *made]
+    values = _values(model)
     if any(value.dtype == _HALF for value in values):
         raise InputError(
             "The model holds half-precision values already.",
@@ -88,6 +82,19 @@ def _check(model: ir.Model) -> None:
         )
     if not any(value.dtype == _FLOAT for value in values):
         raise InputError("The model holds no float32 values, so there is nothing to cast.")
+
+
+def refuse_body(node: ir.Node, done: str) -> None:
+    """Refuse a node with branches or a loop body.
+
+    Raises:
+        InputError: Says that its body is not `done`.
+    """
+    if any(attribute.type in _BODIES for attribute in node.attributes.values()):
+        raise InputError(
+            f"{node.name} is an {node.op_type}, whose body is not {done}.",
+            mend="Export the model without control flow, or let onnxsim remove it.",
+        )
 
 
 def to_half(model: ir.Model, kept: Collection[str], *, half_io: bool = False) -> Halved:
@@ -160,7 +167,7 @@ def _without_weights(model: ir.Model) -> onnx.ModelProto:
 
 
 def _give_weights(made: ir.Model, model: ir.Model) -> int:
-    """Return the cast model the weights, each in its type; says how many became 0 by that."""
+    """Give the cast model its weights, each in its type, and return how many became 0."""
     lost = 0
     for name, value in made.graph.initializers.items():
         exact = static(model.graph.initializers[name])
@@ -176,7 +183,7 @@ def _give_weights(made: ir.Model, model: ir.Model) -> int:
 
 
 def _drop_twins(proto: onnx.ModelProto) -> None:
-    """Drop casts that the converter makes once for each reader, all of one name."""
+    """Drop casts that the converter repeats for each reader, under one name."""
     graph = proto.graph
     seen: set[str] = set()
     nodes = []
@@ -190,7 +197,7 @@ def _drop_twins(proto: onnx.ModelProto) -> None:
 
 
 def _undo_round_trips(model: ir.Model, names: Collection[str]) -> None:
-    """Let a kept node read another's float32 value, instead of that value cast there and back."""
+    """Let a kept node read another's float32 value directly, not cast there and back."""
     graph = model.graph
     for node in list(graph):
         if not _is_new_cast(node, names):
@@ -211,10 +218,10 @@ def _undo_round_trips(model: ir.Model, names: Collection[str]) -> None:
 
 
 def _hand_over(origin: ir.Value, result: ir.Value, cast: ir.Node) -> None:
-    """Let the node that gives `origin` give the graph's output `result` itself."""
+    """Make `origin` the graph's output in the place of `result`."""
     name = result.name
     ir.convenience.replace_all_uses_with(result, origin, replace_graph_outputs=True)
-    result.name = f"{name}.cast"  # it goes with its node, and leaves its name
+    result.name = f"{name}.cast"  # it is removed with its node, and frees its name
     origin.name = name
     assert cast.graph is not None
     cast.graph.remove(cast, safe=True)
@@ -226,17 +233,11 @@ def _is_new_cast(node: ir.Node, names: Collection[str]) -> bool:
 
 def _name_casts(model: ir.Model, names: Collection[str], kept: Collection[str]) -> int:
     """Name each new cast after the module of the kept node that it is there for."""
-    taken = {*names, *(str(v.name) for v in _values(model))}
-    counts: Counter[str] = Counter()
+    taken = Names({*names, *(value.name for value in _values(model))})
     added = [node for node in model.graph if _is_new_cast(node, names)]
     for node in added:
         owner = _owner(node, kept)
-        stem = f"{module_of(owner)}/Cast" if "/" in owner else "Cast"
-        name = stem
-        while name in taken:
-            counts[stem] += 1
-            name = f"{stem}_{counts[stem]}"
-        taken.add(name)
+        name = taken.new(f"{module_of(owner)}/Cast" if "/" in owner else "Cast")
         node.name = name
         (result,) = node.outputs
         if str(result.name).endswith(("_cast_to_fp32", "_cast_0")) and not result.is_graph_output():
@@ -246,8 +247,7 @@ def _name_casts(model: ir.Model, names: Collection[str], kept: Collection[str]) 
 
 def _owner(cast: ir.Node, kept: Collection[str]) -> str:
     producer = None if cast.inputs[0] is None else cast.inputs[0].producer()
-    users = [user for user, _ in cast.outputs[0].uses()]
-    near: Sequence[ir.Node] = [*users, *([] if producer is None else [producer])]
+    near = [*cast.successors(), *([] if producer is None else [producer])]
     found = next((node for node in near if node.name in kept), near[0] if near else cast)
     return str(found.name)
 

@@ -7,37 +7,12 @@ reads the map of a convolution reads it rounded, both operands of a sum are roun
 belong to no module. So its calibration is used (`thresholds.py`), and the pairs are put here; where
 both agree on what to quantise, they write the same numbers.
 
-What gets pairs (`placement.py`), by plans of TensorRT-RTX 1.7 for sm_86 (MB of traffic) and by the
-SQNR of the outputs with random weights (percentile of 99.999, 8 samples of noise):
-
-    pairs on                  ResNet-50          ResNet-50 + SE     MobileNetV2
-    nothing (float32)         217.8 MB           229.0 MB            70.1 MB
-    layers                    169.1 MB, 28.5 dB  175.6 MB, 31.1 dB  107.1 MB, 15.9 dB
-    layers, shortcuts         141.0 MB, 27.6 dB  147.5 MB, 29.5 dB  105.6 MB, 16.1 dB
-    those, gates (`gates`)                       143.0 MB, 29.2 dB
-    those but depthwise                                              94.3 MB
-
-Pairs on the other operands of sums, in front of ReLU and of pools do not change these plans, nor
-do pairs on the maps that gates multiply; but for CBAM's, which are read so often that ResNet-18 +
-CBAM goes from 48.3 to 41.5 MB, for a further rounding of every block's map. TensorRT-RTX 1.7 writes
-what an int8 convolution gives as 32 bits, and rounds it in a second kernel, so depthwise
-convolutions gain nothing there. TensorRT rounds in the convolution itself: they are quantised for
-its sake. For sm_75, and for transposed convolutions, TensorRT-RTX takes the pairs and computes in
-float32.
-
-Methods, in dB of SQNR (8 samples):
-
-    method          ResNet-18   ResNet-18 + SE   MobileNetV2
-    minmax               33.3             32.3          15.9
-    percentile 99.9      32.1             30.7          16.3
-    percentile 99.99     34.4             33.7          16.0
-    percentile 99.999    33.9             33.0          16.1
-    entropy              21.9             20.5          10.3
+What gets pairs (`placement.py`), and which method finds thresholds, was decided by measurements:
+docs/int8.md has them.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,11 +25,12 @@ from onnx_ir.passes import common
 
 from edgeattn.base.errors import InputError
 from edgeattn.graph import shapes
-from edgeattn.graph.names import module_of
+from edgeattn.graph.names import Names, module_of
 from edgeattn.graph.nodes import needed, static
 from edgeattn.graph.reading import Source, read
 from edgeattn.graph.writing import save
 from edgeattn.precision.calibration import Samples
+from edgeattn.precision.half import refuse_body
 from edgeattn.precision.placement import place
 from edgeattn.precision.thresholds import Method, find_thresholds
 
@@ -65,7 +41,6 @@ _QUANTISED: Final = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul",
      "ConvInteger", "MatMulInteger"}
 )  # fmt: skip
-_BODIES: Final = (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
 
 Scale = npt.NDArray[np.float32]
 
@@ -102,7 +77,7 @@ def quantise(
         samples: The data to calibrate with.
         gates: Quantise the layers that compute gates and statistics as well.
         method: How to find the ranges.
-        on_progress: Called with the runs of calibration that are done, and all that are to be.
+        on_progress: Called with the number of calibration runs that are done, and of all.
 
     Returns:
         What was quantised, what was not, and how.
@@ -139,7 +114,7 @@ def quantise(
 
 
 def _check(path: Path, found: Source) -> None:
-    """Refuse a file that cannot be quantised, whatever its layers are."""
+    """Refuse a file that cannot be quantised, regardless of its layers."""
     if found.opset < _OLDEST_OPSET:
         raise InputError(
             f"{path} is of opset {found.opset}, which has no scales for each channel.",
@@ -151,11 +126,7 @@ def _check(path: Path, found: Source) -> None:
                 f"{path} is quantised already: {node.name} is a {node.op_type}.",
                 mend="Give the float32 model that it was made from.",
             )
-        if any(attribute.type in _BODIES for attribute in node.attributes.values()):
-            raise InputError(
-                f"{node.name} is an {node.op_type}, whose body is not quantised.",
-                mend="Export the model without control flow, or let onnxsim remove it.",
-            )
+        refuse_body(node, "quantised")
 
 
 def _weight_scale(weight: ir.Value, axis: int | None) -> Scale:
@@ -181,10 +152,8 @@ class _Pairs:
 
     def __init__(self, graph: ir.Graph) -> None:
         self._graph = graph
-        self._taken = {node.name for node in graph} | set(
-            ir.convenience.create_value_mapping(graph)
-        )
-        self._counts: Counter[str] = Counter()
+        values = ir.convenience.create_value_mapping(graph)
+        self._names = Names([*(node.name for node in graph), *values])
         self._scales: dict[tuple[ir.Value, int | None], list[ir.Value]] = {}
 
     def put(self, node: ir.Node, index: int, scale: Scale, *, axis: int | None = None) -> None:
@@ -202,7 +171,7 @@ class _Pairs:
             ("QuantizeLinear", ir.DataType.INT8),
             ("DequantizeLinear", ir.DataType.FLOAT),
         ):
-            name = self._new(f"{module_of(str(node.name))}/{op_type}")
+            name = self._names.new(f"{module_of(str(node.name))}/{op_type}")
             made = ir.Node("", op_type, [last, *constants], attributes, name=name)
             last = made.outputs[0]
             last.name, last.dtype, last.shape = f"{name}:0", dtype, value.shape
@@ -210,15 +179,6 @@ class _Pairs:
         node.replace_input_with(index, last)
 
     def _constant(self, name: str, array: npt.NDArray[Any]) -> ir.Value:
-        constant = ir.val(self._new(name), const_value=ir.tensor(array))
+        constant = ir.val(self._names.new(name), const_value=ir.tensor(array))
         self._graph.register_initializer(constant)
         return constant
-
-    def _new(self, stem: str) -> str:
-        """Return a name that nothing else has."""
-        name = stem
-        while name in self._taken:
-            self._counts[stem] += 1
-            name = f"{stem}_{self._counts[stem]}"
-        self._taken.add(name)
-        return name

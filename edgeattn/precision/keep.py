@@ -1,9 +1,9 @@
-"""Which nodes stay float32 in a model that is cast to half, each with its reason.
+"""Decides which nodes stay float32 in a model that is cast to half, each with its reason.
 
-What half cannot hold is told from the graph's structure first, because inputs that are given, or
-drawn, show only so much: squares and what becomes of them, divisions by a statistic, sums over
-large maps, exponentials. What was measured comes on top. Then the kept nodes grow together: a value
-between two of them is not rounded to half and back.
+The structure of the graph decides first, because a few inputs show only so much: squares and what
+is computed from them, divisions by a statistic, sums over large maps, exponentials. Measured ranges
+come on top. Then the kept nodes grow together: a value between two of them is not rounded to half
+and back.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import onnx_ir as ir
 from edgeattn.base.errors import InputError
 from edgeattn.base.nearest import did_you_mean, nearest
 from edgeattn.graph.names import module_of
-from edgeattn.graph.nodes import static
+from edgeattn.graph.nodes import integer, static
 from edgeattn.precision.degrees import (
     LAYERS,
     REDUCTIONS,
@@ -33,12 +33,12 @@ from edgeattn.precision.degrees import (
 )
 from edgeattn.precision.ranges import HALF_MAX, HALF_NORMAL, Range, summed_values
 
-#: Other inputs than those that were measured give larger values, up to so many times.
+#: Other inputs than those that were measured give up to so much larger values.
 HEADROOM: Final = 8.0
 #: The same for products of two activations, which 64 times larger ones make 4096 times larger.
 #: Those of non-local attention grow by 2500 in a ResNet-18 whose other statistics pass 10^4.
 HEADROOM_OF_PRODUCTS: Final = 4096.0
-#: Sums and softmax over so many values are made in float32: half has 2048 whole numbers.
+#: Sums and softmax over so many values are computed in float32: half has 2048 whole numbers.
 LARGE_SUM: Final = 1024
 #: Rounding to half costs a constant 73 dB; below this it is out of half's normal range.
 _LOWEST_SQNR_DB: Final = 40.0
@@ -47,7 +47,7 @@ _SINGLES: Final = frozenset(
      "HardSigmoid", "HardSwish", "Tanh", "Erf", "Relu", "Clip", "Softplus", "Max", "Min", "Where",
      "Softmax", "Floor", "Ceil", "Round"}
 )  # fmt: skip
-#: What runtimes, or the operator itself, take in float32 only.
+#: Operators that runtimes, or their schema, take in float32 only.
 _FLOAT_ONLY: Final = frozenset(
     {"TopK", "NonMaxSuppression", "RoiAlign", "Range", "CumSum", "RandomUniformLike", "DFT", "STFT",
      "MelWeightMatrix", "MaxRoiPool", "Upsample"}
@@ -62,7 +62,7 @@ class Kept:
         node: Its name.
         op_type: Its operator.
         reason: Why.
-        max_abs: The largest |x| that was measured of what it gives; None where nothing was.
+        max_abs: The largest |x| that was measured of its outputs, or None if nothing was.
     """
 
     node: str
@@ -100,16 +100,7 @@ def nodes_to_keep(
     for node in _grids(nodes):
         reasons.setdefault(node, "coordinates in half are off by up to 1/2048 of the map")
     _grow(nodes, reasons)
-    return tuple(
-        Kept(
-            node=str(node.name),
-            op_type=node.op_type,
-            reason=reasons[node],
-            max_abs=_largest(node, ranges),
-        )
-        for node in nodes
-        if node in reasons
-    )
+    return tuple(_kept(node, reasons[node], ranges) for node in nodes if node in reasons)
 
 
 def keep_front(
@@ -125,18 +116,19 @@ def keep_front(
     """
     nodes = [node for node in model.graph if _is_float(node)]
     front = nodes[: math.ceil(part * len(nodes))]
-    known = {one.node: one for one in kept}
-    added = {
-        str(node.name): Kept(
-            node=str(node.name),
-            op_type=node.op_type,
-            reason="what follows amplifies its rounding",
-            max_abs=_largest(node, ranges),
-        )
-        for node in front
-    }
-    every = added | known
+    added = [_kept(node, "what follows amplifies its rounding", ranges) for node in front]
+    every = {one.node: one for one in (*added, *kept)}
     return tuple(every[str(node.name)] for node in nodes if str(node.name) in every)
+
+
+def _kept(node: ir.Node, reason: str, ranges: Mapping[str, Range]) -> Kept:
+    found = [ranges.get(value.name or "") for value in node.outputs]
+    return Kept(
+        node=str(node.name),
+        op_type=node.op_type,
+        reason=reason,
+        max_abs=max((one.max_abs for one in found if one is not None), default=None),
+    )
 
 
 def _matching(nodes: Sequence[ir.Node], pattern: str) -> list[ir.Node]:
@@ -152,7 +144,7 @@ def _matching(nodes: Sequence[ir.Node], pattern: str) -> list[ir.Node]:
 
 
 def _names(node: ir.Node) -> Iterator[str]:
-    """Return a node's name, its module, and the modules around that."""
+    """Yield a node's name, its module, and the modules around that."""
     name = str(node.name)
     yield name
     module = module_of(name)
@@ -169,7 +161,7 @@ def _is_float(node: ir.Node) -> bool:
 def _reasons(
     node: ir.Node, degree: Mapping[ir.Value, float], ranges: Mapping[str, Range]
 ) -> Iterator[str]:
-    """Return the reasons why a node's own work is to be done in float32, the strongest first."""
+    """Yield the reasons why a node is to compute in float32, the strongest first."""
     yield from _by_operator(node)
     yield from _by_constant(node)
     yield from _by_range(node, ranges)
@@ -236,7 +228,7 @@ def _by_structure(node: ir.Node, degree: Mapping[ir.Value, float]) -> Iterator[s
     values = [v for v in (*node.outputs, *node.inputs) if v is not None]
     for value in values:
         if not is_safe(degree.get(value, 0.0)):
-            yield _told(degree[value])
+            yield _growth(degree[value])
     if op_type in SUMS or op_type in ("Softmax", "LogSoftmax"):
         count = _summed(node)
         if count is not None and count >= LARGE_SUM:
@@ -250,7 +242,7 @@ def _by_structure(node: ir.Node, degree: Mapping[ir.Value, float]) -> Iterator[s
         yield f"{op_type} of a statistic"
 
 
-def _told(degree: float) -> str:
+def _growth(degree: float) -> str:
     if degree in (np.inf, -np.inf):
         return "an exponential"
     if degree < 0:
@@ -261,13 +253,13 @@ def _told(degree: float) -> str:
 def _summed(node: ir.Node) -> int | None:
     if node.op_type in SUMS:
         return summed_values(node)
-    axis, shape = node.attributes.get("axis"), node.outputs[0].shape
-    size = None if shape is None else shape[-1 if axis is None else axis.as_int()]
+    shape = node.outputs[0].shape
+    size = None if shape is None else shape[integer(node, "axis", -1)]
     return size if isinstance(size, int) else None
 
 
 def _grids(nodes: Sequence[ir.Node]) -> set[ir.Node]:
-    """Return every GridSample, and all that is computed for nothing but its coordinates."""
+    """Return every GridSample, and all nodes that only compute its coordinates."""
     found = {node for node in nodes if node.op_type == "GridSample"}
     samplers = set(found)
     for node in reversed(nodes):
@@ -307,7 +299,7 @@ def _follows(node: ir.Node, kept: Mapping[ir.Node, str]) -> bool:
 
 def _leads(node: ir.Node, kept: Mapping[ir.Node, str]) -> bool:
     """Return whether all that reads a cheap node is kept: a mean before what is centred by it."""
-    users = [user for value in node.outputs for user, _ in value.uses()]
+    users = node.successors()
     if not users or not all(user in kept for user in users):
         return False
     if any(value.is_graph_output() for value in node.outputs):
@@ -321,15 +313,10 @@ def _leads(node: ir.Node, kept: Mapping[ir.Node, str]) -> bool:
 
 
 def _is_reduced(value: ir.Value) -> bool:
-    """Return whether a value is what a reduction gives, seen in another shape or not."""
+    """Return whether a value is the result of a reduction, maybe reshaped."""
     node = value.producer()
     if node is None:
         return False
     if node.op_type in VIEWS:
         return node.inputs[0] is not None and _is_reduced(node.inputs[0])
     return node.op_type in REDUCTIONS
-
-
-def _largest(node: ir.Node, ranges: Mapping[str, Range]) -> float | None:
-    found = [ranges.get(value.name or "") for value in node.outputs]
-    return max((one.max_abs for one in found if one is not None), default=None)

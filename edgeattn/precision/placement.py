@@ -1,4 +1,4 @@
-"""Where int8 begins: which inputs of which nodes get a pair of QuantizeLinear and DequantizeLinear.
+"""Decides which inputs of nodes get a pair of QuantizeLinear and DequantizeLinear.
 
 Layers (Conv, ConvTranspose, Gemm, MatMul with constant weights) get one on their data and one on
 their weights. A sum of two maps, which a residual block ends with, gets one on the operand that
@@ -24,8 +24,8 @@ class Placement:
     """What is to be quantised.
 
     Attributes:
-        layers: The layers, and the dimension of their weights that gets a scale for each channel;
-            None for one scale.
+        layers: The layers, and the dimension of their weights that gets a scale for each channel,
+            or None for a single scale.
         shortcuts: The other inputs that get a pair, as node and index.
         left: The layers that stay as they are, by name, each with the reason.
     """
@@ -63,7 +63,7 @@ def place(graph: ir.Graph, *, gates: bool) -> Placement:
 
 
 def _obstacle(node: ir.Node) -> str:
-    """Return why int8 cannot take a layer; '' where it can."""
+    """Return why int8 cannot take a layer; or '' if it can."""
     data, weight = needed(node, 0), needed(node, 1)
     constant = static(weight)
     if data.dtype != ir.DataType.FLOAT:

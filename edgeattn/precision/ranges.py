@@ -1,28 +1,22 @@
-"""The audit of ranges: how large each float value of a model gets on given inputs.
+"""Measures how large each float value of a model gets on given inputs.
 
 The model runs in float32 in ONNX Runtime, with three small nodes behind each value: |x|, its
-maximum, and, for what a reduction adds up, the largest sum of |x|. Only scalars leave a run, so
-memory stays that of a plain one.
+maximum, and, for what a reduction adds up, the largest sum of |x|. Only scalars leave a run, so it
+needs no more memory than a plain one.
 """
 
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
-import numpy.typing as npt
+import onnx_ir as ir
 
 from edgeattn.base.errors import InputError
-from edgeattn.runtimes.onnxruntime import Session, give_memory_back
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
-
-Array = npt.NDArray[Any]
+from edgeattn.precision.runs import runs
+from edgeattn.runtimes.onnxruntime import Array
 
 HALF_MAX: Final = 65504.0
 #: Half's smallest number with a full significand.
@@ -39,12 +33,12 @@ _SUMS_OF: Final = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Range:
-    """How large a value got.
+    """The range of a value.
 
     Attributes:
         max_abs: The largest |x|, NaN left out.
         max_sum: The largest sum of |x| that the reduction which gives this value adds up: its
-            partial sums stay below. None where no reduction gives it.
+            partial sums stay below. None if no reduction gives it.
     """
 
     max_abs: float
@@ -66,49 +60,40 @@ def measure_ranges(
     Raises:
         InputError: If ONNX Runtime cannot run the model, or there are no samples.
     """
-    import onnx_ir
-
     probed = model.clone()
     probes = _Probes(probed)
     probes.place()
     count = 0
-    with tempfile.TemporaryDirectory(prefix="edgeattn-") as folder:
-        path = Path(folder) / "probed.onnx"
-        onnx_ir.save(probed, path, external_data="probed.onnx.data")
-        session = Session(path)
-        names = [value.name for value in session.inputs]
-        for feed in feeds:
-            probes.take(session.run([feed[name] for name in names]))
-            count += 1
-        del session
-        give_memory_back()
+    for _, outputs in runs(probed, feeds):
+        probes.take(outputs)
+        count += 1
     if not count:
         raise InputError("There are no samples to measure ranges on.")
     return probes.ranges(), count
 
 
 class _Probes:
-    """The nodes that measure, and what they have measured so far."""
+    """The nodes that measure, and their measurements so far."""
 
     def __init__(self, model: ir.Model) -> None:
         self._graph = model.graph
         self._own = len(model.graph.outputs)
         self._maxima: dict[str, float] = {}
         self._sums: dict[str, float] = {}
-        #: Per output that is added: where its scalar goes, and what it is multiplied by.
+        #: For each output that is added: where its scalar goes, and its factor.
         self._places: list[tuple[dict[str, float], str, float]] = []
 
     def place(self) -> None:
         """Add the nodes."""
         for node in list(self._graph):
             for value in node.outputs:
-                if self._is_float(value) and value.name:
+                if _is_float(value) and value.name:
                     self._watch(self._add("Abs", [value]), self._maxima, value.name)
-            if node.inputs and self._is_float(node.inputs[0]) and node.outputs[0].name:
+            if node.inputs and _is_float(node.inputs[0]) and node.outputs[0].name:
                 self._watch_sum(node, node.outputs[0].name)
 
     def take(self, outputs: Sequence[Array]) -> None:
-        """Take in what one run gave."""
+        """Take in the outputs of one run."""
         for (found, name, factor), scalar in zip(self._places, outputs[self._own :], strict=True):
             found[name] = max(found.get(name, 0.0), factor * float(scalar))
 
@@ -133,10 +118,8 @@ class _Probes:
     def _watch(
         self, value: ir.Value, found: dict[str, float], name: str, *, factor: float = 1.0
     ) -> None:
-        import onnx_ir
-
-        top = self._add("ReduceMax", [value], attributes=[onnx_ir.AttrInt64("keepdims", 0)])
-        top.shape = onnx_ir.Shape([])
+        top = self._add("ReduceMax", [value], attributes=[ir.AttrInt64("keepdims", 0)])
+        top.shape = ir.Shape([])
         self._graph.outputs.append(top)
         self._places.append((found, name, factor))
 
@@ -148,25 +131,21 @@ class _Probes:
         *,
         attributes: Sequence[ir.Attr] = (),
     ) -> ir.Value:
-        import onnx_ir
-
         attributes = attributes if like is None else list(like.attributes.values())
         name = f"edgeattn.probe_{len(self._graph)}"
-        node = onnx_ir.Node("", op_type, inputs, attributes, name=name)
+        node = ir.Node("", op_type, inputs, attributes, name=name)
         node.outputs[0].name = f"{name}:0"
-        node.outputs[0].dtype = onnx_ir.DataType.FLOAT
+        node.outputs[0].dtype = ir.DataType.FLOAT
         self._graph.append(node)
         return node.outputs[0]
 
-    @staticmethod
-    def _is_float(value: ir.Value | None) -> bool:
-        import onnx_ir
 
-        return value is not None and value.dtype == onnx_ir.DataType.FLOAT
+def _is_float(value: ir.Value | None) -> bool:
+    return value is not None and value.dtype == ir.DataType.FLOAT
 
 
 def summed_values(node: ir.Node) -> int | None:
-    """Return how many values go into each that a reduction or a pool gives, None if unknown."""
+    """Return how many values a reduction or a pool combines into one, or None if unknown."""
     before, after = node.inputs[0], node.outputs[0]
     sizes = [None if v is None else _elements(v) for v in (before, after)]
     if sizes[0] is None or not sizes[1]:

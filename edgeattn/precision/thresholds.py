@@ -1,7 +1,7 @@
-"""Calibration: up to where int8 is to reach for each value, from what runs on samples give.
+"""Calibration: finds the largest |x| that int8 is to hold of each value, by runs on samples.
 
-The model runs in float32 in ONNX Runtime with the values as its outputs, a few at a time where one
-sample's would not fit into memory. The largest |x| is kept of each, or a histogram of ONNX
+The model runs in float32 in ONNX Runtime with the values as its outputs, a few at a time if those
+of one sample would not fit into memory. The largest |x| is kept of each, or a histogram of ONNX
 Runtime's, from which its percentile or its entropy method takes the threshold.
 """
 
@@ -10,23 +10,18 @@ from __future__ import annotations
 import contextlib
 import io
 import math
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
-import numpy.typing as npt
+import onnx_ir as ir
+from onnx_ir.passes import common
 
 from edgeattn.base.errors import InputError
 from edgeattn.precision.calibration import Samples
-from edgeattn.runtimes.onnxruntime import Session, give_memory_back
+from edgeattn.precision.runs import runs
+from edgeattn.runtimes.onnxruntime import Array
 
-if TYPE_CHECKING:
-    import onnx_ir as ir
-
-
-Array = npt.NDArray[Any]
 Method = Literal["minmax", "percentile", "entropy"]
 
 #: What the values of one sample may take up at once.
@@ -56,7 +51,7 @@ def find_thresholds(
             for each sample.
 
     Returns:
-        The threshold of each value, by its name; 0 where it is always 0.
+        The threshold of each value, by its name; 0 if it is always 0.
 
     Raises:
         InputError: ONNX Runtime cannot run the model, or a value is NaN or infinite.
@@ -79,38 +74,28 @@ def find_thresholds(
 def _runs(
     model: ir.Model, values: Sequence[ir.Value], samples: Samples
 ) -> Iterator[dict[str, Array]]:
-    """Run the part of a model that gives some values, and yields them for each sample."""
-    import onnx_ir
-    from onnx_ir.passes import common
-
+    """Run the part of a model that computes some values, and yield them for each sample."""
     names = [str(value.name) for value in values]
     part = model.clone()
-    made = onnx_ir.convenience.create_value_mapping(part.graph)
+    made = ir.convenience.create_value_mapping(part.graph)
     inner = [name for name in names if not made[name].is_graph_input()]
     part.graph.outputs[:] = [made[name] for name in inner] or list(part.graph.outputs)
     common.RemoveUnusedNodesPass()(part)
-    with tempfile.TemporaryDirectory(prefix="edgeattn-") as folder:
-        path = Path(folder) / "part.onnx"
-        onnx_ir.save(part, path, external_data="part.onnx.data")
-        session = Session(path)
-        for feed in samples:
-            outputs = session.run([feed[value.name] for value in session.inputs])
-            arrays = dict(zip(inner, outputs, strict=False)) | {
-                name: feed[name] for name in names if name in feed
-            }
-            for name, array in arrays.items():
-                if not np.isfinite(array).all():
-                    raise InputError(
-                        f"{name} is NaN or infinite on {samples.description}.",
-                        mend="Calibrate with data that the float32 model takes.",
-                    )
-            yield arrays
-        del session
-        give_memory_back()
+    for feed, outputs in runs(part, samples):
+        arrays = dict(zip(inner, outputs, strict=False)) | {
+            name: feed[name] for name in names if name in feed
+        }
+        for name, array in arrays.items():
+            if not np.isfinite(array).all():
+                raise InputError(
+                    f"{name} is NaN or infinite on {samples.description}.",
+                    mend="Calibrate with data that the float32 model takes.",
+                )
+        yield arrays
 
 
 def _groups(values: Sequence[ir.Value]) -> Iterator[list[ir.Value]]:
-    """Divide values so that what one sample gives of each group fits into memory."""
+    """Divide values into groups whose arrays for one sample fit into memory."""
     group: list[ir.Value] = []
     total = 0
     for value in values:
@@ -137,7 +122,7 @@ class _Largest:
             self._found[name] = max(self._found.get(name, 0.0), largest)
 
     def finish(self) -> None:
-        """Everything is found as it comes."""
+        """Do nothing: `take` has found everything."""
 
 
 class _Histograms:
@@ -174,7 +159,7 @@ class _Histograms:
             self._collector.collect(wanted)
 
     def finish(self) -> None:
-        """Put the method's threshold in the place of the largest |x|."""
+        """Replace the largest |x| by the threshold of the method."""
         if not self._collector.histogram_dict:
             return
         with contextlib.redirect_stdout(io.StringIO()):

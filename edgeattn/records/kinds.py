@@ -1,4 +1,4 @@
-"""The kind of work that an operator does: what a table of costs tells apart."""
+"""The kind of work that an operator does, as tables of costs distinguish it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 Kind = Literal["matmul", "reduction", "pointwise", "shuffle", "pooling", "normalisation", "other"]
 
-#: From what decides what a fused kernel is, down to what rides along in it.
+#: From the kind that dominates a fused kernel to the one that matters least.
 STRENGTH: Final[tuple[Kind, ...]] = (
     "matmul", "normalisation", "reduction", "pooling", "other", "pointwise", "shuffle",
 )  # fmt: skip
@@ -38,7 +38,7 @@ _NAMES: Final[Mapping[Kind, str]] = {
         " ReverseSequence ScatterElements ScatterND Shape Size Slice SpaceToDepth Split Squeeze"
         " Tile Transpose Trilu Unsqueeze QLinearConcat Constant Dropout"
     ),
-    # What moves and computes at once, at neighbours' places.
+    # What moves values and computes at the same time.
     "other": "Resize Upsample GridSample AffineGrid RoiAlign NonMaxSuppression Loop If Scan",
 }
 _KINDS: Final[Mapping[str, Kind]] = {
@@ -52,7 +52,7 @@ def kind_of(op_type: str) -> Kind:
 
 
 def strongest(kinds: Iterable[Kind]) -> Kind | None:
-    """Return the kind that decides what a kernel of several is; None of none."""
+    """Return the strongest of the kinds in a kernel, or None if there are none."""
     return min(kinds, key=STRENGTH.index, default=None)
 
 
@@ -60,7 +60,7 @@ def guessed_op_type(node_name: str) -> str:
     """Guess a node's operator from its name: `layer1.0.conv1/Conv_1`, `Conv_12`, `.../Conv2D`.
 
     Returns:
-        The operator; the last part of the name where it is none that is known.
+        The operator, or the last part of the name if it is unknown.
     """
     last = node_name.rpartition("/")[2].rpartition(".")[2]
     stem = last.rstrip("0123456789:").rstrip("_")

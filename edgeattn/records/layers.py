@@ -236,7 +236,7 @@ class LayerInformation:
         """Return what a kernel computes in, as `Kernel.precision` does, in its network.
 
         The network's own inputs and outputs have the types that the caller wanted, and a cast is
-        fused into whatever reads or writes them: they count only where it handles nothing else.
+        fused into the kernels that read or write them: they count only if it handles nothing else.
         """
         own = {binding.name for binding in self.bindings}
         inner = tuple(one for one in kernel.activations if one.name not in own)

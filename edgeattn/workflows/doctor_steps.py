@@ -1,4 +1,4 @@
-"""What doctor tries, step by step, in a process of its own: a step that crashes takes only it down.
+"""The steps that doctor tries in a process of its own: a crash ends only that process.
 
 Run as `python -m edgeattn.workflows.doctor_steps FOLDER STEP...`. Every step appends one line of
 JSON to `results.jsonl` in the folder. Later steps use the files of earlier ones, not their memory,
@@ -192,10 +192,10 @@ def main(folder: Path, steps: list[str]) -> None:
         try:
             detail = STEPS[step].run(folder)
         except ModuleNotFoundError as error:
-            # What is absent is the library itself; one that lacks a library of its own fails.
+            # Only the library itself can be absent; one that lacks a dependency fails.
             state = "absent" if error.name == step.replace("-", "_") else "fails"
             detail = str(error)
-        except Exception as error:  # noqa: BLE001  # whatever it is, it is the finding
+        except Exception as error:  # noqa: BLE001  # any error is the finding
             state, detail = "fails", f"{type(error).__name__}: {error}"
         with (folder / RESULTS).open("a", encoding="utf-8") as results:
             results.write(json.dumps({"step": step, "state": state, "detail": detail}) + "\n")

@@ -1,0 +1,33 @@
+"""Runs a model that is in memory on samples, in float32 in ONNX Runtime."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import onnx_ir as ir
+
+from edgeattn.runtimes.onnxruntime import Array, Session, give_memory_back
+
+
+def runs(
+    model: ir.Model, feeds: Iterable[Mapping[str, Array]]
+) -> Iterator[tuple[Mapping[str, Array], list[Array]]]:
+    """Yield each of some feeds, with what the model outputs on it.
+
+    Args:
+        model: The model; it is not changed.
+        feeds: One array for each input, by name.
+
+    Raises:
+        InputError: ONNX Runtime cannot run the model.
+    """
+    with tempfile.TemporaryDirectory(prefix="edgeattn-") as folder:
+        path = Path(folder) / "model.onnx"
+        ir.save(model, path, external_data="model.onnx.data")
+        session = Session(path)
+        for feed in feeds:
+            yield feed, session.run([feed[value.name] for value in session.inputs])
+        del session
+        give_memory_back()
