@@ -21,7 +21,7 @@ from edgeattn.legalise import OLDEST_TARGET, legalise
 from edgeattn.lowering import stage as lowering_stage
 from edgeattn.lowering.record import Lowered
 from edgeattn.options.optimize import OptimizeOptions
-from edgeattn.parity.gate import must_agree
+from edgeattn.parity.check import must_agree
 from edgeattn.records import sidecar
 from edgeattn.records.lowering import LegalisedNode
 from edgeattn.records.manifest import Change, Optimised
