@@ -169,9 +169,14 @@ def climb_file(
         steps = [Step(name="lowered", tolerance=tolerance, make=make)]
         steps += _upper_steps(folder, cast, precision_of(path))
         return climb(
-            str(path), "onnx", [reference], steps, path=path.resolve(), notes=notes,
+            str(path),
+            "onnx",
+            [reference],
+            steps,
+            path=path.resolve(),
+            notes=notes,
             on_stage=on_stage,
-        )  # fmt: skip
+        )
 
 
 def _check_cast(cast: CastOptions | None) -> None:
