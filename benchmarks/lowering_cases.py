@@ -33,8 +33,8 @@ _TORCH_OPSET: Final = 18
 _PACKAGE: Final = Path(edgeattn.__file__).parent
 # The sources that decide what the stock graph is, beside the versions of the libraries.
 _OF_STOCK: Final = (
-    "attention", "models", "parity/randomise.py", "capture.py", "simplify.py", "export.py",
-    "proof.py", "artifacts.py", "graph/tags.py",
+    "attention", "models", "parity/randomise.py", "graph/simplify.py", "graph/writing.py",
+    "graph/tags.py", "workflows/export.py", "workflows/pipeline.py", "workflows/workspace.py",
 )  # fmt: skip
 
 _T = TypeVar("_T")

@@ -30,6 +30,10 @@ class Clock:
             spent = time.perf_counter() - began
             self._seconds[name] = self._seconds.get(name, 0.0) + spent
 
+    def tell(self, progress: str) -> None:
+        """Tell how far a stage is."""
+        self._on_stage(progress)
+
     @property
     def seconds(self) -> dict[str, float]:
         """Seconds per stage and in total, to the millisecond."""

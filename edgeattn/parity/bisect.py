@@ -23,7 +23,7 @@ from edgeattn.runtimes.onnxruntime import Array, Session
 if TYPE_CHECKING:
     import torch
 
-#: What is said where every module agrees and the output does not.
+#: What is said if every module agrees and the output does not.
 IN_FORWARD = "the model's own forward, after its last module"
 
 
@@ -39,8 +39,8 @@ def first_difference_of_module(
         tolerance: What passes.
 
     Returns:
-        A module path; None where the file's values carry no module names, where it cannot be run
-        with them as outputs, or where all agree without ONNX Runtime's optimisations: then these
+        A module path; None if the file's values carry no module names, if it cannot be run
+        with them as outputs, or if all agree without ONNX Runtime's optimisations: then these
         make the difference.
     """
     producers = _producers(path)
@@ -69,8 +69,8 @@ def first_difference_of_files(
     Half precision is emulated in both: see `emulate`.
 
     Returns:
-        A module path, or the value's own name where it carries none; None where all agree, or
-        where the files cannot be run with these values as outputs.
+        A module path, or the value's own name if it carries none; None if all agree, or if
+        the files cannot be run with these values as outputs.
     """
     with as_stored(path) as file, as_stored(other) as reference:
         producers, others = _producers(file), _producers(reference)

@@ -1,4 +1,4 @@
-"""An ONNX file against a torch module, or against another ONNX file."""
+"""An ONNX file against a torch module, or against another ONNX file: a report, or an error."""
 
 from __future__ import annotations
 
@@ -6,10 +6,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeattn.base.errors import CheckError, InputError
 from edgeattn.parity.compare import batch_of, compare_file, precision_of
 from edgeattn.parity.emulate import as_stored
 from edgeattn.parity.metrics import Tolerance, tolerance_of
-from edgeattn.parity.references import BATCHES, batches_of, file_reference, module_reference
+from edgeattn.parity.references import (
+    BATCHES,
+    batches_of,
+    file_reference,
+    module_reference,
+    run_reference,
+)
+from edgeattn.parity.report import describe_failure
 from edgeattn.records.parity import ParityReport
 from edgeattn.runtimes.onnxruntime import Array, Session, random_inputs
 
@@ -71,3 +79,51 @@ def compare_files(
     arrays = {batch_of(values): values for values in drawn}
     outputs = {batch: session.run(values) for batch, values in arrays.items()}
     return compare_file(path, file_reference(other, arrays, outputs), tolerance)
+
+
+def must_agree(
+    path: Path, reference: Path, *, shapes: Sequence[Sequence[int]] = (), seed: int = 0
+) -> tuple[ParityReport, list[str]]:
+    """Check a file against the one it was made from, on random inputs.
+
+    Where the batch is open, sizes 1, 2, 3 and 8 are run.
+
+    Args:
+        path: The file to judge.
+        reference: The file it was made from.
+        shapes: One per input; needed only where dimensions other than the batch are open.
+        seed: Seed of the inputs.
+
+    Returns:
+        The report, passed, and notes for the user.
+
+    Raises:
+        InputError: The reference cannot be run, or gives nothing to compare.
+        CheckError: The file cannot be run, or differs: names the first value that does.
+    """
+    tolerance = tolerance_of_rewrites(reference)
+    expected, notes = run_reference(reference, shapes, seed)
+    try:
+        report = compare_file(path, expected, tolerance)
+    except InputError as error:
+        raise CheckError(
+            f"What was made of {reference} does not run: {error.fact}",
+            mend="Nothing was written. Please report this with the command that you gave.",
+        ) from error
+    if report.passed:
+        return report, notes
+    raise CheckError(
+        f"The lowered model differs from {reference}: {describe_failure(report)}",
+        mend="Nothing was written. Please report this with the command that you gave.",
+    )
+
+
+def tolerance_of_rewrites(path: Path) -> Tolerance:
+    """Return the tolerance for what is made of a file without another precision.
+
+    Raises:
+        InputError: It is no ONNX model.
+    """
+    precision = precision_of(path)
+    # Between its Q/DQ pairs an int8 file computes in float32, and rewrites are exact there.
+    return tolerance_of("fp32" if precision == "int8" else precision)

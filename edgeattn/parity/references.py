@@ -7,13 +7,16 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from edgeattn.base.errors import InputError
 from edgeattn.parity.bisect import first_difference_of_files, first_difference_of_module
-from edgeattn.parity.compare import Reference
+from edgeattn.parity.compare import Reference, batch_of
+from edgeattn.parity.emulate import as_stored
 from edgeattn.parity.metrics import tolerance_of
 from edgeattn.records.parity import Weights
 from edgeattn.runtimes.eager import run_torch
-from edgeattn.runtimes.onnxruntime import Array, Session
+from edgeattn.runtimes.onnxruntime import Array, Session, give_memory_back, random_inputs
 
 if TYPE_CHECKING:
     import torch
@@ -127,3 +130,85 @@ def at_batches(
             for value in inputs
         )
     return result
+
+
+def run_reference(
+    path: Path, shapes: Sequence[Sequence[int]], seed: int
+) -> tuple[Reference, list[str]]:
+    """Run the file that others are compared with, on random inputs.
+
+    Args:
+        path: The file.
+        shapes: One per input; needed only where dimensions other than the batch are open.
+        seed: Seed of the inputs.
+
+    Returns:
+        The reference, and notes for the user.
+
+    Raises:
+        InputError: It cannot be run, or gives nothing to compare.
+    """
+    session = _session(path)
+    wanted = _shapes(session, shapes)
+    arrays: dict[int, list[Array]] = {}
+    outputs: dict[int, list[Array]] = {}
+    notes: list[str] = []
+    for batch in BATCHES if session.has_open_batch else (1,):
+        drawn = random_inputs(session, batch=batch, seed=seed + batch, shapes=wanted)
+        size = batch_of(drawn)
+        try:
+            outputs[size] = session.run(drawn)
+        except InputError as error:
+            if not outputs:
+                raise
+            notes.append(f"The file that was read does not run at a batch of {size}: {error.fact}")
+            continue
+        arrays[size] = drawn
+        _check_finite(path, session, outputs[size])
+    del session  # before the next one doubles its memory
+    give_memory_back()
+    return file_reference(path, arrays, outputs), notes
+
+
+def _session(path: Path) -> Session:
+    try:
+        with as_stored(path) as file:
+            return Session(file)
+    except InputError as error:
+        raise InputError(
+            error.fact,
+            mend="What ONNX Runtime cannot run cannot be proven equal, so it is not optimized.",
+        ) from error
+
+
+def _shapes(session: Session, shapes: Sequence[Sequence[int]]) -> list[list[int | str]]:
+    """Put the shapes that were given over the open dimensions, the batch's left open."""
+    if not shapes:
+        for value in session.inputs:
+            if not all(isinstance(size, int) for size in value.shape[1:]):
+                raise InputError(
+                    f"Input {value.name} has open dimensions: {value.shape}.",
+                    mend="Give the shape to check it with: --shape 1x3x224x224, once per input.",
+                )
+        return [list(value.shape) for value in session.inputs]
+    if len(shapes) != len(session.inputs):
+        raise InputError(
+            f"The model takes {len(session.inputs)} inputs, and {len(shapes)} shapes are given.",
+            mend="Give --shape once for each.",
+        )
+    closed = []
+    for value, given in zip(session.inputs, shapes, strict=True):
+        if not fits(given, value.shape):
+            raise InputError(f"Input {value.name} takes {value.shape}, not {list(given)}.")
+        first = value.shape[:1] if session.has_open_batch else given[:1]
+        closed.append([*first, *given[1:]])
+    return closed
+
+
+def _check_finite(path: Path, session: Session, outputs: Sequence[Array]) -> None:
+    for name, output in zip(session.output_names, outputs, strict=True):
+        if output.dtype.kind == "f" and output.size and not np.isfinite(output).any():
+            raise InputError(
+                f"Output {name} of {path} holds only NaN or infinity, so nothing can be compared.",
+                mend="Give a model whose weights are trained, or at least in range.",
+            )

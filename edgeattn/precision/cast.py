@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,7 +37,6 @@ def cast_file(
     options: CastOptions,
     *,
     gate: bool = True,
-    on_stage: Callable[[str], None] = lambda _: None,
 ) -> CastRecord:
     """Cast an ONNX file, without a manifest beside it: a stage of export and of build.
 
@@ -47,26 +45,22 @@ def cast_file(
         destination: The ONNX file to write, in a folder of the caller's own.
         options: How to cast.
         gate: Raise if it differs by more than it may.
-        on_stage: Called with the name of each stage as it begins.
 
     Raises:
         InputError: If the file cannot be read, run or cast, or the samples do not fit it.
         CheckError: If what was written differs by more than it may.
     """
     check_options(options)
-    return cast_source(read(source), destination, options, Clock(on_stage), on_stage, gate=gate)
+    return cast_source(read(source), destination, options, Clock(lambda _: None), gate=gate)
 
 
-def cast_in_place(
-    path: Path, options: CastOptions, *, on_stage: Callable[[str], None] = lambda _: None
-) -> CastRecord:
+def cast_in_place(path: Path, options: CastOptions) -> CastRecord:
     """Cast a file of the caller's own and put the result in its place.
 
     Args:
         path: The file; nothing else in its folder may belong to it but `NAME.data`.
         options: How to cast. The two are compared, and any difference passes: the caller compares
             the result with what the file came from.
-        on_stage: Called with the name of each stage as it begins.
 
     Raises:
         InputError: If the file cannot be cast, or the samples do not fit it.
@@ -75,7 +69,7 @@ def cast_in_place(
     # Beside the file's folder, not in it: what is there is to land.
     with tempfile.TemporaryDirectory(prefix="cast-", dir=path.parent.parent) as folder:
         made = Path(folder) / path.name
-        record = cast_file(path, made, options, gate=False, on_stage=on_stage)
+        record = cast_file(path, made, options, gate=False)
         Path(f"{path}.data").unlink(missing_ok=True)
         for file in Path(folder).iterdir():
             file.replace(path.parent / file.name)
@@ -87,7 +81,6 @@ def cast_source(
     path: Path,
     options: CastOptions,
     clock: Clock,
-    on_stage: Callable[[str], None],
     *,
     gate: bool = True,
 ) -> CastRecord:
@@ -95,7 +88,7 @@ def cast_source(
     with clock.stage("samples"):
         samples = _samples(found.model, options, seed=options.seed)
     to = _to_half if options.precision == "fp16" else _to_int8
-    done = to(found, path, samples, options, clock, on_stage)
+    done = to(found, path, samples, options, clock)
     with clock.stage("parity"):
         compared = samples
         if options.calibration in (None, RANDOM):  # others than those that it was made with
@@ -132,7 +125,6 @@ def _to_half(
     samples: Samples,
     options: CastOptions,
     clock: Clock,
-    _on_stage: Callable[[str], None],
 ) -> dict[str, Any]:
     model = found.model
     with clock.stage("ranges"):
@@ -164,7 +156,6 @@ def _to_int8(
     samples: Samples,
     options: CastOptions,
     clock: Clock,
-    on_stage: Callable[[str], None],
 ) -> dict[str, Any]:
     import onnx_ir
 
@@ -177,7 +168,7 @@ def _to_int8(
             path,
             samples,
             gates=options.gates,
-            on_progress=lambda run, runs: on_stage(f"calibrate {run}/{runs}"),
+            on_progress=lambda run, runs: clock.tell(f"calibrate {run}/{runs}"),
         )
     return {
         "audited_on": done.method,

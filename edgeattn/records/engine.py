@@ -115,7 +115,7 @@ def manifest_of(engine: Path) -> Path:
 
 
 def is_manifest(path: Path) -> bool:
-    """Return whether a file is the manifest of an engine, be it a good one or not."""
+    """Return whether a file says that it is the manifest of an engine, valid or not."""
     return (sidecar.read(path) or {}).get("artifact") == "engine"
 
 

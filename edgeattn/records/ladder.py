@@ -61,7 +61,7 @@ class Ladder(Frozen):
         model: What was climbed with.
         start: What the ladder stands on: `torch`, or `onnx` for a file.
         rungs: The rungs, from the lowest.
-        first_fall: The first rung that fell, None where none did.
+        first_fall: The first rung that fell, or None if none did.
         first_difference: The first module or tensor that differs there.
         notes: What the user should know.
     """

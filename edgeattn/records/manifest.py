@@ -82,7 +82,7 @@ class LoweredSidecar(OnnxSidecar):
 class KeptNode(Frozen):
     """A node that a cast left in float32, or a quantisation as it was.
 
-    `max_abs` is the largest |x| that was measured of what it gives; None where nothing was.
+    `max_abs` is the largest |x| that was measured of what it gives; None if nothing was.
     """
 
     node: str
@@ -133,7 +133,7 @@ class Manifest(LoweredSidecar):
         matmul_macs: Those of products of two activations.
         element_ops: Operations that FLOP counters skip.
         uncounted: Nodes whose costs could not be counted, by name.
-        cast: What was cast, and how near it is to the float32 file; None where nothing was.
+        cast: What was cast, and how near it is to the float32 file; None if nothing was.
     """
 
     ORDER = (

@@ -19,7 +19,7 @@ class OutputParity(Frozen):
         max_rel: Largest difference over (|reference| + its root mean square); the second term
             keeps values near zero from counting rounding as error.
         sqnr_db: Signal to quantisation noise ratio, 10·log10(Σ ref² / Σ (ref - out)²), in dB;
-            None where the outputs are equal bit for bit.
+            None if the outputs are equal bit for bit.
         cosine: Cosine of the angle between output and reference, flattened.
         argmax_agreement: Share of samples whose largest entry (over dimension 1) is the same.
     """

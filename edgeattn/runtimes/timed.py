@@ -22,10 +22,10 @@ class Job:
     Attributes:
         task: `time` measures end to end, without the profiler; `profile` takes one model through
             it, and keeps the graph that ONNX Runtime made of it.
-        models: The ONNX files; more than one are run in turns.
+        models: The ONNX files; more than one are run in interleaved rounds.
         threads: Threads of each session.
         batch: What an open first dimension stands for.
-        shapes: The shape of each input; none for the model's own.
+        shapes: The shape of each input; empty for the model's own.
         seed: Seed of the inputs, which are the same for all models.
         limit_s: Seconds after which no new window begins.
         folder: Where `profile` writes.

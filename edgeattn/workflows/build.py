@@ -165,7 +165,7 @@ def default_name(stem: str, target: Target, *, precision: str | None = None) -> 
     Args:
         stem: The model's name.
         target: What it is built for.
-        precision: The precision that the file is cast to; None where it is not.
+        precision: The precision that the file is cast to; None if it is not.
     """
     architecture = f"sm{target.compute_capability[0]}{target.compute_capability[1]}"
     if target.plan_for is not None:
@@ -174,7 +174,7 @@ def default_name(stem: str, target: Target, *, precision: str | None = None) -> 
 
 
 def _cast_needed(found: Source, options: BuildOptions) -> CastOptions | None:
-    """Return the cast that brings the file to the precision that is asked, None where it is in it.
+    """Return the cast that brings the file to the precision that is asked, or None if it is in it.
 
     Raises:
         InputError: The file cannot be brought to it.
@@ -229,7 +229,7 @@ def _cast(found: Source, options: CastOptions, staging: Path, home: Path) -> Sou
 
 
 def _check_precision(found: Source, options: BuildOptions) -> Precision:
-    """Return the precision that is asked; refuses a device that has it not."""
+    """Return the precision that is asked; and refuse a device that lacks it."""
     target = options.target
     asked = precision_of(found.model)
     if not target.library.has("strong typing"):

@@ -55,7 +55,7 @@ def cast(
     files.check_apart(files_of(destination), (found.path, *found.data))
     with files.staged(destination.parent) as staging:
         path = staging / destination.name
-        record = cast_source(found, path, options, clock, on_stage)
+        record = cast_source(found, path, options, clock)
         with clock.stage("write"):
             model = load(path)
             written = header_of(model) | written_files(

@@ -81,7 +81,7 @@ def _first_difference(
     Such an engine fuses less, so a fault of its fusions may not show in it.
 
     Returns:
-        A module path or the value's name; None where all agree, or no such engine can be built.
+        A module path or the value's name; None if all agree, or if no such engine can be built.
     """
     model = load(onnx)
     infer(model)

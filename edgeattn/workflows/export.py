@@ -89,7 +89,7 @@ def export(
         The manifest.
 
     Raises:
-        InputError: If the model cannot be had, traced, translated or written at this opset.
+        InputError: If the model cannot be built, traced, translated or written at this opset.
         CheckError: If a parity check fails; nothing is written then.
     """
     check_opset(options.opset)

@@ -22,7 +22,7 @@ from edgeattn.lowering import pipeline as lowering
 from edgeattn.lowering.record import Lowered
 from edgeattn.lowering.target import check
 from edgeattn.options.optimize import OptimizeOptions
-from edgeattn.parity.gate import must_agree
+from edgeattn.parity.check import must_agree
 from edgeattn.records import sidecar
 from edgeattn.records.lowering import LegalisedNode
 from edgeattn.records.manifest import Change, Optimised
@@ -77,13 +77,7 @@ def optimize(
         # Beside what is to land, and on the same disk: gone with it, whatever happens.
         scratch = staging.parent / "scratch"
         scratch.mkdir()
-        model, lowered, legalised, notes = lowered_copy(
-            found,
-            options,
-            scratch,
-            clock,
-            on_trial=lambda number, count: on_stage(f"tune {number + 1}/{count}"),
-        )
+        model, lowered, legalised, notes = lowered_copy(found, options, scratch, clock)
         path = staging / destination.name
         with clock.stage("write"):
             _restore_header(model, found.model)
@@ -115,11 +109,7 @@ def optimize(
 
 
 def lowered_copy(
-    found: Source,
-    options: OptimizeOptions,
-    scratch: Path,
-    clock: Clock,
-    on_trial: Callable[[int, int], None] = lambda _number, _count: None,
+    found: Source, options: OptimizeOptions, scratch: Path, clock: Clock
 ) -> tuple[ir.Model, Lowered, list[LegalisedNode], list[str]]:
     """Simplify, lower and legalise the model of a file.
 
@@ -127,8 +117,7 @@ def lowered_copy(
         found: The file; its model may be changed.
         options: How to optimize.
         scratch: A folder for files between.
-        clock: Counts the seconds.
-        on_trial: Called with the number of each trial of the tournament, and how many there are.
+        clock: Counts the seconds, and tells of each trial of the tournament.
 
     Returns:
         The model, what lowering and legalisation did, and notes for the user.
@@ -141,7 +130,10 @@ def lowered_copy(
     if options.tune:
         with clock.stage("tune"):
             lowered = run_tuned(
-                model, target=options.target, rules=options.rules, on_trial=on_trial
+                model,
+                target=options.target,
+                rules=options.rules,
+                on_trial=lambda number, count: clock.tell(f"tune {number + 1}/{count}"),
             )
     else:
         with clock.stage("lower"):

@@ -8,7 +8,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from edgeattn.base.errors import CheckError, InputError
-from edgeattn.parity.gate import must_agree, tolerance_of_rewrites
+from edgeattn.parity.check import must_agree, tolerance_of_rewrites
 from export_tests.foreign import net, value
 
 

@@ -23,7 +23,8 @@ from edgeattn.parity.metrics import tolerance_of
 from edgeattn.precision import cast as casting
 from edgeattn.runtimes.onnxruntime import Session
 from edgeattn.workflows import engine_step as engines
-from edgeattn.workflows.ladder import climb, climb_file, climb_model
+from edgeattn.workflows.climb import climb
+from edgeattn.workflows.ladder import climb_file, climb_model
 from edgeattn.workflows.pipeline import Candidate, Step
 from export_tests.foreign import net
 

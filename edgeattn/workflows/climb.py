@@ -1,0 +1,212 @@
+"""Climbing a ladder: each step is compared, and the first that falls ends the climb.
+
+Each rung is compared with the rung below and with the start. Rungs above one that fell are not
+climbed: they stand on it. A rung that cannot be climbed here is said to be so, and never passes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from edgeattn.base.errors import CheckError, InputError, MissingError
+from edgeattn.parity.compare import Reference, Run, compare
+from edgeattn.parity.metrics import Tolerance
+from edgeattn.parity.references import file_reference
+from edgeattn.parity.report import describe_failure
+from edgeattn.records.ladder import Comparison, Ladder, Rung
+from edgeattn.records.parity import ParityReport
+from edgeattn.workflows.pipeline import Candidate, Step
+
+_NOT_WITH_RANDOM: Final = (
+    "Not climbed with random weights: the model amplifies rounding until torch's own float32 result"
+    " is {db:.0f} dB from float64's."
+)
+_NOTHING_TOLD: Final = (
+    " Nothing can be told from that: the model amplifies rounding until torch's own float32 result"
+    " is {db:.0f} dB from float64's."
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Standing:
+    """How far the model is up, with one kind of weights.
+
+    Attributes:
+        start: What the ladder stands on.
+        below: What stands on the rung that is reached.
+        rung: The name of that rung.
+        path: The file that stands there; nothing stands at torch.
+    """
+
+    start: Reference
+    below: Reference
+    rung: str
+    path: Path
+
+
+def climb(
+    model: str,
+    start: str,
+    references: Sequence[Reference],
+    steps: Sequence[Step],
+    *,
+    path: Path = Path(),
+    notes: list[str],
+    on_stage: Callable[[str], None] = lambda _: None,
+) -> Ladder:
+    """Climb rung by rung, until one falls.
+
+    Args:
+        model: What is climbed with, for the report.
+        start: The name of what the ladder stands on.
+        references: That, with the model's own weights, and with random ones where it is torch's.
+        steps: The rungs, from the lowest.
+        path: The file that the ladder stands on, if it is one.
+        notes: What the user should know; rungs add to it.
+        on_stage: Called with the name of each rung as it begins.
+
+    Returns:
+        The report. Whether a rung fell is for the caller to judge.
+
+    Raises:
+        InputError: A rung cannot be made of this model, or not as it was asked.
+    """
+    standing = [_Standing(start=one, below=one, rung=start, path=path) for one in references]
+    rungs: list[Rung] = []
+    fell: Rung | None = None
+    for step in steps:
+        if fell is not None:
+            rungs.append(_not_climbed(step, f"It stands on {fell.rung}, which fell."))
+            continue
+        on_stage(step.name)
+        began = time.perf_counter()
+        rung = _climbed(step, standing, start, notes)
+        seconds = round(time.perf_counter() - began, 3)
+        rungs.append(rung.model_copy(update={"seconds": seconds}))
+        fell = rung if rung.state == "fell" else None
+    return Ladder(
+        model=model,
+        start=start,
+        rungs=tuple(rungs),
+        first_fall=None if fell is None else fell.rung,
+        first_difference=None if fell is None else fell.first_difference,
+        notes=tuple(notes),
+    )
+
+
+def _climbed(step: Step, standing: list[_Standing], start: str, notes: list[str]) -> Rung:
+    """Take the model up one rung; weights of which nothing can be told stay behind."""
+    comparisons: list[Comparison] = []
+    for one in [one for one in standing if one.start.weights in step.weights]:
+        try:
+            made = step.make(one.start, one.path)
+        except MissingError as error:
+            return _not_climbed(step, " ".join(filter(None, [error.fact, error.mend])))
+        except CheckError as error:
+            return _fell(step, comparisons, error.fact, None)
+        try:
+            runs = list(made.runs)
+        except InputError as error:
+            fact = error.fact.replace(str(made.path), step.name)  # it lies in a scratch folder
+            return _fell(step, comparisons, fact, None)
+        except MissingError as error:
+            return _not_climbed(step, error.fact)
+        against = {one.rung: one.below, start: one.start}
+        found = [_compared(step, runs, one.start, *pair) for pair in against.items()]
+        chaos_db = _chaos_db(one.start, found)
+        if one.start.weights == "random" and chaos_db is not None:
+            standing.remove(one)
+            notes.append(_NOT_WITH_RANDOM.format(db=chaos_db))
+            continue
+        comparisons += [comparison for comparison, _ in found]
+        failed = next((pair for pair in found if not pair[1].passed), None)
+        if failed is not None or made.fault:
+            return _fallen(step, one, made, failed, comparisons)
+        outputs = {run.batch: run.outputs for run in runs if run.optimisations == "off"}
+        one.below = file_reference(made.path, one.start.inputs, outputs, weights=one.start.weights)
+        one.rung, one.path = step.name, made.path
+    return Rung(
+        rung=step.name,
+        state="passed",
+        precision=step.tolerance.precision,
+        comparisons=tuple(comparisons),
+    )
+
+
+def _compared(
+    step: Step, runs: Sequence[Run], start: Reference, against: str, reference: Reference
+) -> tuple[Comparison, ParityReport]:
+    """Compare the runs of a rung; in float32, by the model's own rounding where that is large."""
+    report = compare(runs, reference, step.tolerance)
+    if not report.passed and step.tolerance.precision == "fp32" and start.floor_db is not None:
+        from edgeattn.parity.rounding import relaxed_by
+
+        report = compare(runs, reference, relaxed_by(step.tolerance, start.floor_db))
+    comparison = Comparison(
+        against=against,
+        weights=reference.weights,
+        passed=report.passed,
+        max_rel_tolerance=report.max_rel_tolerance,
+        min_sqnr_db=report.min_sqnr_db,
+        runs=len(report.cases),
+        outputs=report.outputs,
+    )
+    return comparison, report
+
+
+def _chaos_db(start: Reference, found: Sequence[tuple[Comparison, ParityReport]]) -> float | None:
+    """Return the rounding floor where a difference says nothing, because it lies so low."""
+    if all(report.passed for _, report in found) or start.floor_db is None:
+        return None
+    from edgeattn.parity.rounding import LOWEST_FLOOR_DB
+
+    return start.floor_db if start.floor_db < LOWEST_FLOOR_DB else None
+
+
+def _fallen(
+    step: Step,
+    one: _Standing,
+    made: Candidate,
+    failed: tuple[Comparison, ParityReport] | None,
+    comparisons: Sequence[Comparison],
+) -> Rung:
+    """Return why a rung fell, and where the difference begins."""
+    locate = made.locate or partial(one.below.locate, made.path)
+    if failed is None:
+        # The file below lies in a scratch folder.
+        fault = made.fault.replace(str(one.path), one.rung)
+        return _fell(step, comparisons, fault, locate(step.tolerance))
+    comparison, report = failed
+    if comparison.against != one.rung:
+        locate = partial(one.start.locate, made.path)
+    first = locate(Tolerance.of(report))
+    report = report.model_copy(update={"first_difference": first})
+    reason = f"It differs from {comparison.against}: {describe_failure(report)}"
+    if (chaos_db := _chaos_db(one.start, [failed])) is not None:
+        reason += _NOTHING_TOLD.format(db=chaos_db)
+    return _fell(step, comparisons, reason, first)
+
+
+def _fell(step: Step, comparisons: Sequence[Comparison], reason: str, first: str | None) -> Rung:
+    return Rung(
+        rung=step.name,
+        state="fell",
+        precision=step.tolerance.precision,
+        comparisons=tuple(comparisons),
+        first_difference=first,
+        reason=reason,
+    )
+
+
+def _not_climbed(step: Step, reason: str) -> Rung:
+    return Rung(
+        rung=step.name,
+        state="not climbed",
+        precision=step.tolerance.precision,
+        reason=" ".join(reason.split()),
+    )
