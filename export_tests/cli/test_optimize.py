@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 import edgeattn.lowering.pipeline
+import edgeattn.lowering.target
 from edgeattn.base.errors import InputError
 from edgeattn.cli import app
 from edgeattn.cli.options import parse_rules
@@ -175,11 +176,11 @@ def test_rules_reach_the_pass(tmp_path, monkeypatch, form):
     seen = []
 
     def watch(_model, *, target, rules):
-        seen.append(rules)
+        seen.append(set(rules))
         return Lowered(target=target)
 
     monkeypatch.setattr(edgeattn.lowering.pipeline, "lower", watch)
-    monkeypatch.setattr(edgeattn.lowering.pipeline, "RULES", {"one": "", "two": "", "three": ""})
+    monkeypatch.setattr(edgeattn.lowering.target, "RULES", {"one": "", "two": "", "three": ""})
     path = net(tmp_path / "in.onnx")
     words = [word.format("two") for word in form]
     ask = ["optimize", str(path), "-o", str(tmp_path / "out.onnx"), "--no-simplify", "-q"]
