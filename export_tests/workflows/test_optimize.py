@@ -205,7 +205,7 @@ def test_lowering_is_asked_at_an_opset_that_it_knows_and_recorded(tmp_path, lowe
     miss = NearMiss(rule="r", site="t", reason="because")
 
     def watch(model, *, target, rules):
-        seen.update(opset=model.opset_imports[""], target=target, rules=rules)
+        seen.update(opset=model.opset_imports[""], target=target, rules=frozenset(rules))
         return Lowered(target=target, rewrites=(one,), near_misses=(miss,))
 
     lowers(watch)
