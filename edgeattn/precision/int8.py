@@ -8,7 +8,7 @@ belong to no module. So its calibration is used (`thresholds.py`), and the pairs
 both agree on what to quantise, they write the same numbers.
 
 What gets pairs (`placement.py`), and which method finds thresholds, was decided by measurements:
-docs/int8.md has them.
+docs/measured.md has them.
 """
 
 from __future__ import annotations
