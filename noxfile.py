@@ -48,8 +48,9 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def slow(session: nox.Session) -> None:
-    """Run the slow tests."""
-    session.run("python", "-m", "pytest", "-m", "slow", *session.posargs)
+    """Run the slow tests, and property tests with more examples."""
+    session.env["HYPOTHESIS_PROFILE"] = "slow"
+    session.run("python", "-m", "pytest", "-m", "slow or hypothesis", *session.posargs)
 
 
 @nox.session
