@@ -1,7 +1,6 @@
 """Whether the tests see faults: each of a table is planted alone, and its package's tests run.
 
-    python benchmarks/planted_faults.py [-o faults.json] [--only NAME] [--jobs N]
-        [--ref COMMIT [--table FILE.toml]]
+    python benchmarks/planted_faults.py [-o faults.json] [--only NAME] [--ref COMMIT] [--jobs N]
 
 The faults stand in planted_faults.toml, without the modules that they are in, so that they outlive
 a move. Each is planted in a copy of the working tree, or of a commit with its own tests, and the
@@ -174,14 +173,10 @@ def main() -> int:
     parser.add_argument("-o", "--output", type=Path, help="write the results there, as JSON")
     parser.add_argument("--only", action="append", metavar="NAME", help="a fault, or a package")
     parser.add_argument("--ref", help="a commit to plant in, instead of the working tree")
-    parser.add_argument(
-        "--table", type=Path, default=Path(__file__).with_suffix(".toml"),
-        help="other faults: an older commit's, for --ref",
-    )  # fmt: skip
     parser.add_argument("--jobs", type=int, default=1, help="how many runs there are at once")
     parser.add_argument("--python", default=sys.executable, help="has what the tests need")
     asked = parser.parse_args()
-    table = tomllib.loads(asked.table.read_text("utf-8"))
+    table = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
     faults = [
         Fault(name=name, package=package, old=old, new=new)
         for package, named in table.items()
