@@ -8,7 +8,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from edgeattn.base.errors import InputError, MissingError
-from edgeattn.engine.build import _network_flags, build_engine, check
+from edgeattn.engine.build import _configure, _network_flags, build_engine, check
 from edgeattn.engine.libraries import Library, load
 from edgeattn.engine.log import Log
 from edgeattn.engine.refusals import failed
@@ -63,6 +63,11 @@ def test_options_reach_the_library(tmp_path):
     path = small(tmp_path / "m.onnx")
     asked = EngineOptions(workspace_mib=64, optimization_level=1)
     assert traffic_bytes(build_engine(path, RTX, SM86, asked).information.kernels) > 0
+    builder = trt.Builder(trt.Logger(trt.Logger.ERROR))
+    config = builder.create_builder_config()
+    _configure(config, builder, RTX, SM86, asked)
+    assert config.builder_optimization_level == 1
+    assert config.get_memory_pool_limit(trt.MemoryPoolType.WORKSPACE) == 64 << 20
 
 
 def test_progress_goes_to_the_end(tmp_path):

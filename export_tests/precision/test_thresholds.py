@@ -81,6 +81,13 @@ def test_a_black_image_in_front_costs_nothing(model):
     assert limits == found(model, ["x", "a"], model_data(images[::-1]), method="percentile")
 
 
+def test_the_larger_side_decides(tmp_path):
+    path = nets.write(tmp_path / "net.onnx", "act: Relu(x) -> a\nlast: Neg(a) -> y")
+    model = ir.load(path)
+    limits = found(model, ["a", "y"], data(), method="percentile")
+    assert limits["y"] == pytest.approx(limits["a"], rel=1e-2)
+
+
 def model_data(array):
     """Samples of an array that is in memory."""
     from edgeattn.precision.calibration import Samples
