@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -41,6 +43,7 @@ DECLARED = (
 )
 
 
+@pytest.mark.slow
 def test_operators_are_declared_where_the_library_does_not_load(tmp_path):
     fake_torchvision(tmp_path, library=b"no library")
     assert run(DECLARED, path=[tmp_path]).stdout.strip() == "[True, True, True]"
@@ -51,6 +54,7 @@ def test_operators_are_declared_where_there_is_no_library(tmp_path):
     assert run(DECLARED, path=[tmp_path]).stdout.strip() == "[True, True, True]"
 
 
+@pytest.mark.slow
 def test_a_whole_torchvision_keeps_its_own(tmp_path):
     fake_torchvision(tmp_path, library=None)
     origin = getattr(_json, "__file__", None)

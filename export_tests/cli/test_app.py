@@ -198,7 +198,7 @@ def noisy(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("verbose", [False, True])
+@pytest.mark.parametrize("verbose", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_libraries_that_print_do_not_reach_stdout(edgeattn, tmp_path, verbose):
     source = f"{noisy(tmp_path)}:make"
     run = edgeattn("export", source, "--json", *(["-v"] if verbose else []), in_process=False)
@@ -209,7 +209,9 @@ def test_libraries_that_print_do_not_reach_stdout(edgeattn, tmp_path, verbose):
     assert ("a log record" in run.stderr) is verbose
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "sent", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGTERM]
+)
 def test_an_interrupted_command_leaves_nothing(tmp_path, sent):
     model = tmp_path / "slow.py"
     model.write_text(

@@ -407,7 +407,11 @@ def refused(capsys, folder, command):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(one, marks=[pytest.mark.slow] * (one == "measured")) for one in STORIES]
+    "name",
+    [
+        pytest.param(one, marks=[pytest.mark.slow] * (one in ("measured", "engines")))
+        for one in STORIES
+    ],
 )
 def test_what_a_story_says_and_writes(capsys, folder, name):
     story = STORIES[name]

@@ -36,11 +36,16 @@ def _run(proto, x):
     return session.run(None, {"x": x.astype(np.float32)})[0].astype(np.float64)
 
 
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize(
-    "name",
-    ["se-linear-view", "eca-views", "simam-var", "sa-group-norm", "cbam-loop", "ulsam-expanded"],
-)
+def cases():
+    names = ("se-linear-view", "eca-views", "simam-var", "sa-group-norm", "cbam-loop",
+             "ulsam-expanded")  # fmt: skip
+    for index, name in enumerate(names):
+        for place, target in enumerate(TARGETS):
+            is_slow = index % len(TARGETS) != place
+            yield pytest.param(name, target, marks=[pytest.mark.slow] * is_slow)
+
+
+@pytest.mark.parametrize(("name", "target"), cases())
 def test_no_less_accurate(name, target):
     model = export(tiny_net(SPELLINGS[name], 24), (1, 3, 33, 27))
     stock = _halved(model)

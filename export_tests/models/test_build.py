@@ -209,17 +209,23 @@ def test_weights_that_cannot_be_fetched(monkeypatch, tmp_path):
         ("resnet18", "cbam", {}, 11_779_392),  # 11.78M
         ("resnet18", "bam", {}, 11_712_503),  # 11.71M
         ("resnet34", "cbam", {}, 21_960_468),  # 21.96M
-        ("resnet101", "se", {}, 49_326_872),  # 49.33M
-        ("resnet101", "cbam", {}, 49_330_172),  # 49.33M
-        ("resnet101", "bam", {}, 44_907_227),  # 44.91M
+        pytest.param("resnet101", "se", {}, 49_326_872, marks=pytest.mark.slow),  # 49.33M
+        pytest.param("resnet101", "cbam", {}, 49_330_172, marks=pytest.mark.slow),  # 49.33M
+        pytest.param("resnet101", "bam", {}, 44_907_227, marks=pytest.mark.slow),  # 44.91M
         ("mobilenetv1", "bam", {}, 4_323_480),  # 4.32M
         ("resnet18", "eca", {}, 11_689_512 + 2 * (3 + 5 + 7 + 7)),
         ("resnet34", "eca", {}, 21_797_672 + 3 * 3 + 4 * 3 + 6 * 5 + 3 * 7),
-        ("resnet101", "eca", {}, 44_549_160 + 3 * 3 + 4 * 3 + 23 * 5 + 3 * 7),
+        pytest.param(
+            "resnet101",
+            "eca",
+            {},
+            44_549_160 + 3 * 3 + 4 * 3 + 23 * 5 + 3 * 7,
+            marks=pytest.mark.slow,
+        ),
         ("mobilenetv2", "eca", {}, 3_504_872 + 13 * 1 + 4 * 3),
         ("mobilenetv1", "ulsam", {}, 4_231_976 + 5 * (512 + 512 + 1024) + 3 * 4 * 3),
         ("mobilenetv2", "ulsam", {}, 3_504_872 + 5 * 160 + 3 * 4),
-        ("resnet101", "sge", {}, 44_549_160 + 33 * 2 * 64),
+        pytest.param("resnet101", "sge", {}, 44_549_160 + 33 * 2 * 64, marks=pytest.mark.slow),
         ("resnet101", "sa", {}, 44_549_160 + 3 * (3 * 4 + 4 * 8 + 23 * 16 + 3 * 32)),
     ],
 )

@@ -24,10 +24,7 @@ from edgeattn.parity.rounding import judge
 from edgeattn.workflows.workspace import workspace
 
 BACKBONES = ("resnet18", "resnet50", "mobilenetv1", "mobilenetv2")
-DEFAULT = {
-    ("resnet18", "none"), ("resnet18", "sa"), ("resnet18", "stn"), ("resnet18", "ulsam"),
-    ("mobilenetv2", "se"), ("mobilenetv2", "simam"),
-}  # fmt: skip
+DEFAULT = {("resnet18", "sa"), ("resnet18", "stn"), ("mobilenetv2", "se")}
 OPSETS = (13, 17, 20)
 NAMES = ("none", *ATTENTIONS)
 

@@ -66,14 +66,14 @@ def test_every_form_is_exact(name, family, form):
 
 
 @pytest.mark.parametrize("name", SITES)
-@pytest.mark.parametrize("channels", [24, 32])
+@pytest.mark.parametrize("channels", [24, pytest.param(32, marks=pytest.mark.slow)])
 def test_default_is_exact_with_an_open_batch(name, channels):
     model = net(name, channels, (2, 3, 28, 20), dynamic_batch=True)
     lowered(model)
 
 
 @pytest.mark.parametrize("name", SITES)
-@pytest.mark.parametrize("opset", [13, 17])
+@pytest.mark.parametrize("opset", [13, pytest.param(17, marks=pytest.mark.slow)])
 def test_default_is_exact_at_older_opsets(name, opset):
     lowered(net(name, exporter="torchscript", opset=opset))
 

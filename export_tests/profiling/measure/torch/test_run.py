@@ -197,7 +197,10 @@ def test_kinds_of_operations(name, kind):
     assert kind_of(name) == kind
 
 
-@pytest.mark.parametrize("name", ["none", "cbam", "sge", "sa"])
+@pytest.mark.parametrize(
+    "name",
+    ["none", "sa", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cbam", "sge"))],
+)
 def test_costs_are_those_of_the_onnx_file(name, own_file):
     built = build(ModelRequest(source=own_file, attentions=(AttentionRequest(name=name),),
                                shapes=((1, 3, 32, 32),)))  # fmt: skip
