@@ -242,7 +242,7 @@ def test_an_interrupted_command_leaves_nothing(tmp_path, sent):
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["--help"], ["export", "--help"], ["--version"], ["list", "attentions"]],
+    [[], ["export", "--help"], ["--version"], ["list", "rules"]],
     ids=" ".join,
 )
 def test_a_reader_that_leaves_early_is_no_fault(arguments):

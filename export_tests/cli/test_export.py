@@ -93,7 +93,7 @@ def test_the_name_asked_is_the_name_written(tmp_path):
 
 
 def test_export_for_people(edgeattn, small, tmp_path):
-    run = edgeattn("export", *options(small), "--opset", "13", in_process=False)
+    run = edgeattn("export", *options(small), "--opset", "13")
     assert run.returncode == 0, run.stderr
     assert run.stderr == ""
     for said in (

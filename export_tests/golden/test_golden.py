@@ -409,7 +409,9 @@ def refused(capsys, folder, command):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(one, marks=[pytest.mark.slow] * (one in ("measured", "engines")))
+        pytest.param(
+            one, marks=[pytest.mark.slow] * (one in ("measured", "engines", "onnxruntime"))
+        )
         for one in STORIES
     ],
 )

@@ -41,7 +41,7 @@ def cases():
              "ulsam-expanded")  # fmt: skip
     for index, name in enumerate(names):
         for place, target in enumerate(TARGETS):
-            is_slow = index % len(TARGETS) != place
+            is_slow = index % len(TARGETS) != place or index < 2
             yield pytest.param(name, target, marks=[pytest.mark.slow] * is_slow)
 
 
