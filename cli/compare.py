@@ -38,7 +38,7 @@ def compare(
     context: typer.Context,
     screen: Screen,
 ) -> None:
-    """Compare attentions on one backbone: export, lower and prove each, and run all in turns.
+    """Compare attentions on one backbone: export, lower, prove each; run all in interleaved rounds.
 
     --attention takes several, with commas between. The plain model comes first; each attention's
     cost is its latency above that, with a 95 % interval over the rounds in which all were run.

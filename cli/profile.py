@@ -47,7 +47,7 @@ def profile(
         Flag("[MODEL]", "An ONNX file, an engine, or a model as `edgeattn export` takes."),
     ] = None,
     against: Annotated[
-        str | None, Flag("--against B", "Compare with another, run in turns with it.")
+        str | None, Flag("--against B", "Compare with another, run in interleaved rounds with it.")
     ] = None,
     where: Asked[ProfileOptions],
     files: Asked[TrtexecFiles],
@@ -111,7 +111,7 @@ def _of_files(
     from edgeattn.workflows.profile import profile_files
 
     if against is not None:
-        raise InputError(f"{_FILES}: it cannot be run in turns with another.")
+        raise InputError(f"{_FILES}: it cannot be run in rounds with another.")
     if model is not None and not model.endswith(".onnx"):
         raise InputError(f"{_FILES}: MODEL can be its ONNX file only, not {model}.")
     onnx = None if model is None else Path(model)

@@ -203,7 +203,7 @@ CASES = [
     (lambda t, s, _e: [s, "--export-layer-info", str(t / "l.json")], 2, "onnxruntime has none"),
     (lambda t, _s, _e: ["--profile", broken(t, "p.json", "[]")], 2, "Add --layers."),
     (lambda t, _s, _e: ["--layers", broken(t, "l.json", "{")], 2, "has no times"),
-    (lambda t, s, _e: ["--layers", broken(t, "l.json", "{"), s, "--against", s], 2, "in turns"),
+    (lambda t, s, _e: ["--layers", broken(t, "l.json", "{"), s, "--against", s], 2, "in rounds"),
 ]  # fmt: skip
 
 
