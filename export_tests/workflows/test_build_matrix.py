@@ -1,4 +1,4 @@
-"""Part of the matrix: attentions x precisions x architectures, built without a GPU.
+"""Part of the matrix: attentions x precisions x architectures, built without a GPU; slow.
 
 benchmarks/build_matrix.py builds all of it.
 """
@@ -18,13 +18,12 @@ from edgeattn.workflows.export import export
 pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx has wheels for x86-64 only")
 
 ATTENTIONS = ("se", "simam")
-SLOW = pytest.mark.slow
 CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "12.0")
 
 
-@pytest.mark.parametrize("attention", [ATTENTIONS[0], pytest.param(ATTENTIONS[1], marks=SLOW)])
-@pytest.mark.parametrize("capabilities", [("7.5",), pytest.param(CAPABILITIES, marks=SLOW)])
-def test_resnet18(tmp_path, attention, capabilities):
+@pytest.mark.slow
+@pytest.mark.parametrize("attention", ATTENTIONS)
+def test_resnet18(tmp_path, attention):
     request = ModelRequest(
         source="resnet18",
         attentions=(AttentionRequest(name=attention),),
@@ -34,7 +33,7 @@ def test_resnet18(tmp_path, attention, capabilities):
     export(request, ExportOptions(simplify=False), onnx)
     for precision in ("fp32", "fp16", "int8"):
         source = onnx
-        for capability in capabilities:
+        for capability in CAPABILITIES:
             target = choose(
                 device=None, capability=capability, runtime="tensorrt-rtx", as_plan=False
             )
