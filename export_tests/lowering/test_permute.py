@@ -547,6 +547,14 @@ def test_any_graph_keeps_its_function(drawn, target):
     fold(before, target=target)
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_channels_are_followed_into_a_view_where_they_are_last(target):
+    net = Net()
+    x = net.shuffle(net.input(8, 8, 8), 8)  # as many as rows and columns
+    t = net.op("MatMul", [net.op("Transpose", [x], perm=[0, 2, 3, 1]), net.random(8, 4)])
+    fold(net.plain(net.op("Transpose", [t], perm=[0, 3, 1, 2])), target=target)
+
+
 def test_the_record_names_what_took_a_permutation_in():
     net = Net()
     y = net.shuffle(net.op("Relu", [net.conv(net.input(3, 4, 4), 3, 8)]), 8)
