@@ -82,6 +82,9 @@ def test_squares_of_a_large_map_are_summed_in_single_precision(target):
     lowered = _lowered(stock, target)
     if target == "tensorrt":
         assert ops(lowered)["Cast"] > 2  # the two of the interface, and those around the squares
+        means = [node.inputs[0] for node in lowered.graph if node.op_type == "ReduceMean"]
+        squares = [one for one in means if (made := one.producer()) and made.op_type == "Mul"]
+        assert [one.dtype for one in squares] == [ir.DataType.FLOAT]
     # ONNX Runtime may keep the sum between two operators in float32, so nothing is asked of stock.
     error = np.abs(_run(ir.to_proto(lowered), x) - want).max()
     assert error < 0.003 * np.abs(want).max()
