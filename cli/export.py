@@ -123,7 +123,7 @@ def _report(console: Console, manifest: Manifest) -> None:
         _print_sites(console, manifest.sites)
     console.print()
     print_parity(console, manifest.parity)
-    print_notes(console, manifest.notes)
+    print_notes(console, (*manifest.notes, *(manifest.cast.notes if manifest.cast else ())))
 
 
 def _cast_in_a_line(record: CastRecord) -> str:

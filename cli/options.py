@@ -19,8 +19,9 @@ from edgeattn.options.precision import named
 from .groups import Asked
 
 LOWERING: Final = ("target", "rules")
+PHOTOS: Final = ("mean", "std")
 CASTING: Final = (
-    "precision", "keep_fp32", "half_io", "calibration", "samples", "quantise_gates",
+    "precision", "keep_fp32", "half_io", "calibration", *PHOTOS, "samples", "quantise_gates",
 )  # fmt: skip
 
 Modelling = Annotated[

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -15,11 +14,11 @@ from edgeattn.options.export import ExportOptions
 from edgeattn.options.flags import Flag
 from edgeattn.options.model import ModelRequest
 from edgeattn.options.parity import ParityOptions
-from edgeattn.runtimes.inputs import closed, read_input
+from edgeattn.runtimes.inputs import closed, is_image, read_input
 
 from .groups import Asked, grouped
 from .ladder import climb, print_ladder
-from .options import Casting, Lowering, Modelling, cast_options, request_of
+from .options import PHOTOS, Casting, Lowering, Modelling, cast_options, request_of
 from .screen import Screen
 from .tables import print_notes, print_parity
 
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
 
     from edgeattn.models.build import BuiltModel
     from edgeattn.parity import ParityReport, Tolerance
+    from edgeattn.precision.pixels import Chosen
+    from edgeattn.records.manifest import Tensor
     from edgeattn.runtimes.onnxruntime import Array
 
 ENGINE: Final = ".engine"
@@ -65,13 +66,15 @@ def parity(
                 "A ladder takes neither a second file, nor --reference, nor --max-rel."
             )
         _climb(subject, how, choice, lowering, cast, screen)
-    elif how.opset is not None or how.dynamic_batch or lowering.given() or cast.given():
+    elif (
+        how.opset is not None or how.dynamic_batch or lowering.given() or (cast.given() - {*PHOTOS})
+    ):
         raise InputError(
             "Options of an export, of lowering or of a cast are given, and nothing is made.",
             mend="Add --ladder.",
         )
     else:
-        _compare(Path(subject), other, how, choice, screen)
+        _compare(Path(subject), other, how, choice, cast, screen)
 
 
 def _climb(
@@ -89,23 +92,42 @@ def _climb(
                 "--min-sqnr is what the cast is held to, and none is asked for.",
                 mend="Add --precision fp16 or --precision int8.",
             )
-        inputs = None
+        inputs, notes = None, list[str]()
         if how.data:
             stage("reading the data")
-            inputs = _read(how.data, subject, _shapes(subject, choice))
+            inputs, notes = _read(how.data, subject, *_taken(subject, choice, cast))
         ladder = climb(subject, how, choice, lowering, options, inputs, stage)
+        ladder = ladder.model_copy(update={"notes": tuple(dict.fromkeys([*ladder.notes, *notes]))})
     screen.show(ladder, lambda console: print_ladder(console, ladder))
     if ladder.first_fall is not None:
         raise typer.Exit(CheckError.exit_code)
 
 
-def _shapes(subject: str, choice: Asked[ModelRequest]) -> list[Sequence[int | str | None]]:
-    """Return the shapes that a file or a model takes."""
+def _taken(
+    subject: str, choice: Asked[ModelRequest], cast: Asked[CastOptions]
+) -> tuple[list[Tensor], Chosen]:
+    """Return what a file or a model takes, and what photos for it are normalised by."""
     if subject.endswith(".onnx"):
-        return _shapes_of(Path(subject))
+        return _taken_by_file(Path(subject), cast)
     from edgeattn.models.build import build
+    from edgeattn.precision.pixels import choose
+    from edgeattn.records.manifest import Tensor
 
-    return [list(one.shape) for one in build(request_of(choice, subject)).inputs]
+    built = build(request_of(choice, subject))
+    taken = [
+        Tensor(name="", shape=tuple(one.shape), dtype=str(one.dtype).rpartition(".")[2])
+        for one in built.inputs
+    ]
+    return taken, choose(cast.value("pixels"), own=built.pixels)
+
+
+def _taken_by_file(onnx: Path, cast: Asked[CastOptions]) -> tuple[list[Tensor], Chosen]:
+    from edgeattn.graph.reading import read
+    from edgeattn.graph.writing import describe
+    from edgeattn.precision.pixels import choose
+
+    model = read(onnx).model
+    return list(describe(model.graph.inputs)), choose(cast.value("pixels"), path=onnx, model=model)
 
 
 def _compare(
@@ -113,20 +135,24 @@ def _compare(
     other: Path | None,
     how: ParityOptions,
     choice: Asked[ModelRequest],
+    cast: Asked[CastOptions],
     screen: Screen,
 ) -> None:
     """Compare a file or an engine with another file, or with a model."""
     _check_asked(path, other, how.reference, choice)
-    notes: tuple[str, ...] = ()
+    if cast.given() and not how.data:
+        raise InputError("--mean and --std are for photos, and no --input is given.")
+    notes: list[str] = []
     with screen.working() as stage:
         stage("reading the file")
         tolerance = _tolerance(path, how.max_rel, how.min_sqnr)
         inputs = None
         if how.data:
-            inputs = _read(how.data, str(path), _shapes_of(_onnx_of(path, other)))
+            taken = _taken_by_file(_onnx_of(path, other), cast)
+            inputs, notes = _read(how.data, str(path), *taken)
         if how.reference is not None:
             built = _built(request_of(choice, how.reference), path, stage)
-            notes = built.notes
+            notes += built.notes
             stage("parity")
             report = _with_model(path, built, inputs, tolerance)
         else:
@@ -134,10 +160,8 @@ def _compare(
             report = _comparison(path)(
                 path, other, inputs=inputs, seed=choice.value("seed"), tolerance=tolerance
             )
-    if screen.json and not screen.quiet:  # the report has no place for them
-        for note in notes:
-            print(f"note: {note}", file=sys.stderr)
-    screen.show(report, lambda console: _report(console, report, notes))
+    report = report.model_copy(update={"notes": (*report.notes, *notes)})
+    screen.show(report, lambda console: _report(console, report))
     if not report.passed:
         raise typer.Exit(CheckError.exit_code)
 
@@ -153,9 +177,9 @@ def _comparison(path: Path) -> Callable[..., ParityReport]:
     return compare_files
 
 
-def _report(console: Console, report: ParityReport, notes: tuple[str, ...]) -> None:
+def _report(console: Console, report: ParityReport) -> None:
     print_parity(console, report)
-    print_notes(console, notes)
+    print_notes(console, report.notes)
 
 
 def _built(request: ModelRequest, onnx: Path, stage: Callable[[str], None]) -> BuiltModel:
@@ -214,22 +238,22 @@ def _onnx_of(path: Path, other: Path | None) -> Path:
     return other or source_of(path, read_manifest(path))
 
 
-def _shapes_of(onnx: Path) -> list[Sequence[int | str | None]]:
-    from edgeattn.runtimes.onnxruntime import Session
-
-    return [value.shape for value in Session(onnx).inputs]
-
-
 def _read(
-    data: Sequence[Path], subject: str, shapes: Sequence[Sequence[int | str | None]]
-) -> list[Array]:
-    """Read the files given with --input."""
-    if len(data) != len(shapes):
+    data: Sequence[Path], subject: str, taken: Sequence[Tensor], pixels: Chosen
+) -> tuple[list[Array], list[str]]:
+    """Read the files given with --input, and say what was assumed of photos among them."""
+    if len(data) != len(taken):
         raise InputError(
-            f"{subject} takes {len(shapes)} inputs, and {len(data)} files are given.",
+            f"{subject} takes {len(taken)} inputs, and {len(data)} files are given.",
             mend="Give --input once for each.",
         )
-    return [read_input(path, shape) for path, shape in zip(data, shapes, strict=True)]
+    arrays, notes = [], list[str]()
+    for path, value in zip(data, taken, strict=True):
+        arrays.append(read_input(path, value.shape, pixels=pixels.pixels, dtype=value.dtype))
+        notes += pixels.notes(value) if is_image(path) else ()
+    if not any(map(is_image, data)):
+        pixels.refuse_unused(", ".join(map(str, data)))
+    return arrays, notes
 
 
 def _tolerance(path: Path, max_rel: float | None, min_sqnr: float | None) -> Tolerance | None:

@@ -54,6 +54,21 @@ def explain(error: OSError, place: Path | str | None = None) -> InputError | Non
     return None
 
 
+def check_is_file(path: Path) -> None:
+    """Refuse what is no regular file: a pipe or a device may give data without end, or none.
+
+    Raises:
+        InputError: It is not there, or is something else.
+    """
+    if path.is_file():
+        return
+    if path.is_dir():
+        raise InputError(f"{path} is a folder, not a file.")
+    if path.exists():
+        raise InputError(f"{path} is not a regular file.", mend="Copy what it gives into one.")
+    raise InputError(f"There is no file {path}.")
+
+
 def check_writable(folder: Path) -> None:
     """Refuse a folder that no file can be written to, before any work is done for it.
 

@@ -16,8 +16,10 @@ from edgeattn.models.inject import Wanted, inject
 from edgeattn.models.probe import check_outputs, probe
 from edgeattn.models.seeding import seeded
 from edgeattn.models.source import Created, create
+from edgeattn.models.zoo import pixels_of
 from edgeattn.options.model import AttentionRequest, ModelRequest
 from edgeattn.records.manifest import PlacedSite
+from edgeattn.records.pixels import Pixels
 
 __all__ = ["AttentionRequest", "BuiltModel", "ModelRequest", "PlacedSite", "build"]
 
@@ -34,6 +36,7 @@ class BuiltModel:
         sites: Which attention was put where.
         params: How many parameters it has, attention included.
         notes: What a user should know of how it was built.
+        pixels: What its library says that it takes photos to be normalised by.
     """
 
     module: nn.Module
@@ -43,6 +46,7 @@ class BuiltModel:
     sites: tuple[PlacedSite, ...]
     params: int
     notes: tuple[str, ...]
+    pixels: Pixels | None = None
 
 
 def build(request: ModelRequest) -> BuiltModel:
@@ -97,6 +101,7 @@ def build(request: ModelRequest) -> BuiltModel:
         sites=sites,
         params=sum(parameter.numel() for parameter in module.parameters()),
         notes=notes,
+        pixels=pixels_of(module, created.source),
     )
 
 

@@ -6,7 +6,7 @@ import socket
 import urllib.parse
 import urllib.request
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from edgeattn.base.errors import InputError, MissingError, in_one_line
 from edgeattn.base.torchvision_ops import declare_missing_operators
 from edgeattn.models.arguments import literals
 from edgeattn.options.model import ModelRequest
+from edgeattn.records.pixels import Pixels
 
 # What huggingface_hub, its HTTP clients and urllib raise without a network; recognised by name,
 # because which of the clients is installed depends on the version.
@@ -68,6 +69,33 @@ def from_torchvision(name: str, request: ModelRequest) -> nn.Module:
     with _refusals(f"torchvision:{name}", pretrained=request.pretrained):
         module: nn.Module = torchvision.models.get_model(name, weights=weights, **arguments)
     return module
+
+
+def pixels_of(module: nn.Module, source: str) -> Pixels | None:
+    """Return what timm or torchvision says that a model takes photos to be normalised by.
+
+    Args:
+        module: The model; one of timm says it, also if a user's file built it.
+        source: Where it is from.
+    """
+    config = getattr(module, "pretrained_cfg", None)
+    if isinstance(config, Mapping) and {"mean", "std"} <= config.keys():
+        mean, std = config["mean"], config["std"]
+    elif source.startswith("torchvision:"):
+        import torchvision
+
+        preset = torchvision.models.get_model_weights(source.partition(":")[2]).DEFAULT.transforms()
+        mean, std = getattr(preset, "mean", None), getattr(preset, "std", None)
+    else:
+        return None
+    try:
+        return Pixels(
+            mean=tuple(map(float, mean)),
+            std=tuple(map(float, std)),
+            said_by="torchvision" if source.startswith("torchvision:") else "timm",
+        )
+    except (InputError, TypeError, ValueError):  # of something else than RGB
+        return None
 
 
 def _arguments(request: ModelRequest) -> dict[str, Any]:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from edgeattn.base.errors import InputError
-from edgeattn.options.flags import flag, switch
+from edgeattn.options.flags import Flag, flag, flags, switch
 from edgeattn.options.precision import named
 from edgeattn.options.shapes import parse_shapes
+from edgeattn.records.pixels import Pixels, parse
 
 PRECISIONS: Final = ("fp16", "int8")
 
@@ -22,6 +23,8 @@ class CastOptions:
 
     Attributes:
         calibration: None is random for fp16, and refused for int8.
+        pixels: What photos among it are normalised by; None for what the model's files say, or else
+            ImageNet's mean and deviation.
         samples: None for 4 random ones, or 128 of other data.
         shapes: Needed only where dimensions other than the batch are open.
         min_sqnr_db: None for 40 dB in fp16, and no bound in int8.
@@ -44,6 +47,17 @@ class CastOptions:
         "--calibration DATA",
         "What int8 is calibrated on, and ranges are taken from: a folder of images or arrays,"
         " an .npz or .npy file, or the word random.",
+    )
+    pixels: Pixels | None = flags(
+        Flag(
+            "--mean M",
+            "What photos, brought to 0...1, are normalised by: one number, or R,G,B. [what the"
+            " model's manifest says, else ImageNet's, with a note]",
+            takes=str,
+        ),
+        Flag("--std S", "Likewise, the standard deviation.", takes=str),
+        default=None,
+        read=parse,
     )
     samples: int | None = flag("--samples N", "The most samples to take of it.", min=1)
     seed: int = flag("--seed", "Seed of random samples.", default=0, min=0)
@@ -69,6 +83,11 @@ def check_options(options: CastOptions) -> None:
         raise InputError(
             f"There is no precision {options.precision!r} to cast to;"
             f" there are {' and '.join(PRECISIONS)}."
+        )
+    if options.calibration is not None and not options.calibration.strip():
+        raise InputError(
+            "--calibration is given, and names nothing.",
+            mend="Give a folder of images or arrays, an .npz or .npy file, or the word random.",
         )
     if options.precision == "int8" and options.calibration is None:
         raise InputError(

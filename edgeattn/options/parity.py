@@ -29,9 +29,9 @@ class ParityOptions:
     dynamic_batch: bool = switch("--dynamic-batch", "Export with an open batch, with --ladder.")
     data: tuple[Path, ...] = flag(
         "--input FILE",
-        "Real data instead of random, once per input: an .npy file, or an image, which is resized"
-        " to the input (bicubic, not cropped), brought to 0...1 and normalised by ImageNet's mean"
-        " and deviation.",
+        "Real data instead of random, once per input: an .npy file, or a photo, which is resized"
+        " to the input (bicubic, not cropped), brought to 0...1, and normalised by --mean and"
+        " --std.",
         default=(),
         read=_paths,
     )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -14,10 +14,23 @@ import numpy.typing as npt
 
 from edgeattn.base import files
 from edgeattn.base.errors import InputError
-from edgeattn.runtimes.inputs import check_shape, checked_numbers, in_words, read_image, read_npy
+from edgeattn.precision.pixels import ASSUMED, Chosen
+from edgeattn.runtimes.arrays import read_npy, read_npz
+from edgeattn.runtimes.inputs import (
+    NPY,
+    check_shape,
+    checked_numbers,
+    image_suffixes,
+    in_words,
+    is_image,
+    read_image,
+)
 
 #: The name of the source that is not a file.
 RANDOM: Final = "random"
+
+# Of a larger tree, such as a whole disk, it is not meant that everything is looked through.
+_MOST_FILES: Final = 1_000_000
 
 
 class Input(Protocol):
@@ -39,12 +52,14 @@ class Samples:
         description: Its source, and how many samples there are.
         sha256: The hash of the data; '' if it is random.
         count: The number of batches.
+        notes: What was assumed of it.
         read: Yields one array for each input, by name.
     """
 
     description: str
     sha256: str
     count: int
+    notes: tuple[str, ...] = ()
     read: Callable[[], Iterator[dict[str, npt.NDArray[Any]]]] = field(repr=False)
 
     def __iter__(self) -> Iterator[dict[str, npt.NDArray[Any]]]:
@@ -52,7 +67,14 @@ class Samples:
         return self.read()
 
 
-def read_samples(source: str, inputs: Sequence[Input], *, limit: int, seed: int) -> Samples:
+def read_samples(
+    source: str,
+    inputs: Sequence[Input],
+    *,
+    limit: int,
+    seed: int,
+    pixels: Chosen = ASSUMED,
+) -> Samples:
     """Find calibration data; it is read when it is iterated over.
 
     Args:
@@ -64,6 +86,7 @@ def read_samples(source: str, inputs: Sequence[Input], *, limit: int, seed: int)
             a batch, and the first ones fill up the last one.
         limit: The largest number of samples to use; of more, so many are drawn.
         seed: Seed of that draw, and of random data.
+        pixels: What photos are normalised by.
 
     Returns:
         The samples.
@@ -78,7 +101,14 @@ def read_samples(source: str, inputs: Sequence[Input], *, limit: int, seed: int)
     if source == RANDOM:
         found = _random(inputs, seed, rows=limit)
     else:
-        found = (_folder if Path(source).is_dir() else _archive)(source, inputs)
+        found = (
+            _folder(source, inputs, pixels) if Path(source).is_dir() else _archive(source, inputs)
+        )
+    notes = list(found.notes)
+    if source == RANDOM and Path(source).exists():
+        notes.append(f"Random data was drawn; for the folder of that name, give ./{source}")
+    if not found.has_photos:
+        pixels.refuse_unused(found.description)
     drawn = np.arange(found.rows)
     if found.rows > limit:
         drawn = np.sort(np.random.default_rng(seed).choice(found.rows, limit, replace=False))
@@ -96,18 +126,21 @@ def read_samples(source: str, inputs: Sequence[Input], *, limit: int, seed: int)
         description=f"{found.description}: {used} sample{'s' if len(drawn) > 1 else ''}",
         sha256=found.sha256(drawn),
         count=count,
+        notes=tuple(notes),
         read=read,
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Data:
-    """Rows of data: their number, the reader of one, and the hash of some of them."""
+    """Rows of data: their number, the reader of one, the hash of some, what was assumed of them."""
 
     description: str
     rows: int
     pick: Callable[[int], Mapping[str, npt.NDArray[Any]]]
     sha256: Callable[[npt.NDArray[np.intp]], str]
+    notes: tuple[str, ...] = ()
+    has_photos: bool = False
 
 
 def _batch(inputs: Sequence[Input]) -> int:
@@ -147,31 +180,28 @@ def _random(inputs: Sequence[Input], seed: int, *, rows: int) -> _Data:
     return _Data(description=f"random, seed {seed}", rows=rows, pick=pick, sha256=lambda _: "")
 
 
-def _folder(source: str, inputs: Sequence[Input]) -> _Data:
-    from PIL import Image
-
+def _folder(source: str, inputs: Sequence[Input], pixels: Chosen) -> _Data:
     if len(inputs) != 1:
         raise InputError(
             f"The model takes {len(inputs)} inputs, and a folder holds data for one.",
             mend="Give an .npz file with an array for each.",
         )
     (value,) = inputs
-    folder = Path(source)
-    suffixes = {".npy", *Image.registered_extensions()}
-    paths = sorted(
-        path for path in folder.rglob("*") if path.suffix.lower() in suffixes and path.is_file()
-    )
+    paths = sorted(_files(Path(source), {NPY, *image_suffixes()}))
     if not paths:
-        raise InputError(f"{folder} holds no images and no .npy files.")
+        raise InputError(
+            f"{source} holds no images and no .npy files.", mend="Name the folder that holds them."
+        )
+    has_photos = any(map(is_image, paths))
 
     def pick(row: int) -> dict[str, npt.NDArray[Any]]:
         path = paths[row]
-        if path.suffix.lower() == ".npy":
+        if is_image(path):
+            array = read_image(path, (1, *value.shape[1:]), pixels.pixels, value.dtype)[0]
+        else:
             array = read_npy(path)
             if array.ndim == len(value.shape) and array.shape[0] == 1:
                 array = array[0]
-        else:
-            array = read_image(path, (1, *value.shape[1:]))[0]
         return {value.name: _fitted(str(path), array, value)}
 
     def sha256(rows: npt.NDArray[np.intp]) -> str:
@@ -180,7 +210,34 @@ def _folder(source: str, inputs: Sequence[Input]) -> _Data:
             digest.update(bytes.fromhex(files.sha256(paths[row])))
         return digest.hexdigest()
 
-    return _Data(description=f"folder {source}", rows=len(paths), pick=pick, sha256=sha256)
+    return _Data(
+        description=f"folder {source}",
+        rows=len(paths),
+        pick=pick,
+        sha256=sha256,
+        notes=pixels.notes(value) if has_photos else (),
+        has_photos=has_photos,
+    )
+
+
+def _files(folder: Path, suffixes: Container[str]) -> Iterator[Path]:
+    """Yield the files below a folder whose names end so."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    seen = 0
+    for place, _, names in os.walk(folder, onerror=refuse):
+        seen += len(names) + 1
+        if seen > _MOST_FILES:
+            raise InputError(
+                f"{folder} holds more than {_MOST_FILES:,} files.",
+                mend="Name a folder that holds data to calibrate with, and little else.",
+            )
+        for name in names:
+            path = Path(place, name)
+            if path.suffix.lower() in suffixes and path.is_file():
+                yield path
 
 
 def _archive(source: str, inputs: Sequence[Input]) -> _Data:
@@ -217,31 +274,20 @@ def _archive(source: str, inputs: Sequence[Input]) -> _Data:
 def _arrays(path: Path, inputs: Sequence[Input]) -> dict[str, npt.NDArray[Any]]:
     """Return the array of each input; a single array belongs to a single input."""
     names = [value.name for value in inputs]
-    if path.suffix.lower() == ".npy":
-        found = {path.stem: read_npy(path)}
-    elif path.suffix.lower() == ".npz":
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                found = {name: archive[name] for name in archive.files}
-        except (ValueError, EOFError, OSError, AttributeError, zipfile.BadZipFile) as error:
+    if path.suffix.lower() == NPY:
+        found = {names[0] if len(names) == 1 else path.stem: read_npy(path)}
+        if missing := [name for name in names if name not in found]:
             raise InputError(
-                f"{path} is no archive that NumPy reads.",
-                mend="Write one with numpy.savez: an array for each input, samples first.",
-            ) from error
-    else:
-        raise InputError(
-            f"{path} is neither a folder nor an .npz or .npy file.",
-            mend="Put images into a folder, and give that.",
-        )
-    if len(names) == len(found) == 1:
-        return dict(zip(names, found.values(), strict=True))
-    if missing := [name for name in names if name not in found]:
-        held = ", ".join(found) or "none"
-        raise InputError(
-            f"{path} holds no array for {', '.join(missing)}; it holds {held}.",
-            mend="Name its arrays as the model names its inputs.",
-        )
-    return {name: found[name] for name in names}
+                f"{path} holds one array, and none for {', '.join(missing)}.",
+                mend="Give an .npz file with an array for each input.",
+            )
+        return found
+    if path.suffix.lower() == ".npz":
+        return read_npz(path, names)
+    raise InputError(
+        f"{path} is neither a folder nor an .npz or .npy file.",
+        mend="Put images into a folder, and give that.",
+    )
 
 
 def _fitted(name: str, array: npt.NDArray[Any], value: Input) -> npt.NDArray[Any]:
@@ -252,4 +298,7 @@ def _fitted(name: str, array: npt.NDArray[Any], value: Input) -> npt.NDArray[Any
         raise InputError(
             f"{name} holds {numbers.dtype}, and input {value.name} takes {value.dtype}."
         )
-    return numbers.astype(value.dtype)
+    cast = numbers.astype(value.dtype)
+    if cast.dtype.kind in "iu" and not np.array_equal(cast, numbers):
+        raise InputError(f"{name} holds numbers that {value.dtype}, what the input takes, has not.")
+    return cast

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from edgeattn.base.clock import Clock
 from edgeattn.base.errors import InputError
@@ -19,12 +19,10 @@ from edgeattn.precision.half import prepare
 from edgeattn.precision.int8 import quantise
 from edgeattn.precision.judge import Judge
 from edgeattn.precision.keep import nodes_to_keep
+from edgeattn.precision.pixels import choose
 from edgeattn.precision.ranges import measure_ranges
 from edgeattn.records.manifest import CastRecord, KeptNode, LargestValue
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
-
+from edgeattn.records.pixels import Pixels
 
 # As many are used where nobody says how many.
 _DRAWN: Final = 4
@@ -37,6 +35,7 @@ def cast_file(
     options: CastOptions,
     *,
     gate: bool = True,
+    pixels: Pixels | None = None,
 ) -> CastRecord:
     """Cast an ONNX file, without a manifest beside it: a stage of export and of build.
 
@@ -45,22 +44,25 @@ def cast_file(
         destination: The ONNX file to write, in a folder of the caller's own.
         options: How to cast.
         gate: Raise if it differs by more than it may.
+        pixels: What the model says that photos are normalised by.
 
     Raises:
         InputError: If the file cannot be read, run or cast, or the samples do not fit it.
         CheckError: If what was written differs by more than it may.
     """
     check_options(options)
-    return cast_source(read(source), destination, options, Clock(lambda _: None), gate=gate)
+    clock = Clock(lambda _: None)
+    return cast_source(read(source), destination, options, clock, gate=gate, pixels=pixels)
 
 
-def cast_in_place(path: Path, options: CastOptions) -> CastRecord:
+def cast_in_place(path: Path, options: CastOptions, pixels: Pixels | None) -> CastRecord:
     """Cast a file of the caller's own and put the result in its place.
 
     Args:
         path: The file; nothing else in its folder may belong to it but `NAME.data`.
         options: How to cast. The two are compared, and any difference passes: the caller compares
             the result with what the file came from.
+        pixels: What the model says that photos are normalised by.
 
     Raises:
         InputError: If the file cannot be cast, or the samples do not fit it.
@@ -69,7 +71,7 @@ def cast_in_place(path: Path, options: CastOptions) -> CastRecord:
     # Beside the file's folder, not in it: what is there is to land.
     with tempfile.TemporaryDirectory(prefix="cast-", dir=path.parent.parent) as folder:
         made = Path(folder) / path.name
-        record = cast_file(path, made, options, gate=False)
+        record = cast_file(path, made, options, gate=False, pixels=pixels)
         Path(f"{path}.data").unlink(missing_ok=True)
         for file in Path(folder).iterdir():
             file.replace(path.parent / file.name)
@@ -83,29 +85,31 @@ def cast_source(
     clock: Clock,
     *,
     gate: bool = True,
+    pixels: Pixels | None = None,
 ) -> CastRecord:
     """Cast what was read into a file, and compare the two files."""
     with clock.stage("samples"):
-        samples = _samples(found.model, options, seed=options.seed)
+        samples = _samples(found, options, pixels, seed=options.seed)
     to = _to_half if options.precision == "fp16" else _to_int8
     done = to(found, path, samples, options, clock)
     with clock.stage("parity"):
         compared = samples
         if options.calibration in (None, RANDOM):  # others than those that it was made with
-            compared = _samples(found.model, options, seed=options.seed + 1)
+            compared = _samples(found, options, pixels, seed=options.seed + 1)
         tolerance = tolerance_of(options.precision, min_sqnr_db=options.min_sqnr_db)
         judge = Judge(found.path, compared)
         report = judge.judge(path, tolerance)
         if gate and not report.passed:
             raise judge.refusal(path, report)
 
+    done["notes"] = (*samples.notes, *done["notes"])
     return CastRecord(
         precision=options.precision, parity_on=compared.description, parity=report, **done
     )
 
 
-def _samples(model: ir.Model, options: CastOptions, *, seed: int) -> Samples:
-    inputs = describe(model.graph.inputs)
+def _samples(found: Source, options: CastOptions, own: Pixels | None, *, seed: int) -> Samples:
+    inputs = describe(found.model.graph.inputs)
     if options.shapes:
         if len(options.shapes) != len(inputs):
             raise InputError(
@@ -116,7 +120,9 @@ def _samples(model: ir.Model, options: CastOptions, *, seed: int) -> Samples:
         pairs = zip(inputs, options.shapes, strict=True)
         inputs = tuple(one.model_copy(update={"shape": shape}) for one, shape in pairs)
     limit = options.samples or (_DRAWN if options.calibration is None else _READ)
-    return read_samples(options.calibration or RANDOM, inputs, limit=limit, seed=seed)
+    source = RANDOM if options.calibration is None else options.calibration
+    pixels = choose(options.pixels, own=own, path=found.path, model=found.model)
+    return read_samples(source, inputs, limit=limit, seed=seed, pixels=pixels)
 
 
 def _to_half(

@@ -7,6 +7,7 @@ from typing import Literal
 from edgeattn.records.base import Frozen, Ordered
 from edgeattn.records.lowering import LegalisedNode, NearMiss, Rewrite, Trial
 from edgeattn.records.parity import ParityReport
+from edgeattn.records.pixels import Pixels
 from edgeattn.records.sidecar import Sidecar
 from edgeattn.records.trace import Site
 
@@ -129,6 +130,7 @@ class Manifest(LoweredSidecar):
 
     Attributes:
         params: Parameters of the torch model.
+        pixels: What the model takes photos to be normalised by, if that is known.
         macs: Multiply-accumulates of convolutions and linear layers, per run at the asked shape.
         matmul_macs: Those of products of two activations.
         element_ops: Operations that FLOP counters skip.
@@ -139,7 +141,7 @@ class Manifest(LoweredSidecar):
     ORDER = (
         "schema_version onnx sha256 sources size_bytes model opset ir_version inputs outputs params"
         " macs matmul_macs element_ops uncounted attentions sites nodes rewrites near_misses"
-        " legalised parity options versions seconds notes command cast"
+        " legalised parity options versions seconds notes command cast pixels"
     )
 
     model: str
@@ -153,6 +155,7 @@ class Manifest(LoweredSidecar):
     sites: tuple[PlacedSite, ...]
     nodes: Nodes
     cast: CastRecord | None = None
+    pixels: Pixels | None = None
 
 
 class Optimised(LoweredSidecar):

@@ -68,6 +68,7 @@ class ParityReport(Frozen):
         cases: Every run.
         first_difference: The first module, in order of execution, whose output differs; None
             where all agree, or where no module can be named.
+        notes: What a user should know of it.
     """
 
     passed: bool
@@ -77,3 +78,4 @@ class ParityReport(Frozen):
     outputs: tuple[OutputParity, ...]
     cases: tuple[ParityCase, ...]
     first_difference: str | None = None
+    notes: tuple[str, ...] = ()

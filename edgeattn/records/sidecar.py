@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from edgeattn.base import files
 from edgeattn.records.base import SCHEMA_VERSION, Ordered
+
+# So many files may lie between an ONNX file and its export.
+_LONGEST_CHAIN: Final = 8
 
 
 class Sidecar(Ordered):
@@ -55,3 +59,22 @@ def read_beside(onnx: Path) -> dict[str, Any] | None:
     except (OSError, KeyError, TypeError):
         return None
     return said if belongs else None
+
+
+def chain(onnx: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield an ONNX file, and the files it was made from, with what was written beside each."""
+    current: Path | None = onnx
+    for _ in range(_LONGEST_CHAIN):
+        said = None if current is None else read_beside(current)
+        if current is None or said is None:
+            return
+        yield current, said
+        sources = said.get("sources")
+        before = [Path(one) for one in sources or () if str(one).endswith(".onnx")]
+        current = _found(before[0], beside=current) if len(before) == 1 else None
+
+
+def _found(source: Path, *, beside: Path) -> Path | None:
+    """Return a source where it was, or else beside what was made of it."""
+    near = beside.with_name(source.name)
+    return next((one for one in (source, near) if one.is_file()), None)

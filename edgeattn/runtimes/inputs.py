@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from edgeattn.base.errors import InputError
+from edgeattn.base.errors import InputError, first_line
+from edgeattn.base.files import check_is_file, explain
+from edgeattn.records.pixels import IMAGENET, Pixels
+from edgeattn.runtimes.arrays import read_npy
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
-# Mean and deviation of ImageNet's RGB values in 0...1, which most published weights expect.
-_MEAN: Final = (0.485, 0.456, 0.406)
-_DEVIATION: Final = (0.229, 0.224, 0.225)
+NPY: Final = ".npy"
+_FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
 
 
 def closed(shape: Sequence[int | str | None]) -> tuple[int, ...]:
@@ -22,12 +23,20 @@ def closed(shape: Sequence[int | str | None]) -> tuple[int, ...]:
     return tuple(size if isinstance(size, int) else 1 for size in shape)
 
 
-def read_input(path: Path, shape: Sequence[int | str | None]) -> npt.NDArray[Any]:
+def read_input(
+    path: Path,
+    shape: Sequence[int | str | None],
+    *,
+    pixels: Pixels = IMAGENET,
+    dtype: str = "float32",
+) -> npt.NDArray[Any]:
     """Read data for a model's input.
 
     Args:
         path: An .npy file, or an image, which `read_image` reads.
         shape: The shape that the model takes; open dimensions are no integers.
+        pixels: What an image is normalised by.
+        dtype: NumPy's name of the type that the model takes.
 
     Returns:
         An array of that shape; whole numbers stay what they are, others become float32.
@@ -35,42 +44,46 @@ def read_input(path: Path, shape: Sequence[int | str | None]) -> npt.NDArray[Any
     Raises:
         InputError: The file cannot be read, is of another shape, or holds no finite numbers.
     """
-    if not path.is_file():
-        raise InputError(f"There is no file {path}.")
-    array = read_npy(path) if path.suffix == ".npy" else read_image(path, shape)
+    check_is_file(path)
+    array = read_image(path, shape, pixels, dtype) if is_image(path) else read_npy(path)
     check_shape(str(path), array.shape, shape)
     return checked_numbers(str(path), array)
 
 
-def read_npy(path: Path) -> npt.NDArray[Any]:
-    """Map the array of an .npy file into memory.
-
-    Raises:
-        InputError: It is no array that NumPy reads without running code.
-    """
-    import numpy as np
-
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:  # EOFError: the file is empty
-        raise InputError(f"{path} is no array that NumPy reads: {error}.") from error
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{path} is an archive of arrays.", mend="Name it .npz.")
-    return array
+def is_image(path: Path) -> bool:
+    """Return whether a file is read as an image, by its name."""
+    return path.suffix.lower() != NPY
 
 
-def read_image(path: Path, shape: Sequence[int | str | None]) -> npt.NDArray[np.float32]:
-    """Read an image, in any format that Pillow reads.
+def image_suffixes() -> frozenset[str]:
+    """Return what the names of photos end in."""
+    from PIL import Image
 
-    It is resized (bicubic, the whole of it, whatever its proportions), brought to 0...1 and
-    normalised by ImageNet's mean and deviation; a grey one by those of red.
+    return frozenset(
+        suffix for suffix, kind in Image.registered_extensions().items() if kind in _FORMATS
+    )
+
+
+def read_image(
+    path: Path,
+    shape: Sequence[int | str | None],
+    pixels: Pixels = IMAGENET,
+    dtype: str = "float32",
+) -> npt.NDArray[Any]:
+    """Read a photo.
+
+    It is resized (bicubic, the whole of it, whatever its proportions) and read as red, green and
+    blue, or as grey. For an input of whole numbers these are its values, 0...255; else they are
+    brought to 0...1 and normalised, grey ones by what is for red.
 
     Args:
         path: The image.
         shape: The shape that the model takes; the first dimension may be open.
+        pixels: What it is normalised by.
+        dtype: NumPy's name of the type that the model takes.
 
     Returns:
-        f32[N, C, H, W], every sample the same; N is 1 where it is open.
+        [N, C, H, W], every sample the same, float32 or uint8; N is 1 where it is open.
 
     Raises:
         InputError: The file cannot be read, or the shape is none of images.
@@ -85,17 +98,34 @@ def read_image(path: Path, shape: Sequence[int | str | None]) -> npt.NDArray[np.
             mend="Give an .npy file of that shape.",
         )
     channels, height, width = sizes
+    Image.init()
+    # The others of Pillow's formats are no photos, and PostScript would be run.
+    formats = tuple(name for name in _FORMATS if name in Image.OPEN)
     try:
-        with Image.open(path) as image:
-            pixels = image.convert("RGB" if channels == 3 else "L").resize(
+        with Image.open(path, formats=formats) as image:
+            mode = image.mode
+            resized = image.convert("RGB" if channels == 3 else "L").resize(
                 (width, height), Image.Resampling.BICUBIC
             )
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError) as error:
-        raise InputError(f"{path} is neither an .npy file nor an image: {error}.") from error
-    unit = np.asarray(pixels, dtype=np.float32).reshape(height, width, channels) / 255
-    normal = (unit - np.array(_MEAN[:channels])) / np.array(_DEVIATION[:channels])
-    batch = closed(shape)[0]
-    return np.repeat(normal.transpose(2, 0, 1)[None], batch, axis=0).astype(np.float32)
+    except UnidentifiedImageError as error:
+        raise InputError(
+            f"{path} is neither an .npy file nor an image.",
+            mend=f"What is read: {', '.join(formats)}.",
+        ) from error
+    except Exception as error:  # a broken image brings nearly any
+        reason = first_line(error).rstrip(".")
+        explained = explain(error, path) if isinstance(error, OSError) else None
+        raise (explained or InputError(f"{path} cannot be read: {reason}.")) from error
+    if mode.startswith(("I", "F")):  # Pillow has cut off what is above 255
+        raise InputError(
+            f"{path} has more than 8 bits for each value.",
+            mend="Save it with 8 bits, or as an .npy file of what the input takes.",
+        )
+    values = np.asarray(resized).reshape(height, width, channels)
+    if not np.issubdtype(np.dtype(dtype), np.integer):
+        mean, std = (np.array(one[:channels]) for one in (pixels.mean, pixels.std))
+        values = ((values.astype(np.float32) / 255 - mean) / std).astype(np.float32)
+    return np.repeat(values.transpose(2, 0, 1)[None], closed(shape)[0], axis=0)
 
 
 def check_shape(name: str, have: Sequence[int], want: Sequence[int | str | None]) -> None:
@@ -121,9 +151,13 @@ def checked_numbers(name: str, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
     if array.dtype.kind not in "biuf":
         raise InputError(f"{name} holds values of type {array.dtype}, which no input takes.")
-    if not np.isfinite(array).all():
-        raise InputError(f"{name} holds values that are not finite: they would prove nothing.")
-    return np.array(array, dtype=np.float32 if array.dtype.kind == "f" else array.dtype)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+        numbers = np.array(array, dtype=np.float32 if array.dtype.kind == "f" else array.dtype)
+    if not np.isfinite(numbers).all():
+        raise InputError(
+            f"{name} holds values that are not finite, or not in float32: they would prove nothing."
+        )
+    return numbers
 
 
 def in_words(shape: Sequence[int | str | None]) -> str:

@@ -94,9 +94,10 @@ def build(
         _check_names(destination, found, options)
     log = Log()
     with files.staged(destination.parent) as staging:
+        notes: tuple[str, ...] = ()
         if cast is not None:
             with clock.stage("cast"):
-                found = _cast(found, cast, staging, destination.parent)
+                found, notes = _cast(found, cast, staging, destination.parent)
         asked = _check_precision(found, options)
         try:
             with clock.stage("build"):
@@ -146,6 +147,7 @@ def build(
             versions=versions() | {target.library.runtime: target.library.version},
             seconds=clock.seconds,
             notes=(
+                *notes,
                 *built.notes,
                 *([] if rewritten is None else [rewritten.note]),
                 *_remarks(target, found, asked),
@@ -219,13 +221,15 @@ def _check_names(destination: Path, found: Source, options: BuildOptions) -> Non
         raise InputError(f"--log {options.log} is the engine, or its manifest.")
 
 
-def _cast(found: Source, options: CastOptions, staging: Path, home: Path) -> Source:
-    """Cast the file into the staging folder, and read what was made."""
+def _cast(
+    found: Source, options: CastOptions, staging: Path, home: Path
+) -> tuple[Source, tuple[str, ...]]:
+    """Cast the file into the staging folder, and read what was made; the notes are the cast's."""
     path = staging / f"{found.path.stem}-{options.precision}.onnx"
     for made in (home / path.name, home / f"{path.stem}.json"):
         files.check_target(made)
-    cast(found.path, options, path)
-    return read(path)
+    notes = cast(found.path, options, path).notes
+    return read(path), notes
 
 
 def _check_precision(found: Source, options: BuildOptions) -> Precision:

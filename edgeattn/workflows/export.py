@@ -30,6 +30,7 @@ from edgeattn.precision.cast import cast_in_place
 from edgeattn.records import sidecar
 from edgeattn.records.manifest import Manifest, Nodes
 from edgeattn.records.parity import ParityCase, ParityReport
+from edgeattn.records.pixels import Pixels
 from edgeattn.workflows.artifact import (
     check_destination,
     check_opset,
@@ -113,7 +114,7 @@ def export(
             notes.append(_NOT_CHECKED.format(reason=reason))
         with clock.stage("simplify"):
             notes += unsimplified(work.why_unsimplified())
-        made = _Made(work, options, clock)
+        made = _Made(work, options, clock, built.pixels)
         steps = made.steps()
         cases: dict[str, list[ParityCase]] = {step.name: [] for step in steps}
         for reference in references:
@@ -143,6 +144,7 @@ def export(
             parity=summarise(cases[last.name], last.tolerance),
             options=_plain(request, options),
             notes=tuple(notes),
+            pixels=(options.cast and options.cast.pixels) or built.pixels,
         )
         sidecar.write(manifest, work.staging / destination.name)
     return manifest
@@ -151,8 +153,11 @@ def export(
 class _Made:
     """What is made of both graphs, and what there is to say of the model's once it is gone."""
 
-    def __init__(self, work: Workspace, options: ExportOptions, clock: Clock) -> None:
+    def __init__(
+        self, work: Workspace, options: ExportOptions, clock: Clock, pixels: Pixels | None
+    ) -> None:
         self._work = work
+        self._pixels = pixels
         self._options = options
         self._clock = clock
         self._nodes: list[list[tuple[str | None, str]]] = []
@@ -206,7 +211,7 @@ class _Made:
 
     def _cast(self, options: CastOptions, reference: Reference, path: Path) -> Candidate:
         with self._clock.stage("cast"):
-            cast = cast_in_place(path, options)
+            cast = cast_in_place(path, options, self._pixels)
         is_model = reference.weights == "model"
         if is_model:
             model = load(path)

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from edgeattn.base.clock import Clock
 from edgeattn.base.errors import CheckError
@@ -29,9 +29,11 @@ from edgeattn.parity.metrics import tolerance_of
 from edgeattn.parity.references import file_reference, run_reference
 from edgeattn.precision import cast as casting
 from edgeattn.precision.calibration import RANDOM, read_samples
+from edgeattn.precision.pixels import Chosen, choose
 from edgeattn.records.ladder import Ladder
 from edgeattn.records.manifest import Tensor
 from edgeattn.records.parity import Weights
+from edgeattn.records.pixels import Pixels
 from edgeattn.runtimes.onnxruntime import Array, Session
 from edgeattn.workflows.artifact import check_opset
 from edgeattn.workflows.climb import climb
@@ -91,15 +93,14 @@ def climb_model(
     _check_cast(options.cast)
     on_stage("build")
     built = build(request)
-    if inputs is None:
-        names = io_names("input", options.input_names, len(built.inputs))
-        inputs = _calibrated_on(
-            options.cast,
-            [
-                Tensor(name=name, shape=tuple(one.shape), dtype=str(one.dtype).rpartition(".")[2])
-                for name, one in zip(names, built.inputs, strict=True)
-            ],
-        )
+    names = io_names("input", options.input_names, len(built.inputs))
+    taken = [
+        Tensor(name=name, shape=tuple(one.shape), dtype=str(one.dtype).rpartition(".")[2])
+        for name, one in zip(names, built.inputs, strict=True)
+    ]
+    pixels = _pixels(options.cast, own=built.pixels)
+    sample, remarks = _calibrated_on(options.cast, taken, pixels)
+    inputs = sample if inputs is None else inputs
     if inputs is not None:
         built = dataclasses.replace(built, inputs=_as_tensors(inputs, built))
     check_float32(built)
@@ -109,7 +110,7 @@ def climb_model(
     ):
         on_stage("export")
         raw = captured(built, options)
-        notes = list(built.notes)
+        notes = [*built.notes, *remarks]
         references = references_of(built, request, raw, work, _SILENT)
         if len(references) < 2:
             notes.append("Not climbed with random weights: torch gives NaN or infinity with them.")
@@ -123,7 +124,7 @@ def climb_model(
             )
             for rung in ("onnx", "lowered")
         ]
-        steps += _upper_steps(folder, options.cast, "fp32")
+        steps += _upper_steps(folder, options.cast, "fp32", built.pixels)
         return climb(built.source, "torch", references, steps, notes=notes, on_stage=on_stage)
 
 
@@ -153,12 +154,13 @@ def climb_file(
     check(options.target, options.rules)
     _check_cast(cast)
     on_stage("read")
-    graph = read(path).model.graph  # says what is wrong with the file, as other commands do
-    notes: list[str] = []
+    model = read(path).model  # says what is wrong with the file, as other commands do
+    pixels = _pixels(cast, path=path, model=model)
+    sample, notes = _calibrated_on(cast, describe(model.graph.inputs), pixels)
+    inputs = sample if inputs is None else inputs
     if inputs is None:
-        inputs = _calibrated_on(cast, describe(graph.inputs))
-    if inputs is None:
-        reference, notes = run_reference(path, options.shapes, options.seed)
+        reference, remarks = run_reference(path, options.shapes, options.seed)
+        notes += remarks
     else:
         batch = batch_of(inputs)
         reference = file_reference(path, {batch: inputs}, {batch: Session(path).run(inputs)})
@@ -167,7 +169,8 @@ def climb_file(
         tolerance = tolerance_of_rewrites(path)
         make = partial(_make_optimised, options, folder, notes)
         steps = [Step(name="lowered", tolerance=tolerance, make=make)]
-        steps += _upper_steps(folder, cast, precision_of(path))
+        own = None if pixels.is_asked else pixels.pixels
+        steps += _upper_steps(folder, cast, precision_of(path), own)
         return climb(
             str(path),
             "onnx",
@@ -184,15 +187,24 @@ def _check_cast(cast: CastOptions | None) -> None:
         check_options(cast)
 
 
-def _calibrated_on(cast: CastOptions | None, inputs: Sequence[Tensor]) -> list[Array] | None:
-    """Return the first sample of real data that a cast is calibrated on, or None.
+def _pixels(cast: CastOptions | None, **known: Any) -> Chosen:
+    """Return what photos are normalised by that a cast is calibrated on."""
+    return choose(None if cast is None else cast.pixels, **known)
+
+
+def _calibrated_on(
+    cast: CastOptions | None, inputs: Sequence[Tensor], pixels: Chosen
+) -> tuple[list[Array] | None, list[str]]:
+    """Return the first sample of real data that a cast is calibrated on, or None, and notes.
 
     What int8 does to noise says nothing of what it does to what it was calibrated for.
     """
     if cast is None or cast.calibration in (None, RANDOM):
-        return None
-    sample = next(iter(read_samples(str(cast.calibration), inputs, limit=1, seed=cast.seed)))
-    return [sample[one.name] for one in inputs]
+        return None, []
+    source = str(cast.calibration)
+    samples = read_samples(source, inputs, limit=1, seed=cast.seed, pixels=pixels)
+    sample = next(iter(samples))
+    return [sample[one.name] for one in inputs], list(samples.notes)
 
 
 def _as_tensors(inputs: Sequence[Array], built: BuiltModel) -> tuple[torch.Tensor, ...]:
@@ -236,24 +248,28 @@ def _make_optimised(
     return Candidate(path=path, runs=runs_of(path, reference.inputs))
 
 
-def _upper_steps(folder: Path, cast: CastOptions | None, precision: str) -> list[Step]:
+def _upper_steps(
+    folder: Path, cast: CastOptions | None, precision: str, pixels: Pixels | None
+) -> list[Step]:
     """Return the steps of every ladder: the cast, where one is asked, and the engine."""
     steps = []
     top = tolerance_of_engine(precision)
     if cast is not None:
         top = tolerance_of_cast(cast)
-        make = partial(_make_cast, cast, folder)
+        make = partial(_make_cast, cast, folder, pixels)
         steps.append(Step(name="cast", tolerance=top, make=make, weights=("model",)))
     make = partial(make_engine, folder)
     return [*steps, Step(name="engine", tolerance=top, make=make, weights=("model",))]
 
 
-def _make_cast(options: CastOptions, folder: Path, reference: Reference, below: Path) -> Candidate:
+def _make_cast(
+    options: CastOptions, folder: Path, pixels: Pixels | None, reference: Reference, below: Path
+) -> Candidate:
     """Cast the file below; what its own gate says against the cast is kept beside it."""
     path = folder / "cast.onnx"
     fault = ""
     try:
-        casting.cast_file(below, path, options)
+        casting.cast_file(below, path, options, pixels=pixels)
     except CheckError as error:
         if not path.is_file():
             raise

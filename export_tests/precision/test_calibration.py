@@ -12,7 +12,9 @@ from PIL import Image
 
 from edgeattn.base.errors import InputError
 from edgeattn.precision.calibration import read_samples
+from edgeattn.precision.pixels import ASSUMED, choose
 from edgeattn.records.manifest import Tensor
+from edgeattn.records.pixels import Pixels
 from edgeattn.runtimes.inputs import read_input
 
 
@@ -23,8 +25,8 @@ def tensor(*shape, name="x", dtype="float32"):
 IMAGE = tensor("batch", 3, 6, 8)
 
 
-def samples(source, *inputs, limit=100, seed=0):
-    return read_samples(str(source), inputs or (IMAGE,), limit=limit, seed=seed)
+def samples(source, *inputs, limit=100, seed=0, pixels=ASSUMED):
+    return read_samples(str(source), inputs or (IMAGE,), limit=limit, seed=seed, pixels=pixels)
 
 
 def rows(found, name="x"):
@@ -189,7 +191,7 @@ def test_bad_sources(tmp_path):
         ("lengths.npz", two, "2 of x, 3 of y"),
         ("missing.npz", two, "no array for y; it holds x, z"),
         ("images", two, "2 inputs"),
-        ("floats.npy", two, "no array for x, y"),
+        ("floats.npy", two, "none for x, y"),
         ("floats.npy", (tensor(1, 3, dtype="int64"),), "takes int64"),
         ("floats.npy", (tensor(1, 3), tensor(2, 3, name="y")), "batches of 1 and 2"),
         ("floats.npy", (tensor(),), "single number"),
@@ -202,3 +204,49 @@ def test_bad_sources(tmp_path):
         samples("random", tensor(1, 3, "h", "w"))
     with pytest.raises(InputError, match="0 samples"):
         samples("random", limit=0)
+
+
+def test_what_photos_are_normalised_by_is_said(tmp_path):
+    folder = images(tmp_path, 1)
+    (note,) = samples(folder).notes
+    assert "resized to 6x8" in note
+    assert "ImageNet's, and are assumed" in note
+    asked = choose(Pixels(mean=(0,), std=(1,), said_by="the options"))
+    found = samples(folder, pixels=asked)
+    assert found.notes[0].endswith("mean 0, deviation 1, as the options say.")
+    with Image.open(folder / "000.png") as image:
+        wanted = np.asarray(image, np.float32).transpose(2, 0, 1)[None] / 255
+    np.testing.assert_allclose(rows(found)[0], wanted, rtol=1e-6)
+    np.save(tmp_path / "x.npy", np.zeros((1, 3, 6, 8)))
+    assert samples(tmp_path / "x.npy").notes == ()
+    for source in ("random", tmp_path / "x.npy"):
+        with pytest.raises(InputError, match="for photos, and there are none"):
+            samples(source, pixels=asked)
+
+
+def test_an_input_of_whole_numbers_gets_pixels(tmp_path):
+    folder = images(tmp_path, 1)
+    found = samples(folder, tensor("n", 3, 6, 8, dtype="uint8"))
+    with Image.open(folder / "000.png") as image:
+        np.testing.assert_array_equal(rows(found)[0][0], np.asarray(image).transpose(2, 0, 1))
+    assert "given as 0...255" in found.notes[0]
+
+
+def test_whole_numbers_are_not_wrapped(tmp_path):
+    np.save(tmp_path / "x.npy", np.array([[300]]))
+    with pytest.raises(InputError, match="int8"):
+        list(samples(tmp_path / "x.npy", tensor(1, 1, dtype="int8")))
+
+
+def test_a_tree_is_not_looked_through_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr("edgeattn.precision.calibration._MOST_FILES", 3)
+    images(tmp_path / "a" / "b", 2)
+    with pytest.raises(InputError, match="more than 3 files"):
+        samples(tmp_path)
+
+
+def test_a_folder_called_random_is_not_taken_for_random_data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    images(tmp_path / "random", 1)
+    assert "give ./random" in samples("random").notes[0]
+    assert samples("./random").description == "folder ./random: 1 sample"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -102,3 +105,41 @@ def test_what_is_no_finite_number_is_refused(tmp_path, values):
     np.save(tmp_path / "x.npy", np.array([values]))
     with pytest.raises(InputError, match="holds values"):
         read_input(tmp_path / "x.npy", [1, 2])
+
+
+def test_more_than_float32_holds_is_refused(tmp_path):
+    np.save(tmp_path / "x.npy", np.array([[1e300]]))
+    with pytest.raises(InputError, match="not in float32"):
+        read_input(tmp_path / "x.npy", [1, 1])
+
+
+def test_photos_that_are_none(tmp_path):
+    whole = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(
+        whole, "png"
+    )
+    broken = bytearray(whole.getvalue())
+    broken[200:400] = bytes(200)
+    Image.fromarray(np.zeros((4, 4), np.uint16)).save(tmp_path / "deep.png")
+    for name, content, message in [
+        ("cut.png", whole.getvalue()[:3000], "cannot be read"),
+        ("broken.png", bytes(broken), "cannot be read"),
+        ("bomb.ppm", b"P6 30000 30000 255\n", "decompression bomb"),
+        ("run.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "neither"),
+        ("run.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "neither"),
+        ("deep.png", None, "more than 8 bits"),
+    ]:
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=message):
+            read_input(tmp_path / name, [1, 3, 8, 8])
+
+
+def test_a_photo_that_may_not_be_read_is_called_so(tmp_path, monkeypatch):
+    def denied(path, *_args, **_how):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    Image.new("RGB", (4, 4)).save(tmp_path / "x.png")
+    monkeypatch.setattr(builtins, "open", denied)
+    with pytest.raises(InputError, match="Permission denied"):
+        read_input(tmp_path / "x.png", [1, 3, 8, 8])

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from edgeattn.attention.ours import OURS
 from edgeattn.base import files
@@ -24,9 +24,6 @@ from edgeattn.runtimes.inputs import check_shape
 
 if TYPE_CHECKING:
     import onnx_ir as ir
-
-# Manifests point to what their file was made from; no chain is longer.
-_LONGEST_CHAIN: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,11 +211,7 @@ def manifest_sites(path: Path) -> tuple[list[Site], int | None, str] | None:
     Returns:
         The sites, the parameters of the model, and how they were found; None if nothing says.
     """
-    current = path
-    for _ in range(_LONGEST_CHAIN):
-        said = sidecar.read_beside(current)
-        if said is None:
-            return None
+    for current, said in sidecar.chain(path):
         if isinstance(said.get("sites"), list):
             sites = [
                 Site(
@@ -229,18 +222,9 @@ def manifest_sites(path: Path) -> tuple[list[Site], int | None, str] | None:
                 )
                 for one in said["sites"]
             ]
-            return sites, said.get("params"), f"by the manifest of {current}"
-        before = [Path(one) for one in said.get("sources", {}) if one.endswith(".onnx")]
-        before = [_beside(one, current) for one in before]
-        if len(before) != 1 or not before[0].is_file():
-            return None
-        (current,) = before
+            origin = f", exported from {said['model']}" if said.get("model") else ""
+            return sites, said.get("params"), f"by the manifest of {current.name}{origin}"
     return None
-
-
-def _beside(source: Path, made: Path) -> Path:
-    near = made.with_name(source.name)
-    return source if source.is_file() or not near.is_file() else near
 
 
 def _costs(model: ir.Model, site_of: Mapping[str, str]) -> Iterable[Node]:

@@ -1,0 +1,168 @@
+"""What photos are normalised by: as the options say, or the model's own files, or ImageNet's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import numpy as np
+
+from edgeattn.base.errors import InputError
+from edgeattn.records import sidecar
+from edgeattn.records.pixels import IMAGENET, Pixels, told
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import onnx_ir as ir
+
+# What detectors are called.
+_DETECTORS: Final = ("yolo", "ultralytics", "detector", "retinanet", "nanodet", "picodet", "ssd")
+# Without anchors they give a candidate for each cell of maps at these strides; with, three.
+_STRIDES: Final = (8, 16, 32)
+_SCALING: Final = frozenset({"Sub", "Div", "Mul", "Add", "BatchNormalization"})
+_PASSING: Final = frozenset({"Cast", "Transpose", "Identity", "Resize", "Pad"})
+
+
+class _Input(Protocol):
+    @property
+    def shape(self) -> Sequence[int | str | None]: ...
+    @property
+    def dtype(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """What photos are normalised by, and why.
+
+    Attributes:
+        pixels: The numbers.
+        is_asked: Whether the options say them.
+        doubts: What in the file speaks against what is assumed.
+    """
+
+    pixels: Pixels = IMAGENET
+    is_asked: bool = False
+    doubts: tuple[str, ...] = ()
+
+    def notes(self, value: _Input) -> tuple[str, ...]:
+        """Say what is done to photos for an input, and what of it is assumed."""
+        height, width = value.shape[2:] if len(value.shape) == 4 else ("?", "?")
+        done = (
+            f"Photos are resized to {height}x{width} (height x width; the whole of each, neither"
+            " cropped nor padded), read as RGB"
+        )
+        if np.issubdtype(np.dtype(value.dtype), np.integer):
+            return (f"{done}, and given as 0...255, since the input takes {value.dtype}.",)
+        pixels = self.pixels
+        done += f", brought to 0...1, and normalised: mean {told(pixels.mean)}, deviation"
+        done += f" {told(pixels.std)}"
+        if pixels.said_by:
+            return (f"{done}, as {pixels.said_by} say{'' if self.is_asked else 's'}.",)
+        assumed = (
+            f"{done}. These are ImageNet's, and are assumed: nothing says what the model takes."
+            " If it is something else, say so: --mean 0 --std 1 for 0...1."
+        )
+        doubts = " and ".join(self.doubts)
+        return (assumed, *([f"It may be something else: {doubts}."] if doubts else []))
+
+    def refuse_unused(self, data: str) -> None:
+        """Refuse options that say it where no photos are read.
+
+        Raises:
+            InputError: They are given.
+        """
+        if self.is_asked:
+            raise InputError(
+                f"--mean and --std are for photos, and there are none in what is read ({data}).",
+                mend="Leave them out; arrays are taken as they are.",
+            )
+
+
+#: Where nothing says anything.
+ASSUMED: Final = Chosen()
+
+
+def choose(
+    asked: Pixels | None,
+    *,
+    own: Pixels | None = None,
+    path: Path | None = None,
+    model: ir.Model | None = None,
+) -> Chosen:
+    """Choose what photos are normalised by.
+
+    Args:
+        asked: What the options say.
+        own: What the model says, where it is built here.
+        path: The ONNX file; the manifests of what it was made from may say.
+        model: Its graph, which may speak against what is assumed.
+    """
+    if asked is not None:
+        return Chosen(pixels=asked, is_asked=True)
+    found = own or (beside(path) if path is not None else None)
+    if found is not None:
+        return Chosen(pixels=found)
+    return Chosen(doubts=() if model is None else _doubts(path, model))
+
+
+def beside(path: Path) -> Pixels | None:
+    """Return what the manifests of a file, or of what it was made from, say; None if nothing."""
+    for file, said in sidecar.chain(path):
+        pixels: Any = said.get("pixels")
+        try:
+            return Pixels(
+                mean=tuple(map(float, pixels["mean"])),
+                std=tuple(map(float, pixels["std"])),
+                said_by=f"the manifest of {file.name}",
+            )
+        except (InputError, TypeError, KeyError, ValueError, OverflowError):
+            continue
+    return None
+
+
+def _doubts(path: Path | None, model: ir.Model) -> tuple[str, ...]:
+    """Return what speaks for a model that does not take what classifiers of ImageNet take."""
+    said = [
+        *model.metadata_props.values(),
+        model.producer_name,
+        model.graph.name,
+        path and path.stem,
+    ]
+    names = " ".join(map(str, said)).lower()
+    found = [f"the file is called {name}" for name in _DETECTORS if name in names][:1]
+    if node := _scales_itself(model.graph):
+        found.append(f"{node.name} ({node.op_type}) scales the input itself")
+    if any(node.op_type == "NonMaxSuppression" for node in model.graph):
+        found.append("it selects boxes (NonMaxSuppression)")
+    elif count := _candidates(model.graph):
+        found.append(f"it gives {count} candidates, as detectors do")
+    return tuple(found)
+
+
+def _scales_itself(graph: ir.Graph) -> ir.Node | None:
+    """Return the node that shifts or scales the image before any layer reads it."""
+    value = next(
+        (one for one in graph.inputs if one.shape is not None and len(one.shape) == 4), None
+    )
+    while value is not None and len(readers := list(value.consumers())) == 1:
+        (node,) = readers
+        if node.op_type in _SCALING:
+            return node
+        value = node.outputs[0] if node.op_type in _PASSING else None
+    return None
+
+
+def _candidates(graph: ir.Graph) -> int:
+    """Return the number of a detector's candidates, if an output has that many; 0 if none."""
+    for image in graph.inputs:
+        sizes = [size for size in list(image.shape or ())[2:] if isinstance(size, int)]
+        if len(sizes) != 2 or min(sizes) < max(_STRIDES):
+            continue
+        cells = sum((sizes[0] // stride) * (sizes[1] // stride) for stride in _STRIDES)
+        for output in graph.outputs:
+            for size in output.shape or ():
+                if isinstance(size, int) and size in (cells, 3 * cells):
+                    return size
+    return 0
