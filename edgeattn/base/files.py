@@ -16,7 +16,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from edgeattn.base.errors import InputError
 
@@ -29,6 +29,26 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a regular file to read; what would block, a pipe or a device, is not opened.
+
+    Raises:
+        InputError: There is no such file, it is something else, or it cannot be read.
+    """
+    if "\0" in str(path):
+        raise InputError(f"{path} cannot be read: no file has such a name.")
+    try:
+        if path.exists():
+            check_is_file(path)
+        with path.open("rb") as file:
+            yield file
+    except OSError as error:
+        mend = "Change its permissions." if isinstance(error, PermissionError) else ""
+        fact = f"{path} cannot be read: {error.strerror or error}."
+        raise InputError(fact, mend=mend) from error
 
 
 def explain(error: OSError, place: Path | str | None = None) -> InputError | None:

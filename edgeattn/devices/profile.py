@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pydantic
 
-from edgeattn.base.errors import InputError, first_line
-from edgeattn.base.files import explain
+from edgeattn.base import documents
+from edgeattn.base.errors import InputError
 from edgeattn.base.nearest import did_you_mean, nearest
 from edgeattn.devices.efficiency import Efficiency
 from edgeattn.devices.schema import DeviceProfile, JetPack, PowerMode
@@ -53,7 +53,7 @@ def find(name: str) -> DeviceProfile:
         return _read(Path(name))
     known = {file.name.removesuffix(_SUFFIX): file for file in _files()}
     if name in known:
-        return _parse(name, known[name].read_bytes(), known[name])
+        return _parse(name, known[name].read_text(encoding="utf-8"), known[name])
     aliases = {alias: one for one, file in known.items() for alias in _aliases(file)}
     if name in aliases:
         return find(aliases[name])
@@ -76,25 +76,16 @@ def _aliases(file: Traversable) -> list[str]:
 
 def _read(path: Path) -> DeviceProfile:
     """Read a user's own file."""
-    if path.is_dir():
-        raise InputError(f"{path} is a folder.", mend="Name the device's file in it.")
-    if not path.is_file():
+    if not path.exists():
         near = did_you_mean(nearest(path.stem, names()))
         raise InputError(f"There is no file {path}.", mend=f"{near} {_ALL_OF_THEM}".strip())
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise explain(error, path) or InputError(f"{path} cannot be read: {error}.") from error
+    mend = _compare_with(_EXAMPLE)
+    text = documents.read_text(path, otherwise="is no TOML: it is no text", mend=mend)
     return _parse(path.stem, text, path)
 
 
-def _parse(name: str, text: bytes, where: Traversable) -> DeviceProfile:
-    try:
-        table = tomllib.loads(text.decode())
-    except (ValueError, RecursionError) as error:
-        raise InputError(
-            f"{where} is no TOML: {first_line(error)}.", mend=_compare_with(_EXAMPLE)
-        ) from error
+def _parse(name: str, text: str, where: Traversable) -> DeviceProfile:
+    table = documents.parse_toml(text, str(where), mend=_compare_with(_EXAMPLE))
     try:
         return DeviceProfile.model_validate({"name": name, **table})
     except pydantic.ValidationError as error:

@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from pydantic import TypeAdapter, ValidationError
-
+from edgeattn.base import documents
 from edgeattn.base.errors import InputError
 from edgeattn.engine.layer_log import branches, unreadable
 from edgeattn.engine.layer_names import metadata_nodes, name_nodes
@@ -47,13 +46,12 @@ def read_json(text: str) -> LayerInformation:
         InputError: It is not JSON, no layer information, has only the names of layers, or a layer
             cannot be read: names it.
     """
-    try:
-        document = json.loads(text.lstrip("\ufeff"))
-    except ValueError as error:
-        raise InputError(
-            f"This is no JSON, or not all of it: {error}.",
-            mend="Write the layer information again: the file may be cut off.",
-        ) from error
+    document = documents.parse_json(
+        text,
+        "This",
+        mend="Write the layer information again: the file may be cut off.",
+        is_foreign=True,
+    )
     if isinstance(document, dict) and isinstance(document.get("layers"), dict):
         return _of_manifest(document["layers"])
     layers = document.get("Layers") if isinstance(document, dict) else None
@@ -89,15 +87,13 @@ def inspected(trt: Any, engine: Any) -> LayerInformation:
 
 
 def _of_manifest(layers: Any) -> LayerInformation:
-    try:
-        return TypeAdapter(LayerInformation).validate_python(layers)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(
-            f"The layer information of this manifest cannot be read: {where}: {first['msg']}.",
-            mend="Build the engine again.",
-        ) from error
+    found: LayerInformation = documents.checked(
+        LayerInformation,
+        layers,
+        "The layer information of this manifest cannot be read",
+        mend="Build the engine again.",
+    )
+    return found
 
 
 def _kernel(layer: Any) -> Kernel:

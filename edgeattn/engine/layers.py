@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgeattn.base import documents
 from edgeattn.base.errors import InputError
 from edgeattn.engine import layer_log
 from edgeattn.engine.layer_json import read_json
@@ -23,15 +24,11 @@ def read(path: Path) -> LayerInformation:
     Raises:
         InputError: The file is missing, holds no layer information, or cannot be read.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path} holds no layer information: it is no text.",
-            mend="Give the JSON that trtexec --exportLayerInfo writes, or a build log.",
-        ) from error
+    text = documents.read_text(
+        path,
+        otherwise="holds no layer information: it is no text",
+        mend="Give the JSON that trtexec --exportLayerInfo writes, or a build log.",
+    )
     try:
         # A log may start with a bracket, that of a severity; no JSON of layers does.
         if text.lstrip("\ufeff \t\r\n").startswith("{"):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
-
+from edgeattn.base import documents
 from edgeattn.base.errors import InputError
 from edgeattn.records import sidecar
 from edgeattn.records.base import Frozen
@@ -140,12 +139,11 @@ def read_manifest(path: Path) -> EngineManifest:
             f"There is no manifest {manifest}.",
             mend="edgeattn build writes it beside the engine; keep them together.",
         )
-    try:
-        return EngineManifest.model_validate_json(manifest.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(
-            f"{manifest} is no manifest of an engine: {where or 'the whole'}:"
-            f" {first['msg'].lower()}."
-        ) from error
+    mend = "Build the engine again, or give the manifest that was written with it."
+    found: EngineManifest = documents.checked(
+        EngineManifest,
+        documents.read_json(manifest, mend=mend),
+        f"{manifest} is no manifest of an engine",
+        mend=mend,
+    )
+    return found

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from edgeattn.base import files
+from edgeattn.base import documents, files
+from edgeattn.base.errors import InputError
 from edgeattn.records.base import SCHEMA_VERSION, Ordered
 
 # So many files may lie between an ONNX file and its export.
@@ -45,8 +45,8 @@ def write(record: Sidecar, artifact: Path) -> None:
 def read(path: Path) -> dict[str, Any] | None:
     """Read a sidecar as plain JSON, or return None if it is no JSON object."""
     try:
-        said = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        said = documents.read_json(path)
+    except InputError:
         return None
     return said if isinstance(said, dict) else None
 
@@ -70,7 +70,8 @@ def chain(onnx: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
             return
         yield current, said
         sources = said.get("sources")
-        before = [Path(one) for one in sources or () if str(one).endswith(".onnx")]
+        named = sources if isinstance(sources, dict) else {}
+        before = [Path(one) for one in named if one.endswith(".onnx")]
         current = _found(before[0], beside=current) if len(before) == 1 else None
 
 
@@ -78,3 +79,14 @@ def _found(source: Path, *, beside: Path) -> Path | None:
     """Return a source where it was, or else beside what was made of it."""
     near = beside.with_name(source.name)
     return next((one for one in (source, near) if one.is_file()), None)
+
+
+def check_beside(onnx: Path) -> None:
+    """Read what is beside an ONNX file for the error alone, where `read_beside` found nothing.
+
+    Raises:
+        InputError: Something is there, and it is no JSON that can be read.
+    """
+    beside = onnx.with_suffix(".json")
+    if beside.exists():
+        documents.read_json(beside)

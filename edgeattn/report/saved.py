@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
+from edgeattn.base import documents
 from edgeattn.base.errors import InputError
 from edgeattn.records.trace import SCHEMA_VERSION as TRACE_VERSION
 from edgeattn.records.trace import SavedRow
@@ -42,25 +40,14 @@ def _rows(path: Path) -> list[SavedRow]:
         ]
     else:
         raise InputError(f"{path} is no trace of edgeattn's.", mend=_AGAIN)
-    try:
-        return [SavedRow.model_validate(one) for one in found]
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(
-            f"{path} cannot be read as a trace: {where}: {first['msg'].lower()}.", mend=_AGAIN
-        ) from error
+    rows: list[SavedRow] = documents.checked(
+        list[SavedRow], found, f"{path} cannot be read as a trace", mend=_AGAIN
+    )
+    return rows
 
 
 def _document(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except ValueError as error:
-        raise InputError(
-            f"{path} is no JSON, or not all of it: {error}.", mend="The file may be cut off."
-        ) from error
+    document = documents.read_json(path)
     if not isinstance(document, dict):
         raise InputError(f"{path} is no trace of edgeattn's.", mend=_AGAIN)
     version = document.get("schema_version")

@@ -17,10 +17,13 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from pydantic import BaseModel
 
+from edgeattn.base import documents
+from edgeattn.base.errors import InputError
 from edgeattn.base.versions import versions
 from edgeattn.engine.plan import plan
 from edgeattn.graph import shapes
@@ -115,13 +118,18 @@ def _key(model: ir.Model, target: str, rules: AbstractSet[str] | None) -> str:
     return digest.hexdigest()
 
 
+class _Kept(BaseModel):
+    forms: dict[str, dict[str, str]]
+    trials: tuple[Trial, ...]
+
+
 def _read(file: Path) -> tuple[Forms, tuple[Trial, ...]] | None:
+    """Read what is kept; None if there is none, or one that a fault left: it is made again."""
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-        trials = tuple(Trial.model_validate(one) for one in document["trials"])
-        return cast("Forms", document["forms"]), trials
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # none yet, or one that a fault left: it is made again
+        kept: _Kept = documents.checked(_Kept, documents.read_json(file), str(file))
+    except InputError:
+        return None
+    return kept.forms, kept.trials
 
 
 def _written(model: ir.Model, folder: Path, name: str) -> Path:

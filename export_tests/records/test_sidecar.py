@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 
 import pytest
 
+from edgeattn.base.errors import InputError
 from edgeattn.records import sidecar
 from edgeattn.records.engine import EngineManifest
 from edgeattn.records.manifest import Cast, Manifest, Optimised, PlacedSite
@@ -35,6 +37,11 @@ def test_what_is_beside_another_file_is_not_read(tmp_path):
     assert sidecar.read_beside(onnx) == said
     onnx.write_bytes(b"two")
     assert sidecar.read_beside(onnx) is None
-    for text in ("[]", "{}", "no JSON", '{"sha256": []}'):
+    for text in ("[]", "{}", "no JSON", '{"sha256": []}', "[" * 5000, "1" * 5000):
         (tmp_path / "a.json").write_text(text)
         assert sidecar.read_beside(onnx) is None
+    (tmp_path / "a.json").unlink()
+    os.mkfifo(tmp_path / "a.json")
+    assert sidecar.read_beside(onnx) is None
+    with pytest.raises(InputError, match="not a regular file"):
+        sidecar.check_beside(onnx)

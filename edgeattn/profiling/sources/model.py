@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import BaseModel
+
 from edgeattn.attention.ours import OURS
-from edgeattn.base import files
+from edgeattn.base import documents, files
 from edgeattn.base.errors import InputError
 from edgeattn.base.nearest import did_you_mean, nearest
 from edgeattn.graph import gates
@@ -101,6 +103,7 @@ def read_subject(
     located = _located(path, model, site_globs)
     costs = list(_costs(model, located.site_of))
     params = located.params
+    found_how = (f"Sites were found {located.how}.",) if located.sites else ()
     return Subject(
         path=path,
         model=model,
@@ -108,7 +111,7 @@ def read_subject(
         nodes=tuple(costs),
         sites=located.sites,
         params=_weights(model) if params is None else params,
-        notes=(f"Sites were found {located.how}.",) if located.sites else (),
+        notes=(*located.notes, *found_how),
         sites_by=located.how,
         is_as_written=found.is_as_written,
     )
@@ -120,6 +123,7 @@ class _Located:
     site_of: Mapping[str, str]
     params: int | None
     how: str
+    notes: tuple[str, ...] = ()
 
 
 def _bind(model: ir.Model, path: Path, batch: int, shapes: Sequence[tuple[int, ...]]) -> None:
@@ -156,9 +160,9 @@ def _located(path: Path, model: ir.Model, globs: Sequence[str]) -> _Located:
         how = "by --site"
         params = None
     else:
-        said = manifest_sites(path)
+        said, notes = manifest_sites(path)
         if said is None or not said[0]:  # a backbone may have attention of its own
-            return _found_gates(model, None if said is None else said[1])
+            return replace(_found_gates(model, said and said[1]), notes=notes)
         sites, params, how = said
     site_of = {
         name: site.path
@@ -205,26 +209,44 @@ def _matching(modules: Iterable[str], globs: Sequence[str]) -> list[str]:
     ]  # fmt: skip
 
 
-def manifest_sites(path: Path) -> tuple[list[Site], int | None, str] | None:
+def manifest_sites(
+    path: Path,
+) -> tuple[tuple[list[Site], int | None, str] | None, tuple[str, ...]]:
     """Follow manifests from an ONNX file to that of its export, which says where attention sits.
 
     Returns:
-        The sites, the parameters of the model, and how they were found; None if nothing says.
+        The sites, the parameters of the model, and how they were found, None if nothing says; and
+        a note of a file that is in a manifest's place and cannot be read, which counts as none.
     """
-    for current, said in sidecar.chain(path):
-        if isinstance(said.get("sites"), list):
-            sites = [
-                Site(
-                    path=one["path"],
-                    attention=one["attention"],
-                    shape=tuple(one["shape"]),
-                    params=one["params"],
-                )
-                for one in said["sites"]
-            ]
-            origin = f", exported from {said['model']}" if said.get("model") else ""
-            return sites, said.get("params"), f"by the manifest of {current.name}{origin}"
-    return None
+    try:
+        for current, said in sidecar.chain(path):
+            if "sites" in said:
+                return _sites(said, current), ()
+        sidecar.check_beside(path)
+    except InputError as error:
+        return None, (f"{error.fact} It counts as no manifest.",)
+    return None, ()
+
+
+class _Placed(BaseModel):
+    path: str
+    attention: str
+    shape: tuple[int, ...]
+    params: int
+
+
+class _Sites(BaseModel):
+    sites: tuple[_Placed, ...]
+    params: int | None = None
+    model: str | None = None
+
+
+def _sites(said: Mapping[str, object], onnx: Path) -> tuple[list[Site], int | None, str]:
+    fact = f"The manifest of {onnx.name} cannot be read"
+    found: _Sites = documents.checked(_Sites, said, fact)
+    sites = [Site(**one.model_dump()) for one in found.sites]
+    origin = f", exported from {found.model}" if found.model else ""
+    return sites, found.params, f"by the manifest of {onnx.name}{origin}"
 
 
 def _costs(model: ir.Model, site_of: Mapping[str, str]) -> Iterable[Node]:

@@ -62,6 +62,29 @@ def test_without_a_manifest_of_its_own_gates_are_found(tmp_path, spoil):
     assert (found.params == 40_000) is (spoil == "none")
 
 
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ({"sites": [{"path": 3}]}, "sites.0.path: input should be a valid string"),
+        ({"sites": {"path": "a"}}, "sites: input should be a valid tuple"),
+        ({"params": "many"}, "params: input should be a valid integer"),
+        ({"sites": None}, "sites: input should be a valid tuple"),
+        ("{", "is no JSON, or not all of it"),
+        ("[" * 5000, "nested too deeply"),
+    ],
+)
+def test_a_broken_manifest_counts_as_none_and_that_is_said(tmp_path, broken, said):
+    path = residual(tmp_path / "a.onnx", "se")
+    manifest = path.with_suffix(".json")
+    if isinstance(broken, dict):
+        broken = json.dumps(json.loads(manifest.read_text()) | broken)
+    manifest.write_text(broken)
+    found = read_subject(path)
+    assert found.sites_by.startswith("from the graph alone")
+    assert said in found.notes[0]
+    assert found.notes[0].endswith("It counts as no manifest.")
+
+
 def test_parameters_are_counted_where_nobody_says(tmp_path):
     path = residual(tmp_path / "a.onnx", "none", with_manifest=False)
     tensors = onnx.load(path).graph.initializer

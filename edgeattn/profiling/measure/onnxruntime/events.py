@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+
+from edgeattn.base import documents
 
 _SUFFIX: Final = "_kernel_time"
 
@@ -44,7 +45,7 @@ def read_events(path: Path) -> tuple[list[NodeEvent], list[float]]:
     Returns:
         The runs of nodes, in their order; and what each run of the whole model took, in µs.
     """
-    events = json.loads(path.read_text(encoding="utf-8"))
+    events = documents.read_json(path, is_foreign=True)
     nodes = [
         NodeEvent(
             name=event["name"].removesuffix(_SUFFIX),

@@ -96,8 +96,11 @@ def read_engine(path: Path, options: ProfileOptions) -> EngineSource:
         compute_capability=_capability(manifest.compute_capability),
     )
     known: Known = guessed(information) if subject is None else subject
-    if subject is None and (said := manifest_sites(home / manifest.onnx)) is not None:
-        known = replace(known, sites=tuple(said[0]), params=said[1])
+    if subject is None:
+        said, faults = manifest_sites(home / manifest.onnx)
+        known = replace(known, notes=(*known.notes, *faults))
+        if said is not None:
+            known = replace(known, sites=tuple(said[0]), params=said[1])
     return EngineSource.of(known, plan, sha256={str(path): manifest.sha256}, notes=manifest.notes)
 
 

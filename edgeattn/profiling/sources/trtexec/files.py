@@ -8,15 +8,14 @@ writes names as they are, separators that JSON does not allow included.
 
 from __future__ import annotations
 
-import json
 import statistics
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from edgeattn.base import documents
 from edgeattn.base.errors import InputError
 from edgeattn.engine import layers
 from edgeattn.records.layers import LayerInformation
@@ -82,9 +81,9 @@ class _Run(BaseModel):
     model_config = ConfigDict(strict=True)
 
     compute_ms: float = Field(alias="computeMs", ge=0, allow_inf_nan=False)
-    start_ms: float | None = Field(None, alias="startComputeMs")
-    enqueue_from_ms: float | None = Field(None, alias="startEnqMs")
-    enqueue_to_ms: float | None = Field(None, alias="endEnqMs")
+    start_ms: float | None = Field(None, alias="startComputeMs", allow_inf_nan=False)
+    enqueue_from_ms: float | None = Field(None, alias="startEnqMs", allow_inf_nan=False)
+    enqueue_to_ms: float | None = Field(None, alias="endEnqMs", allow_inf_nan=False)
 
 
 def read_layers(path: Path) -> Listed:
@@ -154,18 +153,14 @@ def _time_us(path: Path, row: _Row, runs: Any) -> float:
 
 def _parsed(path: Path, *, given_as: _What, must_be_json: bool = True) -> Any:
     """Read JSON that is what it is given as; None for what is no JSON, where it need not be."""
+    text = documents.read_text(path)
+    mend = f"Write it again with trtexec {_WRITTEN_BY[given_as]}: the file may be cut off."
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        document = json.loads(text, strict=False)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except ValueError as error:
-        if not must_be_json:
-            return None
-        raise InputError(
-            f"{path} is no JSON, or not all of it: {error}.",
-            mend=f"Write it again with trtexec {_WRITTEN_BY[given_as]}: the file may be cut off.",
-        ) from error
+        document = documents.parse_json(text, str(path), mend=mend, is_foreign=True)
+    except InputError:
+        if must_be_json:
+            raise
+        return None
     found = _what(document)
     if found == given_as or (found is None and not must_be_json):
         return document
@@ -190,13 +185,7 @@ def _what(document: Any) -> _What | None:
     return "profile" if keys & {"count", "averageMs", "medianMs"} else None
 
 
-def _checked(path: Path, kind: Any, document: Sequence[Any]) -> Any:
-    try:
-        return TypeAdapter(kind).validate_python(document)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(
-            f"{path} cannot be read: entry {where}: {first['msg'].lower()}.",
-            mend="Export it again with trtexec.",
-        ) from error
+def _checked(path: Path, kind: Any, document: Any) -> Any:
+    mend = "Export it again with trtexec."
+    fact = f"{path} cannot be read"
+    return documents.checked(kind, document, fact, counted_in="entry", mend=mend)
