@@ -15,6 +15,7 @@ from typing import Final
 import onnx_ir as ir
 
 from edgeattn.graph import shapes as inference
+from edgeattn.graph.reading import load
 from edgeattn.records.layers import Shape
 
 # No size of a real model's is a multiple of it; a larger one makes folded constants large.
@@ -99,7 +100,7 @@ def values_of(model: ir.Model | Path, shapes: Mapping[str, Shape]) -> Values:
         The values; those whose shape cannot be inferred have none.
     """
     if isinstance(model, Path):
-        model = ir.load(model)
+        model = load(model)
     reached = {value.name for value in model.graph.inputs if not value.is_initializer()}
     bound = ir.from_proto(inference.without_weights(model))
     batch, is_batch_only = _bind(bound, shapes)

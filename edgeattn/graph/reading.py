@@ -1,18 +1,35 @@
-"""Read an ONNX file that anyone may have written: with its weights, inlined, every node named."""
+"""Read an ONNX file that anyone may have written, in one form, or say what is wrong with it.
+
+The form: functions inlined, nodes in order and each with a name of its own, weights in no list of
+inputs, open sizes of inputs named, weights found where links and `..` lead. Every command reads
+through here; what hands a file to another program hands over `as_read`.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import math
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from edgeattn.base.errors import InputError, first_line
+from edgeattn.base.memory import check_size
 from edgeattn.graph.names import STANDARD_DOMAINS
 
 if TYPE_CHECKING:
+    import onnx
     import onnx_ir as ir
+
+_BROKEN: Final = "It was not written so by an exporter: get it again, or export it again."
+#: The first IR version that lets weights stand in no list of inputs.
+_UNLISTED: Final = 4
+#: Names of open sizes that stand for different ones in one file.
+_NAMELESS: Final = (None, "", "?", "None", "-1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,13 +41,15 @@ class Source:
         model: Its model, without functions of its own; every node has a name that no other has.
         opset: Its opset of the standard domain.
         data: The files beside it that hold its weights.
-        is_as_written: Whether nothing had to be inlined or named for that.
+        is_plain: Whether other programs make the same of the file.
+        is_as_written: Whether the model, its nodes included, is the file's, too.
     """
 
     path: Path
     model: ir.Model
     opset: int
     data: tuple[Path, ...]
+    is_plain: bool
     is_as_written: bool
 
 
@@ -38,30 +57,75 @@ def read(path: Path) -> Source:
     """Read an ONNX file.
 
     Raises:
-        InputError: There is no such file, it is no ONNX model, or a file with its weights is
-            missing or too short.
+        InputError: There is no such file, it is no valid ONNX model or none of tensors, or a file
+            with its weights is missing, too short, or out of its folder.
     """
-    from onnx_ir.passes import common
+    from edgeattn.graph.external import find_weights
 
     if path.is_dir():
         raise InputError(f"{path} is a folder.", mend="Name the ONNX file in it.")
     if not path.is_file():
         raise InputError(f"There is no file {path}.")
-    model = load(path, mend="Give a file that ONNX wrote.")
-    if not opset_of(model):  # an empty file is a message without fields
-        raise InputError(f"{path} is no ONNX model: it says no opset.")
-    data = _check_weights(path, model)
-    is_inlined = bool(model.functions)
-    if is_inlined:
-        common.InlinePass()(model)
+    try:
+        proto = _checked(path)
+        data, is_found = find_weights(path, proto)
+        is_dense = _densify(path, proto)
+        model, is_inlined = _inlined(proto)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"{path} is no ONNX model: {first_line(error)}", mend="Give a file that ONNX wrote."
+        ) from error
+    is_sorted, is_listed, is_open = _sort(model), _unlist_weights(model), _open_sizes(model)
+    is_plain = is_found and not (is_sorted or is_listed or is_open)
     is_named = name_nodes(model)
     return Source(
         path=path,
         model=model,
         opset=opset_of(model),
         data=data,
-        is_as_written=not (is_inlined or is_named),
+        is_plain=is_plain,
+        is_as_written=is_plain and not (is_dense or is_inlined or is_named),
     )
+
+
+def load(path: Path) -> ir.Model:
+    """Read the model of an ONNX file, as `read` does."""
+    return read(path).model
+
+
+@contextlib.contextmanager
+def as_read(path: Path) -> Iterator[Path]:
+    """Return a file for other programs to read.
+
+    Args:
+        path: An ONNX file.
+
+    Yields:
+        The same file; where another program would make something else of it, one in the form that
+        it is read in, for as long as the block lasts.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    from edgeattn.graph.writing import save
+
+    state = path.stat() if path.is_file() else None
+    if state is not None and _is_plain(path, state.st_size, state.st_mtime_ns, state.st_ino):
+        yield path
+        return
+    found = read(path)
+    with tempfile.TemporaryDirectory(prefix="edgeattn-") as folder:
+        copy = Path(folder) / path.name
+        save(found.model, copy, external=True)
+        yield copy
+
+
+@functools.lru_cache(maxsize=64)
+def _is_plain(path: Path, *_state: int) -> bool:
+    """Read a file once as long as it stays what it is."""
+    return read(path).is_plain
 
 
 def opset_of(model: ir.Model) -> int:
@@ -69,35 +133,122 @@ def opset_of(model: ir.Model) -> int:
     return max((v for d, v in model.opset_imports.items() if d in STANDARD_DOMAINS), default=0)
 
 
-def _check_weights(path: Path, model: ir.Model) -> tuple[Path, ...]:
-    """Return the files that hold weights, and refuse a model that lacks one, or a part of it."""
-    import onnx_ir
+def _checked(path: Path) -> onnx.ModelProto:
+    import onnx
 
-    ends: dict[Path, int] = {}
-    for tensor in _tensors(model):
-        if isinstance(tensor, onnx_ir.ExternalTensor):
-            file = Path(tensor.base_dir) / tensor.location
-            end = (tensor.offset or 0) + (tensor.length or tensor.nbytes)
-            ends[file] = max(end, ends.get(file, 0))
-    for file, end in ends.items():
-        if not file.is_file():
-            raise InputError(
-                f"{path} keeps weights in {file}, which is not there.",
-                mend="Copy the model together with the files of its weights.",
-            )
-        if file.stat().st_size < end:
-            raise InputError(
-                f"{file} holds {file.stat().st_size} bytes, of the {end} that {path} needs.",
-                mend="Copy it again: it is not complete.",
-            )
-    return tuple(sorted(ends))
+    from edgeattn.graph.check import faults
+
+    proto = onnx.load(path, load_external_data=False)
+    fault = next(faults(proto), None)
+    if fault is not None:
+        raise InputError(f"{path} {fault}.", mend=_BROKEN)
+    return proto
 
 
-def _tensors(model: ir.Model) -> Iterator[ir.TensorProtocol]:
-    for graph in model.graphs():
-        for value in graph.initializers.values():
-            if value.const_value is not None:
-                yield value.const_value
+def _inlined(proto: onnx.ModelProto) -> tuple[ir.Model, bool]:
+    """Return the model without functions, and whether it had any."""
+    import onnx_ir as ir
+    from onnx_ir.passes import common
+
+    model = ir.serde.deserialize_model(proto)
+    if not model.functions:
+        return model, False
+    for function in model.functions.values():
+        function.sort()
+    model.graph.sort()
+    common.InlinePass()(model)
+    return model, True
+
+
+def _densify(path: Path, proto: onnx.ModelProto) -> bool:
+    """Write sparse weights as others.
+
+    Returns:
+        Whether there were any.
+    """
+    import numpy as np
+    from onnx import numpy_helper
+
+    from edgeattn.graph.check import all_graphs
+
+    is_changed = False
+    for graph in all_graphs(proto.graph):
+        for sparse in graph.sparse_initializer:
+            values = numpy_helper.to_array(sparse.values).reshape(-1)
+            places = numpy_helper.to_array(sparse.indices)
+            size_bytes = math.prod(sparse.dims) * values.itemsize
+            check_size(size_bytes, f"The weight {sparse.values.name} of {path}")
+            dense = np.zeros(tuple(sparse.dims), values.dtype)
+            if places.ndim == 1:
+                dense.reshape(-1)[places] = values
+            else:
+                dense[tuple(places.T)] = values
+            graph.initializer.append(numpy_helper.from_array(dense, sparse.values.name))
+            is_changed = True
+        graph.ClearField("sparse_initializer")
+    return is_changed
+
+
+def _sort(model: ir.Model) -> bool:
+    """Bring nodes into an order in which each comes after what it reads.
+
+    Returns:
+        Whether they were in none.
+    """
+    before = list(model.graph.all_nodes())
+    model.graph.sort()
+    return before != list(model.graph.all_nodes())
+
+
+def _unlist_weights(model: ir.Model) -> bool:
+    """Take weights off the list of inputs, where IR version 3 wants them: they are no data.
+
+    Returns:
+        Whether one was there.
+    """
+    from onnx_ir.passes import common
+
+    model.ir_version = max(model.ir_version, _UNLISTED)
+    return common.RemoveInitializersFromInputsPass()(model).modified
+
+
+def _open_sizes(model: ir.Model) -> bool:
+    """Read sizes of 0 and less as open, and name the open sizes of inputs.
+
+    Older exporters write 0 or -1 where a size is open. What is first in an input is the batch.
+
+    Returns:
+        Whether there was a size of 0 or less; names say nothing to other programs.
+    """
+    import onnx_ir as ir
+
+    is_changed = False
+    values = [value for node in model.graph.all_nodes() for value in node.outputs]
+    for value in (*model.graph.inputs, *model.graph.outputs, *values):
+        if value.shape is None or value.is_initializer():
+            continue
+        is_changed = is_changed or any(isinstance(one, int) and one < 1 for one in value.shape)
+        sizes = [None if _is_nameless(size) else size for size in value.shape]
+        if None in sizes:
+            value.shape = ir.Shape(sizes)
+    shapes = {value: list(value.shape) for value in model.graph.inputs if value.shape}
+    firsts = [shape[0] for shape in shapes.values()]
+    named = (size.value for size in firsts if isinstance(size, ir.SymbolicDim))
+    batch = next(filter(None, named), "batch")
+    for value, shape in shapes.items():
+        names = [batch, *(f"{value.name}.{place}" for place in range(1, len(shape)))]
+        value.shape = ir.Shape(
+            [
+                size if isinstance(size, int) else size.value or name
+                for size, name in zip(shape, names, strict=True)
+            ]
+        )
+    return is_changed
+
+
+def _is_nameless(size: int | ir.SymbolicDim) -> bool:
+    """Return whether a size is open, and its name, if it has one, says no more than that."""
+    return size < 1 if isinstance(size, int) else size.value in _NAMELESS
 
 
 def name_nodes(model: ir.Model) -> bool:
@@ -127,17 +278,3 @@ def name_nodes(model: ir.Model) -> bool:
 
 def _outputs(node: ir.Node) -> Iterator[str | None]:
     return (value.name for value in node.outputs)
-
-
-def load(path: Path, *, mend: str = "") -> ir.Model:
-    """Read an ONNX file as it is.
-
-    Raises:
-        InputError: It is no ONNX model; `mend` says what to do.
-    """
-    import onnx_ir
-
-    try:
-        return onnx_ir.load(path)
-    except Exception as error:
-        raise InputError(f"{path} is no ONNX model: {first_line(error)}", mend=mend) from error

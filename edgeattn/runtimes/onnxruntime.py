@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from edgeattn.base.errors import InputError, first_line
+from edgeattn.base.errors import EdgeattnError, InputError, first_line
+from edgeattn.base.memory import check_size
+from edgeattn.graph.reading import as_read
 from edgeattn.records.parity import Optimisations
 
 if TYPE_CHECKING:
@@ -86,7 +89,12 @@ def open_session(path: Path, options: onnxruntime.SessionOptions) -> onnxruntime
     import onnxruntime
 
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        with as_read(path) as file:
+            return onnxruntime.InferenceSession(
+                str(file), options, providers=["CPUExecutionProvider"]
+            )
+    except EdgeattnError:
+        raise
     except Exception as error:
         raise InputError(f"ONNX Runtime cannot load {path}: {first_line(error)}") from error
 
@@ -174,6 +182,8 @@ def random_inputs(
         kind = _NUMPY_TYPES.get(value.type)
         if kind is None:
             raise InputError(f"Input {value.name} has the type {value.type}, which has no numbers.")
+        # Drawn in float64, whatever they become.
+        check_size(8 * math.prod(map(int, shape)), f"Input {value.name} of shape {shape}")
         drawn = generator.standard_normal(shape)
         if np.issubdtype(kind, np.floating):
             arrays.append(drawn.astype(kind))

@@ -250,12 +250,13 @@ def _check_precision(found: Source, options: BuildOptions) -> Precision:
 
 def _stored(rewritten: Rewritten | None, found: Source, staging: Path) -> Source:
     """Return the file to build from; one that was rewritten lies where it goes with the staging."""
-    if rewritten is None:
+    if rewritten is None and found.is_as_written:
         return found
 
+    model = found.model if rewritten is None else rewritten.model
     path = staging.parent / "rewritten.onnx"
-    save(rewritten.model, path)
-    return replace(found, path=path, model=rewritten.model)
+    save(model, path)
+    return replace(found, path=path, model=model)
 
 
 def _resolved(built: Built, found: Source) -> tuple[LayerInformation, tuple[Point, ...]]:

@@ -1,0 +1,30 @@
+"""Sizes that a file asks for and no memory holds: refused before they are allocated."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from edgeattn.base.errors import InputError
+
+#: No tensor of a network for an edge device is larger; a message of ONNX's holds no more.
+_LARGEST_BYTES: Final = 2**31
+
+
+def check_size(size_bytes: int, what: str) -> None:
+    """Refuse to allocate what is absurd, or what this machine cannot hold.
+
+    Args:
+        size_bytes: The size of one tensor.
+        what: What it is, for the message: it begins the sentence.
+
+    Raises:
+        InputError: It is too large.
+    """
+    largest = min(_LARGEST_BYTES, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)
+    if size_bytes > largest:
+        raise InputError(
+            f"{what} takes {size_bytes / 2**30:,.1f} GiB, and {largest / 2**30:.1f} at most are"
+            " given to one tensor here.",
+            mend="Give smaller shapes; if nobody meant this size, the file is broken.",
+        )
