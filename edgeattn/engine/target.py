@@ -46,12 +46,16 @@ class Target:
 
 
 def choose(
-    *, device: str | None, capability: str | None, runtime: str | None, as_plan: bool
+    *,
+    device: str | DeviceProfile | None,
+    capability: str | None,
+    runtime: str | None,
+    as_plan: bool,
 ) -> Target:
     """Choose the library and the compute capability.
 
     Args:
-        device: A device profile's name or file.
+        device: A device profile, or its name or file.
         capability: A compute capability as text, instead of a device.
         runtime: The library that is asked for, or None for any that can build it.
         as_plan: Build the nearest architecture's engine where the device cannot be built for.
@@ -63,7 +67,7 @@ def choose(
     if device is not None and capability is not None:
         raise InputError("--device names the compute capability; --compute-capability is another.")
     asked = None if runtime is None else check_runtime(runtime)
-    profile = None if device is None else find(device)
+    profile = find(device) if isinstance(device, str) else device
     gpu = local_gpu()
     wanted, what = _wanted(profile, capability, gpu)
     refusals = []

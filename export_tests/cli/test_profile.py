@@ -253,3 +253,11 @@ def test_a_device_file_with_a_wrong_unit(capsys, simam, tmp_path):
     path.write_text(text.replace("bandwidth_gbps = 936", "bandwidth_gbps = -936"))
     assert app.run(["profile", str(simam), "--device", str(path)]) == 2
     assert "bandwidth_gbps is -936, and must be a number" in capsys.readouterr().err
+
+
+def test_a_device_file_of_ones_own_is_planned_for(capsys, simam, tmp_path):
+    profiles = Path(__file__).parents[2] / "profiles"
+    path = tmp_path / "mine.toml"
+    path.write_bytes((profiles / "rtx-3090.toml").read_bytes())
+    assert app.run(["profile", str(simam), "--device", str(path), "--predict", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)

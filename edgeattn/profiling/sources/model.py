@@ -17,7 +17,7 @@ from edgeattn.base.errors import InputError
 from edgeattn.base.nearest import did_you_mean, nearest
 from edgeattn.graph import gates
 from edgeattn.graph import shapes as inference
-from edgeattn.graph.costs import per_node
+from edgeattn.graph.costs import NodeCost, per_node
 from edgeattn.graph.names import is_inside, module_of, tagged
 from edgeattn.graph.reading import read
 from edgeattn.records import sidecar
@@ -153,7 +153,9 @@ def _bind(model: ir.Model, path: Path, batch: int, shapes: Sequence[tuple[int, .
 
 
 def _located(path: Path, model: ir.Model, globs: Sequence[str]) -> _Located:
-    modules = {node.name or "": module_of(tagged(node.name or "")) for node in model.graph}
+    modules = {
+        node.name or "": module_of(tagged(node.name or "")) for node in model.graph.all_nodes()
+    }
     if globs:
         paths = _matching(modules.values(), globs)
         sites = [Site(path=one, attention="site") for one in paths]
@@ -250,8 +252,11 @@ def _sites(said: Mapping[str, object], onnx: Path) -> tuple[list[Site], int | No
 
 
 def _costs(model: ir.Model, site_of: Mapping[str, str]) -> Iterable[Node]:
-    for node, cost in zip(model.graph, per_node(model), strict=True):
+    """Return what is known of each node; of those in branches and loops, costs are not counted."""
+    counted = dict(zip(model.graph, per_node(model), strict=True))
+    for node in model.graph.all_nodes():
         name = node.name or ""
+        cost = counted.get(node) or NodeCost(name=name, op_type=node.op_type, known=False)
         yield Node(
             name=name,
             op_type=node.op_type,

@@ -19,12 +19,14 @@ class NodeEvent:
     Attributes:
         name: The node, in the optimised graph.
         index: Its index there, which tells nodes without names apart.
-        time_us: What it took.
+        run: The run of the model that it is a part of, from 0.
+        time_us: What it took, less the nodes inside of it: those of a branch, or of a loop's body.
         arguments: What else the profiler says.
     """
 
     name: str
     index: str
+    run: int
     time_us: float
     arguments: Mapping[str, Any]
 
@@ -46,14 +48,25 @@ def read_events(path: Path) -> tuple[list[NodeEvent], list[float]]:
         The runs of nodes, in their order; and what each run of the whole model took, in µs.
     """
     events = documents.read_json(path, is_foreign=True)
-    nodes = [
-        NodeEvent(
-            name=event["name"].removesuffix(_SUFFIX),
-            index=event["args"].get("node_index", ""),
-            time_us=event["dur"],
-            arguments=event["args"],
+    nodes: list[NodeEvent] = []
+    starts: list[float] = []  # of the nodes, which are written as they end
+    whole_us: list[float] = []
+    for event in events:
+        if event["name"] == "model_run":
+            whole_us.append(event["dur"])
+        if event["cat"] != "Node" or not event["name"].endswith(_SUFFIX):
+            continue
+        inside = len(starts)
+        while inside and starts[inside - 1] >= event["ts"]:
+            inside -= 1
+        nodes.append(
+            NodeEvent(
+                name=event["name"].removesuffix(_SUFFIX),
+                index=event["args"].get("node_index", ""),
+                run=len(whole_us),
+                time_us=max(event["dur"] - sum(one.time_us for one in nodes[inside:]), 0.0),
+                arguments=event["args"],
+            )
         )
-        for event in events
-        if event["cat"] == "Node" and event["name"].endswith(_SUFFIX)
-    ]
-    return nodes, [event["dur"] for event in events if event["name"] == "model_run"]
+        starts.append(event["ts"])
+    return nodes, whole_us

@@ -75,6 +75,11 @@ def origins(model: ir.Model, optimised: ir.Model) -> dict[str, Origin]:
             outputs=tuple(value.name or "" for value in node.outputs if value.name),
             weights_bytes=weights_bytes(node),
         )
+    own_names = {node.name for node in model.graph.all_nodes()}
+    for node in optimised.graph.all_nodes():  # those of branches and bodies keep their names
+        if node.name and node.name not in found:
+            own_name = {node.name} & own_names
+            found[node.name] = Origin(nodes=tuple(own_name), inputs=(), outputs=())
     for name, nodes in _borrowed(known, optimised, found).items():
         found[name] = replace(found[name], nodes=nodes)
     islands = _plain_islands(optimised)
@@ -83,7 +88,7 @@ def origins(model: ir.Model, optimised: ir.Model) -> dict[str, Origin]:
 
 def name_all(optimised: ir.Model) -> None:
     """Name the nodes that have no name, in place: those of functions that were inlined."""
-    for place, node in enumerate(optimised.graph):
+    for place, node in enumerate(optimised.graph.all_nodes()):
         node.name = node.name or f"{NAMELESS}{place}"
 
 

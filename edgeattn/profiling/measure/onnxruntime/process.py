@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -93,14 +93,23 @@ def _by_node(
         {
             "name": name,
             "op": own[-1].arguments.get("op_name", ""),
-            "time_us": statistics.median(event.time_us for event in own[skip:] or own),
-            "activation_bytes": own[-1].activation_bytes,
+            "time_us": statistics.median(times[skip:] or times),
+            "activation_bytes": sum(e.activation_bytes for e in own if e.run == own[-1].run),
             "output_shapes": [shape for _, shape in own[-1].outputs],
             "dtype": next((dtype for dtype, _ in own[-1].outputs), ""),
         }
         for (name, _), own in seen.items()
+        if (times := _by_run(own, len(whole_us)))
     ]
     return {"nodes": nodes, "profiled_us": statistics.median(whole_us[skip:] or whole_us or [0])}
+
+
+def _by_run(events: Iterable[NodeEvent], runs: int) -> list[float]:
+    """Return what a node took in each run: in a loop, all its turns; in a branch, maybe none."""
+    times = [0.0] * runs
+    for event in events:
+        times[event.run] += event.time_us
+    return times
 
 
 def _do(job: dict[str, Any]) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def predict_model(
         machine: The CPU.
         shared: Spreads of the errors that all kernels share.
     """
-    nodes = {node.name: node for node in optimised.graph}
+    nodes = {node.name: node for node in optimised.graph.all_nodes()}
     works = [
         work_of(nodes[kernel.name], kernel.traffic_bytes or 0, kernel.macs) for kernel in kernels
     ]

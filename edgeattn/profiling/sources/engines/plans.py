@@ -51,7 +51,7 @@ def build_plan(model: ir.Model, device: DeviceProfile, folder: Path) -> Plan:
             for TensorRT.
         MissingError: TensorRT-RTX is not installed.
     """
-    target = choose(device=device.name, capability=None, runtime="tensorrt-rtx", as_plan=True)
+    target = choose(device=device, capability=None, runtime="tensorrt-rtx", as_plan=True)
     rewritten = for_turing(model, target)
     path = folder / "planned.onnx"
     save(model.clone() if rewritten is None else rewritten.model, path, external=True)

@@ -117,6 +117,53 @@ def test_nodes_without_names_are_attributed_all_the_same(tmp_path):
     assert {one.site for one in owned} == {"", *(site.path for site in subject.sites)}
 
 
+INSIDE = {
+    "branch": """
+        sum = ReduceSum <keepdims = 0> (x)
+        zero = Constant <value_float = 0.0> ()
+        flag = Greater (sum, zero)
+        y = If (flag) <
+            then_branch = yes () => (float[1, 8, 16, 16] a) { s = Sin (x) a = Cos (s) },
+            else_branch = no () => (float[1, 8, 16, 16] b) { c = Cos (x) b = Sin (c) }
+        >
+    """,
+    "loop": """
+        turns = Constant <value = int64 {6}> ()
+        go = Constant <value = bool {1}> ()
+        y = Loop (turns, go, x) <
+            body = one (int64 i, bool on, float[1, 8, 16, 16] a)
+                => (bool still, float[1, 8, 16, 16] b)
+            { still = Identity (on) s = Sin (a) b = Cos (s) }
+        >
+    """,
+}
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_what_is_inside_of_a_branch_or_a_loop_counts_once(name, tmp_path):
+    text = f"""
+    <ir_version: 8, opset_import: ["" : 17]>
+    net (float[1, 8, 16, 16] x) => (float[1, 8, 16, 16] y) {{ {INSIDE[name]} }}
+    """
+    path = tmp_path / "net.onnx"
+    onnx.save(onnx.parser.parse_model(text), path)
+    subject = read_subject(path)
+    named = runnable(subject, tmp_path / "named")
+    found = profile_kernels(named, subject.model, {}, RUN)
+    assert {"Sin", "Cos", name.replace("branch", "If").title()} <= {k.op for k in found.kernels}
+    total = sum(kernel.time_us for kernel in found.kernels)
+    assert total <= 1.5 * found.profiled_us  # medians of parts, against the median of the whole
+    owned = find_owners(found.kernels, {node.name: node for node in subject.nodes})
+    assert {one.status for one in owned} == {"owned"}
+    (row,) = profile(
+        [item(path)],
+        ProfileOptions(device="generic-x86"),
+        command="edgeattn profile",
+        on_stage=lambda _: None,
+    )
+    assert row.row.trace.kernels
+
+
 def test_one_run_is_enough_for_shapes(tmp_path):
     path = residual(tmp_path / "a.onnx", "none")
     found = profile_kernels(path, ir.load(path), {}, RUN, once=True)
