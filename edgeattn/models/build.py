@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -65,7 +66,7 @@ def build(request: ModelRequest) -> BuiltModel:
     module = created.module
     inputs = _inputs(created, request)
     sites: tuple[PlacedSite, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes = created.notes
     if created.program is not None:
         if request.weights is not None:
             raise InputError(
@@ -81,7 +82,7 @@ def build(request: ModelRequest) -> BuiltModel:
         if request.weights is not None:
             after = set(module.state_dict())
             inside = tuple(f"{site.path}." for site in sites)
-            notes = weights.load(
+            notes += weights.load(
                 module,
                 request.weights,
                 attention=[key for key in after if inside and key.startswith(inside)],
@@ -89,7 +90,8 @@ def build(request: ModelRequest) -> BuiltModel:
                 if inside
                 else (),
             )
-        module.eval()
+        with suppress(NotImplementedError):  # of a traced program's own module
+            module.eval()
         for child in module.modules():
             child.training = False  # whatever eval() does in a user's model
     module.requires_grad_(requires_grad=False)

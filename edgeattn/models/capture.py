@@ -7,8 +7,9 @@ memory of the module's parameters, so the same graph can be written again after 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
 from onnx_ir.passes import common
@@ -48,8 +49,7 @@ def trace(
     if dynamic_batch:
         # torch.export specialises on sizes 0 and 1, so the example carries a batch of two.
         inputs = tuple(_two_samples(value) for value in inputs)
-        batch = torch.export.Dim("batch")
-        shapes = tuple({0: batch} for _ in inputs)
+        shapes = _open_batch(module, inputs)
     failures: list[Exception] = []
     for strict in (False, True):
         forget_caches(module)
@@ -70,6 +70,18 @@ def trace(
         f"torch.export cannot trace this model: {reason}",
         mend="The model's forward must be traceable; see torch.export's documentation.",
     ) from failures[0]
+
+
+def _open_batch(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> dict[str, Any]:
+    """Return torch.export's dynamic shapes: by the arguments of forward, of which one may be *x."""
+    import torch
+
+    batch = torch.export.Dim("batch")
+    given = inspect.signature(module.forward).bind(*inputs).arguments
+    return {
+        name: tuple({0: batch} for _ in value) if isinstance(value, tuple) else {0: batch}
+        for name, value in given.items()
+    }
 
 
 def forget_caches(module: torch.nn.Module) -> None:

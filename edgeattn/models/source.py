@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import zipfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +14,7 @@ from torch import nn
 
 from edgeattn.base.errors import InputError
 from edgeattn.base.nearest import did_you_mean
-from edgeattn.models import names, program, userfile, zoo
+from edgeattn.models import names, plain, program, userfile, zoo
 from edgeattn.options.model import ModelRequest
 
 IMAGE: Final = (1, 3, 224, 224)
@@ -26,12 +29,16 @@ class Created:
         source: Where it is from, in canonical form ("timm:resnet50").
         shapes: The shapes of its inputs, unless others are asked for.
         program: The exported program, of a .pt2 file only.
+        renamed: The beginnings that keys of weights had inside of wrappers that were taken off.
+        notes: What a user should know of how it was built.
     """
 
     module: nn.Module
     source: str
     shapes: tuple[tuple[int, ...], ...]
     program: torch.export.ExportedProgram | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def user_file(source: str) -> tuple[Path, str] | None:
@@ -62,11 +69,34 @@ def create(request: ModelRequest) -> Created:
     if origin == "torchvision" and name in names.torchvision_names():
         module = zoo.from_torchvision(name, request)
         return Created(module=module, source=f"torchvision:{name}", shapes=(IMAGE,))
+    _check_no_file(Path(source))
     near = did_you_mean(names.nearest(source))
     raise InputError(
         f"there is no model named '{source}'",
         mend=f"{near} A model is given as {', '.join(names.FORMS)}.".strip(),
     )
+
+
+def _check_no_file(path: Path) -> None:
+    """Refuse a file of another kind in the words of its kind.
+
+    Raises:
+        InputError: It is a file.
+    """
+    if not path.is_file():
+        return
+    if path.suffix == ".onnx":
+        raise InputError(
+            f"{path} is an ONNX file, which is not exported again",
+            mend=f"Lower it as it is: edgeattn optimize {path} -o OUT.onnx",
+        )
+    what, mend = "holds weights, and not the code that they are for", f"--weights {path}"
+    if zipfile.is_zipfile(path):
+        with suppress(OSError, zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
+            if any("/code/" in name for name in archive.namelist()):
+                what = "is TorchScript, which has no Python to trace"
+                mend = "--weights FILE, of torch.save(torch.jit.load(…).state_dict(), FILE)"
+    raise InputError(f"{path} {what}", mend=f"Give what builds the model: file.py:factory {mend}")
 
 
 def _program(request: ModelRequest) -> Created:
@@ -98,4 +128,14 @@ def _user_file(request: ModelRequest, path: Path, factory: str) -> Created:
     module = userfile.build(
         path, factory, model_args=request.model_args, num_classes=request.num_classes
     )
-    return Created(module=module, source=f"{path}:{factory}", shapes=(IMAGE,))
+    module, renamed, notes = plain.unwrapped(module)
+    plain.check(module)
+    if device := plain.on_cpu(module):
+        notes.append(f"the model was on {device}; it was exported on the CPU")
+    return Created(
+        module=module,
+        source=f"{path}:{factory}",
+        shapes=(IMAGE,),
+        renamed=renamed,
+        notes=tuple(notes),
+    )

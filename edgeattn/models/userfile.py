@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import ast
-import hashlib
-import importlib.util
 import inspect
-import sys
 import traceback
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Final
 
 import pydantic
+import torch
 from torch import nn
 
 from edgeattn.base.errors import InputError, in_one_line
 from edgeattn.base.nearest import did_you_mean, nearest
 from edgeattn.models.arguments import literal
+from edgeattn.models.importing import import_file, importable
 
 _LISTED: Final = 8
-
-_folders: set[Path] = set()
-"""Folders that files were loaded from, whose modules may hide another folder's of the same name."""
-
-_kept: list[str] = []
-"""What was added to `sys.path`, the latest first: a forward() may import what lies beside it."""
 
 
 def build(
@@ -56,9 +48,9 @@ def build(
             mend=f"Name a function or class in it: {path}:{defined[0] if defined else 'NAME'}"
             + (f" (it has {shown})." if len(defined) > 1 else "."),
         )
-    with _neighbours(path.resolve().parent):
+    with importable(path):
         with _blaming(path, "cannot be imported"):
-            loaded = _import(path)
+            loaded = import_file(path)
         make = getattr(loaded, factory, None)
         if not callable(make):
             raise InputError(
@@ -76,58 +68,43 @@ def build(
         with _blaming(path, f"fails in {factory}()"):
             module = make(**arguments)
     if not isinstance(module, nn.Module):
-        raise InputError(f"{where} must return a torch.nn.Module: it gave {type(module).__name__}")
+        raise InputError(
+            f"{where} must return a torch.nn.Module: it gave {_described(module)}",
+            mend=_how_to_return(where, factory, module),
+        )
     return module
 
 
-def _import(path: Path) -> ModuleType:
-    digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]
-    name = f"_edgeattn_model_{digest}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses in the file look their module up while it is imported
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
+def _described(result: object) -> str:
+    if isinstance(result, type):
+        return f"the class {result.__name__}"
+    parts = _parts(result)
+    if not parts:
+        return f"{type(result).__name__}"
+    kinds = ", ".join(type(part).__name__ for part in parts[:_LISTED])
+    return f"{type(result).__name__} of {kinds}" + (", …" if len(parts) > _LISTED else "")
 
 
-@contextmanager
-def _neighbours(folder: Path) -> Iterator[None]:
-    """Let a file import what lies beside it, while it is read and when its model is run."""
-    for name, module in list(sys.modules.items()):
-        origin = getattr(module, "__file__", None)
-        if origin and Path(origin).parent in _folders - {folder}:
-            del sys.modules[name]  # another model's `blocks.py` is not this one's
-    _folders.add(folder)
-    entry = str(folder)
-    sys.path.insert(0, entry)
-    try:
-        yield
-    finally:
-        with suppress(ValueError):  # the user's code may have taken it away
-            sys.path.remove(entry)
-        _keep(entry)
+def _parts(result: object) -> list[object]:
+    if isinstance(result, Mapping):
+        return list(result.values())
+    return list(result) if isinstance(result, (tuple, list)) else []
 
 
-def _keep(entry: str) -> None:
-    """Leave a folder importable, behind everything installed, which it is not to hide from us.
-
-    The latest folder stands before earlier ones, for its model is the one in use.
-    """
-    if entry in _kept:
-        _kept.remove(entry)
-        if entry in sys.path:
-            sys.path.remove(entry)
-    if entry in sys.path:  # not added here
-        return
-    earlier = [kept for kept in _kept if kept in sys.path]
-    sys.path.insert(sys.path.index(earlier[0]) if earlier else len(sys.path), entry)
-    _kept.insert(0, entry)
+def _how_to_return(where: str, factory: str, result: object) -> str:
+    """Say how a factory comes to return a model, where what it gave tells that."""
+    if isinstance(result, type) and issubclass(result, nn.Module):
+        return f"Call it: return {result.__name__}()"
+    if isinstance(result, torch.export.ExportedProgram):
+        return "Save it, and give the file: torch.export.save(program, 'model.pt2')"
+    parts = _parts(result)
+    if any(isinstance(part, nn.Module) for part in parts):
+        at = next(index for index, part in enumerate(parts) if isinstance(part, nn.Module))
+        key = list(result)[at] if isinstance(result, Mapping) else at
+        return f"Return the model alone: def make(): return {factory}()[{key!r}]"
+    if parts and all(isinstance(part, torch.Tensor) for part in parts):
+        return f"Those are weights: save them, and give them to {where}'s model with --weights."
+    return ""
 
 
 @contextmanager
@@ -136,7 +113,24 @@ def _blaming(path: Path, what: str) -> Iterator[None]:
     try:
         yield
     except (Exception, SystemExit) as error:
-        raise InputError(f"{path}{_line(path, error)} {what}: {in_one_line(error)}") from error
+        line = _line(path, error)
+        elsewhere = "" if line else _place(error)
+        raise InputError(
+            f"{path}{line} {what}: {in_one_line(error)}{elsewhere}", mend=_cure(error)
+        ) from error
+
+
+def _cure(error: BaseException) -> str:
+    """Say what to do about what a user's code raises, where it is a thing of this machine."""
+    if isinstance(error, ModuleNotFoundError):
+        top = str(error.name or "").partition(".")[0]
+        return f"Install {top} where edgeattn is, or give the file where its project has it."
+    if "CUDA" in str(error) or "cuda" in str(error):
+        return (
+            "Build the model on the CPU, where it is exported: leave .cuda() out, and load"
+            " weights with map_location='cpu'."
+        )
+    return ""
 
 
 def _line(path: Path, error: BaseException) -> str:
@@ -149,6 +143,12 @@ def _line(path: Path, error: BaseException) -> str:
         if Path(frame.filename).resolve() == path.resolve() and frame.lineno
     ]
     return f":{own[-1]}" if own else ""
+
+
+def _place(error: BaseException) -> str:
+    """Return, in brackets, the file and line that raised, where that is a user's file."""
+    frame = traceback.extract_tb(error.__traceback__)[-1:]
+    return "".join(f" ({at.filename}:{at.lineno})" for at in frame if Path(at.filename).is_file())
 
 
 def _definitions(path: Path) -> list[str]:
