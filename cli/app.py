@@ -14,6 +14,7 @@ import typer
 
 from edgeattn.base.errors import EdgeattnError, InputError, MissingError
 from edgeattn.base.files import explain
+from edgeattn.base.legible import legible, shortened
 from edgeattn.base.nearest import did_you_mean
 from edgeattn.base.versions import own_version
 
@@ -179,7 +180,8 @@ def _fault(arguments: Sequence[str], error: BaseException) -> int:
 
 def _report(arguments: Sequence[str], kind: str, fact: str, mend: str, code: int) -> int:
     try:
-        print("\n".join(filter(None, [f"error: {fact}", mend])), file=sys.stderr, flush=True)
+        told = "\n".join(filter(None, [f"error: {fact}", mend]))
+        print(shortened(legible(told)), file=sys.stderr, flush=True)
         if _asks(arguments, "--json"):
             error = {"kind": kind, "fact": fact, "mend": mend, "exit_code": code}
             print(json.dumps({"error": error}, indent=2), flush=True)

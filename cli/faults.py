@@ -8,6 +8,7 @@ import tempfile
 import traceback
 
 from edgeattn.base.errors import in_one_line
+from edgeattn.base.legible import legible
 from edgeattn.base.versions import own_version
 
 
@@ -24,7 +25,7 @@ def record(error: BaseException, command: str, *, verbose: bool) -> tuple[str, s
     """
     story = "".join(traceback.format_exception(error))
     if verbose:
-        print(story, file=sys.stderr)
+        print(legible(story), file=sys.stderr)
     fact = f"A fault of edgeattn {own_version()}: {in_one_line(error)}"
     header = (
         f"edgeattn {own_version()}, Python {platform.python_version()}, {platform.platform()}\n"

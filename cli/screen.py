@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
+from edgeattn.base.legible import legible, shortened
 from edgeattn.options.flags import switch
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 # Wide enough for a table of sites where no terminal says how wide it is: a file, a pipe.
 _WIDTH_OF_A_FILE: Final = 160
@@ -45,10 +47,12 @@ class Screen:
             A function that says which stage begins.
         """
         with contextlib.ExitStack() as stack:
-            stack.enter_context(_stdout_reserved())
             if not self.verbose:
+                stack.enter_context(_native_code_quiet())
                 stack.enter_context(_libraries_quiet())
-            yield stack.enter_context(self._stages())
+            stack.enter_context(_stdout_reserved())
+            show = stack.enter_context(self._stages())
+            yield lambda name: show(shortened(legible(name)))
 
     def show(self, document: Any, report: Callable[[Console], None]) -> None:
         """Print the result on stdout.
@@ -111,9 +115,15 @@ def _say_nothing(name: str) -> None:
 def _rendered(report: Callable[[Console], None]) -> str:
     from rich.console import Console
 
-    # Paths and shapes hold brackets, which are not markup.
+    class Legible(Console):
+        """Every text that is printed, and every cell of a table, comes through here."""
+
+        def render_str(self, text: str, **how: Any) -> Text:
+            return super().render_str(shortened(legible(text)), **how)
+
+    # Paths and shapes hold brackets and colons, which are no markup and no emoji.
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDTH_OF_A_FILE
-    console = Console(file=sys.stdout, markup=False, highlight=False, width=width)
+    console = Legible(file=sys.stdout, markup=False, emoji=False, highlight=False, width=width)
     with console.capture() as captured:
         report(console)
     return captured.get()
@@ -138,6 +148,30 @@ def _libraries_quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+
+
+@contextlib.contextmanager
+def _native_code_quiet() -> Iterator[None]:
+    """Keep what native code, and child processes, write to stderr from it; Python still writes.
+
+    ONNX Runtime logs what it raises too, in colour.
+    """
+    sys.stderr.flush()
+    if not _is_descriptor(sys.stderr, 2):
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        saved = os.dup(2)
+        stack.callback(os.close, saved)
+        encoding = sys.stderr.encoding
+        own = os.fdopen(saved, "w", 1, encoding=encoding, errors="replace", closefd=False)
+        stack.callback(own.flush)
+        stack.enter_context(contextlib.redirect_stderr(own))
+        stack.callback(os.dup2, saved, 2)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+        yield
 
 
 @contextlib.contextmanager

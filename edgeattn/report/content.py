@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from edgeattn.base.legible import all_legible, legible
 from edgeattn.profiling.attribution import Attribution, attribute
 from edgeattn.records.trace import Difference, SavedRow, Trace
 
@@ -68,3 +69,13 @@ def report_of(saved: Sequence[SavedRow], *, title: str = "", command: str = "") 
     names = list(dict.fromkeys(row.trace.name for row in rows))
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
     return Report(title=title or f"{names[0]}{more}", rows=rows, command=command)
+
+
+def to_show(report: Report) -> Report:
+    """Return a report whose names can be shown, on a terminal, in HTML and in SVG."""
+    rows = []
+    for row in report.rows:
+        shown = Trace.model_validate(all_legible(row.trace.model_dump()))
+        same = shown == row.trace  # as most are
+        rows.append(row if same else replace(row, attribution=attribute(shown)))
+    return Report(title=legible(report.title), rows=tuple(rows), command=legible(report.command))

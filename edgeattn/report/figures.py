@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from edgeattn.base.errors import InputError
-from edgeattn.report.content import Report
+from edgeattn.report.content import Report, to_show
 from edgeattn.report.plots import hidden_cost, icicle, kinds, roofline
 from edgeattn.report.plots.canvas import INK, SOFT
 
@@ -61,6 +61,7 @@ def draw(report: Report, picture: str | None, path: Path) -> None:
         )
     if picture is not None and picture not in PICTURES:
         raise InputError(f"There is no picture {picture!r}.", mend=f"One of: {', '.join(PICTURES)}")
+    report = to_show(report)
     with mpl.rc_context():
         _set_style()
         made = _sheet(report) if picture is None else _single(report, PICTURES[picture])

@@ -22,7 +22,7 @@ from edgeattn.profiling.owners import Owned
 from edgeattn.profiling.sums import Sum
 from edgeattn.records.trace import KIND_TITLES, Evidence
 from edgeattn.report import units
-from edgeattn.report.content import Report, Row
+from edgeattn.report.content import Report, Row, to_show
 from edgeattn.report.headline import excess, headline, headline_of, hidden_ms, share, subject
 from edgeattn.report.page_data import page_data
 from edgeattn.report.palette import BACKBONE, KINDS, PAPER, SITE, Colour
@@ -43,6 +43,7 @@ _SCRIPTS: Final = (
 
 def render(report: Report) -> str:
     """Render a report as one HTML file, of which no part is fetched."""
+    report = to_show(report)
     style, script = _style(), _script()
     return (
         _environment()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from edgeattn.profiling.attribution import STATUSES, Attribution, Cost, SiteCost
 from edgeattn.records.trace import KIND_TITLES, Difference, Trace
-from edgeattn.report.content import Report, Row
+from edgeattn.report.content import Report, Row, to_show
 from edgeattn.report.grid import columns, table
 from edgeattn.report.headline import headline, headline_of
 from edgeattn.report.units import count, microseconds, milliseconds, part_of, percent, ratio, size
@@ -30,6 +30,7 @@ RUNTIMES: Final = {
 
 def lines(report: Report, *, top: int | None) -> Iterator[RenderableType]:
     """Return what is printed of a report: of one model, of a pair, or of several."""
+    report = to_show(report)
     is_pair = len(report.rows) == 2 and report.rows[0].trace.variant != "plain"
     if report.is_of_one or (is_pair and report.rows[1].difference is not None):
         return profile_lines(report, top=top)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from edgeattn.base.errors import InputError, in_one_line
-from edgeattn.base.files import check_is_file, explain
+from edgeattn.base.files import opened
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -80,14 +80,11 @@ def read_npz(path: Path, names: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
 @contextmanager
 def _opened(path: Path, kind: str) -> Iterator[IO[bytes]]:
     """Open a file; what NumPy and zipfile raise is told in words that tempt nobody to trust it."""
-    check_is_file(path)
     try:
-        with path.open("rb") as stream:
+        with opened(path) as stream:
             yield stream
     except InputError:
         raise
-    except OSError as error:
-        raise (explain(error, path) or InputError(f"{path} cannot be read: {error}.")) from error
     except Exception as error:
         # A header is checked before its array is read: what is left is a fault of zip's own.
         reason = in_one_line(error) if isinstance(error, zipfile.BadZipFile) else "it is broken"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from edgeattn.base.errors import InputError, first_line
-from edgeattn.base.files import check_is_file, explain
+from edgeattn.base.files import opened
 from edgeattn.records.pixels import IMAGENET, Pixels
 from edgeattn.runtimes.arrays import read_npy
 
@@ -44,7 +44,6 @@ def read_input(
     Raises:
         InputError: The file cannot be read, is of another shape, or holds no finite numbers.
     """
-    check_is_file(path)
     array = read_image(path, shape, pixels, dtype) if is_image(path) else read_npy(path)
     check_shape(str(path), array.shape, shape)
     return checked_numbers(str(path), array)
@@ -101,21 +100,23 @@ def read_image(
     Image.init()
     # The others of Pillow's formats are no photos, and PostScript would be run.
     formats = tuple(name for name in _FORMATS if name in Image.OPEN)
-    try:
-        with Image.open(path, formats=formats) as image:
-            mode = image.mode
-            resized = image.convert("RGB" if channels == 3 else "L").resize(
-                (width, height), Image.Resampling.BICUBIC
-            )
-    except UnidentifiedImageError as error:
-        raise InputError(
-            f"{path} is neither an .npy file nor an image.",
-            mend=f"What is read: {', '.join(formats)}.",
-        ) from error
-    except Exception as error:  # a broken image brings nearly any
-        reason = first_line(error).rstrip(".")
-        explained = explain(error, path) if isinstance(error, OSError) else None
-        raise (explained or InputError(f"{path} cannot be read: {reason}.")) from error
+    with opened(path) as stream:
+        try:
+            with Image.open(stream, formats=formats) as image:
+                mode = image.mode
+                resized = image.convert("RGB" if channels == 3 else "L").resize(
+                    (width, height), Image.Resampling.BICUBIC
+                )
+        except UnidentifiedImageError as error:
+            raise InputError(
+                f"{path} is neither an .npy file nor an image.",
+                mend=f"What is read: {', '.join(formats)}.",
+            ) from error
+        except Exception as error:  # a broken image brings nearly any
+            raise InputError(
+                f"{path} cannot be read: {first_line(error).rstrip('.')}.",
+                mend="Save it again, or leave it out.",
+            ) from error
     if mode.startswith(("I", "F")):  # Pillow has cut off what is above 255
         raise InputError(
             f"{path} has more than 8 bits for each value.",

@@ -57,8 +57,8 @@ def session_options(
 
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4  # what is wrong is raised too
     if preset == "parity":
-        options.log_severity_level = 3
         # An arena keeps what one run needed until the process ends.
         options.enable_cpu_mem_arena = False
         if optimisations == "off":
@@ -67,7 +67,6 @@ def session_options(
         return options
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # what is wrong is raised too
     if preset == "profiled":
         assert folder is not None
         options.enable_profiling = True

@@ -176,7 +176,7 @@ def tolerance_of_cast(cast: CastOptions) -> Tolerance:
 
 def unsimplified(reason: str) -> list[str]:
     """Return the note that a model is not simplified, if there is a reason."""
-    return [f"The model is not simplified: {reason}."] if reason else []
+    return [f"The model is not simplified: {reason.rstrip('.')}."] if reason else []
 
 
 def _is_finite(reference: Reference) -> bool:

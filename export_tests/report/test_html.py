@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from edgeattn.base.legible import legible
 from edgeattn.records.trace import Identity
 from edgeattn.report.html import render
 from export_tests.report.traces import HOSTILE, above, kernel, plain, report, trace
@@ -87,7 +88,8 @@ def test_the_data_is_json_that_cannot_end_its_element():
         r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL
     )
     assert not set(data) & set("<>&")
-    assert any(HOSTILE in text for text in json.loads(data)["strings"])
+    assert legible(page) == page
+    assert any(legible(HOSTILE) in text for text in json.loads(data)["strings"])
 
 
 def test_the_headline_makes_the_point():

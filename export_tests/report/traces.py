@@ -16,7 +16,10 @@ from edgeattn.records.trace import (
 from edgeattn.report.content import report_of
 
 # What names must not be taken for: markup, scripts, formulas.
-HOSTILE = "</script><script>alert(1)</script>\"' onclick=alert(2) $x^2$ &amp; <!-- ]]>"
+HOSTILE = (
+    "</script><script>alert(1)</script>\"' onclick=alert(2) $x^2$ &amp; <!-- ]]>"
+    " \x1b[2J\x00\u202e\udc80"
+)
 
 
 def node(name, op, *, site="", macs=0, ops=0):
