@@ -105,6 +105,17 @@ DOWN: Mapping[tuple[str, int], Adapter] = {
 }
 
 UP: Mapping[tuple[str, int], Adapter] = {
+    ("BatchNormalization", 9): legacy.batch_normalization_spatial,
+    ("Scan", 9): legacy.scan_up,
+    ("Upsample", 9): legacy.upsample_scales,
+    ("Dropout", 10): legacy.dropout_up,
+    ("Slice", 10): legacy.slice_up,
+    ("TopK", 10): legacy.top_k_up,
+    ("Upsample", 10): legacy.resize_of_scales,
+    ("Clip", 11): legacy.clip_up,
+    ("Pad", 11): legacy.pad_up,
+    ("Resize", 11): legacy.resize_of_scales,
+    ("Scatter", 11): legacy.scatter_up,
     ("Dropout", 12): legacy.dropout_up,
     ("Hardmax", 13): legacy.softmax_up,
     ("LogSoftmax", 13): legacy.softmax_up,
@@ -149,6 +160,12 @@ def _never(attribute: ir.Attr) -> bool:
 # New attributes whose absence means what the version before did, and the value that says the same.
 # Attributes that only gained a value (a new `reduction`) are in `NEW_VALUES`.
 NEUTRAL: Mapping[tuple[str, int], Mapping[str, Callable[[ir.Attr], bool]]] = {
+    ("MaxPool", 8): {"storage_order": _is(0)},
+    ("AveragePool", 10): {"ceil_mode": _is(0)},
+    ("MaxPool", 10): {"ceil_mode": _is(0), "dilations": _all_ones},
+    ("Constant", 11): {"sparse_value": _never},
+    ("DepthToSpace", 11): {"mode": _is("DCR")},
+    ("TopK", 11): {"largest": _is(1), "sorted": _any},
     ("ArgMax", 12): {"select_last_index": _is(0)},
     ("ArgMin", 12): {"select_last_index": _is(0)},
     ("Constant", 12): dict.fromkeys(
@@ -264,6 +281,8 @@ def cross(node: ir.Node, edit: Edit, opset: int, *, descending: bool) -> None:
         RefusedError: It cannot be taken.
     """
     adapter = (DOWN if descending else UP).get((node.op_type, opset))
+    if not descending and adapter is None and signature(node.op_type, opset - 1) is None:
+        raise RefusedError(f"{node.op_type} exists from opset {opset}")
     is_known = adapter is not None or descending or is_widening(node.op_type, opset)
     if opset > REVIEWED or not is_known:
         raise RefusedError(f"what opset {opset} changed in {node.op_type} is not known here")

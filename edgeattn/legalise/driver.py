@@ -19,7 +19,7 @@ from edgeattn.legalise import changes
 from edgeattn.legalise.refusals import RefusedError
 from edgeattn.records.lowering import LegalisedNode
 
-OLDEST_SOURCE = 11
+OLDEST_SOURCE = 7
 OLDEST_TARGET = 13
 _NAMED = 5
 
@@ -58,7 +58,7 @@ def _check_range(source: int, target: int) -> None:
             f"The model is written in opset {source}; {OLDEST_SOURCE} to {newest} can be read.",
             mend="Export it again, or install a newer onnx."
             if source > newest
-            else "Export it again.",
+            else f"Take it to opset {OLDEST_SOURCE} first, with onnx.version_converter.",
         )
     if target != source and not OLDEST_TARGET <= target <= newest:
         raise InputError(
@@ -157,7 +157,9 @@ def _refuse(refusals: list[_Refusal], source: int, target: int) -> InputError:
             "\n".join([f"The model is not legal at its own opset {target}:", *lines]),
             mend="Export it again.",
         )
-    if source < target:
+    if source < OLDEST_TARGET:
+        mend = f"Export the model again at opset {OLDEST_TARGET} or higher, or without these nodes."
+    elif source < target:
         mend = f"It is written in opset {source}: keep that."
     else:
         mend = f"The lowest opset that works is {lowest}."

@@ -1,11 +1,20 @@
-"""What opsets 11 and 12 said differently: softmax of a matrix, dropout's ratio."""
+"""What opsets 7 to 12 said differently: softmax of a matrix, dropout, sampling, and attributes.
+
+What ONNX left open then is taken as ONNX Runtime computes it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import onnx_ir as ir
 
-from edgeattn.graph.edit import Edit
-from edgeattn.graph.nodes import integer, is_used, needed
+from edgeattn.graph.edit import AttributeValue, Edit
+from edgeattn.graph.nodes import integer, is_used, needed, number, static, text
+from edgeattn.legalise.refusals import RefusedError, dtype_of
+
+_FLOAT32 = np.finfo(np.float32)
 
 
 def softmax_up(node: ir.Node, edit: Edit) -> None:
@@ -28,7 +37,136 @@ def softmax_up(node: ir.Node, edit: Edit) -> None:
 
 
 def dropout_up(node: ir.Node, edit: Edit) -> None:
-    """Dropout 10 → 12: at inference the ratio says nothing. Bit-exact."""
+    """Dropout 7 → 12: at inference the ratio says nothing. Bit-exact.
+
+    The mask is zeros before opset 12 in ONNX Runtime, and ones from it on: it must not be read.
+    """
     node.attributes.pop("ratio", None)
-    if len(node.outputs) > 1 and not is_used(node.outputs[1]):
-        edit.trim()
+    edit.trim()
+    if len(node.outputs) > 1:
+        raise RefusedError("its mask is read, which opset 12 fills with ones and none before it")
+
+
+def clip_up(node: ir.Node, edit: Edit) -> None:
+    """Clip 6 → 11: the bounds become inputs; one not given is float32's largest. Bit-exact.
+
+    Requires the element type.
+    """
+    x = needed(node, 0)
+    dtype_of(x)
+    for index, (name, bound) in enumerate((("min", _FLOAT32.min), ("max", _FLOAT32.max)), start=1):
+        edit.set_input(index, edit.scalar(number(node, name, float(bound)), x))
+        node.attributes.pop(name, None)
+
+
+def pad_up(node: ir.Node, edit: Edit) -> None:
+    """Pad 2 → 11: the pads and the value become inputs. Bit-exact.
+
+    Requires the element type where the value is not zero.
+    """
+    x, pads, value = needed(node, 0), node.attributes.pop("pads"), number(node, "value", 0.0)
+    node.attributes.pop("value", None)
+    edit.set_input(1, edit.integers(pads.as_ints(), "pads"))
+    if value and text(node, "mode", "constant") == "constant":
+        dtype_of(x)
+        edit.set_input(2, edit.scalar(value, x))
+
+
+def slice_up(node: ir.Node, edit: Edit) -> None:
+    """Slice 1 → 10: starts, ends and axes become inputs. Bit-exact."""
+    for index, name in enumerate(("starts", "ends", "axes"), start=1):
+        values = node.attributes.pop(name, None)
+        if values is not None:
+            edit.set_input(index, edit.integers(values.as_ints(), name))
+
+
+def top_k_up(node: ir.Node, edit: Edit) -> None:
+    """TopK 1 → 10: k becomes an input. Bit-exact."""
+    edit.set_input(1, edit.integers([node.attributes.pop("k").as_int()], "k"))
+
+
+def scatter_up(node: ir.Node, edit: Edit) -> None:
+    """Scatter 9 → 11: its name is ScatterElements now. Bit-exact."""
+    edit.replace(edit.op("ScatterElements", node.inputs, dict(node.attributes)))
+
+
+def scan_up(node: ir.Node, _edit: Edit) -> None:
+    """Scan 8 → 9: it went over a batch of sequences, each of its own length."""
+    raise RefusedError("before opset 9 a Scan has a batch, and lengths of its sequences")
+
+
+def batch_normalization_spatial(node: ir.Node, edit: Edit) -> None:
+    """BatchNormalization 7 → 9: with `spatial=0` each element had statistics. Real-number-exact.
+
+    (x - mean)/√(var + ε)·scale + bias, elementwise over f[C, …]. Requires the element type then.
+    """
+    spatial = node.attributes.pop("spatial", None)
+    if spatial is None or spatial.as_int():
+        return
+    edit.trim()
+    if len(node.outputs) > 1:
+        raise RefusedError("it gives running statistics, so it is in training mode")
+    x, scale, bias, mean, variance = (needed(node, index) for index in range(5))
+    dtype_of(x)
+    epsilon = edit.scalar(number(node, "epsilon", 1e-5), x)
+    deviation = edit.op("Sqrt", [edit.op("Add", [variance, epsilon])])
+    y = edit.op("Div", [edit.op("Sub", [x, mean], like=x), deviation], like=x)
+    edit.replace(edit.op("Add", [edit.op("Mul", [y, scale], like=x), bias], like=x))
+
+
+def upsample_scales(node: ir.Node, edit: Edit) -> None:
+    """Upsample 7 → 9: the scales become an input. Bit-exact."""
+    scales = np.array(node.attributes.pop("scales").as_floats(), dtype=np.float32)
+    edit.set_input(1, edit.constant(scales, "scales"))
+
+
+def resize_of_scales(node: ir.Node, edit: Edit) -> None:
+    """Upsample 9 → 10, Resize 10 → 11: positions are o/scale, and no more is said. Bit-exact.
+
+    The nearest position was that below where an axis grows, and that above where it shrinks; a node
+    that does both becomes two. Requires then to know which axes shrink.
+    """
+    x, scales = needed(node, 0), needed(node, 1)
+    mode = text(node, "mode", "nearest")
+    edit.written_at = 11
+    if mode != "nearest":
+        edit.replace(_resized(edit, x, scales, {"mode": mode}))
+        return
+    shrinks = _shrinking(x, scales, node)
+    if all(shrinks) or not any(shrinks):
+        edit.replace(_resized(edit, x, scales, _NEAREST[any(shrinks)]))
+        return
+    factors = static(scales)
+    if factors is None:
+        raise RefusedError("it grows some axes and shrinks others, by how much is computed")
+    for is_shrinking in (False, True):
+        some = np.where(np.array(shrinks) == is_shrinking, factors, 1).astype(np.float32)
+        x = _resized(edit, x, edit.constant(some, "scales"), _NEAREST[is_shrinking])
+    edit.replace(x)
+
+
+_NEAREST = {
+    False: {"mode": "nearest", "nearest_mode": "floor"},
+    True: {"mode": "nearest", "nearest_mode": "ceil"},
+}
+
+
+def _resized(
+    edit: Edit, x: ir.Value, scales: ir.Value, attributes: dict[str, str]
+) -> ir.Value:
+    said: dict[str, AttributeValue] = {"coordinate_transformation_mode": "asymmetric", **attributes}
+    roi = edit.constant(np.zeros(0, dtype=np.float32), "roi")
+    return edit.op("Resize", [x, roi, scales], said)
+
+
+def _shrinking(x: ir.Value, scales: ir.Value, node: ir.Node) -> Sequence[bool]:
+    """Return of each axis whether it shrinks, by the scales or by the shapes."""
+    factors = static(scales)
+    if factors is not None:
+        return [bool(factor < 1) for factor in factors.reshape(-1)]
+    if node.op_type == "Upsample":  # it must not shrink
+        return [False]
+    before, after = x.shape, node.outputs[0].shape
+    if before is None or after is None or not (before.is_static() and after.is_static()):
+        raise RefusedError("whether its axes grow or shrink is computed at run time")
+    return [int(b) < int(a) for a, b in zip(before.numpy(), after.numpy(), strict=True)]

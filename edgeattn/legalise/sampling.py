@@ -88,12 +88,20 @@ def resize_18(node: ir.Node, edit: Edit) -> None:
 def resize_up(node: ir.Node, edit: Edit) -> None:
     """Resize 11 → 13: an empty `roi`, `scales` or `sizes` was how it was left out. Bit-exact.
 
-    `tf_half_pixel_for_nn` was withdrawn.
+    `tf_half_pixel_for_nn` was withdrawn: the floor of its (o + ½)/scale is `half_pixel`'s
+    (o + ½)/scale - ½, rounded with halves going up.
     """
     if text(node, "coordinate_transformation_mode", "") == "tf_half_pixel_for_nn":
-        raise RefusedError(
-            '`coordinate_transformation_mode="tf_half_pixel_for_nn"` was withdrawn in opset 13'
-        )
+        is_nearest = text(node, "mode", "nearest") == "nearest"
+        if not is_nearest or text(node, "nearest_mode", "round_prefer_floor") != "floor":
+            raise RefusedError(
+                '`coordinate_transformation_mode="tf_half_pixel_for_nn"` was withdrawn in opset 13'
+            )
+        for name, value in (
+            ("coordinate_transformation_mode", "half_pixel"),
+            ("nearest_mode", "round_prefer_ceil"),
+        ):
+            node.attributes[name] = ir.AttrString(name, value)
     for index in range(1, len(node.inputs)):
         if static_ints(given(node, index)) == []:
             edit.set_input(index, None)
