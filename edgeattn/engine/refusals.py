@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 from edgeattn.base.errors import InputError
@@ -17,6 +18,15 @@ _NO_MEMORY: Final = (
     "insufficient workspace",
 )
 
+# What names of operators of quantised files hold.
+_QUANTISED: Final = ("QuantizeLinear", "QLinear", "Integer", "QGemm")
+_QUANTISE_AGAIN: Final = (
+    "It takes int8 as pairs of QuantizeLinear and DequantizeLinear around float layers. Give the"
+    " float32 file: edgeattn build FLOAT.onnx --precision int8 --calibration FOLDER\n"
+    "Or quantise that again with onnxruntime.quantization's QuantFormat.QDQ, QInt8, and"
+    " ActivationSymmetric."
+)
+
 # How TensorRT-RTX names what it lacks for compute capability 7.5.
 _TURING: Final = "for Turing (SM75)"
 
@@ -29,16 +39,18 @@ def refused(parser: Any, library: Library, log: Log) -> InputError:
         library: Its library.
         log: The messages meanwhile.
     """
-    lines, modules = [], []
+    lines, modules, operators = [], [], set()
     for index in range(parser.num_errors):
         error = parser.get_error(index)
         name, op_type = _asked(error, "node_name"), _asked(error, "node_operator")
         where = f"{name or f'node {error.node()}'} ({op_type}): " if op_type else ""
         lines.append(f"  {where}{' '.join(error.desc().split())}")
+        operators.add(op_type)
         modules += [module_of(name)] if module_of(name) else []
     lines = lines or [f"  {message}" for message in log.errors] or ["  it gave no reason"]
     return InputError(
-        "\n".join([f"{library.title} does not take this model:", *lines]), mend=_mend(modules, log)
+        "\n".join([f"{library.title} does not take this model:", *lines]),
+        mend=_mend(modules, operators, log),
     )
 
 
@@ -63,9 +75,11 @@ def reason(log: Log) -> str:
     return "; ".join(log.errors) or "it gave no reason."
 
 
-def _mend(modules: Sequence[str], log: Log) -> str:
+def _mend(modules: Sequence[str], operators: AbstractSet[str], log: Log) -> str:
     if _lacks_memory(log):
         return "Free some memory, or make the model smaller."
+    if any(word in name for name in operators for word in _QUANTISED):
+        return _QUANTISE_AGAIN
     advice = ["Try what lowering makes of the file: edgeattn optimize IN.onnx -o OUT.onnx"]
     if modules:
         named = ", ".join(dict.fromkeys(modules))

@@ -37,18 +37,18 @@ _3D: Final = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rewritten:
-    """A model without what Turing lacks.
+    """A model without what a library lacks.
 
     Attributes:
         model: The model.
         made: Of each node that was rewritten, the nodes that stand for it beside the one that has
             its name.
-        note: What the user should know of it.
+        notes: What the user should know of it.
     """
 
     model: ir.Model
     made: dict[str, frozenset[str]]
-    note: str
+    notes: tuple[str, ...]
 
     def with_made(self, nodes: frozenset[str]) -> frozenset[str]:
         """Add to some nodes what else stands for those of them that were rewritten."""
@@ -101,7 +101,7 @@ def rewrite(model: ir.Model) -> Rewritten | None:
         working.name = node.name
         made[str(node.name)] = frozenset(str(new.name) for new in edit.made if new is not working)
     edit.finish()
-    return Rewritten(model=model, made=made, note=_note(forms)) if made else None
+    return Rewritten(model=model, made=made, notes=(_note(forms),)) if made else None
 
 
 def _is_lacked(node: ir.Node) -> bool:

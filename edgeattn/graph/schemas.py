@@ -128,6 +128,10 @@ def type_name(type_: ir.TypeProtocol | None) -> str | None:
     return None
 
 
+# The input whose type is that of the output, where the schema leaves it to attributes.
+_SAYING = {"DequantizeLinear": 1, "QuantizeLinear": 2}
+
+
 def output_type(node: ir.Node, index: int) -> ir.DataType | None:
     """Return the element type of a node's output as its inputs and attributes determine it."""
     if node.op_type == "Cast":
@@ -138,6 +142,10 @@ def output_type(node: ir.Node, index: int) -> ir.DataType | None:
     if node.op_type == "ConstantOfShape":
         fill = node.attributes.get("value")
         return ir.DataType.FLOAT if fill is None else fill.as_tensor().dtype
+    saying = _SAYING.get(node.op_type)
+    if saying is not None and saying < len(node.inputs):
+        said = node.inputs[saying]
+        return None if said is None else said.dtype
     known = signature(node.op_type, defs.onnx_opset_version())
     return None if known is None else _type_by_signature(node, index, known)
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from edgeattn.legalise.driver import OLDEST_TARGET, Legalised, legalise
+from edgeattn.legalise.driver import OLDEST_TARGET, Legalised, legalise, take_up, taken_up
 
-__all__ = ["OLDEST_TARGET", "Legalised", "legalise"]
+__all__ = ["OLDEST_TARGET", "Legalised", "legalise", "take_up", "taken_up"]

@@ -13,7 +13,7 @@ from edgeattn.graph import shapes
 from edgeattn.graph.edit import Edit
 from edgeattn.graph.names import STANDARD_DOMAINS, module_of
 from edgeattn.graph.nodes import is_standard
-from edgeattn.graph.reading import opset_of
+from edgeattn.graph.reading import Source, opset_of
 from edgeattn.graph.schemas import crossed, faults, signature
 from edgeattn.legalise import changes
 from edgeattn.legalise.refusals import RefusedError
@@ -21,6 +21,8 @@ from edgeattn.records.lowering import LegalisedNode
 
 OLDEST_SOURCE = 7
 OLDEST_TARGET = 13
+# Older ones are read by none of the rest: they are taken up first.
+_OLDEST_KNOWN = 11
 _NAMED = 5
 
 
@@ -207,3 +209,26 @@ def legalise(model: ir.Model, opset: int) -> Legalised:
     return Legalised(
         source=source, opset=opset, ir_version=model.ir_version, rewrites=tuple(walk.rewrites)
     )
+
+
+def take_up(found: Source, *, below: int = _OLDEST_KNOWN) -> Source:
+    """Write the model of an old file at opset 13, for those that know no older one.
+
+    Args:
+        found: The file; its model may be changed.
+        below: The opset from which on a file is left as it is.
+
+    Raises:
+        InputError: It is too old, or holds what opset 13 cannot say: names the nodes.
+    """
+    if found.opset >= below:
+        return found
+    legalise(found.model, OLDEST_TARGET)
+    return dataclasses.replace(found, opset=OLDEST_TARGET, is_as_written=False)
+
+
+def taken_up(before: Source, after: Source) -> tuple[str, ...]:
+    """Return what a user should know of a file that was taken up; nothing of another."""
+    if before.opset == after.opset:
+        return ()
+    return (f"{before.path.name} is of opset {before.opset}, and was taken up to {after.opset}.",)

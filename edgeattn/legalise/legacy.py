@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeattn.graph.edit import AttributeValue, Edit
-from edgeattn.graph.nodes import integer, is_used, needed, number, static, text
+from edgeattn.graph.nodes import integer, needed, number, static, text
 from edgeattn.legalise.refusals import RefusedError, dtype_of
 
 _FLOAT32 = np.finfo(np.float32)
@@ -90,7 +90,7 @@ def scatter_up(node: ir.Node, edit: Edit) -> None:
     edit.replace(edit.op("ScatterElements", node.inputs, dict(node.attributes)))
 
 
-def scan_up(node: ir.Node, _edit: Edit) -> None:
+def scan_up(_node: ir.Node, _edit: Edit) -> None:
     """Scan 8 → 9: it went over a batch of sequences, each of its own length."""
     raise RefusedError("before opset 9 a Scan has a batch, and lengths of its sequences")
 
@@ -151,9 +151,7 @@ _NEAREST = {
 }
 
 
-def _resized(
-    edit: Edit, x: ir.Value, scales: ir.Value, attributes: dict[str, str]
-) -> ir.Value:
+def _resized(edit: Edit, x: ir.Value, scales: ir.Value, attributes: dict[str, str]) -> ir.Value:
     said: dict[str, AttributeValue] = {"coordinate_transformation_mode": "asymmetric", **attributes}
     roi = edit.constant(np.zeros(0, dtype=np.float32), "roi")
     return edit.op("Resize", [x, roi, scales], said)

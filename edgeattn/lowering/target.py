@@ -40,6 +40,7 @@ class TargetSpec:
         measured_by: What `--tune` compares: the engine's `plan`, or the `latency` on this machine.
         dissolves_wires: Whether Concat and Split beside a channel permutation are taken apart.
         takes_summed_grids: Whether an affine grid that is written as a sum becomes a product.
+        takes_int32_biases: Whether a quantised layer may have an int32 bias with a scale.
         rules: The rules that are used by default.
     """
 
@@ -48,6 +49,7 @@ class TargetSpec:
     measured_by: Literal["plan", "latency"]
     dissolves_wires: bool
     takes_summed_grids: bool
+    takes_int32_biases: bool
     rules: AbstractSet[str] = frozenset(RULES)
 
     @property
@@ -63,6 +65,7 @@ TARGETS: Final[Mapping[str, TargetSpec]] = {
         measured_by="plan",
         dissolves_wires=False,
         takes_summed_grids=False,
+        takes_int32_biases=False,
     ),
     "onnxruntime": TargetSpec(
         title="ONNX Runtime on a CPU",
@@ -70,6 +73,7 @@ TARGETS: Final[Mapping[str, TargetSpec]] = {
         measured_by="latency",
         dissolves_wires=True,
         takes_summed_grids=True,
+        takes_int32_biases=True,
     ),
 }
 

@@ -11,12 +11,13 @@ from edgeattn.base.clock import Clock
 from edgeattn.base.errors import InputError
 from edgeattn.graph.reading import Source, read
 from edgeattn.graph.writing import describe
+from edgeattn.legalise import take_up, taken_up
 from edgeattn.options.cast import RANDOM, CastOptions, check_options
 from edgeattn.parity import tolerance_of
 from edgeattn.precision.calibration import Samples, read_samples
 from edgeattn.precision.front import near_enough
 from edgeattn.precision.half import prepare
-from edgeattn.precision.int8 import quantise
+from edgeattn.precision.int8 import OLDEST_OPSET, quantise
 from edgeattn.precision.judge import Judge
 from edgeattn.precision.keep import nodes_to_keep
 from edgeattn.precision.pixels import choose
@@ -88,6 +89,8 @@ def cast_source(
     pixels: Pixels | None = None,
 ) -> CastRecord:
     """Cast what was read into a file, and compare the two files."""
+    source = found
+    found = take_up(found, below=OLDEST_OPSET) if options.precision == "int8" else take_up(found)
     with clock.stage("samples"):
         samples = _samples(found, options, pixels, seed=options.seed)
     to = _to_half if options.precision == "fp16" else _to_int8
@@ -101,6 +104,7 @@ def cast_source(
         report = judge.judge(path, tolerance)
         if gate and not report.passed:
             raise judge.refusal(path, report)
+    done["notes"] += taken_up(source, found)
 
     done["notes"] = (*samples.notes, *done["notes"])
     return CastRecord(

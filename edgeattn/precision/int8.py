@@ -29,13 +29,14 @@ from edgeattn.graph.names import Names, module_of
 from edgeattn.graph.nodes import needed, static
 from edgeattn.graph.reading import Source, read
 from edgeattn.graph.writing import save
+from edgeattn.legalise import take_up
 from edgeattn.precision.calibration import Samples
 from edgeattn.precision.half import refuse_body
 from edgeattn.precision.placement import place
 from edgeattn.precision.thresholds import Method, find_thresholds
 
 #: The lowest opset whose pairs have a scale for each channel.
-_OLDEST_OPSET: Final = 13
+OLDEST_OPSET: Final = 13
 _LARGEST: Final = 127
 _QUANTISED: Final = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul",
@@ -83,10 +84,10 @@ def quantise(
         What was quantised, what was not, and how.
 
     Raises:
-        InputError: The file is no model, is quantised already, is of a lower opset than 13, holds
-            nothing to quantise, or does not run on the samples. Nothing is written then.
+        InputError: The file is no model, is quantised already, cannot be taken up to opset 13,
+            holds nothing to quantise, or does not run on the samples. Nothing is written then.
     """
-    found = read(source)
+    found = take_up(read(source), below=OLDEST_OPSET)
     _check(source, found)
     model = found.model
     model.graph.sort()
@@ -115,11 +116,6 @@ def quantise(
 
 def _check(path: Path, found: Source) -> None:
     """Refuse a file that cannot be quantised, regardless of its layers."""
-    if found.opset < _OLDEST_OPSET:
-        raise InputError(
-            f"{path} is of opset {found.opset}, which has no scales for each channel.",
-            mend=f"Export it with --opset {_OLDEST_OPSET} or higher.",
-        )
     for node in found.model.graph:
         if node.op_type in _QUANTISED:
             raise InputError(

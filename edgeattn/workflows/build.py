@@ -22,11 +22,13 @@ from edgeattn.engine.build import Built
 from edgeattn.engine.dynamic import resolve
 from edgeattn.engine.libraries import TITLES, dotted
 from edgeattn.engine.log import Log
+from edgeattn.engine.network import for_library
 from edgeattn.engine.target import Target
-from edgeattn.engine.turing import NO_INT8, Rewritten, for_turing, is_turing
+from edgeattn.engine.turing import NO_INT8, Rewritten, is_turing
 from edgeattn.graph.precision import precision_of, quantised_nodes
 from edgeattn.graph.reading import Source, read
 from edgeattn.graph.writing import save
+from edgeattn.legalise import take_up, taken_up
 from edgeattn.options.build import EngineOptions
 from edgeattn.options.cast import CastOptions
 from edgeattn.options.precision import PRECISIONS, Precision
@@ -98,11 +100,12 @@ def build(
         if cast is not None:
             with clock.stage("cast"):
                 found, notes = _cast(found, cast, staging, destination.parent)
-        asked = _check_precision(found, options)
+        taken = take_up(found)
+        asked = _check_precision(taken, options)
         try:
             with clock.stage("build"):
-                rewritten = for_turing(found.model, options.target)
-                network = _stored(rewritten, found, staging)
+                rewritten = for_library(taken.model, options.target)
+                network = _stored(rewritten, taken, staging)
                 built = engines.build_engine(
                     network.path,
                     options.target.library,
@@ -118,7 +121,7 @@ def build(
             information, points = _resolved(built, network)
             first = information.of_profile(0)
         with clock.stage("audit"):
-            precision = _audited(first, asked, found, rewritten)
+            precision = _audited(first, asked, taken, rewritten)
         with clock.stage("write"):
             (staging / destination.name).write_bytes(memoryview(built.engine))
             digest = hashlib.sha256(memoryview(built.engine)).hexdigest()
@@ -149,8 +152,9 @@ def build(
             notes=(
                 *notes,
                 *built.notes,
-                *([] if rewritten is None else [rewritten.note]),
-                *_remarks(target, found, asked),
+                *taken_up(found, taken),
+                *(() if rewritten is None else rewritten.notes),
+                *_remarks(target, taken, asked),
                 *log.warnings,
             ),
             command=command,

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 from edgeattn.base import files
 from edgeattn.base.clock import Clock
 from edgeattn.graph import simplify
+from edgeattn.graph.quantised import fold_biases
 from edgeattn.graph.reading import Source, name_nodes, opset_of, read
 from edgeattn.graph.tags import restore_value_names
 from edgeattn.graph.writing import save
 from edgeattn.legalise import OLDEST_TARGET, legalise
 from edgeattn.lowering import pipeline as lowering
 from edgeattn.lowering.record import Lowered
-from edgeattn.lowering.target import check
+from edgeattn.lowering.target import TARGETS, check
 from edgeattn.options.optimize import OptimizeOptions
 from edgeattn.parity.check import must_agree
 from edgeattn.records import sidecar
@@ -140,6 +141,9 @@ def lowered_copy(
             lowered = lowering.lower(model, target=options.target, rules=options.rules)
     with clock.stage("legalise"):
         last = legalise(model, options.opset or first.opset)
+    spec = TARGETS[options.target]
+    if not spec.takes_int32_biases and (count := fold_biases(model)):
+        notes.append(f"{count} int32 biases are float32 now: {spec.title} takes no others.")
     return model, lowered, [*first.rewrites, *last.rewrites], notes
 
 

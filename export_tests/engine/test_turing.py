@@ -107,7 +107,7 @@ def test_the_bias_of_a_classifier_is_the_convolutions():
     node = helper.make_node("Gemm", ["x", "w", "b"], ["y"], name="head.fc/Gemm", transB=1)
     found = rewrite(model_of([node], {"x": ["batch", 4]}, weights))
     assert [op for op in ops(found.model) if op != "Reshape"] == ["Conv"]
-    assert found.note.endswith("built instead: products as convolutions (1).")
+    assert found.notes[0].endswith("built instead: products as convolutions (1).")
 
 
 def test_a_bias_that_is_computed_is_added():
@@ -183,7 +183,7 @@ def test_the_form_that_the_shapes_allow(left, right, form):
     found = rewrite(model_of([node], {"a": left, "b": right}))
     (same,) = (node for node in found.model.graph if node.name == "attention/MatMul")
     assert same.op_type == form
-    assert ("products as sums (1)" in found.note) == (form == "ReduceSum")
+    assert ("products as sums (1)" in found.notes[0]) == (form == "ReduceSum")
     others = {node.name for node in found.model.graph} - {"attention/MatMul"}
     assert others
     assert all(name.startswith("attention/") for name in others)
@@ -210,7 +210,7 @@ def test_a_flat_3d_convolution(batch, attributes):
     assert len(same.inputs[0].producer().inputs[1].const_value.numpy()) == 4
     expected = run(model, feeds)
     np.testing.assert_allclose(run(found.model, feeds), expected, rtol=1e-5, atol=1e-5)
-    assert found.note.endswith("3D convolutions as 2D ones (1).")
+    assert found.notes[0].endswith("3D convolutions as 2D ones (1).")
 
 
 def test_the_model_that_is_given_stays_as_it_is():

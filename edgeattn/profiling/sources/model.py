@@ -20,6 +20,7 @@ from edgeattn.graph import shapes as inference
 from edgeattn.graph.costs import NodeCost, per_node
 from edgeattn.graph.names import is_inside, module_of, tagged
 from edgeattn.graph.reading import read
+from edgeattn.legalise import take_up, taken_up
 from edgeattn.records import sidecar
 from edgeattn.records.trace import Node, Site
 from edgeattn.runtimes.inputs import check_shape
@@ -96,7 +97,8 @@ def read_subject(
     Raises:
         InputError: The file cannot be read, a shape does not fit, or a glob matches nothing.
     """
-    found = read(path)
+    source = read(path)
+    found = take_up(source)
     model = found.model
     _bind(model, path, batch, shapes)
     inference.find(model)
@@ -111,7 +113,7 @@ def read_subject(
         nodes=tuple(costs),
         sites=located.sites,
         params=_weights(model) if params is None else params,
-        notes=(*located.notes, *found_how),
+        notes=(*located.notes, *found_how, *taken_up(source, found)),
         sites_by=located.how,
         is_as_written=found.is_as_written,
     )

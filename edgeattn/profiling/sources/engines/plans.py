@@ -10,8 +10,8 @@ from edgeattn.devices.schema import DeviceProfile
 from edgeattn.engine.build import build_engine
 from edgeattn.engine.libraries import TITLES, Capability, dotted
 from edgeattn.engine.libraries import Runtime as EngineRuntime
+from edgeattn.engine.network import for_library
 from edgeattn.engine.target import choose
-from edgeattn.engine.turing import for_turing
 from edgeattn.graph.writing import save
 from edgeattn.records.layers import LayerInformation
 
@@ -52,7 +52,7 @@ def build_plan(model: ir.Model, device: DeviceProfile, folder: Path) -> Plan:
         MissingError: TensorRT-RTX is not installed.
     """
     target = choose(device=device, capability=None, runtime="tensorrt-rtx", as_plan=True)
-    rewritten = for_turing(model, target)
+    rewritten = for_library(model, target)
     path = folder / "planned.onnx"
     save(model.clone() if rewritten is None else rewritten.model, path, external=True)
     built = build_engine(path, target.library, target.compute_capability)
@@ -61,7 +61,7 @@ def build_plan(model: ir.Model, device: DeviceProfile, folder: Path) -> Plan:
         runtime=target.library.runtime,
         version=target.library.version,
         compute_capability=target.compute_capability,
-        notes=(*built.notes, *([] if rewritten is None else [rewritten.note])),
+        notes=(*built.notes, *(() if rewritten is None else rewritten.notes)),
     )
 
 
