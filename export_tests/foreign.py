@@ -24,6 +24,19 @@ def weights(dtype=np.float32):
     return {name: array.astype(dtype) for name, array in found.items()}
 
 
+def old_end():
+    """Operators that said something else before opset 10: bounds, positions, a matrix's softmax."""
+    return [
+        helper.make_node("Clip", ["a"], ["k"], min=-0.5, max=1.5),
+        helper.make_node("Upsample", ["k"], ["u"], scales=[1.0, 1.0, 2.0, 2.0]),
+        helper.make_node("Slice", ["u"], ["v"], starts=[0, 0], ends=[-1, 1 << 30], axes=[2, 3]),
+        helper.make_node("Pad", ["v"], ["p"], pads=[0, 0, 1, 0, 0, 0, 0, 0], value=0.25),
+        helper.make_node("MaxPool", ["p"], ["q"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("Dropout", ["q"], ["d", "mask"]),
+        helper.make_node("Softmax", ["d"], ["y"]),
+    ]
+
+
 def net(
     path,
     *,

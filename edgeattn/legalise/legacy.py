@@ -5,8 +5,6 @@ What ONNX left open then is taken as ONNX Runtime computes it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import onnx_ir as ir
 
@@ -132,15 +130,12 @@ def resize_of_scales(node: ir.Node, edit: Edit) -> None:
     if mode != "nearest":
         edit.replace(_resized(edit, x, scales, {"mode": mode}))
         return
-    shrinks = _shrinking(x, scales, node)
-    if all(shrinks) or not any(shrinks):
-        edit.replace(_resized(edit, x, scales, _NEAREST[any(shrinks)]))
+    factors = _factors(x, scales, node)
+    if (factors >= 1).all() or (factors <= 1).all():
+        edit.replace(_resized(edit, x, scales, _NEAREST[bool((factors < 1).any())]))
         return
-    factors = static(scales)
-    if factors is None:
-        raise RefusedError("it grows some axes and shrinks others, by how much is computed")
     for is_shrinking in (False, True):
-        some = np.where(np.array(shrinks) == is_shrinking, factors, 1).astype(np.float32)
+        some = np.where((factors < 1) == is_shrinking, factors, 1).astype(np.float32)
         x = _resized(edit, x, edit.constant(some, "scales"), _NEAREST[is_shrinking])
     edit.replace(x)
 
@@ -157,14 +152,16 @@ def _resized(edit: Edit, x: ir.Value, scales: ir.Value, attributes: dict[str, st
     return edit.op("Resize", [x, roi, scales], said)
 
 
-def _shrinking(x: ir.Value, scales: ir.Value, node: ir.Node) -> Sequence[bool]:
-    """Return of each axis whether it shrinks, by the scales or by the shapes."""
-    factors = static(scales)
-    if factors is not None:
-        return [bool(factor < 1) for factor in factors.reshape(-1)]
+def _factors(x: ir.Value, scales: ir.Value, node: ir.Node) -> np.ndarray:
+    """Return by how much each axis grows, from the scales; or whether, from the shapes."""
+    known = static(scales)
+    if known is not None:
+        return known
     if node.op_type == "Upsample":  # it must not shrink
-        return [False]
+        return np.ones(1)
     before, after = x.shape, node.outputs[0].shape
-    if before is None or after is None or not (before.is_static() and after.is_static()):
-        raise RefusedError("whether its axes grow or shrink is computed at run time")
-    return [int(b) < int(a) for a, b in zip(before.numpy(), after.numpy(), strict=True)]
+    if before is not None and after is not None and before.is_static() and after.is_static():
+        grown = np.array(after.numpy()) / np.maximum(before.numpy(), 1)
+        if (grown >= 1).all() or (grown <= 1).all():
+            return grown
+    raise RefusedError("whether its axes grow or shrink is computed at run time")

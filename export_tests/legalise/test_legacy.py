@@ -1,7 +1,14 @@
-"""Opsets 11 and 12: softmax of a matrix, dropout's ratio, and plain bumps."""
+"""Opsets 7 to 12: softmax of a matrix, dropout, sampling, attributes, and plain bumps."""
 
 import numpy as np
+import onnx_ir as ir
 import pytest
+from onnx import helper
+
+from edgeattn.base.errors import InputError
+from edgeattn.legalise import legalise
+
+F = np.float32
 
 
 def _x(rng, *shape):
@@ -55,3 +62,134 @@ def test_what_only_gained_types(op, rng, build, prove):
     model = build(op, {"x": x}, attributes, constants=constants, opset=11)
     for opset in (13, 21):
         assert prove(model, opset, {"x": x}) == [op]
+
+
+SPECIAL = np.array([[np.inf, -np.inf, np.nan, 0.5, -3e38, 3e38]], F)
+PADS = [0, 0, 1, 2, 0, 0, 3, -1]
+# op, x or its shape, attributes, constants, opset, the operators that it becomes
+OLD = {
+    "clip": ("Clip", SPECIAL, {"min": -1.5, "max": 2.5}, {}, 7, ["Clip"]),
+    "clip from below": ("Clip", SPECIAL, {"min": 0.0}, {}, 9, ["Clip"]),
+    "clip by default": ("Clip", SPECIAL, {}, {}, 10, ["Clip"]),
+    "pad": ("Pad", (2, 3, 6, 7), {"pads": PADS, "value": 1.5}, {}, 7, ["Pad"]),
+    "reflect": (
+        "Pad", (2, 3, 6, 7), {"pads": [abs(p) for p in PADS], "mode": "reflect", "value": 2.0},
+        {}, 10, ["Pad"],
+    ),
+    "slice": (
+        "Slice", (2, 3, 6, 7), {"starts": [1, -3], "ends": [2**31 - 1, -1], "axes": [2, 3]},
+        {}, 7, ["Slice"],
+    ),
+    "slice without axes": ("Slice", (2, 3, 6), {"starts": [0, 1], "ends": [1, 99]}, {}, 9,
+                           ["Slice"]),
+    "slice of 10": (
+        "Slice", (2, 9), {},
+        {"s": np.array([-1]), "e": np.array([-99]), "a": np.array([1]), "t": np.array([-2])},
+        10, ["Slice"],
+    ),
+    "per element": (
+        "BatchNormalization", (2, 3, 4, 5), {"spatial": 0},
+        {k: np.random.default_rng(n).uniform(0.5, 2, (3, 4, 5)).astype(F)
+         for n, k in enumerate("sbmv")},
+        8, ["Add", "Sqrt", "Sub", "Div", "Mul", "Add"],
+    ),
+    "per channel": (
+        "BatchNormalization", (2, 3, 4, 5), {"spatial": 1},
+        {k: np.random.default_rng(n).uniform(0.5, 2, 3).astype(F) for n, k in enumerate("sbmv")},
+        7, ["BatchNormalization"],
+    ),
+    "scatter": (
+        "Scatter", (2, 5), {"axis": 1},
+        {"i": np.array([[4, 1]]), "u": np.array([[7.0, -7.0]], F)}, 9, ["ScatterElements"],
+    ),
+    "max of windows": (
+        "MaxPool", (1, 2, 7, 7), {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1] * 4},
+        {}, 7, ["MaxPool"],
+    ),
+    "dropout": ("Dropout", (2, 3), {"ratio": 0.4}, {}, 7, ["Dropout"]),
+    "gemm": (
+        "Gemm", (3, 4), {"alpha": 0.5, "beta": 0.25, "transB": 1},
+        {"b": np.arange(20, dtype=F).reshape(5, 4), "c": np.arange(3, dtype=F).reshape(3, 1)},
+        7, ["Gemm"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OLD)
+@pytest.mark.parametrize("opset", [13, 21])
+def test_what_7_to_10_said(case, opset, rng, build, prove):
+    op, x, attributes, constants, source, wanted = OLD[case]
+    x = x if isinstance(x, np.ndarray) else _x(rng, *x)
+    model = build(op, {"x": x}, attributes, constants=constants, opset=source)
+    assert prove(model, opset, {"x": x}, rtol=0 if wanted == [op] else 1e-5) == wanted
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+@pytest.mark.parametrize(
+    ("scales", "count"),
+    [([1, 1, 2, 2], 1), ([1, 1, 1.5, 2.7], 1), ([1, 1, 0.6, 0.37], 1), ([1, 1, 0.5, 2.3], 2),
+     ([1, 1, 1, 0.9], 1)],
+)  # fmt: skip
+def test_sampling(mode, scales, count, rng, build, prove):
+    """Positions are o/scale; the nearest is below where an axis grows, above where it shrinks."""
+    x, scales = _x(rng, 2, 3, 6, 7), np.array(scales, F)
+    wanted = ["Resize"] * (count if mode == "nearest" else 1)
+    model = build("Resize", {"x": x}, {"mode": mode}, constants={"s": scales}, opset=10)
+    assert prove(model, 17, {"x": x}, rtol=0, atol=0) == wanted
+    if min(scales) < 1:
+        return
+    attributes = {"mode": mode, "scales": scales.tolist()}
+    for model in (
+        build("Upsample", {"x": x}, attributes, opset=7),
+        build("Upsample", {"x": x}, {"mode": mode}, constants={"s": scales}, opset=9),
+    ):
+        assert prove(model, 13, {"x": x}, rtol=0, atol=0) == wanted
+
+
+def test_scales_of_run_time(rng, build, prove, legal):
+    x, scales = _x(rng, 1, 2, 3, 4), np.array([1, 1, 2, 2.5], F)
+    model = build("Upsample", {"x": x, "s": scales}, {"mode": "nearest"}, opset=9)
+    del model.graph.output[0].type.tensor_type.shape.dim[:]
+    model.graph.output[0].type.tensor_type.shape.dim.extend(
+        model.graph.input[0].type.tensor_type.shape.dim
+    )
+    for dim in model.graph.output[0].type.tensor_type.shape.dim:
+        dim.Clear()
+    assert prove(model, 13, {"x": x, "s": scales}) == ["Resize"]
+    model = build("Resize", {"x": x, "s": scales}, {"mode": "nearest"}, opset=10)
+    with pytest.raises(InputError, match="grow or shrink is computed"):
+        legal(model, 13)
+
+
+def test_positions_of_tensorflow(rng, build, prove):
+    x = _x(rng, 1, 2, 5, 6)
+    for scales in ([1, 1, 2, 3], [1, 1, 0.5, 1.7]):
+        constants = {"r": np.zeros(0, F), "s": np.array(scales, F)}
+        attributes = {
+            "coordinate_transformation_mode": "tf_half_pixel_for_nn", "nearest_mode": "floor"
+        }  # fmt: skip
+        model = build("Resize", {"x": x}, attributes, constants=constants, opset=11)
+        assert prove(model, 17, {"x": x}, rtol=0, atol=0) == ["Resize"]
+
+
+def test_top_k(rng, build, prove):
+    x = _x(rng, 3, 7)
+    model = build("TopK", {"x": x}, {"k": 3, "axis": 1}, outputs=2, opset=7)
+    assert prove(model, 13, {"x": x}, rtol=0) == ["TopK"]
+
+
+@pytest.mark.parametrize(
+    ("op", "attributes", "outputs", "opset", "reason"),
+    [("Dropout", {}, 2, 7, "its mask is read"), ("Dropout", {}, 2, 10, "its mask is read"),
+     ("ThresholdedRelu", {}, 1, 7, "ThresholdedRelu exists from opset 10"),
+     ("ImageScaler", {"bias": [0.0]}, 1, 8, "no opset up to 13 has ImageScaler")],
+)  # fmt: skip
+def test_what_7_to_10_said_and_no_other_opset_can(op, attributes, outputs, opset, reason):
+    infos = [helper.make_tensor_value_info(name, 1, [2, 3]) for name in ("x", "y0", "y1")]
+    names = ["y0", "y1"][:outputs]
+    node = helper.make_node(op, ["x"], names, name="stem/old", **attributes)
+    graph = helper.make_graph([node], "g", infos[:1], infos[1 : 1 + outputs])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    with pytest.raises(InputError, match="at opset 13 or higher") as caught:
+        legalise(ir.from_proto(model), 13)
+    assert f"stem/old ({op}, module stem): {reason}" in str(caught.value)

@@ -134,7 +134,7 @@ def test_only_the_first_nodes_are_named():
         legalise(ir.from_proto(model), 13)
 
 
-@pytest.mark.parametrize(("source", "target"), [(18, 12), (18, 99), (10, 18)])
+@pytest.mark.parametrize(("source", "target"), [(18, 12), (18, 99), (6, 18)])
 def test_opsets_out_of_range(source, target, build):
     model = build("Relu", {"x": X}, opset=source)
     with pytest.raises(InputError, match=r"[Oo]pset"):
@@ -150,7 +150,7 @@ def test_opsets_out_of_range(source, target, build):
 )  # fmt: skip
 def test_what_was_withdrawn_is_refused_going_up(op, attributes, constants, build, legal):
     model = build(op, {"x": X}, attributes, constants=constants, opset=11)
-    with pytest.raises(InputError, match="written in opset 11: keep that"):
+    with pytest.raises(InputError, match=r"withdrawn in opset 13(?s:.)*at opset 13 or higher"):
         legal(model, 17)
 
 
@@ -210,8 +210,8 @@ def _defaults(op, opset, names):
     return {name: attributes[name].default_value.SerializeToString() for name in names}
 
 
-@pytest.mark.parametrize(("op", "opset"), CHANGES)
-def test_every_change_up_to_21_is_decided(op, opset):
+@pytest.mark.parametrize(("op", "opset"), sorted({(op, v) for op, v in _history() if 7 < v <= 21}))
+def test_every_change_up_from_7_to_21_is_decided(op, opset):
     if signature(op, opset - 1) is not None:
         assert (op, opset) in changes.UP or changes.is_widening(op, opset)
 

@@ -18,7 +18,7 @@ from edgeattn.precision.cast import cast_file, cast_in_place
 from edgeattn.precision.judge import Judge
 from edgeattn.records.manifest import Cast
 from edgeattn.workflows.cast import cast
-from export_tests.foreign import net
+from export_tests.foreign import net, old_end
 from export_tests.precision.nets import write
 from export_tests.precision.test_keep import SIMAM
 
@@ -55,6 +55,16 @@ def test_what_is_written(tmp_path, options):
     assert (manifest.command, manifest.schema_version) == ("x y", 1)
     assert {"read", "samples", "parity", "write"} <= set(stages)
     assert manifest.inputs[0].dtype == "float32"
+
+
+@pytest.mark.parametrize("options", [HALF, INT8], ids=["fp16", "int8"])
+def test_an_old_file_is_taken_up(tmp_path, options):
+    source = net(tmp_path / "in.onnx", opset=8, extra=old_end())
+    manifest = cast(source, options, tmp_path / "m.onnx")
+    assert manifest.parity.passed
+    assert manifest.opset == 13
+    assert "in.onnx is of opset 8, and was taken up to 13." in manifest.notes
+    assert not any("Clip" in one.node for one in manifest.kept)
 
 
 def test_what_stays_is_named_with_its_reason(tmp_path):

@@ -10,6 +10,7 @@ import pytest
 
 from edgeattn.base.errors import InputError
 from edgeattn.profiling.sources.model import read_subject
+from export_tests.foreign import net, old_end
 from export_tests.profiling.nets import CHANNELS, SIZE, residual
 
 SITES = ["layer1.0.attention", "layer2.0.attention"]
@@ -28,6 +29,14 @@ def test_sites_are_the_manifests(tmp_path):
     assert found.sites_by.startswith("by the manifest of")
     assert {node.site for node in found.nodes if "attention" in node.name} == set(SITES)
     assert {node.site for node in found.nodes if "attention" not in node.name} == {""}
+
+
+def test_an_old_file_is_taken_up(tmp_path):
+    found = read_subject(net(tmp_path / "old.onnx", opset=8, extra=old_end()))
+    assert found.model.opset_imports[""] == 13
+    assert not found.is_as_written
+    assert "old.onnx is of opset 8, and was taken up to 13." in found.notes
+    assert found.sites
 
 
 def test_a_file_that_was_made_from_it_has_its_sites(tmp_path):
