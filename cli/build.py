@@ -112,7 +112,8 @@ def _source(
         if choice.given() - {"seed"} or writing.given():
             raise InputError(
                 f"Options of a model are given, and {model} is a file that is exported already.",
-                mend="To lower it: edgeattn optimize IN.onnx -o OUT.onnx",
+                mend="To lower it: edgeattn optimize IN.onnx -o OUT.onnx. To build it for shapes:"
+                " --opt-shapes INPUT:1x3x224x224",
             )
         return Path(model)
     from edgeattn.workflows.export import export

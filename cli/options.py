@@ -180,6 +180,11 @@ def attention_requests(
     places = tuple(places)
     if tuple(names) in ((), ("none",)):
         for option, given in (("--attention-arg", pairs), ("--at", places)):
+            if given and names:
+                raise InputError(
+                    f"{option} is for an attention, and --attention none inserts none.",
+                    mend=f"Name an attention in the place of none, or leave {option} out.",
+                )
             if given:
                 raise InputError(
                     f"{option} is given, and no attention.", mend="Add --attention NAME."

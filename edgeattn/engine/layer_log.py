@@ -198,5 +198,5 @@ def unreadable(line: str) -> InputError:
     """Say that a line cannot be read."""
     return InputError(
         f"This line of the layer information cannot be read:\n  {line}",
-        mend="Please report it, with the version of TensorRT that wrote it.",
+        mend="Give the log as the library wrote it, or what trtexec --exportLayerInfo writes.",
     )

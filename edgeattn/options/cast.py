@@ -16,6 +16,12 @@ PRECISIONS: Final = ("fp16", "int8")
 
 RANDOM: Final = "random"
 
+#: What brings a cast nearer to what was cast.
+NEARER: Final = {
+    "fp16": "Keep more in float32: --keep-fp32 MODULE",
+    "int8": "Calibrate on more data, or on data nearer to what the model takes.",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CastOptions:

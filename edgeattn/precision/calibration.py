@@ -165,7 +165,8 @@ def _random(inputs: Sequence[Input], seed: int, *, rows: int) -> _Data:
         if not all(isinstance(size, int) for size in value.shape[1:]):
             raise InputError(
                 f"Input {value.name} has open dimensions: {in_words(value.shape)}.",
-                mend="Calibrate with data of the sizes that are to be used.",
+                mend="Say its shape with --shape, or calibrate with arrays of the sizes that are"
+                " to be used.",
             )
 
     def pick(row: int) -> dict[str, npt.NDArray[Any]]:

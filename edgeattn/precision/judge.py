@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from edgeattn.base.errors import CheckError, InputError
+from edgeattn.options.cast import NEARER
 from edgeattn.parity.compare import Run, compare, runs_of
 from edgeattn.parity.metrics import Tolerance
 from edgeattn.parity.references import file_reference
@@ -63,8 +64,8 @@ class Judge:
         report = self._reference.located(report, path)
         return CheckError(
             f"The cast model differs from {self._source}: {describe_failure(report)}",
-            mend="Nothing was written. Keep more in float32 (--keep-fp32 MODULE), or ask for less"
-            " (--min-sqnr DB).",
+            mend=f"Nothing was written. {NEARER[report.precision]}\n"
+            "Or ask for less: edgeattn cast --min-sqnr DB",
         )
 
     def _runs(self, path: Path) -> Iterator[Run]:

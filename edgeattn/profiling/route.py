@@ -124,7 +124,8 @@ def _of_onnxruntime(found: Route, options: ProfileOptions) -> Route:
     if found.device is None and options.predict:
         raise InputError(
             "--predict needs a device to predict for.",
-            mend="Measure this machine: edgeattn devices calibrate -o mine.toml",
+            mend=f"Add --device NAME; {_ALL_DEVICES}. This machine's own is written by edgeattn"
+            " devices calibrate -o mine.toml, and is --device mine.toml.",
         )
     evidence: Evidence = "measured" if found.device is None else "predicted"
     return replace(found, runtime="onnxruntime", evidence=evidence)

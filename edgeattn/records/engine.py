@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from edgeattn.base import documents
+from edgeattn.base import documents, files
 from edgeattn.base.errors import InputError
 from edgeattn.records import sidecar
 from edgeattn.records.base import Frozen
@@ -134,9 +134,10 @@ def read_manifest(path: Path) -> EngineManifest:
     manifest = path if path.suffix == ".json" else manifest_of(path)
     if not manifest.is_file() and path.with_suffix(".json").is_file():
         manifest = path.with_suffix(".json")  # something else's, and it will say so
-    if not manifest.is_file():
+    if not manifest.exists():
+        files.check_is_file(path)
         raise InputError(
-            f"There is no manifest {manifest}.",
+            f"There is no manifest {manifest} of {path}.",
             mend="edgeattn build writes it beside the engine; keep them together.",
         )
     mend = "Build the engine again, or give the manifest that was written with it."

@@ -189,7 +189,9 @@ class Machine(_Frozen):
         bandwidth_gbps: Memory bandwidth that a floor is taken from; None if not known.
         cache_gbps: The same of the last cache; None if not known.
         cache_bytes: What the last cache holds; None if not known.
-        peak_tflops: The peak of the precision that the model computes in; None if not known.
+        peak_tflops: The peak of the fastest precision that the model computes in; None if not
+            known.
+        peak_precision: That precision; "" if not known.
         threads: Threads that computed, of a CPU.
         not_for: Where a plan stands in: what it was built for, in words.
         facts: What else is known: clocks, load, driver, threads.
@@ -202,6 +204,7 @@ class Machine(_Frozen):
     cache_gbps: float | None = None
     cache_bytes: int | None = None
     peak_tflops: float | None = None
+    peak_precision: str = ""
     threads: int | None = None
     not_for: str | None = None
     facts: dict[str, str] = {}

@@ -102,6 +102,7 @@ def _roofline(row: Row) -> dict[str, Any]:
         "leftOut": found.left_out,
         "gbps": found.gbps,
         "gops": found.gops,
+        "peak": found.peak,
     }
 
 

@@ -186,12 +186,14 @@ class Roofline:
         left_out: How many kernels are not.
         gbps: Memory bandwidth; None if it is not known.
         gops: The compute peak; None if it is not known.
+        peak: The compute peak and its precision, in words; "" if it is not known.
     """
 
     points: tuple[Point, ...]
     left_out: int
     gbps: float | None
     gops: float | None
+    peak: str
 
 
 def roofline(attribution: Attribution) -> Roofline:
@@ -208,12 +210,15 @@ def roofline(attribution: Attribution) -> Roofline:
         for place, one in enumerate(attribution.kernels)
         if one.kernel.traffic_bytes and one.kernel.time_us > 0
     )
-    peak = attribution.trace.machine.peak_tflops
+    machine = attribution.trace.machine
+    tflops = machine.peak_tflops
+    peak = "" if tflops is None else f"{tflops:.3g} TFLOP/s {machine.peak_precision.upper()}"
     return Roofline(
         points=points,
         left_out=len(attribution.kernels) - len(points),
-        gbps=attribution.trace.machine.bandwidth_gbps,
-        gops=None if peak is None else 1e3 * peak,
+        gbps=machine.bandwidth_gbps,
+        gops=None if tflops is None else 1e3 * tflops,
+        peak=peak.strip(),
     )
 
 

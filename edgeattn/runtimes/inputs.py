@@ -94,7 +94,8 @@ def read_image(
     if len(shape) != 4 or len(sizes) != 3 or sizes[0] not in (1, 3):
         raise InputError(
             f"An image does not fit an input of shape {in_words(shape)}.",
-            mend="Give an .npy file of that shape.",
+            mend="Give an .npy file of that shape; where height and width are open, edgeattn cast"
+            " takes them by --shape.",
         )
     channels, height, width = sizes
     Image.init()

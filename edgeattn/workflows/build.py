@@ -247,7 +247,10 @@ def _check_precision(found: Source, options: BuildOptions) -> Precision:
         raise InputError(
             f"{target.device.title} is not built for {asked}: {TITLES[target.library.runtime]} has"
             f" {known} there.",
-            mend=f"Add --precision {target.device.precisions[-1]}.",
+            mend=f"Give the float32 file that it was made from, and --precision"
+            f" {target.device.precisions[-1]}."
+            if options.cast is None
+            else f"Ask for --precision {target.device.precisions[-1]}.",
         )
     return asked
 

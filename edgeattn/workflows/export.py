@@ -20,7 +20,7 @@ from edgeattn.base.errors import CheckError
 from edgeattn.graph.costs import count
 from edgeattn.graph.reading import load
 from edgeattn.lowering.target import check
-from edgeattn.options.cast import CastOptions, check_options
+from edgeattn.options.cast import NEARER, CastOptions, check_options
 from edgeattn.options.export import ExportOptions
 from edgeattn.options.model import ModelRequest
 from edgeattn.parity.compare import Reference, compare, runs_of, summarise
@@ -254,7 +254,7 @@ def _proven(
         report = reference.located(report, candidate.path)
         raise CheckError(
             f"The cast model differs from the torch model: {describe_failure(report)}",
-            mend="Nothing was written. Keep more in float32: --keep-fp32 MODULE",
+            mend=f"Nothing was written. {NEARER[step.tolerance.precision]}",
         )
 
 

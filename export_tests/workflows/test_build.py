@@ -282,8 +282,11 @@ def test_the_manifest_is_json_that_is_read_again(tmp_path):
 )
 def test_what_is_no_manifest_is_refused(tmp_path, content):
     (tmp_path / "m.json").write_text(content)
-    with pytest.raises(InputError, match="no manifest of an engine"):
+    with pytest.raises(InputError, match=r"no manifest of an engine|m\.json is no JSON"):
         read_manifest(tmp_path / "m.engine")
+    with pytest.raises(InputError, match=r"There is no file .*other\.engine"):
+        read_manifest(tmp_path / "other.engine")
+    (tmp_path / "other.engine").write_bytes(b"engine")
     with pytest.raises(InputError, match="There is no manifest"):
         read_manifest(tmp_path / "other.engine")
 

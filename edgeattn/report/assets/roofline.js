@@ -3,7 +3,7 @@
 const GUTTER = 54;
 
 function rooflinePicture(host, row) {
-  const { points, gbps, gops, leftOut } = row.roofline;
+  const { points, gbps, gops, peak, leftOut } = row.roofline;
   if (!points.length) return () => host.replaceChildren(el("p", { class: "note" }, "The bytes of no kernel are known."));
   const computing = points.filter(([, intensity]) => intensity > 0);
   const copies = points.filter(([, intensity]) => !intensity);
@@ -29,7 +29,7 @@ function rooflinePicture(host, row) {
       ...(copies.length ? [svg("rect", { class: "gutter", x: 46, y: top, width: GUTTER - 6, height: bottom - top }),
         text(46 + (GUTTER - 6) / 2, bottom + 16, "copies", { class: "soft", "text-anchor": "middle" })] : []),
       ...axes({ x, y, lowX, highX, lowY, highY, left, right, top, bottom, width, height }),
-      ...roofs({ x, y, gbps, gops, lowX, highX, highY, left, right, top, start: copies.length ? 46 : left }),
+      ...roofs({ x, y, gbps, gops, peak, lowX, highX, highY, left, right, top, start: copies.length ? 46 : left }),
       ...dots);
     host.replaceChildren(legend(used,
       el("li", {}, svg("svg", { viewBox: "0 0 12 12", "aria-hidden": true }, mark(KINDS[0], 6, 6, 4.5, { class: "hollow" })), "hollow: 0 MACs")), picture);
@@ -78,7 +78,7 @@ function axes({ x, y, lowX, highX, lowY, highY, left, right, top, bottom, height
   return shapes;
 }
 
-function roofs({ x, y, gbps, gops, lowX, highX, highY, left, right, top, start }) {
+function roofs({ x, y, gbps, gops, peak, lowX, highX, highY, left, right, top, start }) {
   const shapes = [];
   if (gbps) {
     const end = Math.min(gops ? gops / gbps : highX, highX, highY / gbps);
@@ -89,7 +89,7 @@ function roofs({ x, y, gbps, gops, lowX, highX, highY, left, right, top, start }
   if (gops) {
     const from = gbps ? Math.min(gops / gbps, highX) : lowX;
     shapes.push(svg("path", { class: "roof", d: `M${x(from)},${y(gops)}H${right}` }));
-    shapes.push(text(right, Math.max(y(gops) - 6, top + 10), `${three(gops / 1e3)} TFLOP/s`, { class: "strong haloed", "text-anchor": "end" }));
+    shapes.push(text(right, Math.max(y(gops) - 6, top + 10), peak, { class: "strong haloed", "text-anchor": "end" }));
   }
   return shapes;
 }

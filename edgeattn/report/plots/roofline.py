@@ -114,7 +114,7 @@ def _draw_roofs(axes: Axes, found: Roofline, *, start: float, left: float, right
     if found.gops:
         ridge = min(found.gops / found.gbps, right) if found.gbps else left
         axes.plot([ridge, right], [found.gops] * 2, color=INK, lw=1.3)
-        axes.annotate(f"{found.gops / 1e3:.3g} TFLOP/s", (right, found.gops), xytext=(0, 4),
+        axes.annotate(found.peak, (right, found.gops), xytext=(0, 4),
                       textcoords="offset points", ha="right", weight="bold", bbox=ground,
                       zorder=4)  # fmt: skip
 

@@ -192,7 +192,8 @@ def machine_of(device: DeviceProfile, point: OperatingPoint, threads: int | None
         raise InputError(
             f"The figures of {device.title} are of {cores} thread{'s' if cores > 1 else ''}, and"
             f" --threads asks for {threads}.",
-            mend=f"Measure it: edgeattn devices calibrate --threads {threads} -o mine.toml",
+            mend=f"Ask for at most {cores}; or measure them on that machine: edgeattn devices"
+            f" calibrate --threads {threads} -o mine.toml",
         )
     return CpuMachine(
         threads=threads or cores,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from edgeattn.devices.schema import DeviceProfile, OperatingPoint
+from edgeattn.devices.schema import DeviceProfile, OperatingPoint, Peak
 from edgeattn.profiling.predict.gpu.predict import Prediction, predict
+from edgeattn.profiling.predict.gpu.rate import PEAKS
 from edgeattn.profiling.sources.engines.kernels import trace_kernels
 from edgeattn.profiling.sources.engines.plans import Plan
 from edgeattn.records.trace import Kernel, Machine
@@ -31,6 +31,7 @@ def machine_of(
     device: DeviceProfile, point: OperatingPoint, kernels: Sequence[Kernel], not_for: str | None
 ) -> Machine:
     """Describe a device that is predicted for."""
+    peak, peak_tflops = peak_of(kernels, point)
     return Machine(
         device=device.name,
         title=device.title,
@@ -38,7 +39,8 @@ def machine_of(
         bandwidth_gbps=point.bandwidth_gbps,
         cache_gbps=point.last_level_gbps,
         cache_bytes=device.last_level_cache_kib << 10,
-        peak_tflops=peak_of(kernels, point),
+        peak_tflops=peak_tflops,
+        peak_precision=peak,
         not_for=not_for,
         facts={
             "clock": f"{point.clock_mhz:g} MHz",
@@ -50,11 +52,14 @@ def machine_of(
     )
 
 
-def peak_of(kernels: Sequence[Kernel], point: OperatingPoint) -> float | None:
-    """Return the peak of the precision that most MACs are computed in."""
-    macs: Counter[str] = Counter()
-    for kernel in kernels:
-        macs[kernel.precision] += kernel.macs
-    most = max(macs, key=lambda name: macs[name], default="fp32")
-    peaks = {str(name): value for name, value in point.peak_tflops.items()}
-    return peaks.get(most, peaks.get("fp32"))
+def peak_of(kernels: Sequence[Kernel], point: OperatingPoint) -> tuple[Peak, float]:
+    """Return the fastest precision that any MACs are computed in, and its peak in TFLOP/s.
+
+    What is fp32 may be computed in TF32 where the device has that, as TensorRT does by default.
+    """
+    peaks = point.peak_tflops
+    found = {PEAKS.get(one.precision, "fp32") for one in kernels if one.macs} or {"fp32"}
+    usable = {"tf32" if one == "fp32" and "tf32" in peaks else one for one in found}
+    known: set[Peak] = {one for one in usable if one in peaks} or {"fp32"}
+    fastest = max(sorted(known), key=lambda one: peaks[one])
+    return fastest, peaks[fastest]

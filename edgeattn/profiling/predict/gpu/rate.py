@@ -9,8 +9,8 @@ from edgeattn.devices.schema import DeviceProfile, OperatingPoint, Peak
 from edgeattn.profiling.predict.gpu.tactic import Tactic
 from edgeattn.records.layers import BITS, Kernel
 
-# Whose peak a type has.
-_PEAKS: Final[dict[str, Peak]] = {
+#: Whose peak a type has.
+PEAKS: Final[dict[str, Peak]] = {
     "fp32": "fp32", "fp16": "fp16", "bf16": "fp16", "fp8": "fp8", "fp4": "fp8", "int8": "int8",
     "uint8": "int8", "int4": "int8",
 }  # fmt: skip
@@ -47,7 +47,7 @@ def rate_of(kernel: Kernel, tactic: Tactic, device: DeviceProfile, point: Operat
         point: One of its operating points.
     """
     precision = kernel.precision or "fp32"
-    peak = _PEAKS.get(precision, "fp32")
+    peak = PEAKS.get(precision, "fp32")
     width = max(1, BITS[precision] // 8)
     has_tensor_cores = (device.compute_capability or (0, 0)) >= (7, 0)
     wants_them = has_tensor_cores and not tactic.on_cuda_cores

@@ -463,7 +463,7 @@ def test_refusals_come_before_anything_is_started(engine, open_batch, tmp_path, 
     for paths, kind, said in (
         ([engine], MissingError, "no NVIDIA GPU is here"),
         ([altered(engine, tmp_path, not_for="orin")], InputError, "stands for orin"),
-        ([tmp_path / "none.engine"], InputError, "There is no manifest"),
+        ([tmp_path / "none.engine"], InputError, "There is no file"),
     ):
         with pytest.raises(kind, match=said):
             time_models(paths, options)
