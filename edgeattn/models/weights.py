@@ -1,25 +1,18 @@
-"""Loads weights from files, without running code; names and shapes must fit strictly."""
+"""Loads weights from files into a model, and tells what was taken."""
 
 from __future__ import annotations
 
-import pickle
-import re
-import warnings
-import zipfile
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import nn
 
-from edgeattn.base.errors import InputError, in_one_line
+from edgeattn.models import checkpoint
+from edgeattn.models.fitting import COUNTS, File, Fit, Model, averaged, find, nearest
 
-# Where training scripts put the state dict. Averaged weights come first, as in timm: they are what
-# is evaluated and published.
-_WRAPPERS: Final = ("state_dict_ema", "model_ema", "state_dict", "model", "model_state_dict", "net")
-# Put in front of every key by DistributedDataParallel and torch.compile.
-_PREFIXES: Final = ("module.", "_orig_mod.")
 _LISTED: Final = 5
 
 
@@ -34,152 +27,98 @@ def load(
 
     Args:
         module: The model; changed only if everything fits.
-        path: A safetensors file or a state dict that torch saved.
+        path: A safetensors file, or what torch or pickle saved.
         attention: The keys of the model that belong to attention. A file that has none of them is
             of the backbone, and is loaded into the backbone alone.
         replaced: The keys of the backbone whose modules attention has replaced.
 
     Returns:
-        What a user should know: whether the attention got no weights, which of several sets of
-        weights was taken.
+        What a user should know: which weights of the file were taken, how they were brought to the
+        model's names and types, what was left, and whether the attention got none.
 
     Raises:
         InputError: The file cannot be read without running code, or does not fit.
     """
-    state, notes = read(path)
-    expected = dict(module.state_dict())
-    # A count of training steps, which older files do not have, and inference does not use.
-    optional = {key for key in expected if key.endswith("num_batches_tracked")}
-    own = set(attention)
-    if own and not own & state.keys():
-        notes.append(f"{path} holds the backbone only: the attention is freshly initialised")
-        expected = {key: value for key, value in expected.items() if key not in own}
-        state = {key: v for key, v in state.items() if key in expected or key not in replaced}
-    _check(path, state, expected, optional)
-    module.load_state_dict(state, strict=False)
-    return tuple(notes)
+    file = File(checkpoint.read(path))
+    model = Model(module, frozenset(attention), frozenset(replaced))
+    fits = find(file, model)
+    if not fits:
+        raise nearest(file, model).error(path)
+    best = min(fits, key=Fit.rank)
+    module.load_state_dict(best.weights(), strict=False)
+    return tuple(f"{path}: {note}" for note in _notes(best, file, fits, model))
 
 
-def read(path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
-    """Read a state dict in any of the common forms, and note what was chosen.
-
-    Raises:
-        InputError: The file is missing, damaged, holds no weights, or needs code to be run.
-    """
-    if not path.is_file():
-        raise InputError(f"there is no file of weights {path}")
-    try:
-        with path.open("rb") as file:
-            head = file.read(9)
-        content = _safetensors(path) if head[8:9] == b"{" else _torch(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-    return _state(path, content)
-
-
-def _safetensors(path: Path) -> Any:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise InputError(f"{path} is no whole safetensors file: {in_one_line(error)}") from error
-
-
-def _torch(path: Path) -> Any:
-    # Only torch's zip format can be mapped into memory instead of being read.
-    mmap = zipfile.is_zipfile(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of old pickle protocols, which load all the same
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-    except pickle.UnpicklingError as error:
-        found = re.search(r"(?:GLOBAL|class|global:?) `?([\w.]+\.[\w.]+)", str(error))
-        if "Unsupported" in str(error) or found:
-            what = f" ({found[1]})" if found else ""
-            raise InputError(
-                f"{path} is a pickle that would run code when read{what}: refused, nothing was run",
-                mend="Save its state dict alone, torch.save(model.state_dict(), FILE), "
-                "or as safetensors.",
-            ) from error
-        raise InputError(
-            f"{path} holds no weights: it is neither safetensors nor torch's"
-        ) from error
-    except Exception as error:
-        raise InputError(
-            f"{path} is damaged, or holds no weights: {in_one_line(error)}",
-            mend="Give a safetensors file, or a state dict saved with torch.save.",
-        ) from error
+def _notes(best: Fit, file: File, fits: Sequence[Fit], model: Model) -> Iterator[str]:
+    """Yield what a user should know of what was taken."""
+    others = [fit for fit in fits if fit is not best]
+    off = best.prefix.removeprefix(f"{best.wrapper}." if best.wrapper else "")
+    taken = []
+    if best.wrapper:
+        kind = "averaged weights" if best.is_averaged else "weights"
+        taken.append(f"the {kind} under '{best.wrapper}' were taken")
+    if others:
+        taken.append(f"not those under {_some(fit.name for fit in others)}")
+    if off:
+        taken.append(f"'{off}' was taken off their names")
+    if best.front:
+        taken.append(f"'{best.front}' was put before their names")
+    if taken:
+        yield ", ".join(taken)
+    if not best.is_averaged and (near := averaged(file, model, best)):
+        yield f"averaged weights under {near.name} do not fit, {_first(near)}"
+    if best.is_backbone:
+        yield "it holds the backbone only: the attention is freshly initialised"
+    left = _left(best, file, others)
+    if left:
+        yield f"left out, as no weights of this model: {_some(left)}"
+    yield from _conversions(best)
 
 
-def _state(path: Path, content: Any) -> tuple[dict[str, torch.Tensor], list[str]]:
-    notes: list[str] = []
-    while isinstance(content, Mapping) and (
-        found := [key for key in _WRAPPERS if isinstance(content.get(key), Mapping)]
-    ):
-        if len(found) > 1:
-            notes.append(f"of {path}, the weights under '{found[0]}' were taken")
-        content = content[found[0]]
-    if not isinstance(content, Mapping) or not content:
-        raise InputError(f"{path} holds no state dict, but {_described(content)}")
-    strange = [str(key) for key, value in content.items() if not isinstance(value, torch.Tensor)]
-    if strange:
-        raise InputError(
-            f"{path} holds no state dict: {', '.join(strange[:_LISTED])} are no tensors",
-            mend="Save the state dict alone: torch.save(model.state_dict(), FILE).",
-        )
-    state = {str(key): value for key, value in content.items()}
-    for prefix in _PREFIXES:
-        if all(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
-    return state, notes
+def _first(fit: Fit) -> str:
+    lines = str(fit.error(Path())).splitlines()
+    return f"{lines[1].strip()} {lines[2].strip()}"
 
 
-def _described(content: Any) -> str:
-    return "nothing" if isinstance(content, Mapping) else f"a {type(content).__name__}"
+def _left(best: Fit, file: File, others: Sequence[Fit]) -> list[str]:
+    """Return what was left, in groups: modules and counts beside the weights, other dicts."""
+    elsewhere = {key for fit in others for key in fit.keys}
+    groups: Counter[str] = Counter()
+    beside = set(best.left)
+    for key, home in file.home.items():
+        if key in best.keys or key in elsewhere:
+            continue
+        inner = key.removeprefix(f"{home}." if home else "")
+        last = inner.rpartition(".")[2]
+        if key in beside and last in COUNTS:
+            groups[f"*.{last}"] += 1
+        elif home in best.homes:
+            groups[f"{inner.partition('.')[0]}.*" if "." in inner else inner] += 1
+        else:
+            groups[f"{key.partition('.')[0]}.*"] += 1
+    return [f"{name} ({count})" for name, count in groups.items()]
 
 
-def _check(
-    path: Path,
-    state: Mapping[str, torch.Tensor],
-    expected: Mapping[str, torch.Tensor],
-    optional: Collection[str],
-) -> None:
-    """Compare names and shapes.
-
-    Raises:
-        InputError: They differ; the first differences are listed.
-    """
-    missing = [key for key in expected if key not in state and key not in optional]
-    unexpected = [key for key in state if key not in expected]
-    shapes = {
-        key: (tuple(value.shape), tuple(expected[key].shape))
-        for key, value in state.items()
-        if key in expected and value.shape != expected[key].shape
+def _conversions(best: Fit) -> Iterator[str]:
+    changed = {
+        (value.dtype, best.expected[key].dtype): None
+        for key, value in best.found.items()
+        if value.dtype != best.expected[key].dtype and value.is_floating_point()
     }
-    if not (missing or unexpected or shapes):
-        return
-    different = [f"{key} is {got}, the model's is {want}" for key, (got, want) in shapes.items()]
-    lines = [f"{path} does not fit the model:"]
-    lines += _list("missing in the file", missing)
-    lines += _list("unknown to the model", unexpected)
-    lines += _list("of another shape", different)
-    classes = None if missing or unexpected else _classes(shapes)
-    mend = "" if classes is None else f"Only the classifier differs: try --num-classes {classes}."
-    raise InputError("\n".join(lines), mend=mend)
+    for got, want in changed:
+        how = "widened" if got.itemsize < want.itemsize else "rounded"
+        yield f"weights of {str(got)[6:]} were {how} to {str(want)[6:]}"
+    values = {key: v for key, v in best.found.items() if v.is_floating_point()}
+    broken = [
+        key
+        for key, v in values.items()
+        if bool(torch.isnan(v.coalesce().values() if v.is_sparse else v).any())
+    ]
+    if broken:
+        yield f"{len(broken)} of its weights hold NaN, the first is {broken[0]}"
 
 
-def _list(what: str, items: list[str]) -> list[str]:
-    if not items:
-        return []
-    more = [f"    and {len(items) - _LISTED} more"] if len(items) > _LISTED else []
-    return [f"  {what} ({len(items)}):", *(f"    {item}" for item in items[:_LISTED]), *more]
-
-
-def _classes(shapes: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]) -> int | None:
-    """Return the file's number of classes, if only the outputs of one module differ."""
-    modules = {key.rpartition(".")[0] for key in shapes}
-    counts = {got[0] for got, _ in shapes.values() if got}
-    same = all(got and want and got[1:] == want[1:] for got, want in shapes.values())
-    return counts.pop() if len(modules) == len(counts) == 1 and same else None
+def _some(items: Iterable[str]) -> str:
+    listed = list(items)
+    more = len(listed) - _LISTED
+    return ", ".join(listed[:_LISTED]) + (f" and {more} more" if more > 0 else "")
