@@ -81,6 +81,19 @@ def faults(proto: onnx.ModelProto) -> Iterator[str]:
     yield from _call_faults(proto)
 
 
+def interface_fault(graph: onnx.GraphProto) -> str | None:
+    """Return which input or output is no tensor of numbers, and what it is; None if none is."""
+    for kind, values in (("input", graph.input), ("output", graph.output)):
+        for one in values:
+            held = one.type.WhichOneof("value") or "tensor_type"
+            if held != "tensor_type":
+                name = held.removesuffix("_type").replace("_", " ")
+                return f"has the {kind} {one.name}, which is a {name}"
+            if one.type.tensor_type.elem_type == onnx.TensorProto.STRING:
+                return f"has the {kind} {one.name}, which holds strings"
+    return None
+
+
 def _header_faults(proto: onnx.ModelProto) -> Iterator[str]:
     newest = defs.onnx_opset_version()
     if not _opset(proto.opset_import):  # an empty file is a message without fields
@@ -97,6 +110,9 @@ def _header_faults(proto: onnx.ModelProto) -> Iterator[str]:
             yield f"is of opset {one.version}, and the installed onnx knows 1 to {newest}"
     for domain in _repeated(one.domain for one in proto.opset_import):
         yield f"imports two opsets of the domain {domain!r}"
+    said = [proto.producer_name, proto.producer_version, proto.domain, proto.doc_string]
+    for text in (*said, *(text for one in proto.metadata_props for text in (one.key, one.value))):
+        yield from _text_faults(text)
 
 
 def graphs_of(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
@@ -189,6 +205,8 @@ class _Walk:
                 yield f"is no valid model: its weight {one.name} {fault}"
         for sparse in graph.sparse_initializer:
             yield from _sparse_faults(sparse)
+        for text in (graph.name, graph.doc_string, *inputs, *kept):
+            yield from _text_faults(text)
         yield from self._values(graph, is_main=is_main)
         yield from self._nodes(graph.node, {*inputs, *kept}, [one.name for one in graph.output])
         if is_main and not graph.output:
@@ -209,21 +227,20 @@ class _Walk:
             ("value", graph.value_info),
         ):
             for one in values:
+                yield from _text_faults(one.doc_string)
                 fault = type_fault(one.type)
                 if fault:
                     yield f"is no valid model: its {kind} {one.name} {fault}"
-                held = one.type.WhichOneof("value")
-                if kind == "input" and is_main and held is None:
+                if kind == "input" and is_main and one.type.WhichOneof("value") is None:
                     yield f"is no valid model: its input {one.name} has no type"
-                if kind != "value" and is_main and held not in (None, "tensor_type"):
-                    name = str(held).removesuffix("_type").replace("_", " ")
-                    yield f"has the {kind} {one.name}, a {name}; only tensors are taken and given"
 
     def _nodes(
         self, nodes: Sequence[onnx.NodeProto], given: set[str], outputs: Iterable[str]
     ) -> Iterator[str]:
         makers: dict[str, int] = {}
         for place, node in enumerate(nodes):
+            for text in (node.name, node.op_type, node.domain, node.doc_string, *node.output):
+                yield from _text_faults(text)
             for name in filter(None, node.output):
                 if name in makers or name in given:
                     yield f"is no valid model: {_called(node)} gives {name}, which there is already"
@@ -324,6 +341,12 @@ def _attribute_fault(attribute: onnx.AttributeProto) -> str | None:
         return f"is {kind}, and holds {' and '.join(sorted(held)) or 'none'}"
     tensors = (*([attribute.t] if kind == "TENSOR" else ()), *attribute.tensors)
     return next(filter(None, map(tensor_fault, tensors)), None)
+
+
+def _text_faults(text: str | bytes) -> Iterator[str]:
+    """Find what protobuf could not decode: it gives its bytes then."""
+    if isinstance(text, bytes):
+        yield f"is no valid model: {text[:40]!r} is no text in UTF-8"
 
 
 def _kind(attribute: onnx.AttributeProto) -> str:

@@ -138,7 +138,12 @@ def reduced_axes(node: ir.Node, dimensions: int) -> list[int] | None:
 def weights_bytes(node: ir.Node) -> int:
     """Return the bytes of the constants that a node reads."""
     return sum(
-        value.const_value.nbytes
+        size_bytes(value.const_value)
         for value in node.inputs
         if value is not None and value.const_value is not None
     )
+
+
+def size_bytes(tensor: ir.TensorProtocol) -> int:
+    """Return the bytes of a constant; none of strings, which have no size."""
+    return 0 if tensor.dtype == ir.DataType.STRING else tensor.nbytes

@@ -136,12 +136,18 @@ def opset_of(model: ir.Model) -> int:
 def _checked(path: Path) -> onnx.ModelProto:
     import onnx
 
-    from edgeattn.graph.check import faults
+    from edgeattn.graph.check import faults, interface_fault
 
     proto = onnx.load(path, load_external_data=False)
     fault = next(faults(proto), None)
     if fault is not None:
         raise InputError(f"{path} {fault}.", mend=_BROKEN)
+    fault = interface_fault(proto.graph)
+    if fault is not None:
+        raise InputError(
+            f"{path} {fault}; only tensors of numbers can be drawn and compared.",
+            mend="Export it with such inputs and outputs.",
+        )
     return proto
 
 

@@ -8,6 +8,8 @@ import onnx
 import onnx_ir as ir
 from onnx import shape_inference
 
+from edgeattn.graph.nodes import size_bytes
+
 # Larger initializers are weights: no shape hangs on what they hold.
 _LARGEST_CONSTANT_BYTES = 1024
 _UNLIKELY_SIZE = 65521
@@ -24,7 +26,7 @@ def without_weights(model: ir.Model) -> onnx.ModelProto:
     graph = skeleton.graph
     for name, value in list(graph.initializers.items()):
         tensor = value.const_value
-        if tensor is None or tensor.nbytes > _LARGEST_CONSTANT_BYTES:
+        if tensor is None or size_bytes(tensor) > _LARGEST_CONSTANT_BYTES:
             if tensor is not None:
                 value.type = ir.TensorType(tensor.dtype)
                 value.shape = ir.Shape(tensor.shape.numpy())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from edgeattn.graph.nodes import size_bytes
 from edgeattn.records.manifest import Tensor
 
 #: Weights above this many bytes go to a file of their own beside the model.
@@ -25,7 +26,7 @@ def save(model: ir.Model, path: Path, *, external: bool = False) -> None:
     import onnx_ir
 
     weights_bytes = sum(
-        value.const_value.nbytes
+        size_bytes(value.const_value)
         for value in model.graph.initializers.values()
         if value.const_value is not None
     )

@@ -19,6 +19,7 @@ from edgeattn.parity.references import (
 )
 from edgeattn.parity.report import describe_failure
 from edgeattn.records.parity import ParityReport
+from edgeattn.runtimes.blame import blames_the_file
 from edgeattn.runtimes.onnxruntime import Array, Session, random_inputs
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def check_file(
     return compare_file(path, module_reference(module, batches_of(path, inputs)), tolerance)
 
 
+@blames_the_file
 def compare_files(
     path: Path,
     other: Path,

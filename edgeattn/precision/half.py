@@ -74,6 +74,12 @@ def _check(model: ir.Model) -> None:
                 f"{node.name} is a {node.op_type}: the model is quantised already.",
                 mend="Cast the float32 model that it was made from.",
             )
+    for value in model.graph.outputs:
+        if value.producer() is None:
+            raise InputError(
+                f"The output {value.name} is an input or a weight as it is, which no cast changes.",
+                mend="Take it off the model's outputs.",
+            )
     values = _values(model)
     if any(value.dtype == _HALF for value in values):
         raise InputError(

@@ -36,6 +36,7 @@ from edgeattn.records import sidecar
 from edgeattn.records.engine import EngineManifest, Point, manifest_of
 from edgeattn.records.engine import Precision as AuditedPrecision
 from edgeattn.records.layers import Kernel, LayerInformation, traffic_bytes
+from edgeattn.runtimes.blame import blames_the_file
 from edgeattn.workflows.cast import cast
 
 SUFFIX: Final = ".engine"
@@ -61,6 +62,7 @@ class BuildOptions:
     log: Path | None = None
 
 
+@blames_the_file
 def build(
     source: Path,
     options: BuildOptions,

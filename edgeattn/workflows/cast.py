@@ -13,6 +13,7 @@ from edgeattn.options.cast import CastOptions, check_options
 from edgeattn.precision.cast import cast_source
 from edgeattn.records import sidecar
 from edgeattn.records.manifest import Cast, Change
+from edgeattn.runtimes.blame import blames_the_file
 from edgeattn.workflows.artifact import (
     check_destination,
     files_of,
@@ -22,6 +23,7 @@ from edgeattn.workflows.artifact import (
 )
 
 
+@blames_the_file
 def cast(
     source: Path,
     options: CastOptions,

@@ -34,6 +34,7 @@ from edgeattn.records.ladder import Ladder
 from edgeattn.records.manifest import Tensor
 from edgeattn.records.parity import Weights
 from edgeattn.records.pixels import Pixels
+from edgeattn.runtimes.blame import blames_the_file
 from edgeattn.runtimes.onnxruntime import Array, Session
 from edgeattn.workflows.artifact import check_opset
 from edgeattn.workflows.climb import climb
@@ -128,6 +129,7 @@ def climb_model(
         return climb(built.source, "torch", references, steps, notes=notes, on_stage=on_stage)
 
 
+@blames_the_file
 def climb_file(
     path: Path,
     options: OptimizeOptions,

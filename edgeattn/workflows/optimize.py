@@ -27,6 +27,7 @@ from edgeattn.parity.check import must_agree
 from edgeattn.records import sidecar
 from edgeattn.records.lowering import LegalisedNode
 from edgeattn.records.manifest import Change, Optimised
+from edgeattn.runtimes.blame import blames_the_file
 from edgeattn.workflows.artifact import (
     check_destination,
     check_opset,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 
+@blames_the_file
 def optimize(
     source: Path,
     options: OptimizeOptions,

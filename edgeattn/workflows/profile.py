@@ -25,10 +25,12 @@ from edgeattn.profiling.sources.engines.plans import build_plan
 from edgeattn.profiling.sources.engines.source import EngineSource, read_engine
 from edgeattn.profiling.sources.model import Subject, read_subject
 from edgeattn.profiling.sources.trtexec.traces import of_files
+from edgeattn.runtimes.blame import blames_the_file
 from edgeattn.workflows.build import BuildOptions
 from edgeattn.workflows.build import build as build_engine
 
 
+@blames_the_file
 def profile(
     items: Sequence[Item],
     options: ProfileOptions,

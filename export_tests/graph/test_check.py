@@ -161,8 +161,24 @@ def test_outputs_that_are_no_tensors_are_refused(tmp_path, kind):
     proto = onnx.load(net(tmp_path / "m.onnx"))
     proto.graph.output[0].type.CopyFrom(getattr(helper, f"make_{kind}_type_proto")(type_))
     (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
-    with pytest.raises(InputError, match=rf"the output y, a {kind}; only tensors"):
+    with pytest.raises(InputError, match=rf"the output y, which is a {kind}; only tensors"):
         read(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize("values", ["input", "output"])
+def test_strings_are_refused(tmp_path, values):
+    proto = onnx.load(net(tmp_path / "m.onnx"))
+    getattr(proto.graph, values)[0].type.tensor_type.elem_type = TensorProto.STRING
+    (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
+    with pytest.raises(InputError, match=rf"the {values} \w, which holds strings"):
+        read(tmp_path / "m.onnx")
+
+
+def test_text_that_is_not_utf_8(tmp_path):
+    path = net(tmp_path / "m.onnx")
+    path.write_bytes(path.read_bytes().replace(b"Relu_3", b"Rel\xff_3"))
+    with pytest.raises(InputError, match=r"Rel\\xff_3.* is no text in UTF-8"):
+        read(path)
 
 
 def function(name, calls):

@@ -273,6 +273,8 @@ def _costs(model: ir.Model, site_of: Mapping[str, str]) -> Iterable[Node]:
 def _bytes(value: ir.Value | None) -> int:
     if value is None or value.shape is None or value.dtype is None or not value.shape.is_static():
         return 0
+    if value.dtype.name == "STRING":
+        return 0
     return math.ceil(math.prod(value.shape.numpy()) * value.dtype.itemsize)
 
 
