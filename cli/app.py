@@ -1,91 +1,36 @@
-"""The app, and the one error boundary: every way a command can end becomes an exit code here."""
+"""The first moment of a command, and its last: every way it can end becomes an exit code here.
+
+Nothing heavy is imported before signals are caught.
+"""
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 import sys
-import typing
 from collections.abc import Sequence
-from typing import Annotated, Final, NoReturn
+from typing import Final, NoReturn
 
-import typer
-
+from edgeattn.base import signals
 from edgeattn.base.errors import EdgeattnError, InputError, MissingError
-from edgeattn.base.files import explain
 from edgeattn.base.legible import legible, shortened
-from edgeattn.base.nearest import did_you_mean
-from edgeattn.base.versions import own_version
-
-from . import build, cast, compare, devices, doctor, export, faults, inspect, optimize, parity
-from . import list as listing
-from . import profile as profiling
-from . import report as reporting
-from .options import command_line
-from .screen import BROKEN_PIPE
 
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells count
+BROKEN_PIPE: Final = 141  # 128 + SIGPIPE
 FAULT: Final = 70  # EX_SOFTWARE of sysexits.h
-
-# Typer carries its own copy of click since 0.20-odd, and click itself before that; either way
-# its usage errors are the bases of the one that it exports.
-_UsageError: Final = typing.cast("type[Exception]", typer.BadParameter.__bases__[0])
-
-app = typer.Typer(
-    name="edgeattn",
-    help=(
-        "Export attention-augmented CNNs for edge devices, and prove them equal.\n\n"
-        "Exit codes: 0 done; 1 a check failed; 2 a usage or input error; 3 something needed is"
-        " not here; 70 a fault of ours."
-    ),
-    rich_markup_mode=None,  # plain help costs a third of what rich's costs
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command()(export.export)
-app.command()(optimize.optimize)
-app.command()(cast.cast)
-app.command()(build.build)
-app.command()(inspect.inspect)
-app.command()(profiling.profile)
-app.command()(compare.compare)
-app.command()(reporting.report)
-app.command()(parity.parity)
-app.add_typer(listing.app)
-app.add_typer(devices.app)
-app.command()(doctor.doctor)
-
-
-def _print_version(asked: bool) -> None:
-    if asked:
-        print(own_version())
-        raise typer.Exit
-
-
-@app.callback()
-def edgeattn(
-    *,
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version and end."
-        ),
-    ] = False,
-) -> None:
-    """Take the options that stand before a command; --version acts as it is read."""
 
 
 def main() -> NoReturn:
     """Run the command line and end the process."""
-    signal.signal(
-        signal.SIGTERM, signal.default_int_handler
-    )  # a killed command cleans up as after Ctrl-C
-    _open_closed_streams()
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that cannot show a character shows ?; it is no reason to fail.
-        getattr(stream, "reconfigure", lambda **_: None)(errors="replace")
-    code = run(sys.argv[1:])
+    try:
+        signals.catch()
+        _open_closed_streams()
+        for stream in (sys.stdout, sys.stderr):
+            # A terminal that cannot show a character shows ?; it is no reason to fail.
+            getattr(stream, "reconfigure", lambda **_: None)(errors="replace")
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    signals.ignore()
     _silence_the_rest()
     sys.exit(code)
 
@@ -113,38 +58,66 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         The exit code.
     """
-    command = typer.main.get_command(app)
     try:
-        code = command.main(
-            args=list(arguments) or ["--help"],
-            prog_name="edgeattn",
-            standalone_mode=False,
-            obj=tuple(arguments),
-        )
-        sys.stdout.flush()
-    except BrokenPipeError:
-        code = BROKEN_PIPE
-    except SystemExit as error:  # click's own answer to a reader that left before all was told
-        left = isinstance(error.__context__, BrokenPipeError)
-        code = BROKEN_PIPE if left else _fault(arguments, error)
-    except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
-    except EdgeattnError as error:
-        code = _refuse(arguments, error)
-    except _UsageError as error:
-        code = _misused(arguments, error)
-    except OSError as error:
+        code = _run(arguments)
+    except BaseException as error:  # noqa: BLE001  # the one place that turns each into a code
+        code = INTERRUPTED if _is_interrupt(error) else _answer(arguments, error)
+    # Libraries turn Ctrl-C into errors of their own, and Typer into this number.
+    if code == INTERRUPTED or signals.was_caught():
+        return _report(arguments, "Interrupted", "Interrupted.", "", INTERRUPTED)
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
+    import typer
+
+    from .commands import app
+
+    command = typer.main.get_command(app)
+    code = command.main(
+        args=list(arguments) or ["--help"],
+        prog_name="edgeattn",
+        standalone_mode=False,
+        obj=tuple(arguments),
+    )
+    sys.stdout.flush()
+    return code if isinstance(code, int) else 0
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    typer = sys.modules.get("typer")
+    return isinstance(
+        error, KeyboardInterrupt if typer is None else (KeyboardInterrupt, typer.Abort)
+    )
+
+
+def _is_usage(error: BaseException) -> bool:
+    # Typer carries its own copy of click since 0.20-odd, and click itself before that; either way
+    # its usage errors are the bases of the one that it exports.
+    typer = sys.modules.get("typer")
+    return typer is not None and isinstance(error, typer.BadParameter.__bases__[0])
+
+
+def _answer(arguments: Sequence[str], error: BaseException) -> int:
+    """Say what ended a command, and return its exit code."""
+    # click's own answer to a reader that left before all was told has another error behind it.
+    left = isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError)
+    if left or isinstance(error, BrokenPipeError):
+        return BROKEN_PIPE
+    if isinstance(error, EdgeattnError):
+        return _refuse(arguments, error)
+    if _is_usage(error):
+        return _misused(arguments, error)
+    if isinstance(error, OSError):
+        from edgeattn.base.files import explain
+
         explained = explain(error)
-        code = _refuse(arguments, explained) if explained else _fault(arguments, error)
-    except ImportError as error:
+        return _refuse(arguments, explained) if explained else _fault(arguments, error)
+    if isinstance(error, ImportError):
         library = (error.name or "").partition(".")[0]
         ours = library in ("", "edgeattn")
-        code = _fault(arguments, error) if ours else _refuse(arguments, _unloadable(error))
-    except Exception as error:  # noqa: BLE001  # the one place that turns a fault into exit 70
-        code = _fault(arguments, error)
-    if code == INTERRUPTED:  # Typer, too, turns Ctrl-C into this number
-        _report(arguments, "Interrupted", "Interrupted.", "", INTERRUPTED)
-    return code if isinstance(code, int) else 0
+        return _fault(arguments, error) if ours else _refuse(arguments, _unloadable(error))
+    return _fault(arguments, error)
 
 
 def _refuse(arguments: Sequence[str], error: EdgeattnError) -> int:
@@ -158,8 +131,10 @@ def _unloadable(error: ImportError) -> MissingError:
     )
 
 
-def _misused(arguments: Sequence[str], error: Exception) -> int:
+def _misused(arguments: Sequence[str], error: BaseException) -> int:
     """Report an option or argument that does not exist, or is not what it must be."""
+    from edgeattn.base.nearest import did_you_mean
+
     context = getattr(error, "ctx", None)
     nearest = getattr(error, "possibilities", None)
     place = context.command_path if context is not None else "edgeattn"
@@ -173,6 +148,9 @@ def _misused(arguments: Sequence[str], error: Exception) -> int:
 
 
 def _fault(arguments: Sequence[str], error: BaseException) -> int:
+    from . import faults
+    from .options import command_line
+
     verbose = _asks(arguments, "--verbose") or _asks(arguments, "-v")
     fact, mend = faults.record(error, command_line(arguments), verbose=verbose)
     return _report(arguments, "Fault", fact, mend, FAULT)
@@ -183,6 +161,8 @@ def _report(arguments: Sequence[str], kind: str, fact: str, mend: str, code: int
         told = "\n".join(filter(None, [f"error: {fact}", mend]))
         print(shortened(legible(told)), file=sys.stderr, flush=True)
         if _asks(arguments, "--json"):
+            import json
+
             error = {"kind": kind, "fact": fact, "mend": mend, "exit_code": code}
             print(json.dumps({"error": error}, indent=2), flush=True)
     except OSError:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from edgeattn.base import files
 from edgeattn.base.errors import CheckError, InputError
 from edgeattn.options.flags import Flag
 from edgeattn.options.model import AttentionRequest, ModelRequest
@@ -86,7 +86,7 @@ def _attentions(
 
 def _folder(keep: Path | None, stack: contextlib.ExitStack) -> Path:
     if keep is None:
-        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeattn-")))
+        return stack.enter_context(files.scratch())
     if keep.exists() and not keep.is_dir():
         raise InputError(f"--keep {keep} is no folder.")
     keep.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from edgeattn.base.errors import InputError
+from edgeattn.base.files import scratch
 from edgeattn.options.cast import CastOptions
 from edgeattn.options.export import ExportOptions
 from edgeattn.options.flags import Flag
@@ -73,8 +73,8 @@ def profile(
         given = _files(files)
         names = [name for name in (against, model) if name is not None]
         out.check(read=[Path(name) for name in names])
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeattn-")))
-        models = Models(where, choice, cast, lowering | writing, scratch, stage)
+        folder = stack.enter_context(scratch())
+        models = Models(where, choice, cast, lowering | writing, folder, stage)
         command = command_line(context.obj)
         if given is not None:
             found = _of_files(given, model, against, models, command)

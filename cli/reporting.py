@@ -80,9 +80,6 @@ class OutputChoice:
         for path in paths:
             files.check_target(path)
         files.check_apart(paths, read)
-        twice = {path for path in paths if paths.count(path) > 1}
-        if twice:
-            raise InputError(f"{min(twice)} is named for two things that are to be written.")
 
     def check_runtime(self, runtime: Callable[[], str]) -> None:
         """Refuse a file that a runtime has not, before any work is done.
@@ -101,7 +98,7 @@ class OutputChoice:
     def write(
         self, report: Report, document: Any, information: LayerInformation | None = None
     ) -> None:
-        """Write the files, each whole or not at all.
+        """Write the files, all of them whole or none.
 
         Args:
             report: The report; trtexec's files are of its last row.
@@ -109,9 +106,10 @@ class OutputChoice:
             information: For an engine, the layer information of the last row.
         """
         made = Made(report=report, document=document, information=information)
-        for path, writer in self._writers():
-            with files.staged(path.resolve().parent) as staging:
-                writer(made, staging / path.name)
+        writers = [(files.absolute(path), writer) for path, writer in self._writers()]
+        with files.staged_in(path.parent for path, _ in writers) as stagings:
+            for path, writer in writers:
+                writer(made, stagings[path.parent] / path.name)
 
     def _writers(self) -> Iterable[tuple[Path, Callable[[Made, Path], None]]]:
         """Yield each file that is asked, and what writes it."""

@@ -15,8 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
+from edgeattn.base import signals
 from edgeattn.base.legible import legible, shortened
+from edgeattn.base.rooms import LeftoverWarning
 from edgeattn.options.flags import switch
+
+from .app import BROKEN_PIPE
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,8 +28,6 @@ if TYPE_CHECKING:
 
 # Wide enough for a table of sites where no terminal says how wide it is: a file, a pipe.
 _WIDTH_OF_A_FILE: Final = 160
-
-BROKEN_PIPE: Final = 141  # 128 + SIGPIPE, as shells count
 
 # How far a stage is: its number, and how many there are.
 _COUNT: Final = re.compile(r"\b(\d+)/(\d+)\b")
@@ -49,10 +51,15 @@ class Screen:
         with contextlib.ExitStack() as stack:
             if not self.verbose:
                 stack.enter_context(_native_code_quiet())
-                stack.enter_context(_libraries_quiet())
+            stack.enter_context(_warnings(shown=self.verbose))
             stack.enter_context(_stdout_reserved())
             show = stack.enter_context(self._stages())
-            yield lambda name: show(shortened(legible(name)))
+
+            def stage(name: str) -> None:
+                signals.check()  # a library may have swallowed a Ctrl-C
+                show(shortened(legible(name)))
+
+            yield stage
 
     def show(self, document: Any, report: Callable[[Console], None]) -> None:
         """Print the result on stdout.
@@ -139,12 +146,25 @@ def _to_json(document: Any) -> str:
 
 
 @contextlib.contextmanager
-def _libraries_quiet() -> Iterator[None]:
+def _warnings(*, shown: bool) -> Iterator[None]:
+    """Keep libraries quiet unless they are to be shown; say what a killed run had left."""
     before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
+    if not shown:
+        logging.disable(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            if not shown:
+                warnings.simplefilter("ignore")
+            warnings.filterwarnings("always", category=LeftoverWarning)
+            show_others = warnings.showwarning
+
+            def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+                if category is LeftoverWarning:
+                    print(f"edgeattn: {message}", file=sys.stderr, flush=True)
+                else:
+                    show_others(message, category, *where)
+
+            warnings.showwarning = show  # type: ignore[assignment]  # where it is, is handed on
             yield
     finally:
         logging.disable(before)

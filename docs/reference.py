@@ -55,7 +55,7 @@ def commands() -> Iterator[str]:
     """Yield each command with what it takes; what all of them take is said once."""
     import typer
 
-    from edgeattn.cli.app import app  # noqa: TID251  # a page of what the command line takes
+    from edgeattn.cli.commands import app  # noqa: TID251  # a page of what the command line takes
 
     root = typer.main.get_command(app)
     leaves = dict(_leaves(root, "edgeattn"))
@@ -111,14 +111,17 @@ def _default(parameter: Any) -> str:
 def exit_codes() -> str:
     """Return the table of exit codes."""
     from edgeattn.base.errors import CheckError, InputError, MissingError
-    from edgeattn.cli import app, screen  # noqa: TID251  # the codes that they end with
+    from edgeattn.cli import app  # noqa: TID251  # the codes that they end with
 
     rows = [
         (0, "Done."),
         *((one.exit_code, one.__doc__ or "") for one in (CheckError, InputError, MissingError)),
         (app.FAULT, "A fault of edgeattn's own; its traceback is kept in a file."),
-        (app.INTERRUPTED, "Interrupted, as by Ctrl-C."),
-        (screen.BROKEN_PIPE, "Whoever read the output left, as `head` does."),
+        (
+            app.INTERRUPTED,
+            "Interrupted by Ctrl-C, SIGTERM or SIGHUP; files are as they were.",
+        ),
+        (app.BROKEN_PIPE, "Whoever read the output left, as `head` does."),
     ]
     return _table(("code", "means"), [(str(code), text) for code, text in rows])
 

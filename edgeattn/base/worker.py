@@ -12,9 +12,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Self
 
+from edgeattn.base import signals
 from edgeattn.base.errors import EdgeattnError, InputError, MissingError
 
 Said = Mapping[str, Any]
@@ -22,9 +24,29 @@ _ERRORS: Final = {"error": InputError, "missing": MissingError}
 
 
 def program(module: str, *arguments: str) -> list[str]:
-    """Return the command that runs a module as a program."""
+    """Return the command that runs a module as a program, which ends when this process does."""
     # -P: what lies in the folder the user stands in is not to be imported.
-    return [sys.executable, "-P", "-m", module, *arguments]
+    start = [sys.executable, "-P", "-m", "edgeattn.base.child", str(os.getpid())]
+    return [*start, module, *arguments]
+
+
+def start(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
+    """Start a process; a signal that comes meanwhile does not leave it to itself.
+
+    Args:
+        command: Its command.
+        **options: As `subprocess.Popen` takes them.
+    """
+    process = None
+    try:
+        with signals.deferred():
+            process = subprocess.Popen(command, **options)
+    except KeyboardInterrupt:
+        if process is not None:
+            process.kill()
+            process.wait()
+        raise
+    return process
 
 
 def last_line(log: str) -> str:
@@ -32,18 +54,32 @@ def last_line(log: str) -> str:
     return next((line.strip() for line in reversed(log.splitlines()) if line.strip()), "")
 
 
+class DeathError(InputError):
+    """A process ended before it had an answer.
+
+    Args:
+        fact: What is wrong.
+        mend: What to do about it.
+        by: The name of the signal that ended it; "" if it ended by itself.
+    """
+
+    def __init__(self, fact: str, *, mend: str = "", by: str = "") -> None:
+        super().__init__(fact, mend=mend)
+        self.by = by
+
+
 class Worker:
     """A process that answers one job after another; it ends with the `with` block.
 
     Args:
         module: The module that is its program: its `main` is `serve`.
-        ran: What to call it by in an error if it ends unasked; "" for the one that measured.
+        does: What it does, for the error if it ends unasked: "the process that measured".
     """
 
-    def __init__(self, module: str, *, ran: str = "") -> None:
-        self._ran = ran
+    def __init__(self, module: str, *, does: str) -> None:
+        self._does = does
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  # it is closed when the process ends
-        self.process = subprocess.Popen(
+        self.process = start(
             program(module),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -62,23 +98,46 @@ class Worker:
 
     def close(self) -> None:
         """End it at once, whatever it does."""
-        self.process.kill()
-        with self._log, contextlib.suppress(BrokenPipeError), self.process:
-            pass
+        with signals.deferred():
+            self.process.kill()
+            with self._log, contextlib.suppress(BrokenPipeError), self.process:
+                pass
 
     def ask(
-        self, job: Mapping[str, Any], on_progress: Callable[[Said], None] = lambda _: None
+        self,
+        job: Mapping[str, Any],
+        on_progress: Callable[[Said], None] = lambda _: None,
+        *,
+        limit_s: float | None = None,
     ) -> dict[str, Any]:
         """Have it do a job.
 
         Args:
             job: The job.
             on_progress: Called with each object that it prints before its result.
+            limit_s: Seconds after which it is ended; None to let it take what it takes.
 
         Raises:
-            InputError: It said so, or died: of what.
+            DeathError: It ended before it had an answer: of what.
+            InputError: It said so; or it took longer.
             MissingError: Something that it needs is not on this machine.
         """
+        if limit_s is None:
+            return self._asked(job, on_progress)
+        timer = threading.Timer(limit_s, self.process.kill)
+        timer.start()
+        try:
+            return self._asked(job, on_progress)
+        except DeathError as error:
+            if not timer.finished.is_set():
+                raise
+            raise InputError(
+                f"The process that {self._does} did not end within {limit_s:g} s."
+            ) from error
+        finally:
+            timer.cancel()
+
+    def _asked(self, job: Mapping[str, Any], on_progress: Callable[[Said], None]) -> dict[str, Any]:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         with contextlib.suppress(BrokenPipeError):  # it died at once: its log says of what
@@ -112,34 +171,35 @@ class Worker:
         if self.process.wait() != 0:
             raise self._death()
 
-    def _death(self) -> InputError:
-        if self._ran:
-            return InputError(f"The process that ran {self._ran} ended.")
+    def _death(self) -> DeathError:
         code = self.process.wait()
         if code < 0:
             name = signal.Signals(-code).name if -code in set(signal.Signals) else str(-code)
             hint = "Is there memory enough?" if -code == getattr(signal, "SIGKILL", 9) else ""
-            return InputError(f"The process that measured was ended by {name}.", mend=hint)
+            return DeathError(
+                f"The process that {self._does} was ended by {name}.", mend=hint, by=name
+            )
         self._log.seek(0)
         last = last_line(self._log.read().decode(errors="replace")) or f"exit code {code}"
-        return InputError(f"The process that measured failed: {last}")
+        return DeathError(f"The process that {self._does} failed: {last}")
 
 
 def ask(
-    module: str, job: Mapping[str, Any], *, on_progress: Callable[[Said], None]
+    module: str, job: Mapping[str, Any], *, does: str, on_progress: Callable[[Said], None]
 ) -> dict[str, Any]:
     """Have a process of its own do a single job.
 
     Args:
         module: The module that is its program: its `main` is `serve`.
         job: The job.
+        does: What it does: see `Worker`.
         on_progress: Called with how far it is.
 
     Raises:
         InputError: It said so, or died: of what.
         MissingError: Something that it needs is not on this machine.
     """
-    with Worker(module) as worker:
+    with Worker(module, does=does) as worker:
         result = worker.ask(job, on_progress)
         worker.finish()
         return result
@@ -154,6 +214,7 @@ def serve(do: Callable[[dict[str, Any]], dict[str, Any]]) -> int:
     Returns:
         The exit code.
     """
+    _keep_stdout()
     for line in sys.stdin:
         try:
             say(result=do(json.loads(line)))
@@ -162,6 +223,13 @@ def serve(do: Callable[[dict[str, Any]], dict[str, Any]]) -> int:
             say(**{kind: {"fact": error.fact, "mend": error.mend}})
             return error.exit_code
     return 0
+
+
+def _keep_stdout() -> None:
+    """Send what libraries print, in C too, to stderr: a line of theirs might tear one of ours."""
+    own = os.dup(1)
+    os.dup2(2, 1)
+    sys.stdout = os.fdopen(own, "w", encoding="utf-8")
 
 
 def say(**what: object) -> None:

@@ -235,8 +235,7 @@ def _use_timing_cache(config: Any, path: Path | None, notes: list[str]) -> Any:
 
 
 def _keep_timing_cache(cache: Any, path: Path) -> None:
-    with files.staged(path.resolve().parent) as staging:
-        (staging / path.name).write_bytes(bytes(cache.serialize()))
+    files.write(path, bytes(cache.serialize()))
 
 
 def _information(library: Library, logger: Any, engine: Any, log: Log) -> LayerInformation:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import Any, Final
 
 # As trtexec marks them.
@@ -43,10 +42,6 @@ class Log:
 
     def _of(self, *names: str) -> Iterator[str]:
         return (" ".join(text.split()) for s, text in self.messages if _name(s) in names)
-
-    def write(self, path: Path) -> None:
-        """Write the whole log."""
-        path.write_text(self.text, encoding="utf-8")
 
 
 @cache

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeattn.base.worker import last_line, program
+from edgeattn.base.worker import start as start_process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,7 @@ def start(source: Path, target: Path, *, timeout_s: float) -> Simplification:
         timeout_s: After how many seconds the run is given up.
     """
     with _log(target).open("wb") as log:
-        process = subprocess.Popen(
+        process = start_process(
             program("edgeattn.graph.simplify", str(source), str(target)),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

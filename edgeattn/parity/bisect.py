@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeattn.base import files
 from edgeattn.base.errors import InputError
 from edgeattn.graph.names import module_of
 from edgeattn.graph.reading import load
@@ -152,11 +153,9 @@ def _run_with_outputs(
     path: Path, names: Sequence[str], inputs: Sequence[Array]
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """Run a file, unoptimised, and return named values besides its own outputs."""
-    import tempfile
-
     own = len(load(path).graph.outputs)
-    with tempfile.TemporaryDirectory(prefix="edgeattn-") as folder:
-        session = Session(expose(path, names, Path(folder) / "exposed.onnx"))
+    with files.scratch() as folder:
+        session = Session(expose(path, names, folder / "exposed.onnx"))
         arrays = session.run(inputs)
     found = dict(zip(session.output_names, arrays, strict=True))
     own_names = session.output_names[:own]

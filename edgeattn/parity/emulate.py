@@ -10,7 +10,6 @@ is rounded.
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -18,6 +17,7 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
+from edgeattn.base import files
 from edgeattn.graph.nodes import static
 from edgeattn.graph.precision import precision_of
 from edgeattn.graph.reading import load
@@ -42,8 +42,8 @@ def as_stored(path: Path) -> Iterator[Path]:
     if precision_of(load(path)) != "fp16":
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="edgeattn-") as folder:
-        yield write_emulated(path, Path(folder) / path.name)
+    with files.scratch() as folder:
+        yield write_emulated(path, folder / path.name)
 
 
 def write_emulated(path: Path, target: Path) -> Path:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 
 import onnx_ir as ir
 
+from edgeattn.base import files
 from edgeattn.runtimes.onnxruntime import Array, Session, give_memory_back
 
 
@@ -23,8 +22,8 @@ def runs(
     Raises:
         InputError: ONNX Runtime cannot run the model.
     """
-    with tempfile.TemporaryDirectory(prefix="edgeattn-") as folder:
-        path = Path(folder) / "model.onnx"
+    with files.scratch() as folder:
+        path = folder / "model.onnx"
         ir.save(model, path, external_data="model.onnx.data")
         session = Session(path)
         for feed in feeds:

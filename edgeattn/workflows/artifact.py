@@ -45,7 +45,7 @@ def check_destination(destination: Path) -> Path:
     Raises:
         InputError: It, or the manifest beside it, cannot be written.
     """
-    destination = destination.resolve()
+    destination = files.absolute(destination)
     if destination.suffix != ".onnx":
         raise InputError(f"The output {destination} must end in .onnx.")
     for path in files_of(destination):

@@ -118,7 +118,7 @@ def build(
                 )
         finally:
             if options.log is not None:
-                log.write(options.log)
+                files.write(options.log, log.text)
         with clock.stage("layers"):
             information, points = _resolved(built, network)
             first = information.of_profile(0)
@@ -214,7 +214,7 @@ def _destination(
             " plan, for profiling only.",
             mend=f"Name it so: -o {asked.with_name(name)}",
         )
-    return asked.resolve()
+    return files.absolute(asked)
 
 
 def _check_names(destination: Path, found: Source, options: BuildOptions) -> None:
@@ -223,8 +223,6 @@ def _check_names(destination: Path, found: Source, options: BuildOptions) -> Non
     for path in written:
         files.check_target(path)
     files.check_apart(written, (found.path, *found.data))
-    if options.log is not None and options.log.resolve() in written[:2]:
-        raise InputError(f"--log {options.log} is the engine, or its manifest.")
 
 
 def _cast(
@@ -326,7 +324,7 @@ def _hashes(found: Source, source: Path, destination: Path) -> dict[str, str]:
 
 def _named(path: Path, destination: Path) -> str:
     """Name a file as the engine's manifest does: by its name beside it, elsewhere by its path."""
-    path = path.resolve()
+    path = files.absolute(path)
     return path.name if path.parent == destination.parent else str(path)
 
 

@@ -6,12 +6,12 @@ import json
 import platform
 import signal
 import subprocess
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from edgeattn.base import files
 from edgeattn.base.versions import EXPORTING, version_of
 from edgeattn.base.worker import program
 from edgeattn.workflows.doctor_steps import RESULTS, STEPS
@@ -57,10 +57,10 @@ def diagnose(
         timeout_s: How long one process of trials may take, in seconds.
     """
     checks: dict[str, Check] = {}
-    with tempfile.TemporaryDirectory(prefix="edgeattn-doctor-") as folder:
+    with files.scratch() as folder:
         while waiting := [name for name in STEPS if name not in checks]:
             on_stage("trying what is installed")
-            finding = _try(waiting, Path(folder), timeout_s)
+            finding = _try(waiting, folder, timeout_s)
             for name in waiting:
                 if lacking := [
                     STEPS[before].title

@@ -6,12 +6,12 @@ What each step makes is compared with the step below and with the start: see `cl
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from edgeattn.base import files
 from edgeattn.base.clock import Clock
 from edgeattn.base.errors import CheckError
 from edgeattn.engine.parity import tolerance_of_engine
@@ -106,8 +106,8 @@ def climb_model(
         built = dataclasses.replace(built, inputs=_as_tensors(inputs, built))
     check_float32(built)
     with (
-        tempfile.TemporaryDirectory(prefix="edgeattn-") as name,
-        workspace(Path(name) / "model.onnx", options) as work,
+        files.scratch() as folder,
+        workspace(folder / "model.onnx", options) as work,
     ):
         on_stage("export")
         raw = captured(built, options)
@@ -116,7 +116,6 @@ def climb_model(
         if len(references) < 2:
             notes.append("Not climbed with random weights: torch gives NaN or infinity with them.")
         notes += unsimplified(work.why_unsimplified())
-        folder = Path(name)
         steps = [
             Step(
                 name=rung,
@@ -166,8 +165,7 @@ def climb_file(
     else:
         batch = batch_of(inputs)
         reference = file_reference(path, {batch: inputs}, {batch: Session(path).run(inputs)})
-    with tempfile.TemporaryDirectory(prefix="edgeattn-") as name:
-        folder = Path(name)
+    with files.scratch() as folder:
         tolerance = tolerance_of_rewrites(path)
         make = partial(_make_optimised, options, folder, notes)
         steps = [Step(name="lowered", tolerance=tolerance, make=make)]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from edgeattn.base.errors import InputError
+from edgeattn.base.files import scratch
 from edgeattn.base.versions import installed
 from edgeattn.engine.target import choose as choose_target
 from edgeattn.options.build import EngineOptions
@@ -57,8 +57,8 @@ def profile(
     route = _common([choose(item.path, options) for item in items])
     on_stage("read")
     by = _onnxruntime if route.runtime == "onnxruntime" else _engines
-    with tempfile.TemporaryDirectory(prefix="edgeattn-profile-") as scratch:
-        return _signed(by(items, options, route, Path(scratch), on_stage), command)
+    with scratch() as folder:
+        return _signed(by(items, options, route, folder, on_stage), command)
 
 
 def profile_torch(

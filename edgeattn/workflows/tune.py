@@ -13,7 +13,6 @@ import dataclasses
 import hashlib
 import json
 import platform
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from pydantic import BaseModel
 
-from edgeattn.base import documents
+from edgeattn.base import documents, files
 from edgeattn.base.errors import InputError
 from edgeattn.base.versions import versions
 from edgeattn.engine.plan import plan
@@ -82,16 +81,14 @@ def tuned(
     known = _read(file)
     if known is not None:
         return known
-    with tempfile.TemporaryDirectory() as scratch:
-        compare = _MEASURES[TARGETS[target].measured_by](Path(scratch))
+    with files.scratch() as scratch:
+        compare = _MEASURES[TARGETS[target].measured_by](scratch)
         found = tune(model, target=target, rules=rules, compare=compare, on_trial=on_trial)
-    with contextlib.suppress(OSError):  # a cache that cannot be written is no error
+    with contextlib.suppress(OSError, InputError):  # a cache that cannot be written is no error
         folder.mkdir(parents=True, exist_ok=True)
         forms, trials = found
         text = json.dumps({"forms": forms, "trials": [trial.model_dump() for trial in trials]})
-        partial = file.with_suffix(".partial")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(file)
+        files.write(file, text)
     return found
 
 

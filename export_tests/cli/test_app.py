@@ -299,7 +299,7 @@ def test_a_terminal_that_cannot_show_a_character_is_no_fault(edgeattn, monkeypat
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_are_no_fault_and_lend_their_number_to_no_file(tmp_path, closed):
     text = (
-        "from edgeattn.cli.app import main, app\n"
+        "from edgeattn.cli.app import main; from edgeattn.cli.commands import app\n"
         "@app.command()\n"
         "def write():\n"
         "    with open('file', 'w') as file:\n"

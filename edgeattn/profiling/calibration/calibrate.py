@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from edgeattn.base import files
 from edgeattn.base.errors import InputError
-from edgeattn.base.files import check_target, staged
 from edgeattn.base.versions import versions
 from edgeattn.base.worker import ask
 from edgeattn.devices import profile
@@ -71,7 +71,7 @@ def calibrate(
         )
     cache_kib = last_cache_kib()
     job = {"threads": threads, "seconds": options.seconds, "cache_kib": cache_kib}
-    found = ask(_PROCESS, job, on_progress=lambda said: on_stage(said["stage"]))
+    found = ask(_PROCESS, job, does="calibrated", on_progress=lambda said: on_stage(said["stage"]))
     load = Load(**found["load"])
     figures = fit(read_samples(found), threads, found["node_us"][str(threads)])
     processor = cpu_name()
@@ -102,7 +102,7 @@ def check_file(path: Path) -> None:
     """
     if path.suffix != _SUFFIX:
         raise InputError(f"{path} is no name of a device file.", mend=f"Name it {path.stem}.toml")
-    check_target(path)
+    files.check_target(path)
     if path.exists():
         try:
             profile.find(str(path.absolute()))
@@ -114,8 +114,7 @@ def check_file(path: Path) -> None:
 
 def write(calibration: Calibration, path: Path) -> None:
     """Write the device file, in the place of one that is there."""
-    with staged(path.absolute().parent) as folder:
-        (folder / path.name).write_text(calibration.text, encoding="utf-8")
+    files.write(path, calibration.text)
 
 
 def _header(processor: str, words: str, load: Load) -> list[str]:

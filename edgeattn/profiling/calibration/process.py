@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from edgeattn.base import files
 from edgeattn.base.worker import say, serve
 from edgeattn.graph.nodes import weights_bytes
 from edgeattn.profiling.calibration.cases import cases, holds, wakes
@@ -103,8 +103,7 @@ def measure(job: Mapping[str, Any]) -> dict[str, Any]:
         takes without the profiler, and `profiled_us` with it, by threads; `load`.
     """
     threads, end = int(job["threads"]), time.perf_counter() + float(job["seconds"])
-    with tempfile.TemporaryDirectory(prefix="edgeattn-calibrate-") as scratch:
-        folder = Path(scratch)
+    with files.scratch() as folder:
         waking = list(wakes()) if threads > 1 else []
         runs = [(case, threads) for case in cases()]
         runs += [(case, 1) for case in holds(job["cache_kib"])]

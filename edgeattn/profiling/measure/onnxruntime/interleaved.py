@@ -45,7 +45,7 @@ class Runner:
         self._start()
 
     def _start(self) -> None:
-        self.worker = Worker(__name__, ran=self._job.models[0])
+        self.worker = Worker(__name__, does=f"ran {self._job.models[0]}")
         try:
             self.worker.ask(asdict(self._job))
         except BaseException:

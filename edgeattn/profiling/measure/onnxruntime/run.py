@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from edgeattn.base import files
 from edgeattn.base.versions import version_of
 from edgeattn.base.worker import ask
 from edgeattn.options.profile import ProfileOptions, Stage
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 _PROCESS: Final = "edgeattn.profiling.measure.onnxruntime.process"
+_DOES: Final = {"time": "measured", "profile": "profiled"}
 _PRECISIONS: Final = {"float": "fp32", "float16": "fp16", "int8": "int8", "uint8": "int8"}
 
 
@@ -40,7 +41,12 @@ def time_models(
         InputError: ONNX Runtime does not load one of them, or fails while it runs.
     """
     job = _job("time", paths, options)
-    found = ask(_PROCESS, asdict(job), on_progress=lambda said: on_progress(told(said)))
+    found = ask(
+        _PROCESS,
+        asdict(job),
+        does=_DOES[job.task],
+        on_progress=lambda said: on_progress(told(said)),
+    )
     return Timed(**timed_of(found))
 
 
@@ -82,9 +88,9 @@ def profile_kernels(
     """
     import onnx_ir
 
-    with tempfile.TemporaryDirectory(prefix="edgeattn-profile-") as folder:
-        job = replace(_job("profile", [path], options), folder=folder, once=once)
-        found = ask(_PROCESS, asdict(job), on_progress=lambda _: None)
+    with files.scratch() as folder:
+        job = replace(_job("profile", [path], options), folder=str(folder), once=once)
+        found = ask(_PROCESS, asdict(job), does=_DOES[job.task], on_progress=lambda _: None)
         optimised = onnx_ir.load(Path(folder) / "optimised.onnx")
         name_all(optimised)
         known = origins(model, optimised)
