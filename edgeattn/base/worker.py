@@ -14,12 +14,14 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TextIO
 
 from edgeattn.base import signals
 from edgeattn.base.errors import EdgeattnError, InputError, MissingError
 
 Said = Mapping[str, Any]
+#: Where a process that serves answers.
+_answers: Final[list[TextIO]] = []
 _ERRORS: Final = {"error": InputError, "missing": MissingError}
 
 
@@ -229,9 +231,10 @@ def _keep_stdout() -> None:
     """Send what libraries print, in C too, to stderr: a line of theirs might tear one of ours."""
     own = os.dup(1)
     os.dup2(2, 1)
-    sys.stdout = os.fdopen(own, "w", encoding="utf-8")
+    _answers.append(os.fdopen(own, "w", encoding="utf-8"))
 
 
 def say(**what: object) -> None:
     """Print an object."""
-    print(json.dumps(what), flush=True)  # noqa: T201  # it is what the process is asked for
+    where = _answers[0] if _answers else sys.stdout
+    print(json.dumps(what), file=where, flush=True)  # it is what is asked for

@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -123,7 +124,7 @@ def test_a_killed_process_leaves_the_old_file(tmp_path):
     (tmp_path / "a").write_bytes(b"old")
     code = (
         "import pathlib, sys, time\n"
-        "from edgeattn import files\n"
+        "from edgeattn.base import files\n"
         "path = pathlib.Path(sys.argv[1])\n"
         "with files.staged(path.parent) as room:\n"
         "    (room / path.name).write_bytes(b'half')\n"
@@ -199,3 +200,169 @@ def test_links_in_a_circle_and_names_too_long_are_refused(tmp_path):
 def test_a_folder_that_takes_no_files_is_refused():
     with pytest.raises(InputError, match="/proc"):
         files.check_writable(Path("/proc"))
+
+
+@pytest.fixture
+def elsewhere():
+    """A folder on another file system."""
+    place = Path("/dev/shm")
+    if not place.is_dir() or place.stat().st_dev == Path(tempfile.gettempdir()).stat().st_dev:
+        pytest.skip("there is one file system only")
+    with tempfile.TemporaryDirectory(dir=place) as folder:
+        yield Path(folder)
+
+
+def linked(tmp_path, target, *, relative=False, chain=False):
+    """Makes here/r.json a link."""
+    here = tmp_path / "here"
+    here.mkdir()
+    link = here / "r.json"
+    if chain:
+        (tmp_path / "between").symlink_to(target)
+        target = tmp_path / "between"
+    link.symlink_to(os.path.relpath(target, here) if relative else target)
+    return link
+
+
+@pytest.mark.parametrize("old", [b"old", None], ids=["there", "dangling"])
+@pytest.mark.parametrize("more", [{}, {"relative": True}, {"chain": True}], ids=str)
+def test_a_link_is_written_through(tmp_path, old, more):
+    real = tmp_path / "real"
+    real.mkdir()
+    (real / "r.json").write_bytes(b"another's")
+    if old is not None:
+        (real / "real-r.json").write_bytes(old)
+    link = linked(tmp_path, real / "real-r.json", **more)
+    files.check_target(link)
+    files.write(link, "new")
+    assert link.is_symlink()
+    assert everything(real) == {"r.json": b"another's", "real-r.json": b"new"}
+    assert everything(link.parent) == {"r.json": b"new"}
+
+
+def test_a_link_within_a_folder_and_a_hard_link(tmp_path):
+    (tmp_path / "v1.json").write_bytes(b"old")
+    (tmp_path / "latest.json").symlink_to("v1.json")
+    os.link(tmp_path / "v1.json", tmp_path / "other-name.json")
+    files.write(tmp_path / "latest.json", "new")
+    assert everything(tmp_path) == {
+        "latest.json": b"new",
+        "v1.json": b"new",
+        "other-name.json": b"old",
+    }
+
+
+def test_a_link_across_file_systems(tmp_path, elsewhere):
+    (elsewhere / "real.json").write_bytes(b"old")
+    link = linked(tmp_path, elsewhere / "real.json")
+    with pytest.raises(RuntimeError):
+        replace_half(link, RuntimeError())
+    assert everything(elsewhere) == {"real.json": b"old"}
+    files.write(link, "new")
+    assert everything(elsewhere) == {"real.json": b"new"}
+    assert link.is_symlink()
+    assert everything(tmp_path) == {"here/r.json": b"new"}
+
+
+def test_links_that_lead_nowhere_are_refused(tmp_path):
+    (tmp_path / "missing").symlink_to(tmp_path / "no" / "such" / "file")
+    (tmp_path / "folder").symlink_to(tmp_path)
+    (tmp_path / "device").symlink_to("/dev/null")
+    for name, said in (
+        ("missing", "does not exist"),
+        ("folder", "a folder"),
+        ("device", "not a regular file"),
+        ("file/below", "does not exist"),
+    ):
+        with pytest.raises(InputError, match=said):
+            files.check_target(tmp_path / name)
+
+
+def test_two_things_for_one_file_are_refused(tmp_path):
+    (tmp_path / "link").symlink_to("a.json")
+    for other in ("a.json", "link", "sub/../a.json"):
+        (tmp_path / "sub").mkdir(exist_ok=True)
+        with pytest.raises(InputError, match="two things"):
+            files.check_apart([tmp_path / "a.json", tmp_path / other])
+    files.check_apart([tmp_path / "a.json", tmp_path / "b.json"])
+
+
+def fill(folders, last=lambda: None):
+    with files.staged_in(folders) as stagings:
+        for folder in folders:
+            for name in ("x", "y"):
+                (stagings[folder] / name).write_bytes(b"new")
+        last()
+
+
+@pytest.fixture
+def several(tmp_path):
+    """Folders, the last reached by a link from the second."""
+    folders = [tmp_path / name for name in ("one", "two", "three")]
+    for folder in folders:
+        folder.mkdir()
+    (folders[0] / "x").write_bytes(b"old x")
+    (folders[2] / "y").write_bytes(b"old y")
+    (folders[1] / "y").symlink_to(folders[2] / "y")
+    return folders
+
+
+def test_a_set_lands_in_several_folders(tmp_path, several):
+    fill(several[:2])
+    assert everything(tmp_path) == dict.fromkeys(
+        ("one/x", "one/y", "two/x", "two/y", "three/y"), b"new"
+    )
+
+
+@pytest.mark.parametrize("failing", [None, 0, 1, 2, 3])
+def test_a_set_in_several_folders_lands_whole_or_not_at_all(
+    tmp_path, several, monkeypatch, failing
+):
+    before = everything(tmp_path)
+    moves = []
+    replace = Path.replace
+
+    def replace_until(self, target):
+        if self.parent.name == "new":
+            if len(moves) == failing:
+                raise OSError(errno.EIO, "broken")
+            moves.append(target)
+        return replace(self, target)
+
+    def leave():
+        if failing is None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", replace_until)
+    with pytest.raises(KeyboardInterrupt if failing is None else OSError):
+        fill(several[:2], leave)
+    assert len(moves) == (failing or 0)
+    assert everything(tmp_path) == before
+
+
+def test_a_full_disk_of_temporary_files_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(InputError, match=str(tmp_path)) as caught, files.scratch() as folder:
+        raise OSError(errno.ENOSPC, "x", str(folder / "a"))
+    assert "TMPDIR" in caught.value.mend
+    assert everything(tmp_path) == {}
+
+
+def test_no_place_for_temporary_files_is_told(monkeypatch):
+    def refuse():
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.gettempdir", refuse)
+    with pytest.raises(InputError, match="No usable") as caught, files.scratch():
+        pass
+    assert "TMPDIR" in caught.value.mend
+
+
+def test_a_folder_that_another_holds_locked_is_written_to(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+    monkeypatch.setattr(files, "_LONGEST_WAIT_S", 0.05)
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    files.write(tmp_path / "a", b"new")
+    os.close(descriptor)
+    assert everything(tmp_path) == {"a": b"new"}
