@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from edgeattn.base import files
 from edgeattn.base.errors import InputError, first_line
 from edgeattn.base.memory import check_size
 from edgeattn.graph.names import STANDARD_DOMAINS
@@ -116,8 +116,8 @@ def as_read(path: Path) -> Iterator[Path]:
         yield path
         return
     found = read(path)
-    with tempfile.TemporaryDirectory(prefix="edgeattn-") as folder:
-        copy = Path(folder) / path.name
+    with files.scratch() as folder:
+        copy = folder / path.name
         save(found.model, copy, external=True)
         yield copy
 

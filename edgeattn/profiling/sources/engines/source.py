@@ -86,7 +86,7 @@ def read_engine(path: Path, options: ProfileOptions) -> EngineSource:
             f"{path} is no manifest of an engine.",
             mend="Files of trtexec's go to --layers, and --profile.",
         )
-    home = path.resolve().parent
+    home = files.absolute(path).parent
     subject = _subject(manifest, home, options)
     information = manifest.layers.of_profile(0)
     plan = Plan(
