@@ -8,13 +8,14 @@ memory of the module's parameters, so the same graph can be written again after 
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from edgeattn.base.errors import InputError, in_one_line
+from edgeattn.base.errors import InputError
 from edgeattn.graph import tags
 from edgeattn.models.quiet import quiet
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 #: The opset that torchlib's translations are written in.
 TORCHLIB_OPSET = 18
-#: What torch.export says if the model fixes a dimension that was to stay open.
-_FIXED = ("Constraints violated", "specialized")
 
 
 def trace(
@@ -54,22 +53,15 @@ def trace(
     for strict in (False, True):
         forget_caches(module)
         try:
-            with quiet():
+            with quiet(level=logging.CRITICAL):
                 return torch.export.export(module, inputs, dynamic_shapes=shapes, strict=strict)
         except Exception as error:  # noqa: BLE001 - torch.export raises anything that a model raises
             failures.append(error)
         finally:
             forget_caches(module)  # what was cached while tracing has no values
-    reason = _reason(failures[0])
-    if dynamic_batch and any(mark in str(failures[0]) for mark in _FIXED):
-        raise InputError(
-            f"The model fixes its batch, so --dynamic-batch cannot hold: {reason}",
-            mend="Export without --dynamic-batch, or write the model's reshapes with x.shape[0].",
-        ) from failures[0]
-    raise InputError(
-        f"torch.export cannot trace this model: {reason}",
-        mend="The model's forward must be traceable; see torch.export's documentation.",
-    ) from failures[0]
+    from edgeattn.models import refusals
+
+    raise refusals.of_trace(failures[0], module, dynamic_batch=dynamic_batch) from failures[0]
 
 
 def _open_batch(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> dict[str, Any]:
@@ -118,15 +110,20 @@ def translate(program: torch.export.ExportedProgram) -> ir.Model:
     """
     import torch
 
+    from edgeattn.models import refusals, translations
+
     try:
         with quiet():
             onnx_program = torch.onnx.export(
-                program, dynamo=True, opset_version=TORCHLIB_OPSET, optimize=False, verbose=False
+                program,
+                dynamo=True,
+                opset_version=TORCHLIB_OPSET,
+                custom_translation_table=dict(translations.table()),
+                optimize=False,
+                verbose=False,
             )
     except Exception as error:
-        raise InputError(
-            f"torch cannot translate this model to ONNX: {_reason(error)}",
-        ) from error
+        raise refusals.of_translation(error) from error
     assert onnx_program is not None
     leading = {value.shape[0] for value in onnx_program.model.graph.inputs if value.shape}
     symbols = [size.value for size in leading if isinstance(size, ir.SymbolicDim)]
@@ -205,10 +202,3 @@ def io_names(kind: str, asked: Sequence[str], count: int) -> list[str]:
     if len(set(asked)) != len(asked) or not all(asked):
         raise InputError(f"The {kind} names must differ and not be empty: {', '.join(asked)}")
     return list(asked)
-
-
-def _reason(error: BaseException) -> str:
-    """Return the cause's type and first line: torch.onnx wraps it into a banner of its own."""
-    while error.__cause__ is not None and str(error.__cause__).strip():
-        error = error.__cause__
-    return in_one_line(error)
