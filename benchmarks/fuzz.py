@@ -4,7 +4,7 @@
     python benchmarks/fuzz.py --again 1234 [--seed 0]        one case, with what it prints
 
 Each case takes a good file (ONNX, a manifest, a trace, trtexec's JSON, a device's TOML, weights,
-photos, arrays), breaks it in one to four places, and runs a command that reads it in a process of
+photos, arrays), breaks it in a place or a few, and runs a command that reads it in a process of
 its own, which may take 60 s and 4 GB. Some break bytes; the most break fields, so that what is
 broken is still read. A case is a fault where the command
 
@@ -53,7 +53,9 @@ NUMBERS: Final = (0, -1, 1, 2**31 - 1, -(2**31), 2**31, 2**40, 2**63 - 1, -(2**6
 KINDS: Final = ("onnx", "manifest", "trace", "trtexec", "device", "weights", "samples")
 WORDS: Final = ("", "x", "\x1b[2J", "\x00", "a" * 100_000, "../../x", "<b>&", "\u202e", "é", "-1")
 VALUES: Final = (*NUMBERS, *WORDS, None, True, [], {}, [[]], 1e308, 0.5, float("nan"), 10**400)
+OPERATORS: Final = ("Relu", "Add", "MatMul", "Softmax", "Reshape", "Transpose", "Concat", "Cast")
 DEEP: Final = 20_000
+PLACES: Final = (1, 1, 1, 2, 4)
 
 NET: Final = """
 import torch
@@ -490,7 +492,7 @@ def cases_of() -> list[Case]:
 def break_bytes(chance: random.Random, path: Path) -> None:
     """Break bytes: flip, cut, repeat, put others in."""
     content = bytearray(path.read_bytes())
-    for _ in range(chance.randint(1, 4)):
+    for _ in range(chance.choice(PLACES)):
         at = chance.randrange(len(content) + 1)
         match chance.randrange(6):
             case 0:
@@ -518,7 +520,7 @@ def break_json(chance: random.Random, path: Path) -> None:
         text = chance.choice(("[" * DEEP, '{"a":' * DEEP, "[]", "null", "1", "9" * 5000, ""))
         path.write_text(text, encoding="utf-8")
         return
-    for _ in range(chance.randint(1, 4)):
+    for _ in range(chance.choice(PLACES)):
         holder = document
         while True:  # walk to any place
             keys = list(holder) if isinstance(holder, dict) else range(len(holder))
@@ -548,7 +550,11 @@ def break_onnx(chance: random.Random, path: Path) -> None:
         break_bytes(chance, path)
         return
     model = onnx.load(path, load_external_data=False)
-    for _ in range(chance.randint(1, 4)):
+    names = [
+        *OPERATORS,
+        *(name for node in model.graph.node for name in (*node.input, *node.output)),
+    ]
+    for _ in range(chance.choice(PLACES)):
         message: Any = model
         while True:
             fields = message.ListFields()
@@ -563,7 +569,7 @@ def break_onnx(chance: random.Random, path: Path) -> None:
                     continue
                 _break_messages(chance, message, field.name, value if is_repeated else None)
             else:
-                _break_field(chance, message, field, value, is_repeated=is_repeated)
+                _break_field(chance, message, field, value, names, is_repeated=is_repeated)
             break
     path.write_bytes(model.SerializeToString())
 
@@ -587,9 +593,15 @@ def _break_messages(chance: random.Random, message: Any, name: str, repeated: An
 
 
 def _break_field(
-    chance: random.Random, message: Any, field: Any, value: Any, *, is_repeated: bool
+    chance: random.Random,
+    message: Any,
+    field: Any,
+    value: Any,
+    names: Sequence[str],
+    *,
+    is_repeated: bool,
 ) -> None:
-    """Put another value in the place of one: a limit, a word, or nothing."""
+    """Put another value in the place of one: a limit, a word, a name of the model's, or nothing."""
     if chance.random() < 0.2:
         message.ClearField(field.name)
         return
@@ -597,7 +609,7 @@ def _break_field(
         old = value[0] if is_repeated else value
         new: Any = chance.choice(NUMBERS)
         if isinstance(old, str):
-            new = chance.choice(WORDS)
+            new = chance.choice(chance.choice((WORDS, names)))
         elif isinstance(old, bytes):
             new = old[: chance.randrange(len(old) + 1)]
         elif isinstance(old, int) and abs(new) >= 2**31 and chance.random() < 0.5:
