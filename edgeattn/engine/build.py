@@ -29,10 +29,9 @@ _LAYERS: Final = "Layers:"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """An engine, and what its builder reported.
+    """What a builder reported of an engine.
 
     Attributes:
-        engine: The serialised engine: anything that has a buffer.
         information: Its kernels, -1 where a dimension is open.
         profiles: The optimisation profiles that it was built for.
         activation_bytes: Device memory that it needs while it runs, or None if not reported.
@@ -40,7 +39,6 @@ class Built:
         notes: What the user should know.
     """
 
-    engine: Any
     information: LayerInformation
     profiles: tuple[Profile, ...]
     activation_bytes: int | None
@@ -71,27 +69,31 @@ def check(library: Library, options: EngineOptions) -> None:
 
 
 def build_engine(
-    model: Path | bytes,
+    model: Path,
     library: Library,
     capability: Capability,
     options: EngineOptions = _BY_DEFAULT,
     *,
+    engine: Path | None = None,
     log: Log | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Built:
-    """Build an engine.
+    """Build an engine in this process; `apart.build` does it in one that may crash.
+
+    TensorRT-RTX 1.7 keeps something of a build that failed, which gives the next one in the process
+    other kernels: none should follow.
 
     Args:
-        model: An ONNX file, whose weights may lie in files beside it; or the bytes of a model that
-            holds its weights itself.
+        model: An ONNX file, whose weights may lie in files beside it.
         library: What to build with.
         capability: The compute capability to build for; TensorRT builds for the GPU that is here.
         options: How to build.
+        engine: Where the engine goes; None to throw it away.
         log: Where the library's messages go.
         on_progress: Called with the number of steps that are done, and of all steps.
 
     Returns:
-        The engine, its layer information and figures.
+        Its layer information and figures.
 
     Raises:
         InputError: The library does not take the model (names the node and the reason), fails to
@@ -118,16 +120,16 @@ def build_engine(
     if on_progress is not None and (monitor := monitor_of(trt, on_progress)) is not None:
         config.progress_monitor = monitor
     cache = _use_timing_cache(config, options.timing_cache, notes)
-    engine = builder.build_serialized_network(network, config)
-    if engine is None:
-        _clear_up(library)
+    serialized = builder.build_serialized_network(network, config)
+    if serialized is None:
         raise failed(library, log)
+    if engine is not None:
+        engine.write_bytes(memoryview(serialized))
     if cache is not None and options.timing_cache is not None:
         _keep_timing_cache(config.get_timing_cache(), options.timing_cache)
     activation_bytes, weights_bytes = memory_bytes("\n".join(log.starting_with("Total ")))
     return Built(
-        engine=engine,
-        information=_information(library, logger, engine, log),
+        information=_information(library, logger, serialized, log),
         profiles=profiles,
         activation_bytes=activation_bytes,
         weights_bytes=weights_bytes,
@@ -135,29 +137,7 @@ def build_engine(
     )
 
 
-def _clear_up(library: Library) -> None:
-    """Build the smallest network there is, and throw it away.
-
-    TensorRT-RTX 1.7 keeps something of a build that failed, which gives the next one in this
-    process other kernels; the one after that has its own again.
-    """
-    trt = library.module
-    builder = trt.Builder(logger_of(trt, Log()))
-    network = builder.create_network(_network_flags(library))
-    relu = network.add_activation(
-        network.add_input("x", trt.float32, (1,)), trt.ActivationType.RELU
-    )
-    network.mark_output(relu.get_output(0))
-    config = builder.create_builder_config()
-    if library.has("building for another GPU"):
-        config.num_compute_capabilities = 1
-        config.set_compute_capability(next(iter(library.capabilities().values())), 0)
-    builder.build_serialized_network(network, config)
-
-
-def _parsed(parser: Any, model: Path | bytes) -> bool:
-    if isinstance(model, bytes):
-        return bool(parser.parse(model))
+def _parsed(parser: Any, model: Path) -> bool:
     if not model.is_file():
         raise InputError(f"There is no file {model}.")
     return bool(parser.parse_from_file(str(model)))

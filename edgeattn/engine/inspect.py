@@ -10,11 +10,10 @@ from typing import Final, Literal
 
 from edgeattn.base import files
 from edgeattn.base.errors import InputError, MissingError
+from edgeattn.engine.apart import read_layers
 from edgeattn.engine.gpu import local_gpu
-from edgeattn.engine.layer_json import inspected
 from edgeattn.engine.layers import read
 from edgeattn.engine.libraries import RUNTIMES, load
-from edgeattn.engine.log import Log, logger_of
 from edgeattn.records.engine import EngineManifest, Point, is_manifest, manifest_of, read_manifest
 from edgeattn.records.layers import Binding, Kernel, LayerInformation
 
@@ -265,12 +264,10 @@ def _asked(path: Path) -> LayerInformation:
         except MissingError as error:
             refusals.append(error.fact.rstrip("."))
             continue
-        log = Log()
-        trt = library.module
-        engine = trt.Runtime(logger_of(trt, log)).deserialize_cuda_engine(path.read_bytes())
-        if engine is not None:
-            return inspected(trt, engine)
-        refusals.append(f"{library.title} does not take it: {'; '.join(log.errors)}")
+        try:
+            return read_layers(path, library)
+        except InputError as error:
+            refusals.append(error.fact.rstrip("."))
     raise MissingError(
         f"{path} has no manifest beside it, and it cannot be asked itself: {'; '.join(refusals)}.",
         mend="Put the manifest beside it that edgeattn build wrote; or, on its GPU, inspect what"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, TextIO
 
 # As trtexec marks them.
 _LETTERS: Final = {"INTERNAL_ERROR": "F", "ERROR": "E", "WARNING": "W", "INFO": "I", "VERBOSE": "V"}
@@ -17,9 +20,29 @@ class Log:
 
     A build logs ten thousand messages and waits for each call, so a severity is kept as the library
     gives it, and read only when it is needed.
+
+    Attributes:
+        messages: The messages.
+        stream: Where each is written too, so that a crash does not take it along.
     """
 
     messages: list[tuple[Any, str]] = field(default_factory=list)
+    stream: TextIO | None = None
+
+    def add(self, severity: Any, text: str) -> None:
+        """Take a message; write it to the stream, if there is one, before anything else is done."""
+        self.messages.append((severity, text))
+        if self.stream is not None:
+            self.stream.write(f"{json.dumps([_name(severity), text])}\n")
+
+    def read(self, path: Path) -> None:
+        """Take the messages of a stream in the place of those that are here."""
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        self.messages.clear()
+        for line in lines:
+            with contextlib.suppress(ValueError):  # the last, where a crash cut it off
+                severity, text = json.loads(line)
+                self.messages.append((severity, text))
 
     @property
     def errors(self) -> list[str]:
@@ -62,7 +85,7 @@ def logger_of(trt: Any, log: Log) -> Any:
             trt.ILogger.__init__(self)
 
         def log(self, severity: Any, message: str) -> None:
-            log.messages.append((severity, message))
+            log.add(severity, message)
 
     return Logger()
 

@@ -3,8 +3,6 @@
 The engine is built for a compute capability and thrown away; only the layer information that the
 builder prints is kept. It is a plan: on the device, kernels are compiled from it, and TensorRT
 proper fuses differently. So its kernels and bytes serve to compare graphs, and are no times.
-
-Built in this process: 50 builds of a ResNet-18 left it as large as the fifth did.
 """
 
 from __future__ import annotations
@@ -12,20 +10,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgeattn.base.errors import InputError
-from edgeattn.engine.build import build_engine
+from edgeattn.engine import apart
 from edgeattn.engine.libraries import Capability, load
 from edgeattn.engine.target import DEFAULT_CAPABILITY
 from edgeattn.records.layers import Kernel
 
 
-def plan(
-    model: Path | bytes, *, compute_capability: Capability = DEFAULT_CAPABILITY
-) -> tuple[Kernel, ...]:
+def plan(model: Path, *, compute_capability: Capability = DEFAULT_CAPABILITY) -> tuple[Kernel, ...]:
     """Build an engine and read its layer information.
 
     Args:
-        model: An ONNX file, whose weights may lie in files beside it; or the bytes of a model that
-            holds its weights itself. Its shapes must be static.
+        model: An ONNX file, whose weights may lie in files beside it. Its shapes must be static.
         compute_capability: What the engine is for: major and minor number.
 
     Returns:
@@ -36,7 +31,7 @@ def plan(
             shapes, or does not build for this compute capability.
         MissingError: TensorRT-RTX is not installed.
     """
-    built = build_engine(model, load("tensorrt-rtx"), compute_capability)
+    built = apart.build(model, load("tensorrt-rtx"), compute_capability)
     if built.profiles:
         raise InputError(
             f"Input {next(iter(built.profiles[0].opt))} has open dimensions.",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 from edgeattn.base.errors import InputError
+from edgeattn.base.worker import DeathError
 from edgeattn.engine.libraries import Library
 from edgeattn.engine.log import Log
 from edgeattn.graph.names import module_of
@@ -27,6 +29,8 @@ _QUANTISE_AGAIN: Final = (
     " ActivationSymmetric."
 )
 
+# How the parser says that it begins with a node.
+_PARSING: Final = re.compile(r"Parsing node: (?P<name>.*) \[(?P<op>\w+)\]", re.DOTALL)
 # How TensorRT-RTX names what it lacks for compute capability 7.5.
 _TURING: Final = "for Turing (SM75)"
 
@@ -68,6 +72,42 @@ def failed(library: Library, log: Log) -> InputError:
     else:
         mend = "The whole log is kept with --log FILE."
     return InputError(f"{library.title} builds no engine of this model: {reason(log)}", mend=mend)
+
+
+def crashed(library: Library, log: Log, death: DeathError, *, is_build: bool) -> InputError:
+    """Return an error that says where a library crashed, and what to try.
+
+    Args:
+        library: The library.
+        log: What it said until then.
+        death: How its process ended.
+        is_build: Whether it built an engine, or else read one.
+    """
+    if death.by == "SIGKILL":  # not by the library: memory ran out, or somebody ended it
+        return InputError(f"{library.title} did not end: {death.fact}", mend=death.mend)
+    how = f"crashed ({death.by})" if death.by else f"ended ({death.fact})"
+    if not is_build:
+        return InputError(f"{library.title} {how} while it read this engine.")
+    node = _parsing(log)
+    where = "while it built the engine" if node is None else f"at {node[0]} ({node[1]})"
+    told = f"\nIts last error: {log.errors[-1]}" if log.errors else ""
+    modules = [module_of(node[0])] if node is not None and module_of(node[0]) else []
+    return InputError(
+        f"{library.title} {how} {where}: that is a fault of the library with this model.{told}",
+        mend=_mend(modules, frozenset() if node is None else {node[1]}, log)
+        + "\nOr at an older opset, where newer operators are written with others: --opset 17",
+    )
+
+
+def _parsing(log: Log) -> tuple[str, str] | None:
+    """Return name and operator of the node that a parser was at; None if it was done with all."""
+    begun = None
+    for _, text in log.messages:
+        if found := _PARSING.fullmatch(text):
+            begun = found["name"], found["op"]
+        elif begun is not None and text.startswith(f"{begun[0]} [{begun[1]}] outputs:"):
+            begun = None
+    return begun
 
 
 def reason(log: Log) -> str:

@@ -6,7 +6,6 @@ file, which is kept beside the engine: precision is in the graph, not in flags.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from edgeattn.base import files
 from edgeattn.base.clock import Clock
 from edgeattn.base.errors import InputError
 from edgeattn.base.versions import versions
+from edgeattn.engine import apart
 from edgeattn.engine import build as engines
 from edgeattn.engine.audit import audit
 from edgeattn.engine.build import Built
@@ -90,6 +90,7 @@ def build(
         MissingError: Something that is needed is not on this machine.
     """
     engines.check(options.target.library, options.engine)
+    apart.start()
     clock = Clock(on_stage)
     with clock.stage("read"):
         found = read(source)
@@ -108,11 +109,12 @@ def build(
             with clock.stage("build"):
                 rewritten = for_library(taken.model, options.target)
                 network = _stored(rewritten, taken, staging)
-                built = engines.build_engine(
+                built = apart.build(
                     network.path,
                     options.target.library,
                     options.target.compute_capability,
                     options.engine,
+                    engine=staging / destination.name,
                     log=log,
                     on_progress=lambda done, count: on_stage(f"build {done}/{count}"),
                 )
@@ -125,14 +127,13 @@ def build(
         with clock.stage("audit"):
             precision = _audited(first, asked, taken, rewritten)
         with clock.stage("write"):
-            (staging / destination.name).write_bytes(memoryview(built.engine))
-            digest = hashlib.sha256(memoryview(built.engine)).hexdigest()
+            digest = files.sha256(staging / destination.name)
 
         target = options.target
         manifest = EngineManifest(
             engine=destination.name,
             sha256=digest,
-            size_bytes=memoryview(built.engine).nbytes,
+            size_bytes=(staging / destination.name).stat().st_size,
             onnx=_named(source, destination) if cast is None else found.path.name,
             sources=_hashes(found, source, destination),
             runtime=target.library.runtime,

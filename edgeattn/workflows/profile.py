@@ -10,6 +10,7 @@ from pathlib import Path
 from edgeattn.base.errors import InputError
 from edgeattn.base.files import scratch
 from edgeattn.base.versions import installed
+from edgeattn.engine import apart
 from edgeattn.engine.target import choose as choose_target
 from edgeattn.options.build import EngineOptions
 from edgeattn.options.model import ModelRequest
@@ -158,6 +159,8 @@ def _engines(
     assert route.device is not None
     assert route.point is not None
     sources = []
+    if is_cheap:
+        apart.start()
     for item in items:
         on_stage(f"kernels of {item.name}")
         sources.append(_planned(item, options, route, folder))

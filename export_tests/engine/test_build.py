@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-import onnx
 import pytest
-from onnx import helper, numpy_helper
 
 from edgeattn.base.errors import InputError, MissingError
 from edgeattn.engine.build import _configure, _network_flags, build_engine, check
@@ -33,19 +30,14 @@ def shapes(*batches):
 @pytest.mark.parametrize("capability", [(7, 5), (8, 0), (8, 6), (8, 9), (12, 0)])
 @pytest.mark.parametrize("dtype", [1, HALF])
 def test_every_architecture_without_a_gpu(tmp_path, capability, dtype):
-    built = build_engine(small(tmp_path / "m.onnx", dtype=dtype), RTX, capability)
-    assert memoryview(built.engine).nbytes > 1000
+    engine = tmp_path / "m.engine"
+    built = build_engine(small(tmp_path / "m.onnx", dtype=dtype), RTX, capability, engine=engine)
+    assert engine.stat().st_size > 1000
     nodes = {node for kernel in built.information.kernels for node in kernel.nodes}
     assert {"stem/Conv", "gate/Mul", "head/Conv"} <= nodes
     assert built.weights_bytes > 0
     assert built.activation_bytes > 0
     assert built.profiles == ()
-
-
-def test_from_bytes_it_is_the_same(tmp_path):
-    path = small(tmp_path / "m.onnx")
-    one, other = (build_engine(model, RTX, SM86) for model in (path, path.read_bytes()))
-    assert one.information == other.information
 
 
 def test_the_log_is_whole_and_quiet(tmp_path, capfd):
@@ -123,29 +115,6 @@ def test_a_failure_has_the_librarys_own_words(said, mend):
     assert said in error.fact
     assert mend in error.mend
     assert "it gave no reason" in failed(RTX, Log()).fact
-
-
-def product(path):
-    """Writes a product of floats, which TensorRT-RTX does not build for Turing."""
-    weight = np.random.default_rng(3).standard_normal((8, 4)).astype(np.float32)
-    graph = helper.make_graph(
-        [helper.make_node("Gemm", ["x", "w"], ["y"], name="fc/Gemm")],
-        "product",
-        [helper.make_tensor_value_info("x", 1, [1, 8])],
-        [helper.make_tensor_value_info("y", 1, [1, 4])],
-        [numpy_helper.from_array(weight, "w")],
-    )
-    opsets = [helper.make_opsetid("", 17)]
-    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
-    return path
-
-
-def test_a_build_that_failed_leaves_the_next_alone(tmp_path):
-    path, refused = small(tmp_path / "m.onnx"), product(tmp_path / "p.onnx")
-    clean = build_engine(path, RTX, SM86).information
-    with pytest.raises(InputError, match="FP32 GEMM is not supported"):
-        build_engine(refused, RTX, (7, 5))
-    assert build_engine(path, RTX, SM86).information == clean
 
 
 def test_open_sizes_need_shapes(tmp_path):

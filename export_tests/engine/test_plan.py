@@ -13,6 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeattn.base.errors import InputError, MissingError
+from edgeattn.engine import apart
 from edgeattn.engine import plan as planning
 from edgeattn.engine.plan import plan
 from edgeattn.records.layers import traffic_bytes
@@ -114,9 +115,9 @@ def test_a_resnet_against_an_independent_reading(tmp_path):
     assert {name for name in asked if "Conv" in name} <= {n for k in kernels for n in k.nodes}
 
 
-def test_the_plan_is_the_same_each_time_and_from_bytes(tmp_path):
+def test_the_plan_is_the_same_each_time(tmp_path):
     path = resnet(tmp_path / "r.onnx", width=8)
-    assert plan(path) == plan(path) == plan(path.read_bytes())
+    assert plan(path) == plan(path)
 
 
 def test_weights_in_a_file_beside(tmp_path):
@@ -180,9 +181,8 @@ def test_what_is_no_model_is_refused(tmp_path):
     with pytest.raises(InputError, match="There is no file"):
         plan(path)
     path.write_bytes(b"garbage")
-    for model in (path, b"garbage"):
-        with pytest.raises(InputError, match="Failed to parse"):
-            plan(model)
+    with pytest.raises(InputError, match="Failed to parse"):
+        plan(path)
     path.write_bytes(b"")
     with pytest.raises(InputError, match="builds no engine"):
         plan(path)
@@ -209,7 +209,8 @@ def test_no_memory_is_kept(tmp_path):
     path = resnet(tmp_path / "r.onnx", width=32)
 
     def resident_kib():
-        status = Path("/proc/self/status").read_text()
+        (waiting,) = apart._waiting
+        status = Path(f"/proc/{waiting.process.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+)", status)[1])
 
     for _ in range(3):

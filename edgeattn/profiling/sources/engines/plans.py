@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeattn.devices.schema import DeviceProfile
-from edgeattn.engine.build import build_engine
+from edgeattn.engine import apart
 from edgeattn.engine.libraries import TITLES, Capability, dotted
 from edgeattn.engine.libraries import Runtime as EngineRuntime
 from edgeattn.engine.network import for_library
@@ -55,7 +55,7 @@ def build_plan(model: ir.Model, device: DeviceProfile, folder: Path) -> Plan:
     rewritten = for_library(model, target)
     path = folder / "planned.onnx"
     save(model.clone() if rewritten is None else rewritten.model, path, external=True)
-    built = build_engine(path, target.library, target.compute_capability)
+    built = apart.build(path, target.library, target.compute_capability)
     return Plan(
         information=built.information,
         runtime=target.library.runtime,
