@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from edgeattn.base import files
 from edgeattn.base.errors import InputError, first_line
+from edgeattn.base.files import explain
 from edgeattn.base.memory import check_size
 from edgeattn.graph.names import STANDARD_DOMAINS
 
@@ -74,7 +75,8 @@ def read(path: Path) -> Source:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(
+        explained = explain(error, path) if isinstance(error, OSError) else None
+        raise explained or InputError(
             f"{path} is no ONNX model: {first_line(error)}", mend="Give a file that ONNX wrote."
         ) from error
     is_sorted, is_listed, is_open = _sort(model), _unlist_weights(model), _open_sizes(model)

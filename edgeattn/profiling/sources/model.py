@@ -23,6 +23,7 @@ from edgeattn.graph.reading import read
 from edgeattn.legalise import take_up, taken_up
 from edgeattn.records import sidecar
 from edgeattn.records.trace import Node, Site
+from edgeattn.runtimes.blame import blames_the_file
 from edgeattn.runtimes.inputs import check_shape
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class Subject(Known):
         return found
 
 
+@blames_the_file
 def read_subject(
     path: Path,
     *,
