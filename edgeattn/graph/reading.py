@@ -62,6 +62,7 @@ def read(path: Path) -> Source:
             with its weights is missing, too short, or out of its folder.
     """
     from edgeattn.graph.external import find_weights
+    from edgeattn.graph.ranks import find_ranks
 
     if path.is_dir():
         raise InputError(f"{path} is a folder.", mend="Name the ONNX file in it.")
@@ -79,8 +80,8 @@ def read(path: Path) -> Source:
         raise explained or InputError(
             f"{path} is no ONNX model: {first_line(error)}", mend="Give a file that ONNX wrote."
         ) from error
-    is_sorted, is_listed, is_open = _sort(model), _unlist_weights(model), _open_sizes(model)
-    is_plain = is_found and not (is_sorted or is_listed or is_open)
+    changes = (_sort(model), _unlist_weights(model), find_ranks(model), _open_sizes(model))
+    is_plain = is_found and not any(changes)
     is_named = name_nodes(model)
     return Source(
         path=path,

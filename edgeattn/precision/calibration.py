@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 from edgeattn.base import files
 from edgeattn.base.errors import InputError
+from edgeattn.base.memory import check_size
 from edgeattn.precision.pixels import ASSUMED, Chosen
 from edgeattn.runtimes.arrays import read_npy, read_npz
 from edgeattn.runtimes.inputs import (
@@ -168,6 +170,9 @@ def _random(inputs: Sequence[Input], seed: int, *, rows: int) -> _Data:
                 mend="Say its shape with --shape, or calibrate with arrays of the sizes that are"
                 " to be used.",
             )
+        # Drawn in float64, whatever they become.
+        size_bytes = 8 * math.prod(map(int, value.shape[1:]))
+        check_size(size_bytes, f"Input {value.name} of shape {in_words(value.shape)}")
 
     def pick(row: int) -> dict[str, npt.NDArray[Any]]:
         generator = np.random.default_rng((seed, row))

@@ -114,6 +114,11 @@ def cast_source(
 
 def _samples(found: Source, options: CastOptions, own: Pixels | None, *, seed: int) -> Samples:
     inputs = describe(found.model.graph.inputs)
+    if not inputs:
+        raise InputError("The model takes no inputs: what it gives is always the same.")
+    for value in found.model.graph.inputs if not options.shapes else ():
+        if value.shape is None:
+            raise InputError(f"Input {value.name} says no shape.", mend="Say it with --shape.")
     if options.shapes:
         if len(options.shapes) != len(inputs):
             raise InputError(

@@ -57,6 +57,11 @@ def prepare(model: ir.Model) -> None:
     resolve_open(model)
     for node in model.graph:
         for value in node.outputs:
+            if value.name and not isinstance(value.type, ir.TensorType | None):
+                raise InputError(
+                    f"{node.name} is a {node.op_type}, which gives no tensor, and is not cast.",
+                    mend="Export the model without it, or let onnxsim remove it.",
+                )
             if value.name and value.dtype is None:
                 domain = f" of the domain {node.domain}" if node.domain else ""
                 raise InputError(
@@ -80,6 +85,8 @@ def _check(model: ir.Model) -> None:
                 f"The output {value.name} is an input or a weight as it is, which no cast changes.",
                 mend="Take it off the model's outputs.",
             )
+    if len(set(model.graph.outputs)) < len(model.graph.outputs):
+        raise InputError("The model gives one output twice.", mend="Take it off once.")
     values = _values(model)
     if any(value.dtype == _HALF for value in values):
         raise InputError(

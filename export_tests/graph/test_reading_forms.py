@@ -113,6 +113,36 @@ def test_a_batch_that_has_a_name_keeps_it(tmp_path):
     assert [one.shape[0].value for one in model.graph.inputs] == ["N", "N"]
 
 
+def no_shape(proto):
+    proto.graph.input[0].type.tensor_type.ClearField("shape")
+    proto.graph.output[0].type.tensor_type.ClearField("shape")
+
+
+def scaled(proto):
+    no_shape(proto)
+    proto.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
+    proto.graph.initializer.append(numpy_helper.from_array(np.array(255, np.float32), "most"))
+    proto.graph.node.insert(0, helper.make_node("Div", ["f", "most"], ["u"]))
+    proto.graph.node.insert(0, helper.make_node("Cast", ["x"], ["f"], to=1))
+    proto.graph.node[2].input[0] = "u"
+
+
+def turned(proto):
+    no_shape(proto)
+    proto.graph.node.insert(0, helper.make_node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]))
+    proto.graph.node[1].input[0] = "t"
+
+
+@pytest.mark.parametrize("change", [no_shape, scaled, turned])
+def test_an_unknown_rank_is_that_of_what_reads_it(tmp_path, change):
+    path = changed(tmp_path / "m.onnx", change)
+    (x,) = read(path).model.graph.inputs
+    assert [getattr(size, "value", size) for size in x.shape] == (
+        ["batch", "x.1", "x.2", "x.3"] if change is turned else ["batch", 3, "x.2", "x.3"]
+    )
+    assert Session(path).has_open_batch
+
+
 def test_what_is_read_as_it_is_gets_no_copy(tmp_path):
     path = net(tmp_path / "m.onnx", named=False, external="m.weights")
     with as_read(path) as file:
