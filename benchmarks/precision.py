@@ -118,7 +118,7 @@ def exported(path: Path, backbone: str, attention: str, size: int) -> Path:
     from edgeattn.options.model import AttentionRequest, ModelRequest
     from edgeattn.parity import tolerance_of
     from edgeattn.parity.randomise import randomise
-    from edgeattn.parity.rounding import rounding_floor_db
+    from edgeattn.parity.rounding import rounding_floor
     from edgeattn.workflows.export import export
 
     # stn turns images, not maps; sk takes a convolution's place.
@@ -130,7 +130,8 @@ def exported(path: Path, backbone: str, attention: str, size: int) -> Path:
     )
     built = build(request)
     randomise(built.module, built.inputs, seed=1)
-    floor_db = rounding_floor_db(built.module, built.inputs, tolerance_of("fp32"))
+    found = rounding_floor(built.module, built.inputs, tolerance_of("fp32"))
+    floor_db = min((one.sqnr_db for one in found if one.sqnr_db is not None), default=math.inf)
     path.with_suffix(".floor").write_text(str(floor_db))
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "random.safetensors"

@@ -14,7 +14,8 @@ from edgeattn.options.export import ExportOptions
 from edgeattn.options.flags import Flag
 from edgeattn.options.model import ModelRequest
 from edgeattn.options.parity import ParityOptions
-from edgeattn.runtimes.inputs import closed, is_image, read_input
+from edgeattn.precision.pixels import read_inputs
+from edgeattn.runtimes.inputs import closed
 
 from .groups import Asked, grouped
 from .ladder import climb, print_ladder
@@ -23,7 +24,7 @@ from .screen import Screen
 from .tables import print_notes, print_parity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from rich.console import Console
 
@@ -95,7 +96,7 @@ def _climb(
         inputs, notes = None, list[str]()
         if how.data:
             stage("reading the data")
-            inputs, notes = _read(how.data, subject, *_taken(subject, choice, cast))
+            inputs, notes = read_inputs(how.data, subject, *_taken(subject, choice, cast))
         ladder = climb(subject, how, choice, lowering, options, inputs, stage)
         ladder = ladder.model_copy(update={"notes": tuple(dict.fromkeys([*ladder.notes, *notes]))})
     screen.show(ladder, lambda console: print_ladder(console, ladder))
@@ -149,7 +150,7 @@ def _compare(
         inputs = None
         if how.data:
             taken = _taken_by_file(_onnx_of(path, other), cast)
-            inputs, notes = _read(how.data, str(path), *taken)
+            inputs, notes = read_inputs(how.data, str(path), *taken)
         if how.reference is not None:
             built = _built(request_of(choice, how.reference), path, stage)
             notes += built.notes
@@ -236,24 +237,6 @@ def _onnx_of(path: Path, other: Path | None) -> Path:
     from edgeattn.records.engine import read_manifest
 
     return other or source_of(path, read_manifest(path))
-
-
-def _read(
-    data: Sequence[Path], subject: str, taken: Sequence[Tensor], pixels: Chosen
-) -> tuple[list[Array], list[str]]:
-    """Read the files given with --input, and say what was assumed of photos among them."""
-    if len(data) != len(taken):
-        raise InputError(
-            f"{subject} takes {len(taken)} inputs, and {len(data)} files are given.",
-            mend="Give --input once for each.",
-        )
-    arrays, notes = [], list[str]()
-    for path, value in zip(data, taken, strict=True):
-        arrays.append(read_input(path, value.shape, pixels=pixels.pixels, dtype=value.dtype))
-        notes += pixels.notes(value) if is_image(path) else ()
-    if not any(map(is_image, data)):
-        pixels.refuse_unused(", ".join(map(str, data)))
-    return arrays, notes
 
 
 def _tolerance(path: Path, max_rel: float | None, min_sqnr: float | None) -> Tolerance | None:

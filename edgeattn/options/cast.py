@@ -15,6 +15,16 @@ PRECISIONS: Final = ("fp16", "int8")
 
 
 RANDOM: Final = "random"
+#: What photos are normalised by.
+PHOTOS: Final = (
+    Flag(
+        "--mean M",
+        "What photos, brought to 0...1, are normalised by: one number, or R,G,B. [what the"
+        " model's manifest says, else ImageNet's, with a note]",
+        takes=str,
+    ),
+    Flag("--std S", "Likewise, the standard deviation.", takes=str),
+)
 
 #: What brings a cast nearer to what was cast.
 NEARER: Final = {
@@ -54,17 +64,7 @@ class CastOptions:
         "What int8 is calibrated on, and ranges are taken from: a folder of images or arrays,"
         " an .npz or .npy file, or the word random.",
     )
-    pixels: Pixels | None = flags(
-        Flag(
-            "--mean M",
-            "What photos, brought to 0...1, are normalised by: one number, or R,G,B. [what the"
-            " model's manifest says, else ImageNet's, with a note]",
-            takes=str,
-        ),
-        Flag("--std S", "Likewise, the standard deviation.", takes=str),
-        default=None,
-        read=parse,
-    )
+    pixels: Pixels | None = flags(*PHOTOS, default=None, read=parse)
     samples: int | None = flag("--samples N", "The most samples to take of it.", min=1)
     seed: int = flag("--seed", "Seed of random samples.", default=0, min=0)
     gates: bool = switch("--quantise-gates", "Quantise gates and statistics too, for int8.")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from edgeattn.options.cast import PHOTOS
 from edgeattn.options.flags import flag, flags, switch
 from edgeattn.options.lowering import DEFAULT_TARGET, RULES, SIMPLIFY, SIMPLIFY_TIMEOUT, TARGET
+from edgeattn.options.parity import DATA, paths
 from edgeattn.options.shapes import parse_shapes
+from edgeattn.records.pixels import Pixels, parse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,4 +38,6 @@ class OptimizeOptions:
         default=(),
         read=parse_shapes,
     )
+    data: tuple[Path, ...] = flags(DATA, default=(), read=paths)
+    pixels: Pixels | None = flags(*PHOTOS, default=None, read=parse)
     seed: int = flag("--seed", "Seed of the inputs that it is checked with.", default=0, min=0)

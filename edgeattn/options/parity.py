@@ -5,11 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from edgeattn.options.flags import flag, switch
+from edgeattn.options.flags import Flag, flag, flags, switch
+
+DATA: Final = Flag(
+    "--input FILE",
+    "Real data instead of random, once per input: an .npy file, or a photo, which is resized"
+    " to the input (bicubic, not cropped), brought to 0...1, and normalised by --mean and"
+    " --std.",
+)
 
 
-def _paths(texts: Iterable[str]) -> tuple[Path, ...]:
+def paths(texts: Iterable[str]) -> tuple[Path, ...]:
+    """Read paths."""
     return tuple(map(Path, texts))
 
 
@@ -27,14 +36,7 @@ class ParityOptions:
     )
     opset: int | None = flag("--opset", "The opset, with --ladder. [17]", min=13)
     dynamic_batch: bool = switch("--dynamic-batch", "Export with an open batch, with --ladder.")
-    data: tuple[Path, ...] = flag(
-        "--input FILE",
-        "Real data instead of random, once per input: an .npy file, or a photo, which is resized"
-        " to the input (bicubic, not cropped), brought to 0...1, and normalised by --mean and"
-        " --std.",
-        default=(),
-        read=_paths,
-    )
+    data: tuple[Path, ...] = flags(DATA, default=(), read=paths)
     max_rel: float | None = flag(
         "--max-rel",
         "Largest error over |value| + its root mean square. [1e-3; fp16 and engines 0.1; int8"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from edgeattn.base.errors import CheckError, InputError
 from edgeattn.parity.compare import batch_of, compare_file, precision_of
 from edgeattn.parity.emulate import as_stored
+from edgeattn.parity.floor import tells_nothing
 from edgeattn.parity.metrics import Tolerance, tolerance_of
 from edgeattn.parity.references import (
     BATCHES,
@@ -80,13 +81,22 @@ def compare_files(
         drawn = [random_inputs(session, batch=b, seed=seed + (b or 0)) for b in batches]
     arrays = {batch_of(values): values for values in drawn}
     outputs = {batch: session.run(values) for batch, values in arrays.items()}
-    return compare_file(path, file_reference(other, arrays, outputs), tolerance)
+    del session  # before the next one doubles its memory
+    reference = file_reference(other, arrays, outputs)
+    report = compare_file(path, reference, tolerance)
+    notes = reference.remarks(report, str(other))
+    return report.model_copy(update={"notes": (*report.notes, *notes)})
 
 
 def must_agree(
-    path: Path, reference: Path, *, shapes: Sequence[Sequence[int]] = (), seed: int = 0
+    path: Path,
+    reference: Path,
+    *,
+    shapes: Sequence[Sequence[int]] = (),
+    seed: int = 0,
+    data: Sequence[Array] | None = None,
 ) -> tuple[ParityReport, list[str]]:
-    """Check a file against the one it was made from, on random inputs.
+    """Check a file against the one it was made from, on random inputs or on data.
 
     Where the batch is open, sizes 1, 2, 3 and 8 are run.
 
@@ -95,6 +105,7 @@ def must_agree(
         reference: The file it was made from.
         shapes: One per input; needed only where dimensions other than the batch are open.
         seed: Seed of the inputs.
+        data: One array per input instead.
 
     Returns:
         The report, passed, and notes for the user.
@@ -104,7 +115,7 @@ def must_agree(
         CheckError: The file cannot be run, or differs: names the first value that does.
     """
     tolerance = tolerance_of_rewrites(reference)
-    expected, notes = run_reference(reference, shapes, seed)
+    expected, notes = run_reference(reference, shapes, seed, data)
     try:
         report = compare_file(path, expected, tolerance)
     except InputError as error:
@@ -113,7 +124,12 @@ def must_agree(
             mend="Nothing was written. Please report this with the command that you gave.",
         ) from error
     if report.passed:
-        return report, notes
+        return report, [*notes, *expected.remarks(report, str(reference))]
+    if expected.floor is not None and tells_nothing(report, expected.floor):
+        raise CheckError(
+            f"Nothing can be proven of {reference} on these inputs: {expected.floor}.",
+            mend="Nothing was written. Give data that fits the model: --input FILE, once per input",
+        )
     raise CheckError(
         f"The lowered model differs from {reference}: {describe_failure(report)}",
         mend="Nothing was written. Please report this with the command that you gave.",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ from edgeattn.graph import precision
 from edgeattn.graph.reading import load
 from edgeattn.options.precision import Precision
 from edgeattn.parity.emulate import as_stored
+from edgeattn.parity.floor import Floor, judge, tells_nothing
 from edgeattn.parity.metrics import Tolerance, measure
 from edgeattn.parity.report import worst
 from edgeattn.records.parity import (
@@ -29,7 +30,7 @@ from edgeattn.records.parity import (
 )
 from edgeattn.runtimes.onnxruntime import Array, Session, give_memory_back
 
-_OPTIMISATIONS: Final[tuple[Optimisations, ...]] = ("off", "on")
+OPTIMISATIONS: Final[tuple[Optimisations, ...]] = ("off", "on")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,8 @@ class Reference:
         inputs: Per batch size, one array per input.
         outputs: Per batch size, one array per output.
         locate: Finds the first module at which a file differs from it.
+        optimised: Runs it with ONNX Runtime's optimisations on: its outputs per batch size; None
+            for what ONNX Runtime does not run.
         measure_floor: Measures how far rounding takes its own result; None for what cannot tell.
     """
 
@@ -65,11 +68,12 @@ class Reference:
     inputs: Mapping[int, Sequence[Array]]
     outputs: Mapping[int, Sequence[Array]]
     locate: Callable[[Path, Tolerance], str | None] = lambda _path, _tolerance: None
-    measure_floor: Callable[[], float] | None = None
+    optimised: Callable[[], Mapping[int, Sequence[Array]]] | None = None
+    measure_floor: Callable[[], Floor] | None = None
 
     @cached_property
-    def floor_db(self) -> float | None:
-        """The rounding floor in dB, measured once; None if it cannot be."""
+    def floor(self) -> Floor | None:
+        """The rounding floor, measured once; None if it cannot be."""
         return None if self.measure_floor is None else self.measure_floor()
 
     def judge(self, run: Run, tolerance: Tolerance) -> ParityCase:
@@ -93,6 +97,28 @@ class Reference:
             batch=run.batch,
             outputs=measured,
         )
+
+    def remarks(self, report: ParityReport, name: str) -> list[str]:
+        """Say what a report rests on besides the tolerance, or that nothing can be told from it.
+
+        Args:
+            report: The report.
+            name: What this reference is called.
+        """
+        said = []
+        if any(case.reference_optimisations == "on" for case in report.cases):
+            said.append(
+                f"With ONNX Runtime's optimisations on, {name} gives other results than without:"
+                " with them on it was compared with itself with them on."
+            )
+        # Else it was not measured, or does not bear on a verdict.
+        if any(case.rounding_floor_db is not None for case in report.cases):
+            assert self.floor is not None
+            if report.passed:
+                said.append(f"Parity was judged by the rounding floor: {self.floor}.")
+            elif tells_nothing(report, self.floor):
+                said.append(f"Nothing can be proven on these inputs: {self.floor}.")
+        return said
 
     def located(self, report: ParityReport, path: Path) -> ParityReport:
         """Return a failed report of a file, with the first module that differs."""
@@ -120,11 +146,67 @@ def compare_file(path: Path, reference: Reference, tolerance: Tolerance) -> Pari
     Raises:
         InputError: ONNX Runtime cannot load or run the file.
     """
-    report = compare(runs_of(path, reference.inputs), reference, tolerance)
+    report = compare_runs(
+        lambda optimisations: runs_of(path, reference.inputs, optimisations), reference, tolerance
+    )
     return report if report.passed else reference.located(report, path)
 
 
-def runs_of(path: Path, inputs: Mapping[int, Sequence[Array]]) -> Iterator[Run]:
+def compare_runs(
+    runs: Callable[[Sequence[Optimisations]], Iterable[Run]],
+    reference: Reference,
+    tolerance: Tolerance,
+) -> ParityReport:
+    """Compare runs with a reference; what misses the tolerance, with what that misses itself by.
+
+    A run with optimisations on is then compared with the reference's own, whose kernels may be
+    others than without (of integers, in a quantised file); and what still differs is judged by the
+    rounding floor.
+
+    Args:
+        runs: Runs the candidate, with these optimisations.
+        reference: What is expected.
+        tolerance: What passes.
+
+    Raises:
+        InputError: The candidate cannot be run, or gives another number of outputs.
+    """
+    report = compare(runs(OPTIMISATIONS), reference, tolerance)
+    if not report.passed and reference.optimised is not None:
+        report = _compared_alike(report, runs, reference, tolerance)
+    if report.passed or reference.floor is None:
+        return report
+    floor = reference.floor
+    return summarise([judge(case, tolerance, floor) for case in report.cases], tolerance)
+
+
+def _compared_alike(
+    report: ParityReport,
+    runs: Callable[[Sequence[Optimisations]], Iterable[Run]],
+    reference: Reference,
+    tolerance: Tolerance,
+) -> ParityReport:
+    """Compare runs with optimisations on with a reference's own, where they differ from others."""
+    if all(case.passed for case in report.cases if case.optimisations == "on"):
+        return report
+    assert reference.optimised is not None
+    own = replace(reference, outputs=reference.optimised())
+    alike = {
+        run.batch: own.judge(run, tolerance).model_copy(update={"reference_optimisations": "on"})
+        for run in runs(("on",))
+    }
+    cases = [
+        case if case.passed or case.optimisations == "off" else alike[case.batch]
+        for case in report.cases
+    ]
+    return summarise(cases, tolerance)
+
+
+def runs_of(
+    path: Path,
+    inputs: Mapping[int, Sequence[Array]],
+    optimisations: Sequence[Optimisations] = OPTIMISATIONS,
+) -> Iterator[Run]:
     """Run a file with ONNX Runtime's optimisations off and on, at every batch size.
 
     Half precision is emulated where they are off: see `emulate`.
@@ -132,17 +214,18 @@ def runs_of(path: Path, inputs: Mapping[int, Sequence[Array]]) -> Iterator[Run]:
     Args:
         path: The ONNX file.
         inputs: Per batch size, one array per input.
+        optimisations: Which of the two.
 
     Raises:
         InputError: If ONNX Runtime cannot load or run the file.
     """
-    for optimisations in _OPTIMISATIONS:
-        stored = as_stored(path) if optimisations == "off" else contextlib.nullcontext(path)
+    for setting in optimisations:
+        stored = as_stored(path) if setting == "off" else contextlib.nullcontext(path)
         with stored as file:
-            session = Session(file, optimisations=optimisations)
+            session = Session(file, optimisations=setting)
         for batch, arrays in inputs.items():
             yield Run(
-                optimisations=optimisations,
+                optimisations=setting,
                 batch=batch,
                 names=session.output_names,
                 outputs=session.run(arrays),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -11,10 +12,12 @@ import numpy as np
 
 from edgeattn.base.errors import InputError
 from edgeattn.parity.bisect import first_difference_of_files, first_difference_of_module
-from edgeattn.parity.compare import Reference, batch_of
+from edgeattn.parity.compare import Reference, batch_of, precision_of
 from edgeattn.parity.emulate import as_stored
-from edgeattn.parity.metrics import tolerance_of
-from edgeattn.records.parity import Weights
+from edgeattn.parity.floor import Floor, nudged
+from edgeattn.parity.metrics import measure, tolerance_of
+from edgeattn.parity.report import worst
+from edgeattn.records.parity import Optimisations, OutputParity, Weights
 from edgeattn.runtimes.eager import run_torch
 from edgeattn.runtimes.onnxruntime import Array, Session, give_memory_back, random_inputs
 
@@ -23,6 +26,16 @@ if TYPE_CHECKING:
 
 #: The batch sizes at which a model with an open batch is checked.
 BATCHES: Final = (1, 2, 3, 8)
+#: How often the inputs of a file are moved.
+_NUDGES: Final = 2
+#: Of a module more is asked than of a file: it is the source, and can be mended.
+_LOWEST_OF_MODULES_DB: Final = 45.0
+_LOWEST_OF_FILES_DB: Final = 30.0
+_MODULE_FLOOR: Final = "torch's own float32 result is {db:.0f} dB from float64's"
+_FILE_FLOOR: Final = (
+    "the results of {} itself are {{db:.0f}} dB apart where ONNX Runtime's optimisations are off or"
+    " on, or its input moves by one unit in the last place"
+)
 
 
 def module_reference(
@@ -47,13 +60,14 @@ def module_reference(
     same = cache(again or (lambda: module))
     inputs = next(iter(batches.values()))
 
-    def measure_floor() -> float:
+    def measure_floor() -> Floor:
         """Of a model that is no function of its input, nothing can be told: that is refused."""
-        from edgeattn.parity.rounding import check_function, rounding_floor_db
+        from edgeattn.parity.rounding import check_function, rounding_floor
 
         tolerance = tolerance_of("fp32")
         check_function(same(), inputs, tolerance)
-        return rounding_floor_db(same(), inputs, tolerance)
+        found = rounding_floor(same(), inputs, tolerance)
+        return Floor(off=found, on=found, lowest_db=_LOWEST_OF_MODULES_DB, reason=_MODULE_FLOOR)
 
     return Reference(
         weights=weights,
@@ -85,7 +99,53 @@ def file_reference(
         inputs=inputs,
         outputs=outputs,
         locate=lambda file, tolerance: first_difference_of_files(file, path, first, tolerance),
+        optimised=lambda: _run_all(path, inputs, optimisations="on"),
+        measure_floor=lambda: _floor_of_file(path, inputs),
     )
+
+
+def _run_all(
+    path: Path,
+    inputs: Mapping[int, Sequence[Array]],
+    *,
+    optimisations: Optimisations,
+    integers: bool = True,
+) -> dict[int, list[Array]]:
+    """Run a file at every batch size, in a session that is gone after it."""
+    stored = as_stored(path) if optimisations == "off" else contextlib.nullcontext(path)
+    with stored as file:
+        session = Session(file, optimisations=optimisations, integers=integers)
+    outputs = {batch: session.run(arrays) for batch, arrays in inputs.items()}
+    del session  # before the next one doubles its memory
+    give_memory_back()
+    return outputs
+
+
+def _floor_of_file(path: Path, inputs: Mapping[int, Sequence[Array]]) -> Floor:
+    """Measure how far a file's outputs are from themselves.
+
+    They are compared with those for inputs moved by one unit in the last place, and with those that
+    optimisations give, which sum in other orders. Where these make integer kernels of quantised
+    nodes, only runs that have such kernels too may be as far away.
+    """
+    tolerance = tolerance_of("fp32")
+    plain = _run_all(path, inputs, optimisations="off")
+    by_name: dict[int, list[OutputParity]] = {}
+
+    def add(outputs: Mapping[int, Sequence[Array]]) -> tuple[OutputParity, ...]:
+        for batch, arrays in outputs.items():
+            for index, (want, have) in enumerate(zip(plain[batch], arrays, strict=True)):
+                by_name.setdefault(index, []).append(measure("", want, have, tolerance))
+        return tuple(worst(found) for found in by_name.values())
+
+    for seed in range(_NUDGES):
+        moved = {batch: nudged(arrays, seed + batch) for batch, arrays in inputs.items()}
+        add(_run_all(path, moved, optimisations="off"))
+    off = add(_run_all(path, inputs, optimisations="on", integers=False))
+    on = off
+    if precision_of(path) == "int8":
+        on = add(_run_all(path, inputs, optimisations="on"))
+    return Floor(off=off, on=on, lowest_db=_LOWEST_OF_FILES_DB, reason=_FILE_FLOOR.format(path))
 
 
 def batches_of(path: Path, inputs: Sequence[torch.Tensor]) -> dict[int, tuple[torch.Tensor, ...]]:
@@ -133,14 +193,18 @@ def at_batches(
 
 
 def run_reference(
-    path: Path, shapes: Sequence[Sequence[int]], seed: int
+    path: Path,
+    shapes: Sequence[Sequence[int]],
+    seed: int,
+    data: Sequence[Array] | None = None,
 ) -> tuple[Reference, list[str]]:
-    """Run the file that others are compared with, on random inputs.
+    """Run the file that others are compared with, on random inputs or on data.
 
     Args:
         path: The file.
         shapes: One per input; needed only where dimensions other than the batch are open.
         seed: Seed of the inputs.
+        data: One array per input; where the batch is open, other sizes are made of their samples.
 
     Returns:
         The reference, and notes for the user.
@@ -149,12 +213,15 @@ def run_reference(
         InputError: It cannot be run, or gives nothing to compare.
     """
     session = _session(path)
-    wanted = _shapes(session, shapes)
+    wanted = _shapes(session, [one.shape for one in data] if data is not None else shapes)
     arrays: dict[int, list[Array]] = {}
     outputs: dict[int, list[Array]] = {}
     notes: list[str] = []
     for batch in BATCHES if session.has_open_batch else (1,):
-        drawn = random_inputs(session, batch=batch, seed=seed + batch, shapes=wanted)
+        if data is None:
+            drawn = random_inputs(session, batch=batch, seed=seed + batch, shapes=wanted)
+        else:
+            drawn = _resized(data, batch) if session.has_open_batch else list(data)
         size = batch_of(drawn)
         try:
             outputs[size] = session.run(drawn)
@@ -164,10 +231,18 @@ def run_reference(
             notes.append(f"The file that was read does not run at a batch of {size}: {error.fact}")
             continue
         arrays[size] = drawn
-        _check_finite(path, session, outputs[size])
+        check_finite(path, session.output_names, outputs[size])
     del session  # before the next one doubles its memory
     give_memory_back()
     return file_reference(path, arrays, outputs), notes
+
+
+def _resized(data: Sequence[Array], batch: int) -> list[Array]:
+    """Return the first samples of data; past the last they are repeated, rolled to differ."""
+    return [
+        np.stack([np.roll(one[i % len(one)], i // len(one), axis=-1) for i in range(batch)])
+        for one in data
+    ]
 
 
 def _session(path: Path) -> Session:
@@ -205,10 +280,16 @@ def _shapes(session: Session, shapes: Sequence[Sequence[int]]) -> list[list[int 
     return closed
 
 
-def _check_finite(path: Path, session: Session, outputs: Sequence[Array]) -> None:
-    for name, output in zip(session.output_names, outputs, strict=True):
+def check_finite(path: Path, names: Sequence[str], outputs: Sequence[Array]) -> None:
+    """Refuse outputs of a file that hold no number at all; some infinities may be a mask's.
+
+    Raises:
+        InputError: Names the output.
+    """
+    for name, output in zip(names, outputs, strict=True):
         if output.dtype.kind == "f" and output.size and not np.isfinite(output).any():
             raise InputError(
                 f"Output {name} of {path} holds only NaN or infinity, so nothing can be compared.",
-                mend="Give a model whose weights are trained, or at least in range.",
+                mend="Give a model whose weights are trained, or at least in range; or data that it"
+                " is meant for (optimize --input, cast --calibration).",
             )

@@ -104,6 +104,7 @@ def cast_source(
         report = judge.judge(path, tolerance)
         if gate and not report.passed:
             raise judge.refusal(path, report)
+        done["notes"] = (*done["notes"], *judge.notes(report))
     done["notes"] += taken_up(source, found)
 
     done["notes"] = (*samples.notes, *done["notes"])

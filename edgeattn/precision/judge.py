@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -12,12 +13,13 @@ import numpy as np
 
 from edgeattn.base.errors import CheckError, InputError
 from edgeattn.options.cast import NEARER
-from edgeattn.parity.compare import Run, compare, runs_of
+from edgeattn.parity.compare import Run, compare_runs, runs_of
+from edgeattn.parity.floor import tells_nothing
 from edgeattn.parity.metrics import Tolerance
-from edgeattn.parity.references import file_reference
+from edgeattn.parity.references import check_finite, file_reference
 from edgeattn.parity.report import describe_failure
 from edgeattn.precision.calibration import Samples
-from edgeattn.records.parity import ParityReport
+from edgeattn.records.parity import Optimisations, ParityReport
 from edgeattn.runtimes.onnxruntime import Array, Session, give_memory_back
 
 #: So many samples are compared at most: each runs three times.
@@ -32,7 +34,7 @@ class Judge:
         samples: What is run; where the batch is open, as one batch.
 
     Raises:
-        InputError: The float32 file cannot be run, or gives NaN or infinity.
+        InputError: The float32 file cannot be run, or gives NaN or infinity alone.
     """
 
     def __init__(self, source: Path, samples: Samples) -> None:
@@ -41,8 +43,10 @@ class Judge:
         self._batches = dict(enumerate(_batches(session, samples)))
         self._size = len(self._batches[0][0])
         outputs = _joined([session.run(arrays) for arrays in self._batches.values()])
-        _check_finite(source, session.output_names, outputs)
-        self._reference = file_reference(source, self._batches, {self._size: outputs})
+        check_finite(source, session.output_names, outputs)
+        reference = file_reference(source, self._batches, {self._size: outputs})
+        # Another precision is never alike.
+        self._reference = replace(reference, optimised=None)
 
     def judge(self, path: Path, tolerance: Tolerance) -> ParityReport:
         """Compare a file, with ONNX Runtime's optimisations off and on.
@@ -52,15 +56,25 @@ class Judge:
         """
         give_memory_back()
         try:
-            return compare(self._runs(path), self._reference, tolerance)
+            return compare_runs(partial(self._runs, path), self._reference, tolerance)
         except InputError as error:
             raise CheckError(
                 f"What was made of {self._source} does not run: {error.fact}",
                 mend="Nothing was written. Please report this with the command that you gave.",
             ) from error
 
+    def notes(self, report: ParityReport) -> list[str]:
+        """Say what a report rests on besides the tolerance."""
+        return self._reference.remarks(report, str(self._source))
+
     def refusal(self, path: Path, report: ParityReport) -> CheckError:
         """Return the error of a file that differs: it names the first value that does."""
+        floor = self._reference.floor
+        if floor is not None and tells_nothing(report, floor):
+            return CheckError(
+                f"Nothing can be told of a cast of {self._source} on these inputs: {floor}.",
+                mend="Nothing was written. Give data that fits the model: --calibration DATA",
+            )
         report = self._reference.located(report, path)
         return CheckError(
             f"The cast model differs from {self._source}: {describe_failure(report)}",
@@ -68,9 +82,9 @@ class Judge:
             "Or ask for less: edgeattn cast --min-sqnr DB",
         )
 
-    def _runs(self, path: Path) -> Iterator[Run]:
+    def _runs(self, path: Path, optimisations: Sequence[Optimisations]) -> Iterator[Run]:
         """Run a file on every batch, and yield all batches as one run."""
-        runs = runs_of(path, self._batches)
+        runs = runs_of(path, self._batches, optimisations)
         for _, group in itertools.groupby(runs, key=lambda run: run.optimisations):
             parts = list(group)
             outputs = _joined([run.outputs for run in parts])
@@ -93,12 +107,3 @@ def _joined(outputs: Sequence[Sequence[Array]]) -> list[Array]:
         np.concatenate([np.atleast_1d(array) for array in arrays])
         for arrays in zip(*outputs, strict=True)
     ]
-
-
-def _check_finite(source: Path, names: list[str], outputs: list[Array]) -> None:
-    for name, output in zip(names, outputs, strict=True):
-        if output.dtype.kind == "f" and not np.isfinite(output).all():
-            raise InputError(
-                f"Output {name} of {source} holds NaN or infinity, so nothing can be compared.",
-                mend="Give a model whose weights are trained, or at least in range.",
-            )

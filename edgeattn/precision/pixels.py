@@ -11,11 +11,15 @@ import numpy as np
 from edgeattn.base.errors import InputError
 from edgeattn.records import sidecar
 from edgeattn.records.pixels import IMAGENET, Pixels, told
+from edgeattn.runtimes.inputs import is_image, read_input
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy.typing as npt
     import onnx_ir as ir
+
+    from edgeattn.records.manifest import Tensor
 
 # What detectors are called.
 _DETECTORS: Final = ("yolo", "ultralytics", "detector", "retinanet", "nanodet", "picodet", "ssd")
@@ -105,6 +109,34 @@ def choose(
     if found is not None:
         return Chosen(pixels=found)
     return Chosen(doubts=() if model is None else _doubts(path, model))
+
+
+def read_inputs(
+    data: Sequence[Path], subject: str, taken: Sequence[Tensor], pixels: Chosen
+) -> tuple[list[npt.NDArray[Any]], list[str]]:
+    """Read data for every input of a model, and say what was assumed of photos among it.
+
+    Args:
+        data: One file per input.
+        subject: What takes them, for errors.
+        taken: What it takes.
+        pixels: What photos are normalised by.
+
+    Raises:
+        InputError: There are more or fewer files, or one does not fit.
+    """
+    if len(data) != len(taken):
+        raise InputError(
+            f"{subject} takes {len(taken)} inputs, and {len(data)} files are given.",
+            mend="Give --input once for each.",
+        )
+    arrays, notes = [], list[str]()
+    for path, value in zip(data, taken, strict=True):
+        arrays.append(read_input(path, value.shape, pixels=pixels.pixels, dtype=value.dtype))
+        notes += pixels.notes(value) if is_image(path) else ()
+    if not any(map(is_image, data)):
+        pixels.refuse_unused(", ".join(map(str, data)))
+    return arrays, notes
 
 
 def beside(path: Path) -> Pixels | None:

@@ -21,7 +21,8 @@ class OutputParity(Frozen):
         sqnr_db: Signal to quantisation noise ratio, 10·log10(Σ ref² / Σ (ref - out)²), in dB;
             None if the outputs are equal bit for bit.
         cosine: Cosine of the angle between output and reference, flattened.
-        argmax_agreement: Share of samples whose largest entry (over dimension 1) is the same.
+        argmax_agreement: Share of samples whose largest entry (over dimension 1) is the same; of
+            whole numbers and truth values, the share of entries that are.
     """
 
     name: str
@@ -41,14 +42,19 @@ class ParityCase(Frozen):
             were drawn at random into the same graph.
         optimisations: ONNX Runtime's graph optimisations, off or on.
         batch: The batch size.
-        rounding_floor_db: Where the model amplifies rounding, the SQNR of torch's float32 outputs
-            against float64's, which the verdict rests on instead of the tolerance.
+        reference_optimisations: Those of the reference, where ONNX Runtime runs it: on where it
+            differs from itself without them.
+        rounding_floor_db: Where the reference amplifies rounding, the SQNR of its outputs against
+            themselves (torch's float32 against float64's; a file's with optimisations off against
+            on, and with its input moved by one unit in the last place), which the verdict rests on
+            instead of the tolerance.
     """
 
     weights: Weights
     optimisations: Optimisations
     batch: int
     outputs: tuple[OutputParity, ...]
+    reference_optimisations: Optimisations = "off"
     rounding_floor_db: float | None = None
 
     @property

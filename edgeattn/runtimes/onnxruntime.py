@@ -39,6 +39,7 @@ def session_options(
     preset: Preset,
     *,
     optimisations: Optimisations = "on",
+    integers: bool = True,
     threads: int = 0,
     folder: Path | None = None,
 ) -> onnxruntime.SessionOptions:
@@ -50,6 +51,7 @@ def session_options(
         preset: `parity` keeps no memory from run to run; `timed` runs as a user's session does;
             `profiled` is timed, and writes what was seen of each node, and the optimised graph.
         optimisations: ONNX Runtime's graph optimisations, off or on.
+        integers: Whether these make integer kernels of quantised nodes.
         threads: Threads of a timed session.
         folder: Where `profiled` writes.
     """
@@ -61,6 +63,8 @@ def session_options(
     if preset == "parity":
         # An arena keeps what one run needed until the process ends.
         options.enable_cpu_mem_arena = False
+        if not integers:
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
         if optimisations == "off":
             levels = onnxruntime.GraphOptimizationLevel
             options.graph_optimization_level = levels.ORT_DISABLE_ALL
@@ -104,13 +108,17 @@ class Session:
     Args:
         path: The ONNX file.
         optimisations: ONNX Runtime's graph optimisations, off or on.
+        integers: Whether these make integer kernels of quantised nodes.
 
     Raises:
         InputError: If ONNX Runtime does not take the file.
     """
 
-    def __init__(self, path: Path, *, optimisations: Optimisations = "off") -> None:
-        self._session = open_session(path, session_options("parity", optimisations=optimisations))
+    def __init__(
+        self, path: Path, *, optimisations: Optimisations = "off", integers: bool = True
+    ) -> None:
+        options = session_options("parity", optimisations=optimisations, integers=integers)
+        self._session = open_session(path, options)
         self.inputs = self._session.get_inputs()
         self.output_names: list[str] = [value.name for value in self._session.get_outputs()]
 
@@ -126,13 +134,24 @@ class Session:
         if len(inputs) != len(self.inputs):
             raise InputError(f"The model takes {len(self.inputs)} inputs, not {len(inputs)}.")
         feeds = {
-            value.name: array.astype(_NUMPY_TYPES.get(value.type, array.dtype), copy=False)
+            value.name: _as_taken(value, array)
             for value, array in zip(self.inputs, inputs, strict=True)
         }
         try:
             return list(self._session.run(None, feeds))
         except Exception as error:
             raise InputError(f"ONNX Runtime cannot run the model: {first_line(error)}") from error
+
+
+def _as_taken(value: Any, array: Array) -> Array:
+    """Return data in the type that an input takes."""
+    taken = array.astype(_NUMPY_TYPES.get(value.type, array.dtype), copy=False)
+    if taken.dtype.kind in "biu" and not np.array_equal(taken, array):
+        raise InputError(
+            f"Input {value.name} takes {taken.dtype}, and its data holds other numbers.",
+            mend="Give it data of that type.",
+        )
+    return taken
 
 
 def give_memory_back() -> None:

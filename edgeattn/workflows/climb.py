@@ -8,28 +8,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from edgeattn.base.errors import CheckError, InputError, MissingError
-from edgeattn.parity.compare import Reference, Run, compare
+from edgeattn.parity.compare import Reference, Run, compare_runs, summarise
+from edgeattn.parity.floor import Floor, judge, relaxed_by, tells_nothing
 from edgeattn.parity.metrics import Tolerance
 from edgeattn.parity.references import file_reference
 from edgeattn.parity.report import describe_failure
 from edgeattn.records.ladder import Comparison, Ladder, Rung
-from edgeattn.records.parity import ParityReport
+from edgeattn.records.parity import Optimisations, ParityReport
 from edgeattn.workflows.pipeline import Candidate, Step
 
 _NOT_WITH_RANDOM: Final = (
-    "Not climbed with random weights: the model amplifies rounding until torch's own float32 result"
-    " is {db:.0f} dB from float64's."
+    "Not climbed with random weights: the model amplifies rounding until {floor}."
 )
-_NOTHING_TOLD: Final = (
-    " Nothing can be told from that: the model amplifies rounding until torch's own float32 result"
-    " is {db:.0f} dB from float64's."
-)
+_NOTHING_TOLD: Final = " Nothing can be told from that: the model amplifies rounding until {floor}."
 
 
 @dataclass(slots=True, kw_only=True)
@@ -118,10 +115,9 @@ def _climbed(step: Step, standing: list[_Standing], start: str, notes: list[str]
             return _not_climbed(step, error.fact)
         against = {one.rung: one.below, start: one.start}
         found = [_compared(step, runs, one.start, *pair) for pair in against.items()]
-        chaos_db = _chaos_db(one.start, found)
-        if one.start.weights == "random" and chaos_db is not None:
+        if one.start.weights == "random" and (chaos := _chaos(one.start, found)):
             standing.remove(one)
-            notes.append(_NOT_WITH_RANDOM.format(db=chaos_db))
+            notes.append(_NOT_WITH_RANDOM.format(floor=chaos))
             continue
         comparisons += [comparison for comparison, _ in found]
         failed = next((pair for pair in found if not pair[1].passed), None)
@@ -142,11 +138,16 @@ def _compared(
     step: Step, runs: Sequence[Run], start: Reference, against: str, reference: Reference
 ) -> tuple[Comparison, ParityReport]:
     """Compare the runs of a rung; in float32, by the model's own rounding where that is large."""
-    report = compare(runs, reference, step.tolerance)
-    if not report.passed and step.tolerance.precision == "fp32" and start.floor_db is not None:
-        from edgeattn.parity.rounding import relaxed_by
 
-        report = compare(runs, reference, relaxed_by(step.tolerance, start.floor_db))
+    def some(optimisations: Sequence[Optimisations]) -> list[Run]:
+        return [run for run in runs if run.optimisations in optimisations]
+
+    tolerance = step.tolerance
+    report = compare_runs(some, replace(reference, measure_floor=None), tolerance)
+    if not report.passed and tolerance.precision == "fp32" and start.floor is not None:
+        cases = [judge(case, tolerance, start.floor) for case in report.cases]
+        floor = start.floor
+        report = summarise(cases, relaxed_by(tolerance, floor.db, lowest_db=floor.lowest_db))
     comparison = Comparison(
         against=against,
         weights=reference.weights,
@@ -159,13 +160,13 @@ def _compared(
     return comparison, report
 
 
-def _chaos_db(start: Reference, found: Sequence[tuple[Comparison, ParityReport]]) -> float | None:
+def _chaos(start: Reference, found: Sequence[tuple[Comparison, ParityReport]]) -> Floor | None:
     """Return the rounding floor where a difference says nothing, because it lies so low."""
-    if all(report.passed for _, report in found) or start.floor_db is None:
+    failed = [report for _, report in found if not report.passed]
+    if not failed or start.floor is None:
         return None
-    from edgeattn.parity.rounding import LOWEST_FLOOR_DB
-
-    return start.floor_db if start.floor_db < LOWEST_FLOOR_DB else None
+    is_lost = all(tells_nothing(report, start.floor) for report in failed)
+    return start.floor if is_lost else None
 
 
 def _fallen(
@@ -187,8 +188,8 @@ def _fallen(
     first = locate(Tolerance.of(report))
     report = report.model_copy(update={"first_difference": first})
     reason = f"It differs from {comparison.against}: {describe_failure(report)}"
-    if (chaos_db := _chaos_db(one.start, [failed])) is not None:
-        reason += _NOTHING_TOLD.format(db=chaos_db)
+    if (chaos := _chaos(one.start, [failed])) is not None:
+        reason += _NOTHING_TOLD.format(floor=chaos)
     return _fell(step, comparisons, reason, first)
 
 

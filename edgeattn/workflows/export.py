@@ -24,6 +24,7 @@ from edgeattn.options.cast import NEARER, CastOptions, check_options
 from edgeattn.options.export import ExportOptions
 from edgeattn.options.model import ModelRequest
 from edgeattn.parity.compare import Reference, compare, runs_of, summarise
+from edgeattn.parity.floor import judge, tells_nothing
 from edgeattn.parity.metrics import Tolerance, tolerance_of
 from edgeattn.parity.report import describe_failure
 from edgeattn.precision.cast import cast_in_place
@@ -55,8 +56,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 _RESTS_ON_FLOOR: Final = (
-    "With {weights} weights the model amplifies rounding: torch's own float32 result is {db:.0f} dB"
-    " from float64's. Parity was judged by that."
+    "With {weights} weights the model amplifies rounding: {floor}. Parity was judged by that."
 )
 _NOT_CHECKED: Final = "Parity was not checked with random weights: {reason}."
 _NOT_JUDGED: Final = (
@@ -262,18 +262,13 @@ def _judged(
     report: ParityReport, path: Path, reference: Reference, tolerance: Tolerance
 ) -> tuple[Sequence[ParityCase], list[str]]:
     """Judge runs that miss the tolerance by the rounding that torch itself has: see `_proven`."""
-    from edgeattn.parity.rounding import LOWEST_FLOOR_DB, judge
-
-    floor_db = reference.floor_db
-    assert floor_db is not None
-    report = summarise([judge(case, tolerance, floor_db) for case in report.cases], tolerance)
+    floor = reference.floor
+    assert floor is not None
+    report = summarise([judge(case, tolerance, floor) for case in report.cases], tolerance)
     if report.passed:
-        return report.cases, [_RESTS_ON_FLOOR.format(weights=reference.weights, db=floor_db)]
-    if floor_db < LOWEST_FLOOR_DB:
-        reason = (
-            "the model amplifies rounding until torch's own float32 result is"
-            f" {floor_db:.0f} dB from float64's"
-        )
+        return report.cases, [_RESTS_ON_FLOOR.format(weights=reference.weights, floor=floor)]
+    if tells_nothing(report, floor):
+        reason = f"the model amplifies rounding until {floor}"
         if reference.weights == "random":
             return [], [_NOT_CHECKED.format(reason=reason)]
         raise CheckError(
@@ -289,8 +284,8 @@ def _judged(
 
 def _amplified(report: ParityReport, reference: Reference, tolerance: Tolerance) -> str | None:
     """Say so where no cast of this model could be near enough."""
-    assert reference.floor_db is not None
-    floor_db = reference.floor_db - _HALF_COSTS_DB
+    assert reference.floor is not None
+    floor_db = reference.floor.db - _HALF_COSTS_DB
     have = min(one.sqnr_db for one in report.outputs if one.sqnr_db is not None)
     if floor_db - have > _MARGIN_DB or floor_db - _MARGIN_DB > tolerance.min_sqnr_db:
         return None

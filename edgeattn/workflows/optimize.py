@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING
 
 from edgeattn.base import files
 from edgeattn.base.clock import Clock
+from edgeattn.base.errors import InputError
 from edgeattn.graph import simplify
 from edgeattn.graph.quantised import fold_biases
 from edgeattn.graph.reading import Source, name_nodes, opset_of, read
 from edgeattn.graph.tags import restore_value_names
-from edgeattn.graph.writing import save
+from edgeattn.graph.writing import describe, save
 from edgeattn.legalise import OLDEST_TARGET, legalise
 from edgeattn.lowering import pipeline as lowering
 from edgeattn.lowering.record import Lowered
 from edgeattn.lowering.target import TARGETS, check
 from edgeattn.options.optimize import OptimizeOptions
 from edgeattn.parity.check import must_agree
+from edgeattn.precision.pixels import choose, read_inputs
 from edgeattn.records import sidecar
 from edgeattn.records.lowering import LegalisedNode
 from edgeattn.records.manifest import Change, Optimised
@@ -40,6 +42,8 @@ from edgeattn.workflows.tune import run_tuned
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+    from edgeattn.runtimes.onnxruntime import Array
 
 
 @blames_the_file
@@ -76,6 +80,7 @@ def optimize(
     destination = check_destination(destination)
     files.check_apart(files_of(destination), (found.path, *found.data))
     before = _count(found.model)
+    data, assumed = _data(found, options)
     with files.staged(destination.parent) as staging:
         # Beside what is to land, and on the same disk: gone with it, whatever happens.
         scratch = staging.parent / "scratch"
@@ -86,13 +91,15 @@ def optimize(
             _restore_header(model, found.model)
             save(model, path)
         with clock.stage("parity"):
-            report, remarks = must_agree(path, source, shapes=options.shapes, seed=options.seed)
+            report, remarks = must_agree(
+                path, source, shapes=options.shapes, seed=options.seed, data=data
+            )
 
         manifest = Optimised(
             **written_files(
                 staging,
                 destination,
-                sources=hashes([source, *found.data]),
+                sources=hashes([source, *found.data, *options.data]),
                 clock=clock,
                 command=command,
             ),
@@ -104,8 +111,8 @@ def optimize(
             trials=lowered.trials,
             legalised=tuple(legalised),
             parity=report,
-            options=asdict(options),
-            notes=(*notes, *remarks),
+            options=asdict(options) | {"data": list(map(str, options.data))},
+            notes=(*assumed, *notes, *remarks),
         )
         sidecar.write(manifest, path)
     return manifest
@@ -147,6 +154,22 @@ def lowered_copy(
     if not spec.takes_int32_biases and (count := fold_biases(model)):
         notes.append(f"{count} int32 biases are float32 now: {spec.title} takes no others.")
     return model, lowered, [*first.rewrites, *last.rewrites], notes
+
+
+def _data(found: Source, options: OptimizeOptions) -> tuple[list[Array] | None, list[str]]:
+    """Read the data to check the file with, if any is given, and say what was assumed of it."""
+    if not options.data:
+        if options.pixels is not None:
+            raise InputError("--mean and --std are for photos, and no --input is given.")
+        return None, []
+    taken = describe(found.model.graph.inputs)
+    if len(options.shapes) == len(taken):
+        taken = tuple(
+            one.model_copy(update={"shape": shape})
+            for one, shape in zip(taken, options.shapes, strict=True)
+        )
+    pixels = choose(options.pixels, path=found.path, model=found.model)
+    return read_inputs(options.data, str(found.path), taken, pixels)
 
 
 def _count(model: ir.Model) -> int:

@@ -19,8 +19,10 @@ from edgeattn.options.export import ExportOptions
 from edgeattn.options.model import AttentionRequest, ModelRequest
 from edgeattn.options.optimize import OptimizeOptions
 from edgeattn.parity.compare import Reference, Run
+from edgeattn.parity.floor import Floor
 from edgeattn.parity.metrics import tolerance_of
 from edgeattn.precision import cast as casting
+from edgeattn.records.parity import OutputParity
 from edgeattn.runtimes.onnxruntime import Session
 from edgeattn.workflows import engine_step as engines
 from edgeattn.workflows.climb import climb
@@ -296,6 +298,14 @@ def test_bad_input_is_refused(file, options, cast, said):
         climb_file(file, OptimizeOptions(**options), cast=cast)
 
 
+def floor_of(db):
+    """A floor this high, of one output."""
+    own = OutputParity(
+        name="y", max_abs=0, max_rel=0, sqnr_db=db, cosine=1, argmax_agreement=1, passed=True
+    )
+    return Floor(off=[own], on=[own], lowest_db=45, reason="it is {db:.0f} dB from itself")
+
+
 def noisy(ratio_db, floor_db, *weights):
     """Climbs one rung, whose outputs are this far from the start's, on a model with this floor."""
     generator = np.random.default_rng(0)
@@ -309,7 +319,7 @@ def noisy(ratio_db, floor_db, *weights):
             inputs={1: []},
             outputs={1: [want]},
             locate=lambda _path, _tolerance: "there",
-            measure_floor=lambda: floor_db,
+            measure_floor=lambda: floor_of(floor_db),
         )
         for kind in weights
     ]

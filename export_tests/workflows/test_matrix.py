@@ -17,10 +17,10 @@ from edgeattn.models.build import build
 from edgeattn.models.capture import trace, translate
 from edgeattn.options.model import AttentionRequest, ModelRequest
 from edgeattn.parity.compare import compare, runs_of
+from edgeattn.parity.floor import judge
 from edgeattn.parity.metrics import tolerance_of
 from edgeattn.parity.randomise import randomise
 from edgeattn.parity.references import module_reference
-from edgeattn.parity.rounding import judge
 from edgeattn.workflows.workspace import workspace
 
 BACKBONES = ("resnet18", "resnet50", "mobilenetv1", "mobilenetv2")
@@ -73,8 +73,7 @@ def test_matrix(name, backbone, tmp_path, record_property):
             mark = ""
             if not all(case.passed for case in cases):
                 # As the export does: sampling a noise image between its pixels amplifies rounding.
-                floor_db = reference.floor_db
-                cases = [judge(case, tolerance_of("fp32"), floor_db) for case in cases]
+                cases = [judge(case, tolerance_of("fp32"), reference.floor) for case in cases]
                 mark = "~"
                 assert name == "stn", cases
             assert all(case.passed for case in cases), cases
