@@ -121,6 +121,7 @@ def _producers(path: Path) -> dict[str, str]:
     return {
         str(value.name): str(node.name)
         for node in model.graph
+        if node.op_type != "Constant"  # what lowering folds into a weight is no difference
         for value in node.outputs
         if value.name
     }

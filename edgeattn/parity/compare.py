@@ -61,6 +61,8 @@ class Reference:
         locate: Finds the first module at which a file differs from it.
         optimised: Runs it with ONNX Runtime's optimisations on: its outputs per batch size; None
             for what ONNX Runtime does not run.
+        differs_behind: Names the first value behind the outputs of a file that differs, where the
+            outputs are judged by the rounding floor.
         measure_floor: Measures how far rounding takes its own result; None for what cannot tell.
     """
 
@@ -69,6 +71,7 @@ class Reference:
     outputs: Mapping[int, Sequence[Array]]
     locate: Callable[[Path, Tolerance], str | None] = lambda _path, _tolerance: None
     optimised: Callable[[], Mapping[int, Sequence[Array]]] | None = None
+    differs_behind: Callable[[Path, Tolerance], str | None] = lambda _path, _tolerance: None
     measure_floor: Callable[[], Floor] | None = None
 
     @cached_property
@@ -149,7 +152,29 @@ def compare_file(path: Path, reference: Reference, tolerance: Tolerance) -> Pari
     report = compare_runs(
         lambda optimisations: runs_of(path, reference.inputs, optimisations), reference, tolerance
     )
-    return report if report.passed else reference.located(report, path)
+    if not report.passed:
+        return reference.located(report, path)
+    if any(case.rounding_floor_db is not None for case in report.cases):
+        return _judged_behind(report, reference.differs_behind(path, tolerance), tolerance)
+    return report
+
+
+def _judged_behind(report: ParityReport, fault: str | None, tolerance: Tolerance) -> ParityReport:
+    """Fail outputs that the rounding floor let pass, where what they are made of differs."""
+    if fault is None:
+        return report
+    cases = [
+        case.model_copy(
+            update={
+                "outputs": tuple(
+                    one.model_copy(update={"passed": tolerance.admits(one.max_rel, one.sqnr_db)})
+                    for one in case.outputs
+                )
+            }
+        )
+        for case in report.cases
+    ]
+    return summarise(cases, tolerance).model_copy(update={"first_difference": fault})
 
 
 def compare_runs(

@@ -79,7 +79,7 @@ def judge(case: ParityCase, tolerance: Tolerance, floor: Floor) -> ParityCase:
     """
     outputs, floors = [], []
     for output, own in zip(case.outputs, floor.of(case.optimisations), strict=True):
-        passed = output.passed or _is_rounding(output, own, tolerance, floor.lowest_db)
+        passed = output.passed or is_rounding(output, own, tolerance, floor.lowest_db)
         if not output.passed and (passed or _db(own) < floor.lowest_db):
             floors.append(_db(own))
         outputs.append(output.model_copy(update={"passed": passed}))
@@ -114,7 +114,7 @@ def nudged(inputs: Sequence[Array], seed: int) -> list[Array]:
     return moved
 
 
-def _is_rounding(
+def is_rounding(
     output: OutputParity, floor: OutputParity, tolerance: Tolerance, lowest_db: float
 ) -> bool:
     """Return whether what an output differs by is no more than its reference does by itself."""

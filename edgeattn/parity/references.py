@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edgeattn.base.errors import InputError
+from edgeattn.parity.behind import differs_behind
 from edgeattn.parity.bisect import first_difference_of_files, first_difference_of_module
 from edgeattn.parity.compare import Reference, batch_of, precision_of
 from edgeattn.parity.emulate import as_stored
@@ -101,6 +102,9 @@ def file_reference(
         locate=lambda file, tolerance: first_difference_of_files(file, path, first, tolerance),
         optimised=lambda: _run_all(path, inputs, optimisations="on"),
         measure_floor=lambda: _floor_of_file(path, inputs),
+        differs_behind=lambda file, tolerance: differs_behind(
+            file, path, first, tolerance, lowest_db=_LOWEST_OF_FILES_DB
+        ),
     )
 
 
