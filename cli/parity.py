@@ -186,11 +186,14 @@ def _report(console: Console, report: ParityReport) -> None:
 def _built(request: ModelRequest, onnx: Path, stage: Callable[[str], None]) -> BuiltModel:
     """Build the reference, on inputs of the file's shapes unless others are asked."""
     from edgeattn.models.build import build
-    from edgeattn.runtimes.onnxruntime import Session
+    from edgeattn.options.shapes import Shape
+    from edgeattn.runtimes.onnxruntime import Session, dtype_of
 
     if not request.shapes:
         # The file knows them; asking for them again would only be a way to get them wrong.
-        shapes = tuple(closed(value.shape) for value in Session(onnx).inputs)
+        # Of its types only whole numbers count: a half file may be of a float32 model.
+        taken = [(closed(value.shape), dtype_of(value)) for value in Session(onnx).inputs]
+        shapes = tuple(Shape(shape, "" if "float" in own else own) for shape, own in taken)
         request = dataclasses.replace(request, shapes=shapes)
     stage("build")
     return build(request)
@@ -205,8 +208,9 @@ def _with_model(
     if arrays is not None:
         import torch
 
-        dtype = inputs[0].dtype  # pixels come as whole numbers, and convolutions take none
-        inputs = tuple(torch.from_numpy(array).to(dtype) for array in arrays)
+        # Pixels come as whole numbers, and convolutions take none.
+        pairs = zip(arrays, inputs, strict=True)
+        inputs = tuple(torch.from_numpy(array).to(one.dtype) for array, one in pairs)
     return check_file(onnx, built.module, inputs, tolerance=tolerance)
 
 

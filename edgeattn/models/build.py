@@ -14,11 +14,12 @@ from edgeattn.attention import registry
 from edgeattn.base.errors import InputError, in_one_line
 from edgeattn.models import weights
 from edgeattn.models.inject import Wanted, inject
-from edgeattn.models.probe import check_outputs, probe
+from edgeattn.models.probe import check_outputs, described, made_float, probe
 from edgeattn.models.seeding import seeded
 from edgeattn.models.source import Created, create
 from edgeattn.models.zoo import pixels_of
 from edgeattn.options.model import AttentionRequest, ModelRequest
+from edgeattn.options.shapes import Shape, dtype_of, whole_numbers
 from edgeattn.records.manifest import PlacedSite
 from edgeattn.records.pixels import Pixels
 
@@ -76,6 +77,8 @@ def build(request: ModelRequest) -> BuiltModel:
     else:
         before = set(module.state_dict())
         trace = probe(module, inputs)
+        if not any(map(dtype_of, request.shapes)):
+            notes += tuple(made_float(trace, inputs))
         if wanted:
             with seeded(request.seed):
                 sites = inject(module, trace, wanted)
@@ -85,6 +88,7 @@ def build(request: ModelRequest) -> BuiltModel:
             notes += weights.load(
                 module,
                 request.weights,
+                renamed=created.renamed,
                 attention=[key for key in after if inside and key.startswith(inside)],
                 replaced=[key for key in before if key not in after or key.startswith(inside)]
                 if inside
@@ -118,20 +122,42 @@ def _wanted(request: ModelRequest) -> list[Wanted]:
 
 
 def _inputs(created: Created, request: ModelRequest) -> tuple[torch.Tensor, ...]:
+    """Draw inputs of the shapes and types asked for, or else of the model's own.
+
+    Whole numbers of more than 8 bits are those that a program was traced with, if it holds them:
+    they may be places or sizes.
+    """
     shapes: Sequence[tuple[int, ...]] = request.shapes or created.shapes
     for shape in shapes:
-        if not shape or min(shape) < 1:
-            raise InputError(f"the shape {'x'.join(map(str, shape))} has a size below 1")
+        if min(shape, default=1) < 1:
+            raise InputError(f"the shape {_written(shape)} has a size below 1")
     like = next(created.module.parameters(), torch.empty(0))
-    dtype = like.dtype if like.is_floating_point() else torch.float32
+    usual = like.dtype if like.is_floating_point() and created.program is None else torch.float32
     generator = torch.Generator().manual_seed(request.seed)
+    own = created.shapes if len(created.shapes) == len(shapes) else shapes
+    examples = created.examples if len(created.examples) == len(shapes) else [None] * len(shapes)
+    found = []
     try:
-        return tuple(torch.randn(shape, generator=generator).to(dtype) for shape in shapes)
+        for shape, before, example in zip(shapes, own, examples, strict=True):
+            name = dtype_of(shape) or dtype_of(before)
+            dtype = getattr(torch, name) if name else usual
+            numbers = torch.randn(shape, generator=generator)
+            if not dtype.is_floating_point:
+                low, high = whole_numbers(name)
+                numbers = ((low + high) / 2 + numbers * (high - low) / 4).round().clamp(low, high)
+                if example is not None and (example.shape, high) == (numbers.shape, 1):
+                    numbers = example
+            found.append(numbers.to(dtype))
     except RuntimeError as error:  # what torch raises if memory or an index does not suffice
-        asked = ", ".join("x".join(map(str, shape)) for shape in shapes)
+        asked = ", ".join(map(_written, shapes))
         raise InputError(
             f"an input of {asked} does not fit into memory", mend="Give a smaller --shape."
         ) from error
+    return tuple(found)
+
+
+def _written(shape: Sequence[int]) -> str:
+    return str(Shape(shape, dtype_of(shape)))
 
 
 def _run(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
@@ -144,9 +170,8 @@ def _run(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         with torch.no_grad():
             outputs = module(*(tensor.clone() for tensor in inputs))
     except Exception as error:
-        shapes = ", ".join("x".join(map(str, tensor.shape)) for tensor in inputs)
         raise InputError(
-            f"the exported program fails on an input of {shapes}: {in_one_line(error)}",
+            f"the exported program fails on an input of {described(inputs)}: {in_one_line(error)}",
             mend="Give the shape that it was exported with; only its dynamic sizes can differ.",
         ) from error
     check_outputs(outputs)

@@ -44,10 +44,21 @@ _BESIDE: Final = re.compile(
 class File:
     """The tensors of a file by their keys, and the dict that each lies in."""
 
-    def __init__(self, tensors: Mapping[tuple[str, ...], torch.Tensor]) -> None:
-        self.tensors = {".".join(place): tensor for place, tensor in tensors.items()}
-        self.home = {".".join(place): ".".join(place[:-1]) for place in tensors}
+    def __init__(
+        self, tensors: Mapping[tuple[str, ...], torch.Tensor], renamed: Mapping[str, str]
+    ) -> None:
+        names = {place: _without(".".join(place), renamed) for place in tensors}
+        self.tensors = {names[place]: tensor for place, tensor in tensors.items()}
+        self.home = {name: ".".join(place[:-1]) for place, name in names.items()}
         self.order = {key: number for number, key in enumerate(self.tensors)}
+
+
+def _without(key: str, renamed: Mapping[str, str]) -> str:
+    """Return a key without the wrappers inside of a model, such as `backbone.module.`."""
+    for old, new in renamed.items():
+        if new and (key.startswith(old) or f".{old}" in key):
+            key = key.replace(old, new, 1)
+    return key
 
 
 class Model:

@@ -8,10 +8,11 @@ found by following values and not by the names of modules.
 from __future__ import annotations
 
 import inspect
+import re
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import nn
@@ -21,6 +22,14 @@ from torch.utils import _pytree
 from edgeattn.base.errors import EdgeattnError, InputError, first_line
 from edgeattn.models import flow
 from edgeattn.models.trace import Call, Operation, Trace
+from edgeattn.options.shapes import Shape
+
+#: What only moves an input before it is computed with.
+_LAYOUTS: Final = (["permute"], ["transpose"], ["contiguous"], ["unsqueeze"], ["reshape"], ["view"])
+#: What of an error says that a type does not fit.
+_OF_TYPES: Final = re.compile(
+    r"dtype|scalar type|\bu?int\d|\bfloat\d|Long|Byte|Bool|bytes", re.IGNORECASE
+)
 
 
 def probe(module: nn.Module, inputs: Sequence[torch.Tensor]) -> Trace:
@@ -58,6 +67,24 @@ def probe(module: nn.Module, inputs: Sequence[torch.Tensor]) -> Trace:
             raise _failed(module, inputs, observer, error) from error
     check_outputs(outputs)
     return observer.trace
+
+
+def made_float(trace: Trace, inputs: Sequence[torch.Tensor]) -> list[str]:
+    """Say of which float inputs the model first makes floats, as if it were given whole numbers."""
+    notes = []
+    for number, tensor in enumerate(inputs):
+        value = number
+        while [one.name for one in trace.readers(value)] in _LAYOUTS:
+            (value,) = trace.readers(value)[0].outputs
+        if tensor.dtype == torch.float32 and any(
+            reader.name == "float" for reader in trace.readers(value)
+        ):
+            shape = Shape(tensor.shape, "uint8")
+            notes.append(
+                f"the model makes floats of input {number} itself, and was given floats: if whole"
+                f" numbers go in where it runs, such as a camera's bytes, say so: --shape {shape}"
+            )
+    return notes
 
 
 def check_outputs(outputs: Any) -> None:
@@ -199,10 +226,22 @@ def _evaluating(module: nn.Module) -> Iterator[None]:
             child.training = True
 
 
+def described(inputs: Sequence[torch.Tensor]) -> str:
+    """Return the shapes of inputs, and their types where these are not float32."""
+    return ", ".join(
+        str(
+            Shape(
+                tensor.shape,
+                "" if tensor.dtype == torch.float32 else str(tensor.dtype).removeprefix("torch."),
+            )
+        )
+        for tensor in inputs
+    )
+
+
 def _failed(
     module: nn.Module, inputs: Sequence[torch.Tensor], observer: _Observer, error: Exception
 ) -> InputError:
-    shapes = ", ".join("x".join(map(str, tensor.shape)) for tensor in inputs)
     path = observer.stack[-1][0] if observer.stack else ""
     place = f"in {path} ({type(module.get_submodule(path)).__name__})" if path else "in its root"
     reason = first_line(error)
@@ -213,7 +252,9 @@ def _failed(
             f"the model does not take {len(inputs)} input{'s' * (len(inputs) != 1)}: {reason}",
             mend="Give --shape once per input.",
         )
+    mend = "Give it an input that fits with --shape (NxCxHxW)."
+    if _OF_TYPES.search(f"{type(error).__name__}: {reason}"):
+        mend = "Give it an input of its shape and type, as in --shape 1x224x224x3:uint8."
     return InputError(
-        f"the model fails on an input of {shapes}, {place}: {reason}",
-        mend="Give it an input that fits with --shape (NxCxHxW).",
+        f"the model fails on an input of {described(inputs)}, {place}: {reason}", mend=mend
     )

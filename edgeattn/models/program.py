@@ -9,12 +9,15 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
+from torch import nn
+from torch.utils import _pytree
 
 from edgeattn.base.errors import InputError, in_one_line
 from edgeattn.models.quiet import quiet
+from edgeattn.options.shapes import Shape
 
 # How torch.export names the members of an archive that it unpickles by itself.
 _OBJECTS: Final = ("custom_obj_", "opaque_obj_")
@@ -23,8 +26,8 @@ _FORCE: Final = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 _MEND: Final = "Write one with torch.export.save(torch.export.export(model, inputs), FILE)."
 
 
-def load(path: Path) -> tuple[torch.export.ExportedProgram, tuple[tuple[int, ...], ...]]:
-    """Load an exported program, and the shapes of its inputs.
+def load(path: Path) -> tuple[torch.export.ExportedProgram, tuple[Shape, ...]]:
+    """Load an exported program, and the shapes and types of its inputs.
 
     A file that torch.export did not write is recognised by its table of contents.
     torch.export.load runs pickles, even as a fallback if a plain read is refused. So it is made to
@@ -61,14 +64,42 @@ def load(path: Path) -> tuple[torch.export.ExportedProgram, tuple[tuple[int, ...
     return program, _shapes(program)
 
 
-def _shapes(program: torch.export.ExportedProgram) -> tuple[tuple[int, ...], ...]:
+def runnable(program: torch.export.ExportedProgram) -> nn.Module:
+    """Return a module that takes a program's inputs one after another, however it nests them."""
+    module = program.module()
+    spec = program.call_spec.in_spec
+    flat = _pytree.tree_structure(((0,) * spec.num_leaves, {}))
+    return module if spec is None or spec == flat else _Nesting(module, spec)
+
+
+def examples(program: torch.export.ExportedProgram) -> list[torch.Tensor]:
+    """Return the inputs that a program was traced with, none if it does not hold them."""
+    leaves = _pytree.tree_leaves(program.example_inputs)
+    return leaves if all(isinstance(leaf, torch.Tensor) for leaf in leaves) else []
+
+
+class _Nesting(nn.Module):
+    """A program's module, whose inputs are nested or have names."""
+
+    def __init__(self, module: nn.Module, spec: _pytree.TreeSpec) -> None:
+        super().__init__()
+        self.program = module
+        self._spec = spec
+
+    def forward(self, *inputs: torch.Tensor) -> Any:
+        positional, named = _pytree.tree_unflatten(inputs, self._spec)
+        return self.program(*positional, **named)
+
+
+def _shapes(program: torch.export.ExportedProgram) -> tuple[Shape, ...]:
     """Return the shapes of the user's inputs, with a dynamic size as in the example, or 1."""
     names = set(program.graph_signature.user_inputs)
     shapes = []
     for node in program.graph.nodes:
         value = node.meta.get("val")
         if node.op == "placeholder" and node.name in names and isinstance(value, torch.Tensor):
-            shapes.append(tuple(_size(size) for size in value.shape))
+            sizes = [_size(size) for size in value.shape]
+            shapes.append(Shape(sizes, str(value.dtype).removeprefix("torch.")))
     return tuple(shapes)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,7 @@ class Created:
         module: The model.
         source: Where it is from, in canonical form ("timm:resnet50").
         shapes: The shapes of its inputs, unless others are asked for.
+        examples: The inputs that a .pt2 file was traced with, if it holds them.
         program: The exported program, of a .pt2 file only.
         renamed: The beginnings that keys of weights had inside of wrappers that were taken off.
         notes: What a user should know of how it was built.
@@ -37,6 +38,7 @@ class Created:
     source: str
     shapes: tuple[tuple[int, ...], ...]
     program: torch.export.ExportedProgram | None = None
+    examples: Sequence[torch.Tensor] = ()
     renamed: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -115,7 +117,11 @@ def _program(request: ModelRequest) -> Created:
             )
     loaded, shapes = program.load(Path(request.source))
     return Created(
-        module=loaded.module(), source=request.source, shapes=shapes or (IMAGE,), program=loaded
+        module=program.runnable(loaded),
+        source=request.source,
+        shapes=shapes or (IMAGE,),
+        program=loaded,
+        examples=program.examples(loaded),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,7 @@ def load(
     *,
     attention: Collection[str] = (),
     replaced: Collection[str] = (),
+    renamed: Mapping[str, str] | None = None,
 ) -> tuple[str, ...]:
     """Load a file of weights into a model; names and shapes must be the model's.
 
@@ -31,6 +32,7 @@ def load(
         attention: The keys of the model that belong to attention. A file that has none of them is
             of the backbone, and is loaded into the backbone alone.
         replaced: The keys of the backbone whose modules attention has replaced.
+        renamed: Beginnings of keys inside of wrappers that were taken off, and what they are now.
 
     Returns:
         What a user should know: which weights of the file were taken, how they were brought to the
@@ -39,7 +41,7 @@ def load(
     Raises:
         InputError: The file cannot be read without running code, or does not fit.
     """
-    file = File(checkpoint.read(path))
+    file = File(checkpoint.read(path), renamed or {})
     model = Model(module, frozenset(attention), frozenset(replaced))
     fits = find(file, model)
     if not fits:

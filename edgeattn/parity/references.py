@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edgeattn.base.errors import InputError
+from edgeattn.options.shapes import check_type
 from edgeattn.parity.behind import differs_behind
 from edgeattn.parity.bisect import first_difference_of_files, first_difference_of_module
 from edgeattn.parity.compare import Reference, batch_of, precision_of
@@ -20,7 +21,7 @@ from edgeattn.parity.metrics import measure, tolerance_of
 from edgeattn.parity.report import worst
 from edgeattn.records.parity import Optimisations, OutputParity, Weights
 from edgeattn.runtimes.eager import run_torch
-from edgeattn.runtimes.onnxruntime import Array, Session, give_memory_back, random_inputs
+from edgeattn.runtimes.onnxruntime import Array, Session, dtype_of, give_memory_back, random_inputs
 
 if TYPE_CHECKING:
     import torch
@@ -279,6 +280,7 @@ def _shapes(session: Session, shapes: Sequence[Sequence[int]]) -> list[list[int 
     for value, given in zip(session.inputs, shapes, strict=True):
         if not fits(given, value.shape):
             raise InputError(f"Input {value.name} takes {value.shape}, not {list(given)}.")
+        check_type(given, value.name, dtype_of(value))
         first = value.shape[:1] if session.has_open_batch else given[:1]
         closed.append([*first, *given[1:]])
     return closed

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from edgeattn.base.errors import InputError
 from edgeattn.parity.metrics import Tolerance, measure
@@ -41,8 +43,27 @@ def rounding_floor(
     Returns:
         Each output in float32 against float64.
     """
-    exact = run_torch(copy.deepcopy(module).double(), [value.double() for value in inputs])
+    wide = [value.double() if value.is_floating_point() else value for value in inputs]
+    with _InFloat64():  # type: ignore[no-untyped-call]  # same
+        exact = run_torch(copy.deepcopy(module).double(), wide)
     rounded = run_torch(module, inputs)
     return tuple(
         measure("", want, have, tolerance) for want, have in zip(exact, rounded, strict=True)
     )
+
+
+class _InFloat64(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    """Makes float64 where a model says float32: of whole numbers, which are its inputs."""
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        del types
+        options = dict(kwargs or {})
+        if options.get("dtype") == torch.float32:
+            options["dtype"] = torch.float64
+        return func(*args, **options)

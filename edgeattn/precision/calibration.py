@@ -22,6 +22,7 @@ from edgeattn.runtimes.inputs import (
     NPY,
     check_shape,
     checked_numbers,
+    drawn,
     image_suffixes,
     in_words,
     is_image,
@@ -111,22 +112,22 @@ def read_samples(
         notes.append(f"Random data was drawn; for the folder of that name, give ./{source}")
     if not found.has_photos:
         pixels.refuse_unused(found.description)
-    drawn = np.arange(found.rows)
+    rows = np.arange(found.rows)
     if found.rows > limit:
-        drawn = np.sort(np.random.default_rng(seed).choice(found.rows, limit, replace=False))
-    used = f"{len(drawn)} of {found.rows}" if len(drawn) < found.rows else str(len(drawn))
-    count = -(-len(drawn) // batch)
+        rows = np.sort(np.random.default_rng(seed).choice(found.rows, limit, replace=False))
+    used = f"{len(rows)} of {found.rows}" if len(rows) < found.rows else str(len(rows))
+    count = -(-len(rows) // batch)
 
     def read() -> Iterator[dict[str, npt.NDArray[Any]]]:
         for start in range(0, count * batch, batch):
-            picked = [found.pick(int(drawn[i % len(drawn)])) for i in range(start, start + batch)]
+            picked = [found.pick(int(rows[i % len(rows)])) for i in range(start, start + batch)]
             yield {
                 value.name: np.stack([sample[value.name] for sample in picked]) for value in inputs
             }
 
     return Samples(
-        description=f"{found.description}: {used} sample{'s' if len(drawn) > 1 else ''}",
-        sha256=found.sha256(drawn),
+        description=f"{found.description}: {used} sample{'s' if len(rows) > 1 else ''}",
+        sha256=found.sha256(rows),
         count=count,
         notes=tuple(notes),
         read=read,
@@ -162,7 +163,7 @@ def _batch(inputs: Sequence[Input]) -> int:
 
 
 def _random(inputs: Sequence[Input], seed: int, *, rows: int) -> _Data:
-    """Draw samples: normal for floats, 0 or 1 for whole numbers."""
+    """Draw samples, as `inputs.drawn` does."""
     for value in inputs:
         if not all(isinstance(size, int) for size in value.shape[1:]):
             raise InputError(
@@ -178,9 +179,8 @@ def _random(inputs: Sequence[Input], seed: int, *, rows: int) -> _Data:
         generator = np.random.default_rng((seed, row))
         sample = {}
         for value in inputs:
-            drawn = generator.standard_normal([int(size) for size in value.shape[1:]])
-            is_float = np.issubdtype(np.dtype(value.dtype), np.floating)
-            sample[value.name] = (drawn if is_float else drawn > 0).astype(value.dtype)
+            sizes = [int(size) for size in value.shape[1:]]
+            sample[value.name] = drawn(generator, sizes, value.dtype)
         return sample
 
     return _Data(description=f"random, seed {seed}", rows=rows, pick=pick, sha256=lambda _: "")

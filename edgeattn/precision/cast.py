@@ -13,6 +13,7 @@ from edgeattn.graph.reading import Source, read
 from edgeattn.graph.writing import describe
 from edgeattn.legalise import take_up, taken_up
 from edgeattn.options.cast import RANDOM, CastOptions, check_options
+from edgeattn.options.shapes import check_type
 from edgeattn.parity import tolerance_of
 from edgeattn.precision.calibration import Samples, read_samples
 from edgeattn.precision.front import near_enough
@@ -127,7 +128,9 @@ def _samples(found: Source, options: CastOptions, own: Pixels | None, *, seed: i
                 " given.",
                 mend="Give --shape once for each.",
             )
-        pairs = zip(inputs, options.shapes, strict=True)
+        pairs = list(zip(inputs, options.shapes, strict=True))
+        for one, shape in pairs:
+            check_type(shape, one.name, one.dtype)
         inputs = tuple(one.model_copy(update={"shape": shape}) for one, shape in pairs)
     limit = options.samples or (_DRAWN if options.calibration is None else _READ)
     source = RANDOM if options.calibration is None else options.calibration

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edgeattn.base.errors import InputError, first_line
 from edgeattn.base.files import opened
+from edgeattn.options.shapes import whole_numbers
 from edgeattn.records.pixels import IMAGENET, Pixels
 from edgeattn.runtimes.arrays import read_npy
 
 if TYPE_CHECKING:
+    import numpy as np
     import numpy.typing as npt
 
 NPY: Final = ".npy"
@@ -128,6 +130,20 @@ def read_image(
         mean, std = (np.array(one[:channels]) for one in (pixels.mean, pixels.std))
         values = ((values.astype(np.float32) / 255 - mean) / std).astype(np.float32)
     return np.repeat(values.transpose(2, 0, 1)[None], closed(shape)[0], axis=0)
+
+
+def drawn(
+    generator: np.random.Generator, shape: Sequence[int], dtype: npt.DTypeLike
+) -> npt.NDArray[Any]:
+    """Draw an input: normal for floats; for whole numbers, what `whole_numbers` says."""
+    import numpy as np
+
+    numbers = generator.standard_normal(shape)
+    kind = np.dtype(dtype)
+    if kind.kind != "f":
+        low, high = whole_numbers(kind.name)
+        numbers = np.rint((low + high) / 2 + numbers * (high - low) / 4).clip(low, high)
+    return numbers.astype(kind)
 
 
 def check_shape(name: str, have: Sequence[int], want: Sequence[int | str | None]) -> None:

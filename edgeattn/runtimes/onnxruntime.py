@@ -16,6 +16,7 @@ from edgeattn.base.errors import EdgeattnError, InputError, first_line
 from edgeattn.base.memory import check_size
 from edgeattn.graph.reading import as_read
 from edgeattn.records.parity import Optimisations
+from edgeattn.runtimes.inputs import drawn
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -33,6 +34,12 @@ _NUMPY_TYPES = {
     "tensor(int8)": np.int8,
     "tensor(bool)": np.bool_,
 }
+
+
+def dtype_of(value: Any) -> str:
+    """Return NumPy's name of the type of an input or output, ONNX Runtime's where it has none."""
+    kind = _NUMPY_TYPES.get(value.type)
+    return str(value.type) if kind is None else np.dtype(kind).name
 
 
 def session_options(
@@ -173,7 +180,7 @@ def random_inputs(
     seed: int,
     shapes: Sequence[Sequence[int | str]] = (),
 ) -> list[Array]:
-    """Draw inputs that a session takes, normal for floats.
+    """Draw inputs that a session takes, as `inputs.drawn` does.
 
     Args:
         session: The session.
@@ -202,9 +209,5 @@ def random_inputs(
             raise InputError(f"Input {value.name} has the type {value.type}, which has no numbers.")
         # Drawn in float64, whatever they become.
         check_size(8 * math.prod(map(int, shape)), f"Input {value.name} of shape {shape}")
-        drawn = generator.standard_normal(shape)
-        if np.issubdtype(kind, np.floating):
-            arrays.append(drawn.astype(kind))
-        else:
-            arrays.append((drawn > 0).astype(kind))
+        arrays.append(drawn(generator, [int(size) for size in shape], kind))
     return arrays

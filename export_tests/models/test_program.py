@@ -93,3 +93,41 @@ def test_pickles_inside_are_not_run(tmp_path, saved):
     with contextlib.suppress(Exception):  # torch's own reader does run it
         torch.export.load(path)
     assert trace.exists()
+
+
+class Scaled(torch.nn.Module):
+    """Boxes of images are brought to the size of each; where a mask says so."""
+
+    def forward(self, image, sizes, mask):
+        means = image.float().mean((1, 2)) * sizes.repeat(1, 2)[:, :3]
+        return means * mask.unsqueeze(1)
+
+
+def test_inputs_are_of_the_programs_own_types(tmp_path):
+    given = (
+        torch.zeros(2, 4, 4, 3, dtype=torch.uint8),
+        torch.tensor([[640, 480], [80, 60]]),
+        torch.tensor([True, False]),
+    )
+    path = tmp_path / "m.pt2"
+    torch.export.save(torch.export.export(Scaled(), given), path)
+    image, sizes, mask = build(ModelRequest(source=str(path))).inputs
+    assert [value.dtype for value in (image, sizes, mask)] == [value.dtype for value in given]
+    assert image.max() > 200  # drawn, and not the zeros that it was traced with
+    assert torch.equal(sizes, given[1])  # sizes may be nothing else
+
+
+class Nested(torch.nn.Module):
+    """A model of inputs in a list, and of one by name."""
+
+    def forward(self, pair, *, scale):
+        return (pair[0] + pair[1]) * scale
+
+
+def test_inputs_of_a_program_may_be_nested_and_named(tmp_path):
+    pair, scale = [torch.ones(2, 3), torch.zeros(2, 3)], torch.full((3,), 2.0)
+    path = tmp_path / "m.pt2"
+    torch.export.save(torch.export.export(Nested(), (pair,), {"scale": scale}), path)
+    built = build(ModelRequest(source=str(path)))
+    one, two, factor = built.inputs
+    torch.testing.assert_close(built.module(*built.inputs), (one + two) * factor)

@@ -9,6 +9,7 @@ import torch
 
 from edgeattn.base.errors import InputError
 from edgeattn.models.build import AttentionRequest, ModelRequest, build
+from edgeattn.options.shapes import Shape
 
 MODEL = """
     from torch import nn
@@ -218,3 +219,38 @@ def test_a_class_with_any_arguments(tmp_path):
     """
     built = ask(f"{file(tmp_path, text)}:Net", model_args={"out_channels": "2", "kernel_size": "1"})
     assert built.module(torch.zeros(1, 3, 4, 4)).shape == (1, 2, 4, 4)
+
+
+CAMERA = """
+    import torch
+    from torch import nn
+    class Camera(nn.Module):
+        def __init__(self, strict: bool = True):
+            super().__init__()
+            self.conv, self.strict = nn.Conv2d(3, 2, 1), strict
+        def forward(self, image):
+            if self.strict and image.dtype != torch.uint8:
+                raise TypeError(f"no bytes of a camera: {image.dtype}")
+            return self.conv(image.permute(0, 3, 1, 2).float() / 255)
+"""
+
+
+def test_inputs_of_the_type_that_is_asked(tmp_path):
+    source = f"{file(tmp_path, CAMERA)}:Camera"
+    built = build(ModelRequest(source=source, shapes=(Shape((1, 8, 8, 3), "uint8"),)))
+    (image,) = built.inputs
+    assert image.dtype == torch.uint8
+    assert image.max() > 200
+    assert not built.notes
+    with pytest.raises(InputError, match=r"1x8x8x3, in its root: .*\n.*type, as in --shape 1x224"):
+        build(ModelRequest(source=source, shapes=((1, 8, 8, 3),)))
+
+
+def test_a_model_that_makes_floats_itself_is_told_of(tmp_path):
+    request = ModelRequest(
+        source=f"{file(tmp_path, CAMERA)}:Camera",
+        shapes=((1, 8, 8, 3),),
+        model_args={"strict": "false"},
+    )
+    (note,) = build(request).notes
+    assert note.endswith("say so: --shape 1x8x8x3:uint8")

@@ -21,6 +21,7 @@ from edgeattn.graph.costs import NodeCost, per_node
 from edgeattn.graph.names import is_inside, module_of, tagged
 from edgeattn.graph.reading import read
 from edgeattn.legalise import take_up, taken_up
+from edgeattn.options.shapes import check_type
 from edgeattn.records import sidecar
 from edgeattn.records.trace import Node, Site
 from edgeattn.runtimes.blame import blames_the_file
@@ -140,6 +141,7 @@ def _bind(model: ir.Model, path: Path, batch: int, shapes: Sequence[tuple[int, .
     for value, shape in zip(inputs, shapes, strict=False):
         own = [size if isinstance(size, int) else None for size in value.shape or ()]
         check_shape(f"--shape for input {value.name}", shape, own)
+        check_type(shape, str(value.name), "" if value.dtype is None else value.dtype.numpy().name)
         value.shape = ir.Shape(shape)
     for value in inputs if not shapes else ():
         sizes = list(value.shape or ())

@@ -25,6 +25,7 @@ from edgeattn.base.worker import say, serve
 from edgeattn.engine.cuda import Array, Cuda
 from edgeattn.engine.runtime import Engine, open_engine
 from edgeattn.engine.shapes import written
+from edgeattn.options.shapes import check_type
 from edgeattn.profiling.measure.rounds import (
     PROFILED_RUNS,
     PROFILED_S,
@@ -35,6 +36,7 @@ from edgeattn.profiling.measure.rounds import (
     run_rounds,
 )
 from edgeattn.profiling.measure.tensorrt.nvml import ClockWatch
+from edgeattn.runtimes.inputs import drawn
 
 _ENQUEUED_RUNS: Final = 20
 
@@ -202,6 +204,8 @@ def shapes_of(engine: Engine, job: Job) -> dict[str, tuple[int, ...]]:
                 f"The engine takes {len(engine.inputs)} inputs ({', '.join(engine.inputs)}), and"
                 f" --shape is given {len(job.shapes)}."
             )
+        for name, shape in zip(engine.inputs, job.shapes, strict=True):
+            check_type(shape, name, np.dtype(engine.dtype_of(name)).name)
         return {name: tuple(s) for name, s in zip(engine.inputs, job.shapes, strict=True)}
     points = engine.manifest.points
     tuned = next((point.shapes for point in points if point.point == "opt"), {})
@@ -222,14 +226,9 @@ def shapes_of(engine: Engine, job: Job) -> dict[str, tuple[int, ...]]:
 def random_inputs(
     engine: Engine, shapes: dict[str, tuple[int, ...]], seed: int
 ) -> dict[str, Array]:
-    """Draw inputs of the engine's types, normal for floats, zeros and ones for others."""
+    """Draw inputs of the engine's types."""
     generator = np.random.default_rng(seed)
-    found = {}
-    for name, shape in shapes.items():
-        numbers = generator.standard_normal(shape)
-        dtype = np.dtype(engine.dtype_of(name))
-        found[name] = (numbers if dtype.kind == "f" else numbers > 0).astype(dtype)
-    return found
+    return {name: drawn(generator, shape, engine.dtype_of(name)) for name, shape in shapes.items()}
 
 
 def _warm_up(engine: Engine, seconds: float) -> None:
