@@ -14,7 +14,7 @@ from edgeattn.attention import registry
 from edgeattn.base.errors import InputError, in_one_line
 from edgeattn.models import weights
 from edgeattn.models.inject import Wanted, inject
-from edgeattn.models.probe import check_outputs, described, made_float, probe
+from edgeattn.models.probe import check_outputs, described, gives_numbers, made_float, probe
 from edgeattn.models.seeding import seeded
 from edgeattn.models.source import Created, create
 from edgeattn.models.zoo import pixels_of
@@ -66,6 +66,11 @@ def build(request: ModelRequest) -> BuiltModel:
         created = create(request)
     module = created.module
     inputs = _inputs(created, request)
+    if any(map(_is_wide, inputs)):
+        with seeded(request.seed):
+            if not gives_numbers(module, inputs):  # as of a size of 0
+                ones = tuple(torch.ones_like(one) if _is_wide(one) else one for one in inputs)
+                inputs = ones if gives_numbers(module, ones) else inputs
     sites: tuple[PlacedSite, ...] = ()
     notes = created.notes
     if created.program is not None:
@@ -154,6 +159,11 @@ def _inputs(created: Created, request: ModelRequest) -> tuple[torch.Tensor, ...]
             f"an input of {asked} does not fit into memory", mend="Give a smaller --shape."
         ) from error
     return tuple(found)
+
+
+def _is_wide(tensor: torch.Tensor) -> bool:
+    """Return whether an input is of whole numbers that are no pixels."""
+    return tensor.dtype in {torch.int16, torch.int32, torch.int64}
 
 
 def _written(shape: Sequence[int]) -> str:

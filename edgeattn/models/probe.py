@@ -69,6 +69,16 @@ def probe(module: nn.Module, inputs: Sequence[torch.Tensor]) -> Trace:
     return observer.trace
 
 
+def gives_numbers(module: nn.Module, inputs: Sequence[torch.Tensor]) -> bool:
+    """Return whether a module, in eval mode, gives finite numbers for inputs."""
+    try:
+        with _evaluating(module), torch.no_grad():
+            outputs = list(_tensors(module(*(tensor.clone() for tensor in inputs))))
+    except Exception:  # noqa: BLE001 - whatever a user's model raises, it does not take them
+        return False
+    return all(bool(torch.isfinite(one).all()) for one in outputs if one.is_floating_point())
+
+
 def made_float(trace: Trace, inputs: Sequence[torch.Tensor]) -> list[str]:
     """Say of which float inputs the model first makes floats, as if it were given whole numbers."""
     notes = []

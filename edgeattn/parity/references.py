@@ -191,10 +191,14 @@ def at_batches(
     result = {own: tuple(inputs)}
     for batch in batches:
         result[batch] = tuple(
-            torch.stack([torch.roll(value[i % own], i // own, dims=-1) for i in range(batch)])
+            torch.stack([_rolled(value[i % own], i // own) for i in range(batch)])
             for value in inputs
         )
     return result
+
+
+def _rolled(sample: torch.Tensor, by: int) -> torch.Tensor:
+    return sample.roll(by, dims=-1) if sample.ndim else sample
 
 
 def run_reference(

@@ -254,3 +254,23 @@ def test_a_model_that_makes_floats_itself_is_told_of(tmp_path):
     )
     (note,) = build(request).notes
     assert note.endswith("say so: --shape 1x8x8x3:uint8")
+
+
+@pytest.mark.parametrize(
+    ("forward", "drawn"),
+    [("x / size.view(-1, 1)", {1}), ("x[:, :2] * self.table[size]", {0, 1}), ("x * size", {0, 1})],
+)
+def test_whole_numbers_are_such_that_the_model_runs(tmp_path, forward, drawn):
+    text = f"""
+        import torch
+        from torch import nn
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.table = nn.Parameter(torch.ones(2, 2))
+            def forward(self, x, size):
+                return {forward}
+    """
+    shapes = (Shape((8, 8)), Shape((8,), "int64"))
+    built = build(ModelRequest(source=f"{file(tmp_path, text)}:Net", shapes=shapes))
+    assert set(built.inputs[1].tolist()) == drawn

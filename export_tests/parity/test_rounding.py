@@ -89,3 +89,21 @@ def test_each_output_has_its_own_floor():
     at = floor(output(70), output(130))
     assert judge(case(output(65), output(None)), FP32, at).passed
     assert not judge(case(output(65), output(65)), FP32, at).passed
+
+
+class Bytes(nn.Module):
+    """A model that makes floats of bytes itself, as a camera's does."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, image):
+        return self.conv(image.float() / 255)
+
+
+def test_the_floor_of_a_model_of_whole_numbers():
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randint(0, 256, (1, 3, 8, 8), generator=generator, dtype=torch.uint8)
+    (output,) = rounding_floor(Bytes().eval(), [image], FP32)
+    assert 120 < output.sqnr_db < 160
