@@ -45,7 +45,7 @@ def stand_in(name: str) -> type:
         RefusedError: It is not known to hold settings alone.
     """
     known = name in _PLAIN or name.startswith(_MODULES) or name.partition(".")[0] in _SETTINGS
-    if not known:
+    if not known or not all(part.isidentifier() for part in name.split(".")):
         raise RefusedError(name)
     if name.endswith("deque"):
         return _SettingsList
