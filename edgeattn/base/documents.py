@@ -7,7 +7,6 @@ depth, and every number fits 64 bits.
 from __future__ import annotations
 
 import json
-import math
 import re
 import tomllib
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ _LARGEST_MIB: Final = 256
 _MOST_CONTAINERS: Final = 10_000_000
 _DEEPEST: Final = 64
 _DIGITS: Final = 20  # of an unsigned number of 64 bits
+_LARGEST: Final = 1e30  # the largest figure, that sums and products of some be finite
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -166,8 +166,8 @@ def _integer(digits: str) -> int:
 
 def _float(digits: str) -> float:
     number = float(digits)
-    if math.isinf(number):
-        raise _UnusableError("a number is beyond what a float holds")
+    if abs(number) > _LARGEST:
+        raise _UnusableError(f"a number is beyond {_LARGEST:g}")
     return number
 
 

@@ -14,6 +14,7 @@ from edgeattn.engine.apart import read_layers
 from edgeattn.engine.gpu import local_gpu
 from edgeattn.engine.layers import read
 from edgeattn.engine.libraries import RUNTIMES, load
+from edgeattn.records import sidecar
 from edgeattn.records.engine import EngineManifest, Point, is_manifest, manifest_of, read_manifest
 from edgeattn.records.layers import Binding, Kernel, LayerInformation
 
@@ -268,8 +269,13 @@ def _asked(path: Path) -> LayerInformation:
             return read_layers(path, library)
         except InputError as error:
             refusals.append(error.fact.rstrip("."))
+    lacking = "has no manifest beside it"
+    try:
+        sidecar.check_beside(path)
+    except InputError as error:
+        lacking += f" that can be read ({error.fact.rstrip('.')})"
     raise MissingError(
-        f"{path} has no manifest beside it, and it cannot be asked itself: {'; '.join(refusals)}.",
+        f"{path} {lacking}, and it cannot be asked itself: {'; '.join(refusals)}.",
         mend="Put the manifest beside it that edgeattn build wrote; or, on its GPU, inspect what"
         f" this writes: trtexec --loadEngine={shlex.quote(str(path))}"
         " --exportLayerInfo=layers.json",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -51,6 +51,8 @@ class File:
         self.tensors = {names[place]: tensor for place, tensor in tensors.items()}
         self.home = {name: ".".join(place[:-1]) for place, name in names.items()}
         self.order = {key: number for number, key in enumerate(self.tensors)}
+        # OpenMMLab swaps the two before it saves, and counts steps in the averaged model.
+        self.is_swapped = "ema_state_dict.steps" in self.tensors
 
 
 def _without(key: str, renamed: Mapping[str, str]) -> str:
@@ -70,10 +72,11 @@ class Model:
         state = module.state_dict()
         self.tensors = {k: v for k, v in state.items() if isinstance(v, torch.Tensor)}
         self.attention, self.replaced = attention, replaced
+        self.buffers = {name for name, _ in module.named_buffers()}
         # A count of training steps, which older files do not have, and inference does not use.
         self.optional = {key for key in self.tensors if key.endswith("num_batches_tracked")}
         # What the model computes by itself.
-        self.computed = {name for name, _ in module.named_buffers()} - self.tensors.keys()
+        self.computed = self.buffers - self.tensors.keys()
         self.modules = {key.partition(".")[0] for key in self.tensors}
 
 
@@ -87,6 +90,7 @@ class Fit:
         homes: The dicts that the tensors lie in.
         found: The tensors that were found, by the model's keys.
         keys: The keys of the file that they have.
+        is_averaged: Whether the names say that the weights were averaged over training.
         is_backbone: Whether there are none for the attention.
         left: Keys of the same dicts that cannot be weights of the model.
         first: The place of the first of them in the file.
@@ -98,6 +102,7 @@ class Fit:
     found: Mapping[str, torch.Tensor]
     expected: Mapping[str, torch.Tensor]
     keys: frozenset[str]
+    is_averaged: bool
     is_backbone: bool
     left: tuple[str, ...]
     missing: Sequence[str]
@@ -125,12 +130,12 @@ class Fit:
     @property
     def is_whole(self) -> bool:
         """Whether nothing differs."""
-        return not (self.missing or self.unexpected or self.shapes or self.types)
+        return self.lacks_only(frozenset())
 
-    @property
-    def is_averaged(self) -> bool:
-        """Whether the names say that the weights were averaged over training."""
-        return _is_averaged(self.prefix)
+    def lacks_only(self, keys: Collection[str]) -> bool:
+        """Return whether nothing differs but that some of these keys are missing."""
+        is_all = all(key in keys for key in self.missing)
+        return is_all and not (self.unexpected or self.shapes or self.types)
 
     def rank(self) -> tuple[bool, bool, int, int]:
         """Return what decides between several that fit; the least is taken."""
@@ -146,10 +151,6 @@ class Fit:
     def name(self) -> str:
         """What it is called for a user."""
         return f"'{self.prefix.rstrip('.')}'" if self.prefix else "no other name"
-
-    def weights(self) -> dict[str, torch.Tensor]:
-        """Return the tensors as the model takes them."""
-        return {k: v.to_dense() if v.is_sparse else v for k, v in self.found.items()}
 
     def error(self, path: Path) -> InputError:
         """Return the first differences, as an error."""
@@ -220,10 +221,10 @@ def nearest(file: File, model: Model) -> Fit:
 
 
 def averaged(file: File, model: Model, best: Fit) -> Fit | None:
-    """Return averaged weights that are most of a model's, and do not fit."""
+    """Return averaged weights that are most of a model's, and are not those that fit best."""
     half = len(model.tensors) // 2
     votes = _votes(file, model, best.front)
-    near = [prefix for prefix, n in votes.items() if n > half and _is_averaged(prefix)]
+    near = [prefix for prefix, n in votes.items() if n > half and _is_averaged(prefix, file)]
     return _fit(file, model, near[0], best.front) if near else None
 
 
@@ -278,6 +279,7 @@ def _fit(
         found=found,
         expected=expected,
         keys=frozenset(taken),
+        is_averaged=_is_averaged(prefix, file),
         is_backbone=is_backbone,
         left=tuple(left),
         missing=[key for key in expected if key not in keys and key not in model.optional],
@@ -291,11 +293,17 @@ def _cannot_be(name: str, key: str, value: torch.Tensor, model: Model) -> bool:
     last, head = name.rpartition(".")[2], name.partition(".")[0]
     if key in model.computed or (last in COUNTS and value.numel() <= 1):
         return True
-    is_training = _is_averaged(head) or _BESIDE.fullmatch(head) is not None
+    is_training = _says_averaged(head) or _BESIDE.fullmatch(head) is not None
     return is_training and key.partition(".")[0] not in model.modules
 
 
-def _is_averaged(name: str) -> bool:
+def _is_averaged(prefix: str, file: File) -> bool:
+    if file.is_swapped and prefix.startswith(("state_dict.", "ema_state_dict.")):
+        return prefix.startswith("state_dict.")
+    return _says_averaged(prefix)
+
+
+def _says_averaged(name: str) -> bool:
     return not _AVERAGED.isdisjoint(word.lower() for word in _WORD.findall(name))
 
 

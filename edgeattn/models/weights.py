@@ -47,12 +47,24 @@ def load(
     if not fits:
         raise nearest(file, model).error(path)
     best = min(fits, key=Fit.rank)
-    module.load_state_dict(best.weights(), strict=False)
-    return tuple(f"{path}: {note}" for note in _notes(best, file, fits, model))
+    near = None if best.is_averaged else averaged(file, model, best)
+    # Parameters alone are often averaged; the statistics beside them are the model's.
+    over = near if near is not None and near.lacks_only(model.buffers) else None
+    found = {**best.found, **(over.found if over else {})}
+    module.load_state_dict(
+        {key: value.to_dense() if value.is_sparse else value for key, value in found.items()},
+        strict=False,
+    )
+    notes = [*_taken(best, fits), *_averages(near, over)]
+    if best.is_backbone:
+        notes.append("it holds the backbone only: the attention is freshly initialised")
+    if left := _left(best, file, [*fits, *([over] if over else [])]):
+        notes.append(f"left out, as no weights of this model: {_some(left)}")
+    return tuple(f"{path}: {note}" for note in (*notes, *_values(found, model)))
 
 
-def _notes(best: Fit, file: File, fits: Sequence[Fit], model: Model) -> Iterator[str]:
-    """Yield what a user should know of what was taken."""
+def _taken(best: Fit, fits: Sequence[Fit]) -> Iterator[str]:
+    """Yield which set was taken, and how its names were brought to the model's."""
     others = [fit for fit in fits if fit is not best]
     off = best.prefix.removeprefix(f"{best.wrapper}." if best.wrapper else "")
     taken = []
@@ -67,14 +79,15 @@ def _notes(best: Fit, file: File, fits: Sequence[Fit], model: Model) -> Iterator
         taken.append(f"'{best.front}' was put before their names")
     if taken:
         yield ", ".join(taken)
-    if not best.is_averaged and (near := averaged(file, model, best)):
+
+
+def _averages(near: Fit | None, over: Fit | None) -> Iterator[str]:
+    """Yield what became of averaged weights that are no whole set."""
+    if over is not None:
+        lacking = f"what they lack ({len(over.missing)}, the first is {over.missing[0]})"
+        yield f"averaged weights under {over.name} were taken over them, but for {lacking}"
+    elif near is not None:
         yield f"averaged weights under {near.name} do not fit, {_first(near)}"
-    if best.is_backbone:
-        yield "it holds the backbone only: the attention is freshly initialised"
-    left = _left(best, file, others)
-    if left:
-        yield f"left out, as no weights of this model: {_some(left)}"
-    yield from _conversions(best)
 
 
 def _first(fit: Fit) -> str:
@@ -82,13 +95,13 @@ def _first(fit: Fit) -> str:
     return f"{lines[1].strip()} {lines[2].strip()}"
 
 
-def _left(best: Fit, file: File, others: Sequence[Fit]) -> list[str]:
+def _left(best: Fit, file: File, fits: Sequence[Fit]) -> list[str]:
     """Return what was left, in groups: modules and counts beside the weights, other dicts."""
-    elsewhere = {key for fit in others for key in fit.keys}
+    taken = {key for fit in fits for key in fit.keys}
     groups: Counter[str] = Counter()
     beside = set(best.left)
     for key, home in file.home.items():
-        if key in best.keys or key in elsewhere:
+        if key in taken:
             continue
         inner = key.removeprefix(f"{home}." if home else "")
         last = inner.rpartition(".")[2]
@@ -101,20 +114,18 @@ def _left(best: Fit, file: File, others: Sequence[Fit]) -> list[str]:
     return [f"{name} ({count})" for name, count in groups.items()]
 
 
-def _conversions(best: Fit) -> Iterator[str]:
-    changed = {
-        (value.dtype, best.expected[key].dtype): None
-        for key, value in best.found.items()
-        if value.dtype != best.expected[key].dtype and value.is_floating_point()
-    }
-    for got, want in changed:
-        how = "widened" if got.itemsize < want.itemsize else "rounded"
-        yield f"weights of {str(got)[6:]} were {how} to {str(want)[6:]}"
-    values = {key: v for key, v in best.found.items() if v.is_floating_point()}
+def _values(found: Mapping[str, torch.Tensor], model: Model) -> Iterator[str]:
+    """Yield how values were converted, and whether some are NaN."""
+    floats = {key: value for key, value in found.items() if value.is_floating_point()}
+    types = {(value.dtype, model.tensors[key].dtype): None for key, value in floats.items()}
+    for got, want in types:
+        if got != want:
+            how = "widened" if got.itemsize < want.itemsize else "rounded"
+            yield f"weights of {str(got)[6:]} were {how} to {str(want)[6:]}"
     broken = [
         key
-        for key, v in values.items()
-        if bool(torch.isnan(v.coalesce().values() if v.is_sparse else v).any())
+        for key, value in floats.items()
+        if torch.isnan(value.coalesce().values() if value.is_sparse else value).any()
     ]
     if broken:
         yield f"{len(broken)} of its weights hold NaN, the first is {broken[0]}"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from edgeattn.base import documents, files
 from edgeattn.base.errors import InputError
@@ -89,7 +91,7 @@ class EngineManifest(sidecar.Sidecar):
     runtime: str
     runtime_version: str
     runtime_reason: str
-    compute_capability: str
+    compute_capability: Annotated[str, Field(pattern=r"^\d{1,3}\.\d{1,3}$")]
     device: str | None
     not_for: str | None
     precision: Precision
@@ -132,7 +134,7 @@ def read_manifest(path: Path) -> EngineManifest:
         InputError: There is none, or it is the manifest of something else.
     """
     manifest = path if path.suffix == ".json" else manifest_of(path)
-    if not manifest.is_file() and path.with_suffix(".json").is_file():
+    if not manifest.exists() and path.with_suffix(".json").exists():
         manifest = path.with_suffix(".json")  # something else's, and it will say so
     if not manifest.exists():
         files.check_is_file(path)

@@ -9,7 +9,9 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Annotated, Final
+
+from pydantic import Field
 
 from edgeattn.base.errors import InputError
 
@@ -20,6 +22,8 @@ BITS: Final = {
     "fp32": 32, "fp16": 16, "bf16": 16, "fp8": 8, "e8m0": 8, "fp4": 4,
     "int64": 64, "int32": 32, "int8": 8, "uint8": 8, "int4": 4, "bool": 8,
 }  # fmt: skip
+# What a manifest may say.
+_Dtype = Annotated[str, Field(pattern=f"^({'|'.join(BITS)}|)$")]
 # TensorRT's other names, in lower case.
 _NAMES: Final = {"float": "fp32", "half": "fp16", "bfloat16": "bf16", "float8": "fp8"}
 # Types of numbers that a network computes in, widest first; whole numbers besides are indices.
@@ -61,7 +65,7 @@ class KernelTensor:
     name: str
     shape: Shape
     strides: Shape
-    dtype: str
+    dtype: _Dtype
     layout: str
 
     @property
@@ -184,7 +188,7 @@ class Binding:
 
     name: str
     is_input: bool
-    dtype: str
+    dtype: _Dtype
     shape: Shape
     profiles: tuple[tuple[Shape, Shape, Shape], ...]
 

@@ -30,7 +30,7 @@ KIND_TITLES: Final[dict[Kind, str]] = {
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Latency(_Frozen):

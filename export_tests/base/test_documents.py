@@ -30,7 +30,7 @@ def test_json_in_any_encoding_that_json_has(tmp_path, encoding):
         ('{"a":' * 70 + "1" + "}" * 70, "nested too deeply"),
         ("1" * 5000, "a number has 5,000 digits"),
         ("1" + "0" * 30, "a number has 31 digits"),
-        ("-1e999", "beyond what a float holds"),
+        ("-1e999", r"beyond 1e\+30"),
         ("NaN", "NaN is no number"),
         ("[-Infinity]", "-Infinity is no number"),
         ('{"a": 1, "b": {"a": 1, "a": 2}}', "'a' is said twice"),

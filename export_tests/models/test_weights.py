@@ -146,14 +146,38 @@ def test_sets_and_prefixes(tmp_path, own, given, name):
     assert notes[1:] == ([f"left out, as no weights of this model: {left}"] if left else [])
 
 
+def test_averaged_parameters_are_taken_over_the_statistics_of_the_raw_ones(tmp_path, own, given):
+    raw = randomise(Own(), seed=6)
+    shadow = {name: given[name] for name, _ in raw.named_parameters()}
+    content = {"model": raw.state_dict(), "ema": {"shadow": under("module.", shadow), "decay": 0.9}}
+    first, second = load(own, content, tmp_path / "w.pt")
+    assert first == "the weights under 'model' were taken"
+    assert second.startswith("averaged weights under 'ema.shadow.module' were taken over them, but")
+    assert second.endswith("(24, the first is one.0.n1.running_mean)")
+    assert same(own, {**raw.state_dict(), **shadow})
+
+
 def test_averaged_weights_that_do_not_fit_are_told(tmp_path, own, given):
-    parameters = {k: v for k, v in given.items() if "running" not in k}
-    notes = load(own, {"model": given, "ema": parameters}, tmp_path / "w.pt")
+    most = {k: v for k, v in given.items() if "head" not in k}
+    notes = load(own, {"model": given, "ema": most}, tmp_path / "w.pt")
     assert same(own, given)
     assert notes[0] == "the weights under 'model' were taken"
-    assert re.fullmatch(
-        r"averaged weights under 'ema' do not fit, missing .*: one.0.n1.running_mean", notes[1]
+    assert (
+        notes[1] == "averaged weights under 'ema' do not fit, missing in the file (2): head.weight"
     )
+    assert notes[2].endswith(f"ema.* ({len(most)})")
+
+
+def test_the_two_that_openmmlab_swaps(tmp_path, own, given):
+    raw = under("module.", randomise(Own(), seed=6).state_dict())
+    content = {"state_dict": given, "ema_state_dict": {"steps": torch.tensor(9), **raw}}
+    taken, left = load(own, content, tmp_path / "w.pt")
+    assert taken == (
+        "the averaged weights under 'state_dict' were taken,"
+        " not those under 'ema_state_dict.module'"
+    )
+    assert left == "left out, as no weights of this model: ema_state_dict.* (1)"
+    assert same(own, given)
 
 
 def test_a_prefix_of_the_models(tmp_path, given):
