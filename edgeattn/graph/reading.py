@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from edgeattn.base import files
 from edgeattn.base.errors import InputError, first_line
@@ -114,8 +114,7 @@ def as_read(path: Path) -> Iterator[Path]:
     """
     from edgeattn.graph.writing import save
 
-    state = path.stat() if path.is_file() else None
-    if state is not None and _is_plain(path, state.st_size, state.st_mtime_ns, state.st_ino):
+    if path.is_file() and _known(path, *_state(path)).is_plain:
         yield path
         return
     found = read(path)
@@ -125,10 +124,27 @@ def as_read(path: Path) -> Iterator[Path]:
         yield copy
 
 
+def has_loops(path: Path) -> bool:
+    """Return whether a file holds a loop, which may go round as often as its data say."""
+    return _known(path, *_state(path)).has_loops
+
+
+class _Known(NamedTuple):
+    is_plain: bool
+    has_loops: bool
+
+
 @functools.lru_cache(maxsize=64)
-def _is_plain(path: Path, *_state: int) -> bool:
+def _known(path: Path, *_state: int) -> _Known:
     """Read a file once as long as it stays what it is."""
-    return read(path).is_plain
+    found = read(path)
+    operators = {node.op_type for node in found.model.graph.all_nodes()}
+    return _Known(is_plain=found.is_plain, has_loops=bool(operators & {"Loop", "Scan"}))
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns, state.st_ino
 
 
 def opset_of(model: ir.Model) -> int:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import math
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from edgeattn.base.errors import EdgeattnError, InputError, first_line
 from edgeattn.base.memory import check_size
-from edgeattn.graph.reading import as_read
+from edgeattn.graph.reading import as_read, has_loops
 from edgeattn.records.parity import Optimisations
 from edgeattn.runtimes.inputs import drawn
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 Preset = Literal["parity", "timed", "profiled"]
 
+#: What one run of a model with loops gets: one that is broken goes round until memory ends.
+_LOOPS_S: Final = 10.0
 _NUMPY_TYPES = {
     "tensor(float)": np.float32,
     "tensor(float16)": np.float16,
@@ -106,7 +109,39 @@ def open_session(path: Path, options: onnxruntime.SessionOptions) -> onnxruntime
     except EdgeattnError:
         raise
     except Exception as error:
-        raise InputError(f"ONNX Runtime cannot load {path}: {first_line(error)}") from error
+        reason = first_line(error).replace(f"Load model from {file} failed:", "")
+        raise InputError(f"ONNX Runtime cannot load {path}: {reason}") from error
+
+
+def run_session(
+    session: onnxruntime.InferenceSession, feeds: Mapping[str, Array], *, limit_s: float | None
+) -> list[Array]:
+    """Run a session once, and end it after some seconds, if that is asked.
+
+    Raises:
+        RuntimeError: It did not end by then.
+    """
+    if limit_s is None:
+        return list(session.run(None, feeds))
+
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    timer = threading.Timer(limit_s, setattr, (options, "terminate", True))
+    timer.start()
+    try:
+        return list(session.run(None, feeds, options))
+    except Exception as error:
+        if not options.terminate:
+            raise
+        raise RuntimeError(f"its loops do not end within {limit_s:g} s") from error
+    finally:
+        timer.cancel()
+
+
+def limit_of(path: Path) -> float | None:
+    """Return the seconds that one run of a file gets; None where it is sure to end."""
+    return _LOOPS_S if has_loops(path) else None
 
 
 class Session:
@@ -126,6 +161,7 @@ class Session:
     ) -> None:
         options = session_options("parity", optimisations=optimisations, integers=integers)
         self._session = open_session(path, options)
+        self._limit_s = limit_of(path)
         self.inputs = self._session.get_inputs()
         self.output_names: list[str] = [value.name for value in self._session.get_outputs()]
 
@@ -145,7 +181,7 @@ class Session:
             for value, array in zip(self.inputs, inputs, strict=True)
         }
         try:
-            return list(self._session.run(None, feeds))
+            return run_session(self._session, feeds, limit_s=self._limit_s)
         except Exception as error:
             raise InputError(f"ONNX Runtime cannot run the model: {first_line(error)}") from error
 

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Final, Literal
 
 from edgeattn.base.errors import InputError, first_line
-from edgeattn.runtimes.onnxruntime import Preset, open_session, random_inputs, session_options
+from edgeattn.runtimes.onnxruntime import (
+    Preset,
+    limit_of,
+    open_session,
+    random_inputs,
+    run_session,
+    session_options,
+)
 
 _WARM_UP_RUNS: Final = 3
 # Of the limit, and at most so many seconds: what is run before anything is timed.
@@ -56,6 +63,7 @@ class Session:
         options = session_options(preset, threads=job.threads, folder=folder)
         self._session = open_session(path, options)
         self._path = path
+        self._limit_s = limit_of(path)
         self.runs = 0
         self.inputs = self._session.get_inputs()
         drawn = random_inputs(self, batch=job.batch, seed=job.seed, shapes=job.shapes)
@@ -65,7 +73,7 @@ class Session:
         """Run the model on random inputs, those of the job's seed."""
         self.runs += 1
         try:
-            self._session.run(None, self._feeds)
+            run_session(self._session, self._feeds, limit_s=self._limit_s)
         except Exception as error:
             raise InputError(
                 f"ONNX Runtime fails while it runs {self._path}: {first_line(error)}"

@@ -69,3 +69,19 @@ def test_an_absurd_input_is_not_drawn(tmp_path):
     session = Session(net(tmp_path / "m.onnx", shape=("n", 3, "h", "w")))
     with pytest.raises(InputError, match=r"Input x of shape .* takes 96\.0 GiB"):
         random_inputs(session, batch=1, seed=0, shapes=[[1, 3, 2**16, 2**16]])
+
+
+def test_a_loop_that_does_not_end(tmp_path, monkeypatch):
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Neg", ["v"], ["w"])],
+        "body",
+        [value("trip", [], TensorProto.INT64), value("go", [], TensorProto.BOOL), value("v", [1])],
+        [value("on", [], TensorProto.BOOL), value("w", [1])],
+    )
+    count = numpy_helper.from_array(np.array(2**62), "count")
+    loop = helper.make_node("Loop", ["count", "", "x"], ["y"], body=body)
+    graph = helper.make_graph([loop], "g", [value("x", [1])], [value("y", [1])], [count])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), tmp_path / "m")
+    monkeypatch.setattr("edgeattn.runtimes.onnxruntime._LOOPS_S", 0.2)
+    with pytest.raises(InputError, match="its loops do not end within"):
+        Session(tmp_path / "m").run([np.ones(1)])
