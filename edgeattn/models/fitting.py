@@ -21,6 +21,10 @@ from torch import nn
 
 from edgeattn.base.errors import InputError
 
+#: What wraps a module of a model: DataParallel, torch.compile, FSDP, checkpointing.
+WRAPPING: Final = frozenset(
+    {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+)
 _LISTED: Final = 5
 _COMPARED: Final = 100  # sets of a file, at most
 _FLOATS: Final = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
@@ -42,14 +46,29 @@ _BESIDE: Final = re.compile(
 
 
 class File:
-    """The tensors of a file by their keys, and the dict that each lies in."""
+    """The tensors of a file by their keys, and the dict that each lies in.
+
+    Args:
+        tensors: The tensors, by the keys that lead to them.
+        renamed: As `weights.load` has it.
+        is_bare: Whether to take what only wraps modules out of the keys, at any depth.
+    """
 
     def __init__(
-        self, tensors: Mapping[tuple[str, ...], torch.Tensor], renamed: Mapping[str, str]
+        self,
+        tensors: Mapping[tuple[str, ...], torch.Tensor],
+        renamed: Mapping[str, str],
+        *,
+        is_bare: bool = False,
     ) -> None:
         names = {place: _without(".".join(place), renamed) for place in tensors}
+        homes = {place: ".".join(place[:-1]) for place in tensors}
+        if is_bare:
+            names, homes = (
+                {place: _bare(name) for place, name in each.items()} for each in (names, homes)
+            )
         self.tensors = {names[place]: tensor for place, tensor in tensors.items()}
-        self.home = {name: ".".join(place[:-1]) for place, name in names.items()}
+        self.home = {name: homes[place] for place, name in names.items()}
         self.order = {key: number for number, key in enumerate(self.tensors)}
         # OpenMMLab swaps the two before it saves, and counts steps in the averaged model.
         self.is_swapped = "ema_state_dict.steps" in self.tensors
@@ -61,6 +80,10 @@ def _without(key: str, renamed: Mapping[str, str]) -> str:
         if new and (key.startswith(old) or f".{old}" in key):
             key = key.replace(old, new, 1)
     return key
+
+
+def _bare(key: str) -> str:
+    return ".".join(part for part in key.split(".") if part not in WRAPPING)
 
 
 class Model:

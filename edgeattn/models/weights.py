@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from edgeattn.models import checkpoint
-from edgeattn.models.fitting import COUNTS, File, Fit, Model, averaged, find, nearest
+from edgeattn.models.fitting import COUNTS, WRAPPING, File, Fit, Model, averaged, find, nearest
 
 _LISTED: Final = 5
 
@@ -41,11 +41,18 @@ def load(
     Raises:
         InputError: The file cannot be read without running code, or does not fit.
     """
-    file = File(checkpoint.read(path), renamed or {})
+    tensors = checkpoint.read(path)
     model = Model(module, frozenset(attention), frozenset(replaced))
+    notes: list[str] = []
+    file = File(tensors, renamed or {})
     fits = find(file, model)
     if not fits:
-        raise nearest(file, model).error(path)
+        bare = File(tensors, renamed or {}, is_bare=True)
+        fits = find(bare, model) if len(bare.tensors) == len(file.tensors) else []
+        if not fits:
+            raise nearest(file, model).error(path)
+        file = bare
+        notes.append(f"wrappers were taken out of its names: {', '.join(sorted(WRAPPING))}")
     best = min(fits, key=Fit.rank)
     near = None if best.is_averaged else averaged(file, model, best)
     # Parameters alone are often averaged; the statistics beside them are the model's.
@@ -55,7 +62,7 @@ def load(
         {key: value.to_dense() if value.is_sparse else value for key, value in found.items()},
         strict=False,
     )
-    notes = [*_taken(best, fits), *_averages(near, over)]
+    notes += [*_taken(best, fits), *_averages(near, over)]
     if best.is_backbone:
         notes.append("it holds the backbone only: the attention is freshly initialised")
     if left := _left(best, file, [*fits, *([over] if over else [])]):

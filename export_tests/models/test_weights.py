@@ -146,6 +146,14 @@ def test_sets_and_prefixes(tmp_path, own, given, name):
     assert notes[1:] == ([f"left out, as no weights of this model: {left}"] if left else [])
 
 
+def test_wrappers_inside_of_names(tmp_path, own, given):
+    inside = {k.replace("two.", "two.module._orig_mod."): v for k, v in given.items()}
+    first, second = load(own, {"state_dict": under("module.", inside)}, tmp_path / "w.pt")
+    assert first.startswith("wrappers were taken out of its names: ")
+    assert second == "the weights under 'state_dict' were taken"
+    assert same(own, given)
+
+
 def test_averaged_parameters_are_taken_over_the_statistics_of_the_raw_ones(tmp_path, own, given):
     raw = randomise(Own(), seed=6)
     shadow = {name: given[name] for name, _ in raw.named_parameters()}
