@@ -108,11 +108,15 @@ def _words(source: str) -> list[str]:
 def _report(console: Console, manifest: Manifest) -> None:
     facts = {
         "opset": f"{manifest.opset} (IR version {manifest.ir_version})",
+        "inputs": ", ".join(
+            f"{one.name} {'x'.join(map(str, one.shape))} {one.dtype}" for one in manifest.inputs
+        ),
         "parameters": f"{manifest.params:,}",
         "MACs": f"{manifest.macs:,}, and {manifest.matmul_macs:,} in matrix products",
         "element ops": f"{manifest.element_ops:,}",
         "nodes": f"{manifest.nodes.exported} exported, {manifest.nodes.final} left",
-        "lowered": lowering_in_a_line(manifest.rewrites, manifest.near_misses)
+        "lowered": f"for {manifest.options['target']}: "
+        + lowering_in_a_line(manifest.rewrites, manifest.near_misses)
         if manifest.options["lower"]
         else "no",
         "cast": _cast_in_a_line(manifest.cast) if manifest.cast else "no",

@@ -17,7 +17,7 @@ from edgeattn.models.inject import Wanted, inject
 from edgeattn.models.probe import check_outputs, described, gives_numbers, made_float, probe
 from edgeattn.models.seeding import seeded
 from edgeattn.models.source import Created, create
-from edgeattn.models.zoo import pixels_of
+from edgeattn.models.zoo import pixels_of, published_weights
 from edgeattn.options.model import AttentionRequest, ModelRequest
 from edgeattn.options.shapes import Shape, dtype_of, whole_numbers
 from edgeattn.records.manifest import PlacedSite
@@ -104,6 +104,7 @@ def build(request: ModelRequest) -> BuiltModel:
         for child in module.modules():
             child.training = False  # whatever eval() does in a user's model
     module.requires_grad_(requires_grad=False)
+    notes += _assumed(created, request, sites)
     return BuiltModel(
         module=module,
         program=created.program,
@@ -114,6 +115,28 @@ def build(request: ModelRequest) -> BuiltModel:
         notes=notes,
         pixels=pixels_of(module, created.source),
     )
+
+
+def _assumed(
+    created: Created, request: ModelRequest, sites: Sequence[PlacedSite]
+) -> tuple[str, ...]:
+    """Say what nobody has asked for, and what decides what is exported."""
+    notes = []
+    origin, _, name = created.source.partition(":")
+    is_published = origin in ("timm", "torchvision") and created.program is None
+    if not request.shapes and created.program is None and origin != "timm":
+        shapes = ", ".join("x".join(map(str, shape)) for shape in created.shapes)
+        notes.append(f"An input of {shapes} is assumed; --shape says another.")
+    random = f"random, of seed {request.seed}"
+    if request.weights is None and is_published and not request.pretrained:
+        notes.append(f"The weights are {random}; --pretrained or --weights FILE gives others.")
+    elif request.weights is None and request.pretrained:
+        own = any(site.params for site in sites)
+        published = published_weights(created.module, origin, name)
+        notes.append(
+            f"The weights are {published}{f'; those of the attention are {random}' if own else ''}."
+        )
+    return tuple(notes)
 
 
 def _wanted(request: ModelRequest) -> list[Wanted]:

@@ -98,6 +98,16 @@ def pixels_of(module: nn.Module, source: str) -> Pixels | None:
         return None
 
 
+def published_weights(module: nn.Module, origin: str, name: str) -> str:
+    """Return what the published weights are called that a model was built with."""
+    if origin == "torchvision":
+        import torchvision
+
+        return f"torchvision's {torchvision.models.get_model_weights(name).DEFAULT}"
+    config = getattr(module, "pretrained_cfg", None) or {}
+    return f"timm's {'.'.join(filter(None, (config.get('architecture'), config.get('tag'))))}"
+
+
 def _arguments(request: ModelRequest) -> dict[str, Any]:
     given = literals(request.model_args)
     classes = request.num_classes

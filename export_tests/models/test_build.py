@@ -232,3 +232,32 @@ def test_weights_that_cannot_be_fetched(monkeypatch, tmp_path):
 def test_published_parameters(source, name, options, params):
     asked = AttentionRequest(name=name, options=options)
     assert ask(source, attentions=(asked,)).params == params
+
+
+def test_what_is_assumed_is_said(tmp_path):
+    path = tmp_path / "net.py"
+    path.write_text("from torch import nn\n\ndef make():\n    return nn.Conv2d(3, 4, 3)\n")
+    source = f"{path}:make"
+    shape = "An input of 1x3x224x224 is assumed; --shape says another."
+    random = "The weights are random, of seed 3; --pretrained or --weights FILE gives others."
+    assert build(ModelRequest(source=source)).notes == (shape,)
+    assert build(ModelRequest(source=source, shapes=SMALL)).notes == ()
+    assert ask("resnet18", seed=3).notes == (random,)
+    torch.save(build(ModelRequest(source=source)).module.state_dict(), tmp_path / "w.pt")
+    weights = tmp_path / "w.pt"
+    assert "random" not in str(build(ModelRequest(source=source, weights=weights)).notes)
+
+
+def test_published_weights_are_named(monkeypatch):
+    import timm
+    import torchvision
+
+    create, get = timm.create_model, torchvision.models.get_model
+    monkeypatch.setattr(timm, "create_model", lambda name, pretrained, **how: create(name, **how))
+    monkeypatch.setattr(torchvision.models, "get_model", lambda name, weights, **how: get(name))
+    assert ask("timm:resnet18", pretrained=True).notes == (
+        "The weights are timm's resnet18.a1_in1k.",
+    )
+    (note,) = ask("torchvision:resnet18", pretrained=True, attentions=(SE,)).notes
+    assert note.startswith("The weights are torchvision's ResNet18_Weights.IMAGENET1K_V1; those of")
+    assert note.endswith("the attention are random, of seed 0.")

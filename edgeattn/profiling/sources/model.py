@@ -103,6 +103,9 @@ def read_subject(
     source = read(path)
     found = take_up(source)
     model = found.model
+    is_assumed = not shapes and any(
+        value.shape and not isinstance(value.shape[0], int) for value in model.graph.inputs
+    )
     _bind(model, path, batch, shapes)
     inference.find(model)
     located = _located(path, model, site_globs)
@@ -116,7 +119,12 @@ def read_subject(
         nodes=tuple(costs),
         sites=located.sites,
         params=_weights(model) if params is None else params,
-        notes=(*located.notes, *found_how, *taken_up(source, found)),
+        notes=(
+            *located.notes,
+            *found_how,
+            *taken_up(source, found),
+            *([f"The batch is open, and is taken as {batch}."] if is_assumed else []),
+        ),
         sites_by=located.how,
         is_as_written=found.is_as_written,
     )
