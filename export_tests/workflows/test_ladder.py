@@ -167,8 +167,8 @@ def test_from_a_file(file):
 def test_a_fall_of_the_cast_is_named(file, monkeypatch):
     real = casting.cast_file
 
-    def wrong(source, destination, options):
-        real(source, destination, options)
+    def wrong(source, destination, options, **how):
+        real(source, destination, options, **how)
         model = onnx.load(destination)
         weight = next(one for one in model.graph.initializer if one.name == "b3")
         array = numpy_helper.to_array(weight) * np.float16(1.5)
@@ -188,7 +188,7 @@ def test_what_the_casts_own_gate_says_is_a_fall(file):
     assert ladder.first_difference is not None
     assert ladder.rungs[1].comparisons[0].min_sqnr_db == 150
 
-    def refuse(*_):
+    def refuse(*_, **__):
         raise CheckError("It says no.")
 
     with pytest.MonkeyPatch.context() as patch:
@@ -198,7 +198,7 @@ def test_what_the_casts_own_gate_says_is_a_fall(file):
 
 
 def test_what_does_not_run_falls(file, monkeypatch):
-    def broken(_source, destination, _options):
+    def broken(_source, destination, _options, **_how):
         destination.write_bytes(b"broken")
 
     monkeypatch.setattr(casting, "cast_file", broken)
