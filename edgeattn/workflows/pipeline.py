@@ -137,13 +137,13 @@ def references_of(
                 weights=weights,
                 again=None if weights == "random" else lambda: build(request).module,
             )
-        if _is_finite(reference):
+        if _is_told(reference, references[0] if references else None):
             references.append(reference)
             with clock.stage("simplify"):
                 work.begin(weights, raw)
         elif weights == "model":
             raise InputError(
-                "The torch model itself gives NaN or infinity, so nothing can be compared.",
+                "The torch model itself gives only NaN or infinity, so nothing can be compared.",
                 mend="Look for a division by zero, or for an overflow, in the model.",
             )
     return references
@@ -179,8 +179,11 @@ def unsimplified(reason: str) -> list[str]:
     return [f"The model is not simplified: {reason.rstrip('.')}."] if reason else []
 
 
-def _is_finite(reference: Reference) -> bool:
-    """Return whether a reference's outputs hold neither NaN nor infinity.
+def _is_told(reference: Reference, own: Reference | None) -> bool:
+    """Return whether a reference's outputs hold numbers to compare.
+
+    Some may be NaN or infinity: a mask's are. With random weights, these may stand only where they
+    stand with the model's own: elsewhere something overflowed.
 
     Raises:
         InputError: They are complex numbers.
@@ -191,7 +194,12 @@ def _is_finite(reference: Reference) -> bool:
             "The model gives complex numbers, for which ONNX Runtime has no kernels.",
             mend="Give the real and imaginary parts: torch.view_as_real(output).",
         )
-    return all(np.isfinite(output).all() for output in outputs if output.dtype.kind == "f")
+    finite = [np.isfinite(output) for output in outputs if output.dtype.kind == "f"]
+    if own is None:
+        return all(places.any() or not places.size for places in finite)
+    others = [output for batch in own.outputs.values() for output in batch]
+    expected = [np.isfinite(output) for output in others if output.dtype.kind == "f"]
+    return all(map(np.array_equal, finite, expected))
 
 
 @contextlib.contextmanager

@@ -271,8 +271,18 @@ def test_what_is_not_finite_is_refused(net, tmp_path):
         NET + "\n\nclass Nan(Net):\n    def forward(self, x):\n"
         "        return super().forward(x) / (x - x).mean()\n"
     )
-    with pytest.raises(InputError, match="itself gives NaN or infinity"):
+    with pytest.raises(InputError, match="itself gives only NaN or infinity"):
         export(request(net, "Nan"), PLAIN, tmp_path / "net.onnx")
+
+
+def test_a_mask_is_exported(net, tmp_path):
+    net.write_text(
+        NET + "\n\nclass Masked(Net):\n    def forward(self, x):\n"
+        "        scores = super().forward(x)\n"
+        "        return scores.masked_fill(torch.ones_like(scores).triu(1) > 0, -torch.inf)\n"
+    )
+    manifest = export(request(net, "Masked"), PLAIN, tmp_path / "net.onnx")
+    assert {case.weights for case in manifest.parity.cases} == {"model", "random"}
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float64"])
