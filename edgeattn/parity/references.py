@@ -236,7 +236,7 @@ def run_reference(
             outputs[size] = session.run(drawn)
         except InputError as error:
             if not outputs:
-                raise
+                raise _unfit(session, error) if data is None else error from None
             notes.append(f"The file that was read does not run at a batch of {size}: {error.fact}")
             continue
         arrays[size] = drawn
@@ -249,9 +249,24 @@ def run_reference(
 def _resized(data: Sequence[Array], batch: int) -> list[Array]:
     """Return the first samples of data; past the last they are repeated, rolled to differ."""
     return [
-        np.stack([np.roll(one[i % len(one)], i // len(one), axis=-1) for i in range(batch)])
+        np.stack([_rolled_array(one[i % len(one)], i // len(one)) for i in range(batch)])
         for one in data
     ]
+
+
+def _rolled_array(sample: Array, by: int) -> Array:
+    return np.roll(sample, by, axis=-1) if sample.ndim else sample
+
+
+def _unfit(session: Session, error: InputError) -> InputError:
+    """Say which random inputs may be why a file does not run."""
+    whole = [f"{one.name} ({dtype_of(one)})" for one in session.inputs if "int" in dtype_of(one)]
+    if error.mend or not whole:
+        return error
+    return InputError(
+        f"{error.fact} Its inputs were drawn at random, {', '.join(whole)} among them.",
+        mend="Give data that it takes: --input FILE.npy, once per input.",
+    )
 
 
 def _session(path: Path) -> Session:
@@ -267,14 +282,23 @@ def _session(path: Path) -> Session:
 
 def _shapes(session: Session, shapes: Sequence[Sequence[int]]) -> list[list[int | str]]:
     """Put the shapes that were given over the open dimensions, the batch's left open."""
+    are_open = [
+        not all(isinstance(size, int) for size in value.shape[1:]) for value in session.inputs
+    ]
     if not shapes:
-        for value in session.inputs:
-            if not all(isinstance(size, int) for size in value.shape[1:]):
+        for value, is_open in zip(session.inputs, are_open, strict=True):
+            if is_open:
                 raise InputError(
                     f"Input {value.name} has open dimensions: {value.shape}.",
                     mend="Give the shape to check it with: --shape 1x3x224x224, once per input.",
                 )
         return [list(value.shape) for value in session.inputs]
+    if len(shapes) == sum(are_open):  # others need none
+        left = iter(shapes)
+        shapes = [
+            next(left) if is_open else [size if isinstance(size, int) else 1 for size in one.shape]
+            for one, is_open in zip(session.inputs, are_open, strict=True)
+        ]
     if len(shapes) != len(session.inputs):
         raise InputError(
             f"The model takes {len(session.inputs)} inputs, and {len(shapes)} shapes are given.",

@@ -133,17 +133,22 @@ def read_image(
 
 
 def drawn(
-    generator: np.random.Generator, shape: Sequence[int], dtype: npt.DTypeLike
+    generator: np.random.Generator,
+    shape: Sequence[int],
+    dtype: npt.DTypeLike,
+    bounds: tuple[int, int] | None = None,
 ) -> npt.NDArray[Any]:
-    """Draw an input: normal for floats; for whole numbers, what `whole_numbers` says."""
+    """Draw an input: normal for floats; whole numbers in bounds, or what `whole_numbers` says."""
     import numpy as np
 
-    numbers = generator.standard_normal(shape)
     kind = np.dtype(dtype)
+    if bounds is not None and kind.kind != "f":
+        return np.asarray(generator.integers(*bounds, shape, endpoint=True), kind)
+    numbers = generator.standard_normal(shape)
     if kind.kind != "f":
         low, high = whole_numbers(kind.name)
         numbers = np.rint((low + high) / 2 + numbers * (high - low) / 4).clip(low, high)
-    return numbers.astype(kind)
+    return np.asarray(numbers, kind)
 
 
 def check_shape(name: str, have: Sequence[int], want: Sequence[int | str | None]) -> None:

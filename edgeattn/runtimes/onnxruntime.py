@@ -15,7 +15,9 @@ import numpy.typing as npt
 
 from edgeattn.base.errors import EdgeattnError, InputError, first_line
 from edgeattn.base.memory import check_size
-from edgeattn.graph.reading import as_read, has_loops
+from edgeattn.graph.reading import as_read, has_loops, load
+from edgeattn.graph.shapes import infer
+from edgeattn.graph.whole import bounds_of
 from edgeattn.records.parity import Optimisations
 from edgeattn.runtimes.inputs import drawn
 
@@ -43,6 +45,9 @@ def dtype_of(value: Any) -> str:
     """Return NumPy's name of the type of an input or output, ONNX Runtime's where it has none."""
     kind = _NUMPY_TYPES.get(value.type)
     return str(value.type) if kind is None else np.dtype(kind).name
+
+
+_WIDE = ("tensor(int64)", "tensor(int32)")
 
 
 def session_options(
@@ -159,6 +164,7 @@ class Session:
     def __init__(
         self, path: Path, *, optimisations: Optimisations = "off", integers: bool = True
     ) -> None:
+        self.path = path
         options = session_options("parity", optimisations=optimisations, integers=integers)
         self._session = open_session(path, options)
         self._limit_s = limit_of(path)
@@ -206,6 +212,7 @@ def give_memory_back() -> None:
 class TakesInputs(Protocol):
     """What says which inputs it takes, as ONNX Runtime does."""
 
+    path: Path
     inputs: Sequence[Any]
 
 
@@ -229,9 +236,9 @@ def random_inputs(
     """
     generator = np.random.default_rng(seed)
     arrays: list[Array] = []
-    for value, wanted in zip(
-        session.inputs, shapes or [value.shape for value in session.inputs], strict=True
-    ):
+    shapes = shapes or [value.shape for value in session.inputs]
+    bounds = _bounds(session, shapes)
+    for value, wanted in zip(session.inputs, shapes, strict=True):
         shape = list(wanted)
         if shape and not isinstance(shape[0], int):
             shape[0] = batch or 1
@@ -245,5 +252,22 @@ def random_inputs(
             raise InputError(f"Input {value.name} has the type {value.type}, which has no numbers.")
         # Drawn in float64, whatever they become.
         check_size(8 * math.prod(map(int, shape)), f"Input {value.name} of shape {shape}")
-        arrays.append(drawn(generator, [int(size) for size in shape], kind))
+        sizes = [int(size) for size in shape]
+        arrays.append(drawn(generator, sizes, kind, bounds.get(value.name)))
     return arrays
+
+
+def _bounds(
+    session: TakesInputs, shapes: Sequence[Sequence[int | str]]
+) -> dict[str, tuple[int, int]]:
+    """Return what whole numbers inputs may hold, where the file tells it."""
+    if not any(value.type in _WIDE for value in session.inputs):
+        return {}
+    try:
+        model = load(session.path)
+        infer(model)
+        told = bounds_of(model)
+    except InputError:
+        return {}  # ONNX Runtime takes more than is read here
+    length = max((size for one in shapes for size in one[1:] if isinstance(size, int)), default=1)
+    return {name: one or ((length + 1) // 2, length) for name, one in told.items()}

@@ -62,8 +62,8 @@ class Session:
         preset: Preset = "timed" if folder is None else "profiled"
         options = session_options(preset, threads=job.threads, folder=folder)
         self._session = open_session(path, options)
-        self._path = path
         self._limit_s = limit_of(path)
+        self.path = path
         self.runs = 0
         self.inputs = self._session.get_inputs()
         drawn = random_inputs(self, batch=job.batch, seed=job.seed, shapes=job.shapes)
@@ -76,7 +76,7 @@ class Session:
             run_session(self._session, self._feeds, limit_s=self._limit_s)
         except Exception as error:
             raise InputError(
-                f"ONNX Runtime fails while it runs {self._path}: {first_line(error)}"
+                f"ONNX Runtime fails while it runs {self.path}: {first_line(error)}"
             ) from error
 
     def run_ms(self) -> float:

@@ -126,7 +126,7 @@ def references_of(
     shapes = [value.shape for value in raw.graph.inputs]
     is_open = all(shape and not isinstance(shape[0], int) for shape in shapes)
     batches = at_batches(built.inputs, BATCHES if is_open else ())
-    references = []
+    references: list[Reference] = []
     for weights in BOTH:
         with clock.stage("reference"), _one_thread():
             if weights == "random":
