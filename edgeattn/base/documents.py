@@ -20,7 +20,7 @@ from edgeattn.base.files import opened
 
 # Far above what any holds: an engine's manifest of 10,000 kernels has 20 MB, trtexec's times of
 # 100,000 runs 25 MB.
-_LARGEST_MIB: Final = 256
+_LARGEST_MIB: Final = 200
 _MOST_CONTAINERS: Final = 10_000_000
 _DEEPEST: Final = 64
 _DIGITS: Final = 20  # of an unsigned number of 64 bits
@@ -28,23 +28,30 @@ _LARGEST: Final = 1e30  # the largest figure, that sums and products of some be 
 _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def read_text(path: Path, *, otherwise: str = "is no text", mend: str = "") -> str:
+def read_text(
+    path: Path,
+    *,
+    largest_mib: int = _LARGEST_MIB,
+    otherwise: str = "is no text",
+    mend: str = "",
+) -> str:
     """Read a text file in UTF-8, or in UTF-16 or 32 with a byte order mark.
 
     Args:
         path: The file.
+        largest_mib: What no file of its kind reaches.
         otherwise: What is said of a file that is no text.
         mend: What to do about it.
 
     Raises:
         InputError: It is missing, no file, unreadable, too large, or no text.
     """
-    limit = _LARGEST_MIB << 20
+    limit = largest_mib << 20
     with opened(path) as file:
         data = file.read(limit + 1)
     if len(data) > limit:
         raise InputError(
-            f"{path} is larger than {_LARGEST_MIB} MiB, which no file of its kind reaches.",
+            f"{path} is larger than {largest_mib} MiB, which no file of its kind reaches.",
             mend="Give another file.",
         )
     try:

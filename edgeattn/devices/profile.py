@@ -80,7 +80,9 @@ def _read(path: Path) -> DeviceProfile:
         near = did_you_mean(nearest(path.stem, names()))
         raise InputError(f"There is no file {path}.", mend=f"{near} {_ALL_OF_THEM}".strip())
     mend = _compare_with(_EXAMPLE)
-    text = documents.read_text(path, otherwise="is no TOML: it is no text", mend=mend)
+    text = documents.read_text(
+        path, largest_mib=1, otherwise="is no TOML: it is no text", mend=mend
+    )
     return _parse(path.stem, text, path)
 
 

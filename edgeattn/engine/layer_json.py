@@ -175,11 +175,11 @@ def _with_types(kernels: Sequence[Kernel]) -> list[Kernel]:
 
 def _bindings(document: dict[str, Any], kernels: Sequence[Kernel]) -> tuple[Binding, ...]:
     if "I/O Tensors" in document:
-        return tuple(_binding(one) for one in document["I/O Tensors"])
+        return tuple(_binding(one) for one in _listed(document, "I/O Tensors"))
     written = {one.name for kernel in kernels for one in kernel.outputs}
     tensors = {one.name: one for kernel in kernels for one in kernel.activations}
     # One name for each optimisation profile: `x`, `x [profile 1]`.
-    names = dict.fromkeys(bare(str(name)) for name in document.get("Bindings", ()))
+    names = dict.fromkeys(bare(str(name)) for name in _listed(document, "Bindings"))
     return tuple(
         Binding(
             name=name,
@@ -190,6 +190,13 @@ def _bindings(document: dict[str, Any], kernels: Sequence[Kernel]) -> tuple[Bind
         )
         for name in names
     )
+
+
+def _listed(document: dict[str, Any], key: str) -> list[Any]:
+    found = document.get(key, [])
+    if not isinstance(found, list):
+        raise unreadable(json.dumps({key: found}))
+    return found
 
 
 def _binding(binding: Any) -> Binding:

@@ -63,13 +63,13 @@ def _parts(name: str) -> list[str]:
     parts, part = [], ""
     # For each open bracket: whether it is that of a PWN.
     brackets: list[bool] = []
-    rest = name
-    while rest:
+    at = 0
+    while at < len(name):
         step = next(
-            (s for s in (" + ", " || ", "PWN(") if rest.startswith(s)),
-            ", " if rest.startswith(", ") and any(brackets) else rest[0],
+            (s for s in (" + ", " || ", "PWN(") if name.startswith(s, at)),
+            ", " if name.startswith(", ", at) and any(brackets) else name[at],
         )
-        rest = rest[len(step) :]
+        at += len(step)
         if step == "PWN(" and not part.strip():
             brackets.append(True)
         elif step in {" + ", " || ", ", "}:

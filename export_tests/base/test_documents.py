@@ -59,12 +59,12 @@ def test_other_programs_say_a_key_twice_and_write_nan():
     assert str(read) == "{'a': nan, 'b': '\\x1e'}"
 
 
-def test_a_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
+def test_a_file_that_is_too_large_is_not_read(tmp_path):
     path = tmp_path / "a.json"
     path.write_bytes(b" " * (1 << 20) + b"1")
-    monkeypatch.setattr(documents, "_LARGEST_MIB", 1)
     with pytest.raises(InputError, match="larger than 1 MiB"):
-        documents.read_json(path)
+        documents.read_text(path, largest_mib=1)
+    assert documents.read_json(path) == 1
 
 
 def test_what_is_no_file_is_refused_without_waiting(tmp_path):

@@ -208,6 +208,10 @@ def test_layers_of_another_profile():
         (document({"Name": "k"}), '"k"'),
         (document(layer(LayerType="cjmp")), "branches"),
         (json.dumps({"Layers": [layer()], "I/O Tensors": [{"Name": "q"}]}), '"q"'),
+        (document(layer(), **{"I/O Tensors": 7}), '"I/O Tensors": 7'),
+        (document(layer(), Bindings=7), '"Bindings": 7'),
+        (document(layer(Name="\\ud800")).replace("\\\\u", "\\u"), "half a character"),
+        (document(layer(StreamId=10**30)), "a number has 31 digits"),
     ],
 )
 def test_bad_files(tmp_path, text, said):
