@@ -179,7 +179,7 @@ def _load_libraries() -> None:
         "PIL.Image",
         "rich.progress",
         "torch",
-        "edgeattn.cli.app",
+        "edgeattn.cli.commands",
         "edgeattn.workflows.build",
         "edgeattn.workflows.cast",
         "edgeattn.workflows.optimize",
