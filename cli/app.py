@@ -61,8 +61,9 @@ def run(arguments: Sequence[str]) -> int:
     try:
         code = _run(arguments)
     except BaseException as error:  # noqa: BLE001  # the one place that turns each into a code
-        code = INTERRUPTED if _is_interrupt(error) else _answer(arguments, error)
-    # Libraries turn Ctrl-C into errors of their own, and Typer into this number.
+        # Libraries turn Ctrl-C into errors of their own, and Typer into this number.
+        is_interrupt = _is_interrupt(error) or signals.was_caught()
+        code = INTERRUPTED if is_interrupt else _answer(arguments, error)
     if code == INTERRUPTED or signals.was_caught():
         return _report(arguments, "Interrupted", "Interrupted.", "", INTERRUPTED)
     return code

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from edgeattn.base import signals
 from edgeattn.base.errors import CheckError, EdgeattnError, InputError, MissingError
-from edgeattn.cli import app
+from edgeattn.cli import app, screen
 from edgeattn.workflows import doctor
 
 COMMANDS = (
@@ -321,3 +322,42 @@ def test_a_library_that_does_not_load_is_missing(ends_with, capsys, library):
     said = capsys.readouterr().err
     assert library in said
     assert "edgeattn doctor" in said
+
+
+WAITS = (
+    "import pathlib, time\n"
+    "pathlib.Path(__file__).with_suffix('.ready').touch()\n"
+    "try:\n"
+    "    time.sleep(60)\n"
+    "except BaseException as error:\n"
+    "    raise {error}\n"
+)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "error", ["error", "ImportError('initialization failed', name='typer')", "SystemError('odd')"]
+)
+def test_an_interrupt_while_a_library_loads_is_one(stub, sent, error):
+    folder = stub(typer=WAITS.format(error=error))
+    code = "from edgeattn.cli.app import main; main()"
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", code, "list", "rules", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(folder)},
+    ) as process:
+        while not (folder / "typer.ready").exists():
+            assert process.poll() is None
+        process.send_signal(sent)
+        said, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert told == "error: Interrupted.\n"
+    assert json.loads(said)["error"]["kind"] == "Interrupted"
+
+
+def test_an_interrupt_that_a_library_swallowed_ends_the_next_stage(monkeypatch):
+    monkeypatch.setattr(signals._State, "caught", True)
+    with pytest.raises(KeyboardInterrupt), screen.Screen().working() as stage:
+        stage("next")

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from edgeattn.base.errors import InputError
 from edgeattn.cli import app
 from edgeattn.records.trace import Difference, SavedRow
+from edgeattn.report import html
 from edgeattn.report.content import report_of
 from edgeattn.report.document import comparison_document, profile_document
 from export_tests.profiling.traces import kernel, node, trace
@@ -120,3 +122,51 @@ def test_a_file_that_is_not_there(capsys):
 def test_what_is_read_is_not_written_over(capsys, profile):
     assert app.run(["report", profile, "-o", profile]) == 2
     assert "would be replaced" in capsys.readouterr().err
+
+
+def test_links_are_written_through_and_files_land_together(tmp_path, profile, monkeypatch):
+    here, real = tmp_path / "here", tmp_path / "real"
+    here.mkdir()
+    real.mkdir()
+    (real / "real-r.json").write_text("old")
+    (real / "r.json").write_text("another's")
+    (here / "r.json").symlink_to("../real/real-r.json")
+    page = tmp_path / "r.html"
+    asked = ["report", profile, "-o", str(here / "r.json"), "--report", str(page), "-q"]
+
+    def fail(*_):
+        raise InputError("It cannot be drawn.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(html, "render", fail)
+        assert app.run(asked) == 2
+    assert (real / "real-r.json").read_text() == "old"
+    assert not page.exists()
+    assert app.run(asked) == 0
+    assert (here / "r.json").is_symlink()
+    assert json.loads((real / "real-r.json").read_text())["schema_version"] == 2
+    assert sorted(path.name for path in real.iterdir()) == ["r.json", "real-r.json"]
+    assert (real / "r.json").read_text() == "another's"
+    assert page.exists()
+
+
+def test_two_things_for_one_file_are_refused(tmp_path, profile, capsys):
+    (tmp_path / "b.json").symlink_to("a.json")
+    for other in ("a.json", "b.json"):
+        both = ["-o", str(tmp_path / "a.json"), "--trace", str(tmp_path / other)]
+        assert app.run(["report", profile, *both]) == 2
+        assert "two things" in capsys.readouterr().err
+    assert app.run(["report", profile, "-o", profile]) == 2
+    assert "read from" in capsys.readouterr().err
+
+
+def test_what_a_killed_run_left_is_said(tmp_path, profile, capsys):
+    left = tmp_path / ".edgeattn-a1b2c3d4"
+    (left / "new").mkdir(parents=True)
+    (left / "lock").touch()
+    assert app.run(["report", profile, "-o", str(tmp_path / "r.json"), "-q"]) == 0
+    assert (
+        capsys.readouterr().err
+        == f"edgeattn: removed {left}, which a run that was killed had left\n"
+    )
+    assert not left.exists()

@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import re
+import signal
 
 import numpy as np
 import onnx
@@ -14,6 +15,8 @@ import onnx_ir as ir
 import pytest
 
 from edgeattn.base.errors import InputError
+from edgeattn.engine import apart
+from edgeattn.engine.inspect import inspect
 from edgeattn.engine.target import choose
 from edgeattn.graph.reading import read
 from edgeattn.options.build import EngineOptions, Profile
@@ -295,3 +298,43 @@ def test_names():
     target = options().target
     assert default_name("m", target) == "m.sm86.engine"
     assert default_name("m", target, precision="int8") == "m-int8.sm86.engine"
+
+
+def test_an_engine_through_a_link_has_its_manifest_beside_the_name_that_was_asked(tmp_path):
+    here, real = tmp_path / "here", tmp_path / "real"
+    here.mkdir()
+    real.mkdir()
+    source = small(here / "m.onnx")
+    (here / "m.engine").symlink_to(real / "x.engine")  # which is not there yet
+    manifest = build(source, options(), here / "m.engine")
+    assert (real / "x.engine").is_file()
+    assert sorted(path.name for path in real.iterdir()) == ["x.engine"]
+    assert read_manifest(here / "m.engine") == manifest
+    assert (manifest.engine, manifest.onnx) == ("m.engine", "m.onnx")
+    assert inspect(here / "m.engine").faults == ()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGSEGV"), reason="signals are POSIX's")
+def test_a_crash_of_the_library_leaves_the_old_engine_and_keeps_the_log(tmp_path, monkeypatch):
+    (tmp_path / "crashing.py").write_text(
+        "import json, os, pathlib, signal, sys\n"
+        "from edgeattn.base.worker import serve\n"
+        "def do(job):\n"
+        "    log = pathlib.Path(job['log'])\n"
+        "    log.write_text(json.dumps(['VERBOSE', 'Parsing node: gate/Mul [Mul]']))\n"
+        "    pathlib.Path(job['engine']).write_bytes(b'half')\n"
+        "    os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "if __name__ == '__main__':\n"
+        "    sys.exit(serve(do))\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(apart, "_PROCESS", "crashing")
+    monkeypatch.setattr(apart, "_waiting", [])
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "m.engine").write_bytes(b"old")
+    log = tmp_path / "log.txt"
+    with pytest.raises(InputError, match=r"crashed \(SIGSEGV\) at gate/Mul"):
+        build(small(tmp_path / "m.onnx"), options(log=log), out / "m.engine")
+    assert [(path.name, path.read_bytes()) for path in out.iterdir()] == [("m.engine", b"old")]
+    assert log.read_text() == "[V] Parsing node: gate/Mul [Mul]\n"

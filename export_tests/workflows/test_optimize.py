@@ -19,6 +19,7 @@ from edgeattn.lowering.target import RULES, TARGETS
 from edgeattn.options.export import ExportOptions
 from edgeattn.options.lowering import DEFAULT_TARGET
 from edgeattn.options.optimize import OptimizeOptions
+from edgeattn.records import sidecar
 from edgeattn.records.lowering import NearMiss, Rewrite
 from edgeattn.records.manifest import Optimised
 from edgeattn.workflows.optimize import optimize
@@ -271,3 +272,31 @@ def test_the_same_bytes_each_time(tmp_path):
         (tmp_path / name).mkdir()
         optimize(source, OPTIONS, tmp_path / name / "m.onnx")
     assert (tmp_path / "one/m.onnx").read_bytes() == (tmp_path / "two/m.onnx").read_bytes()
+
+
+def test_a_link_is_written_through_and_the_manifest_is_found_from_its_name(tmp_path):
+    source = net(tmp_path / "in.onnx")
+    here, real = tmp_path / "here", tmp_path / "real"
+    here.mkdir()
+    real.mkdir()
+    (real / "x.onnx").write_bytes(b"old")
+    (real / "x.json").write_bytes(b"another's")
+    (here / "m.onnx").symlink_to("../real/x.onnx")
+    manifest = optimize(source, PLAIN, here / "m.onnx")
+    assert (here / "m.onnx").is_symlink()
+    assert left_in(here) == ["m.json", "m.onnx"]
+    assert left_in(real) == ["x.json", "x.onnx"]
+    assert (real / "x.json").read_bytes() == b"another's"
+    assert manifest.onnx == "m.onnx"
+    assert sidecar.read_beside(here / "m.onnx") is not None
+    (here / "m.json").unlink()
+    (here / "m.json").symlink_to("m.onnx")
+    with pytest.raises(InputError, match="two things"):
+        optimize(source, PLAIN, here / "m.onnx")
+    (here / "m.onnx").unlink()
+    (here / "m.onnx").symlink_to(source)
+    with pytest.raises(InputError, match="read from"):
+        optimize(source, PLAIN, here / "m.onnx")
+    (here / "loop").symlink_to("loop")
+    with pytest.raises(InputError, match="levels of symbolic links"):
+        optimize(source, PLAIN, here / "loop" / "m.onnx")
