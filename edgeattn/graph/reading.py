@@ -220,9 +220,13 @@ def _sort(model: ir.Model) -> bool:
     Returns:
         Whether they were in none.
     """
-    before = list(model.graph.all_nodes())
-    model.graph.sort()
-    return before != list(model.graph.all_nodes())
+    seen: set[ir.Node | None] = {None}  # what inputs and weights are made by
+    for node in model.graph.all_nodes():
+        if any(value is not None and value.producer() not in seen for value in node.inputs):
+            model.graph.sort()
+            return True
+        seen.add(node)
+    return False
 
 
 def _unlist_weights(model: ir.Model) -> bool:
