@@ -82,7 +82,7 @@ def build(request: ModelRequest) -> BuiltModel:
     else:
         before = set(module.state_dict())
         trace = probe(module, inputs)
-        if not any(map(dtype_of, request.shapes)):
+        if not any(request.types):
             notes += tuple(made_float(trace, inputs))
         if wanted:
             with seeded(request.seed):
@@ -162,12 +162,13 @@ def _inputs(created: Created, request: ModelRequest) -> tuple[torch.Tensor, ...]
     like = next(created.module.parameters(), torch.empty(0))
     usual = like.dtype if like.is_floating_point() and created.program is None else torch.float32
     generator = torch.Generator().manual_seed(request.seed)
+    asked = [*request.types, *[""] * len(shapes)][: len(shapes)]
     own = created.shapes if len(created.shapes) == len(shapes) else shapes
     examples = created.examples if len(created.examples) == len(shapes) else [None] * len(shapes)
     found = []
     try:
-        for shape, before, example in zip(shapes, own, examples, strict=True):
-            name = dtype_of(shape) or dtype_of(before)
+        for shape, kind, before, example in zip(shapes, asked, own, examples, strict=True):
+            name = kind or dtype_of(before)
             dtype = getattr(torch, name) if name else usual
             numbers = torch.randn(shape, generator=generator)
             if not dtype.is_floating_point:
@@ -177,9 +178,9 @@ def _inputs(created: Created, request: ModelRequest) -> tuple[torch.Tensor, ...]
                     numbers = example
             found.append(numbers.to(dtype))
     except RuntimeError as error:  # what torch raises if memory or an index does not suffice
-        asked = ", ".join(map(_written, shapes))
+        said = ", ".join(map(_written, shapes))
         raise InputError(
-            f"an input of {asked} does not fit into memory", mend="Give a smaller --shape."
+            f"an input of {said} does not fit into memory", mend="Give a smaller --shape."
         ) from error
     return tuple(found)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgeattn.base.errors import InputError
 from edgeattn.options.flags import Flag, flag, flags, switch
-from edgeattn.options.shapes import parse_shapes
+from edgeattn.options.shapes import dtype_of, parse_shapes
 
 
 def parse_pairs(texts: Iterable[str], *, option: str = "--model-arg") -> dict[str, str]:
@@ -56,6 +56,7 @@ class ModelRequest:
         attentions: What to put into it; "none" is dropped.
         num_classes: None leaves the classifier as it is.
         shapes: Empty takes the model's own.
+        types: Their types, "" for what the model takes; of themselves those said with the shapes.
 
     Raises:
         InputError: "none" is given options or a place.
@@ -91,12 +92,16 @@ class ModelRequest:
     )
     shapes: tuple[tuple[int, ...], ...] = flag(
         "--shape 1x3x224x224",
-        "Shape of the input, the batch first; once per input.",
+        "Shape of the input, the batch first; once per input. One that takes whole numbers, such as"
+        " a camera's bytes, has its type too: 1x224x224x3:uint8.",
         default=(),
         read=parse_shapes,
     )
+    types: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if any(map(dtype_of, self.shapes)):
+            object.__setattr__(self, "types", tuple(map(dtype_of, self.shapes)))
         none = [one for one in self.attentions if one.name == "none"]
         if any(one.options or one.at is not None for one in none):
             raise InputError("the attention 'none' takes neither options nor a place")

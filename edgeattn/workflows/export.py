@@ -313,6 +313,8 @@ def _sources(request: ModelRequest) -> dict[str, str]:
 def _plain(request: ModelRequest, options: ExportOptions) -> dict[str, object]:
     merged = asdict(options) | asdict(request)
     del merged["source"]
+    if not request.types:
+        del merged["types"]
     return {
         name: str(value) if isinstance(value, Path) else value for name, value in merged.items()
     }

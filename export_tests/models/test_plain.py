@@ -164,3 +164,27 @@ def test_the_module_of_a_traced_program_is_in_eval_mode_already(tmp_path):
     (tmp_path / "net.py").write_text(textwrap.dedent(text))
     built = build(ModelRequest(source=f"{tmp_path / 'net.py'}:make", shapes=((1, 3),)))
     assert not built.params
+
+
+def test_weights_saved_inside_of_a_wrapper(tmp_path):
+    """Keys have the wrapper's prefix in their middle, which prefixes before them do not tell."""
+    text = """
+        from torch import nn
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.inner = nn.DataParallel(nn.Conv2d(3, 2, 1))
+                self.head = nn.Conv2d(2, 2, 1)
+            def forward(self, x):
+                return self.head(self.inner(x))
+    """
+    (tmp_path / "net.py").write_text(textwrap.dedent(text))
+    source, shapes = f"{tmp_path / 'net.py'}:Net", ((1, 3, 4, 4),)
+    made = build(ModelRequest(source=source, shapes=shapes, seed=1)).module.state_dict()
+    wrapped = {key.replace("inner.", "inner.module."): value for key, value in made.items()}
+    for number, state in enumerate((made, wrapped, {"state_dict": wrapped})):
+        weights = tmp_path / f"{number}.pth"
+        torch.save(state, weights)
+        built = build(ModelRequest(source=source, shapes=shapes, weights=weights))
+        for key, value in built.module.state_dict().items():
+            assert torch.equal(value, made[key])

@@ -4,8 +4,10 @@ import copy
 import pickle
 
 import pytest
+from pydantic import TypeAdapter
 
 from edgeattn.base.errors import InputError
+from edgeattn.options.model import ModelRequest
 from edgeattn.options.shapes import Shape, check_type, dtype_of, parse_shape, whole_numbers
 
 
@@ -50,3 +52,13 @@ def test_what_is_drawn_fits():
         (0, 1),
         (0, 1),
     ]
+
+
+def test_a_request_keeps_types_through_json():
+    request = ModelRequest(source="m", shapes=(parse_shape("1x3:uint8"), parse_shape("1x3")))
+    adapter = TypeAdapter(ModelRequest)
+    assert adapter.validate_python(adapter.dump_python(request, mode="json")).types == (
+        "uint8",
+        "",
+    )
+    assert ModelRequest(source="m", shapes=((1, 3),)).types == ()

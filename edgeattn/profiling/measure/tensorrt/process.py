@@ -25,7 +25,7 @@ from edgeattn.base.worker import say, serve
 from edgeattn.engine.cuda import Array, Cuda
 from edgeattn.engine.runtime import Engine, open_engine
 from edgeattn.engine.shapes import written
-from edgeattn.options.shapes import check_type
+from edgeattn.options.shapes import Shape, check_type
 from edgeattn.profiling.measure.rounds import (
     PROFILED_RUNS,
     PROFILED_S,
@@ -53,6 +53,7 @@ class Job:
         engines: The engines; more than one are run in interleaved rounds.
         batch: What an open first dimension stands for; None for what the engine is tuned for.
         shapes: The shape of each input, in the engine's order; none for the engine's own.
+        types: The types that were said with them, "" where none was.
         seed: Seed of the inputs.
         warm_up_s: Seconds that are run before anything is timed, of each engine.
         limit_s: Seconds after which no new window begins.
@@ -62,6 +63,7 @@ class Job:
     engines: tuple[str, ...]
     batch: int | None = None
     shapes: tuple[tuple[int, ...], ...] = ()
+    types: tuple[str, ...] = ()
     seed: int = 0
     warm_up_s: float = 0.5
     limit_s: float = 30.0
@@ -204,8 +206,8 @@ def shapes_of(engine: Engine, job: Job) -> dict[str, tuple[int, ...]]:
                 f"The engine takes {len(engine.inputs)} inputs ({', '.join(engine.inputs)}), and"
                 f" --shape is given {len(job.shapes)}."
             )
-        for name, shape in zip(engine.inputs, job.shapes, strict=True):
-            check_type(shape, name, np.dtype(engine.dtype_of(name)).name)
+        for name, kind in zip(engine.inputs, job.types, strict=False):
+            check_type(Shape((), kind), name, np.dtype(engine.dtype_of(name)).name)
         return {name: tuple(s) for name, s in zip(engine.inputs, job.shapes, strict=True)}
     points = engine.manifest.points
     tuned = next((point.shapes for point in points if point.point == "opt"), {})

@@ -16,6 +16,7 @@ from edgeattn.base import worker as process
 from edgeattn.engine.runs_here import check_engine
 from edgeattn.engine.shapes import written
 from edgeattn.options.profile import ProfileOptions, Stage
+from edgeattn.options.shapes import dtype_of
 from edgeattn.profiling.measure.rounds import Timed, timed_of, told
 from edgeattn.profiling.measure.tensorrt.process import Job
 from edgeattn.profiling.samples import MOST_ENQUEUE, engine_warnings
@@ -38,6 +39,7 @@ def job_of(
         engines=tuple(map(str, engines)),
         batch=None if options.batch == 1 else options.batch,
         shapes=options.shapes,
+        types=tuple(map(dtype_of, options.shapes)),
         seed=options.seed,
         limit_s=options.limit_s,
     )
