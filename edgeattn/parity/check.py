@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeattn.base.errors import CheckError, InputError
-from edgeattn.parity.compare import batch_of, compare_file, precision_of
+from edgeattn.parity.compare import Reference, batch_of, compare_file, precision_of
 from edgeattn.parity.emulate import as_stored
 from edgeattn.parity.floor import tells_nothing
 from edgeattn.parity.metrics import Tolerance, tolerance_of
@@ -47,7 +47,8 @@ def check_file(
         InputError: If the file cannot be loaded, or does not take these inputs.
     """
     tolerance = tolerance or tolerance_of(precision_of(path))
-    return compare_file(path, module_reference(module, batches_of(path, inputs)), tolerance)
+    reference = module_reference(module, batches_of(path, inputs))
+    return _told(compare_file(path, reference, tolerance), reference, "the model")
 
 
 @blames_the_file
@@ -83,9 +84,12 @@ def compare_files(
     outputs = {batch: session.run(values) for batch, values in arrays.items()}
     del session  # before the next one doubles its memory
     reference = file_reference(other, arrays, outputs)
-    report = compare_file(path, reference, tolerance)
-    notes = reference.remarks(report, str(other))
-    return report.model_copy(update={"notes": (*report.notes, *notes)})
+    return _told(compare_file(path, reference, tolerance), reference, str(other))
+
+
+def _told(report: ParityReport, reference: Reference, name: str) -> ParityReport:
+    """Return a report with what it rests on."""
+    return report.model_copy(update={"notes": (*report.notes, *reference.remarks(report, name))})
 
 
 def must_agree(
@@ -130,10 +134,12 @@ def must_agree(
             f"Nothing can be proven of {reference} on these inputs: {expected.floor}.",
             mend="Nothing was written. Give data that fits the model: --input FILE, once per input",
         )
-    raise CheckError(
-        f"The lowered model differs from {reference}: {describe_failure(report)}",
-        mend="Nothing was written. Please report this with the command that you gave.",
-    )
+    fact = f"The lowered model differs from {reference}: {describe_failure(report)}"
+    mend = "Please report this with the command that you gave."
+    if expected.floor is not None and expected.floor.db < tolerance.min_sqnr_db:
+        fact += f" That is more than rounding explains, though {expected.floor}."
+        mend = f"Data that fits the model tells more: --input FILE. If it differs there too: {mend}"
+    raise CheckError(fact, mend=f"Nothing was written. {mend}")
 
 
 def tolerance_of_rewrites(path: Path) -> Tolerance:
