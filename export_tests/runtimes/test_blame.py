@@ -33,8 +33,11 @@ def product(path, *, rank):
 
 
 def out_of_range(path):
-    nodes = [helper.make_node("Gather", ["x", "i"], ["y"])]
-    inputs = [value("x", [1, 4]), value("i", [8], TensorProto.INT64)]  # drawn: 0 and 1
+    nodes = [
+        helper.make_node("Add", ["i", "i"], ["j"]),
+        helper.make_node("Gather", ["x", "j"], ["y"]),
+    ]
+    inputs = [value("x", [1, 4]), value("i", [8], TensorProto.INT64)]  # 0 and 1, and 2 is no place
     graph = helper.make_graph(nodes, "g", inputs, [value("y", None)])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path)
     return path
