@@ -43,16 +43,14 @@ class Halved:
 
 
 def prepare(model: ir.Model) -> None:
-    """Make a model ready to be measured and cast, in place: sorted, typed, constants apart.
+    """Make a model ready to be measured and cast, in place: typed, constants apart.
 
     Raises:
         InputError: It is half or quantised already, holds no float32, has branches or loops, or a
             value whose type cannot be inferred.
     """
     _check(model)
-    model.graph.sort()
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-    common.RemoveInitializersFromInputsPass()(model)
     infer(model)
     resolve_open(model)
     for node in model.graph:

@@ -21,7 +21,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
-from onnx_ir.passes import common
 
 from edgeattn.base.errors import InputError
 from edgeattn.graph import shapes
@@ -90,8 +89,6 @@ def quantise(
     found = take_up(read(source), below=OLDEST_OPSET)
     _check(source, found)
     model = found.model
-    model.graph.sort()
-    common.RemoveInitializersFromInputsPass()(model)
     shapes.find(model)
     placement = place(model.graph, gates=gates)
     if not placement.layers:

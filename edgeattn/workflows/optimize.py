@@ -16,7 +16,7 @@ from edgeattn.base.clock import Clock
 from edgeattn.base.errors import InputError
 from edgeattn.graph import simplify
 from edgeattn.graph.quantised import fold_biases
-from edgeattn.graph.reading import Source, name_nodes, opset_of, read
+from edgeattn.graph.reading import Source, load, opset_of, read
 from edgeattn.graph.tags import restore_value_names
 from edgeattn.graph.writing import describe, save
 from edgeattn.legalise import OLDEST_TARGET, legalise
@@ -182,8 +182,6 @@ def _simplified(
     """Return the model as onnxsim left it, or as it was, and then why."""
     if not options.simplify:
         return found.model, []
-    import onnx_ir
-
     source = scratch / "read.onnx"
     save(found.model, source, external=True)
     run = simplify.start(source, scratch / "simplified.onnx", timeout_s=options.simplify_timeout_s)
@@ -193,10 +191,12 @@ def _simplified(
         run.stop()
     if reason:
         return found.model, [f"The model is not simplified: {reason}."]
-    model = onnx_ir.load(run.target)
+    try:
+        model = load(run.target)
+    except InputError:
+        return found.model, ["The model is not simplified: onnxsim made no valid model of it."]
     if _interface(model) != _interface(found.model):
         return found.model, ["The model is not simplified: onnxsim changed its inputs or outputs."]
-    name_nodes(model)
     restore_value_names(found.model.graph, model)
     return model, []
 
