@@ -12,7 +12,6 @@ from typing import Final, NoReturn
 
 from edgeattn.base import signals
 from edgeattn.base.errors import EdgeattnError, InputError, MissingError
-from edgeattn.base.legible import legible, shortened
 
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells count
 BROKEN_PIPE: Final = 141  # 128 + SIGPIPE
@@ -158,6 +157,8 @@ def _fault(arguments: Sequence[str], error: BaseException) -> int:
 
 
 def _report(arguments: Sequence[str], kind: str, fact: str, mend: str, code: int) -> int:
+    from edgeattn.base.legible import legible, shortened
+
     try:
         told = "\n".join(filter(None, [f"error: {fact}", mend]))
         print(shortened(legible(told)), file=sys.stderr, flush=True)

@@ -29,8 +29,10 @@ _waiting: Final[list[Worker]] = []
 
 def start() -> None:
     """Start the process beforehand, to load what it needs while a model is read."""
+    if _waiting and _waiting[0].process.poll() is not None:  # ended from outside
+        _waiting.pop().close()
     if not _waiting:
-        _waiting.append(Worker(_PROCESS, does="built it"))
+        _waiting.append(Worker(_PROCESS, does="built the engine"))
 
 
 def build(

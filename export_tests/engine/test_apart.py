@@ -65,6 +65,14 @@ def test_one_process_builds_plan_after_plan(tmp_path):
     assert waiting.process.returncode is not None
 
 
+def test_one_that_was_ended_while_it_waited_is_replaced(tmp_path):
+    path = small(tmp_path / "m.onnx")
+    apart.build(path, RTX, SM86)
+    apart._waiting[0].process.kill()
+    apart._waiting[0].process.wait()
+    assert apart.build(path, RTX, SM86).information.kernels
+
+
 def product(path):
     """Writes a product of floats, which TensorRT-RTX does not build for Turing."""
     weight = np.random.default_rng(3).standard_normal((8, 4)).astype(np.float32)
