@@ -162,7 +162,8 @@ class Fit:
 
     def rank(self) -> tuple[bool, bool, int, int]:
         """Return what decides between several that fit; the least is taken."""
-        return self.is_backbone, not self.is_averaged, self.prefix.count("."), self.first
+        depth = len(self.wrapper.split(".")) if self.wrapper else 0
+        return self.is_backbone, not self.is_averaged, depth, self.first
 
     @property
     def wrapper(self) -> str:

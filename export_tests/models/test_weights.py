@@ -123,6 +123,11 @@ SETS = {
         "weights under 'generator' were taken, not those under 'other.deep'",
         None,
     ),
+    "student and teacher": (
+        lambda g, raw: {"student": under("module.net.", g), "teacher": raw},
+        "weights under 'student' were taken, not those under 'teacher', 'module.net.' was taken",
+        None,
+    ),
     "in parts": (
         lambda g, _: {"parts": {
             name: {k.partition(".")[2]: v for k, v in g.items() if k.startswith(f"{name}.")}
