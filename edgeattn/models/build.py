@@ -93,7 +93,6 @@ def build(request: ModelRequest) -> BuiltModel:
             notes += weights.load(
                 module,
                 request.weights,
-                renamed=created.renamed,
                 attention=[key for key in after if inside and key.startswith(inside)],
                 replaced=[key for key in before if key not in after or key.startswith(inside)]
                 if inside

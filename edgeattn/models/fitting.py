@@ -50,40 +50,22 @@ class File:
 
     Args:
         tensors: The tensors, by the keys that lead to them.
-        renamed: As `weights.load` has it.
         is_bare: Whether to take what only wraps modules out of the keys, at any depth.
     """
 
     def __init__(
-        self,
-        tensors: Mapping[tuple[str, ...], torch.Tensor],
-        renamed: Mapping[str, str],
-        *,
-        is_bare: bool = False,
+        self, tensors: Mapping[tuple[str, ...], torch.Tensor], *, is_bare: bool = False
     ) -> None:
-        names = {place: _without(".".join(place), renamed) for place in tensors}
-        homes = {place: ".".join(place[:-1]) for place in tensors}
-        if is_bare:
-            names, homes = (
-                {place: _bare(name) for place, name in each.items()} for each in (names, homes)
-            )
-        self.tensors = {names[place]: tensor for place, tensor in tensors.items()}
-        self.home = {name: homes[place] for place, name in names.items()}
+        name = _bare if is_bare else ".".join
+        self.tensors = {name(place): tensor for place, tensor in tensors.items()}
+        self.home = {name(place): name(place[:-1]) for place in tensors}
         self.order = {key: number for number, key in enumerate(self.tensors)}
         # OpenMMLab swaps the two before it saves, and counts steps in the averaged model.
         self.is_swapped = "ema_state_dict.steps" in self.tensors
 
 
-def _without(key: str, renamed: Mapping[str, str]) -> str:
-    """Return a key without the wrappers inside of a model, such as `backbone.module.`."""
-    for old, new in renamed.items():
-        if new and (key.startswith(old) or f".{old}" in key):
-            key = key.replace(old, new, 1)
-    return key
-
-
-def _bare(key: str) -> str:
-    return ".".join(part for part in key.split(".") if part not in WRAPPING)
+def _bare(place: Sequence[str]) -> str:
+    return ".".join(part for part in ".".join(place).split(".") if part not in WRAPPING)
 
 
 class Model:

@@ -24,25 +24,19 @@ _QUANTISED: Final = ("torch.ao.nn.", "torch.ao.quantization.", "torch.nn.quantiz
 _HARMLESS: Final = ("QuantStub", "DeQuantStub", "QuantWrapper", "NonDynamicallyQuantizableLinear")
 
 
-def unwrapped(module: nn.Module) -> tuple[nn.Module, dict[str, str], list[str]]:
+def unwrapped(module: nn.Module) -> tuple[nn.Module, list[str]]:
     """Take wrappers for training and compiling off a model, wherever they are.
 
     Returns:
-        The model; the beginnings that keys of weights had inside of wrappers (`backbone.module.`),
-        each with what it is now (`backbone.`); and what was taken off where, in words.
+        The model, and what was taken off where, in words.
     """
-    renamed: dict[str, str] = {}
     notes: list[str] = []
 
     def bare(child: nn.Module, prefix: str) -> nn.Module:
-        taken = prefix
         while (attribute := _inside(child)) is not None:
             where = f" at {prefix[:-1]}" if prefix else ""
             notes.append(f"{type(child).__name__}{where} was taken off the model")
-            taken = f"{taken}{attribute}."
             child = getattr(child, attribute)
-        if taken != prefix:
-            renamed[taken] = prefix
         return child
 
     root = bare(module, "")
@@ -54,7 +48,7 @@ def unwrapped(module: nn.Module) -> tuple[nn.Module, dict[str, str], list[str]]:
                 children[name] = bare(child, f"{path}.{name}." if path else f"{name}.")
         if getattr(parent, "_compiled_call_impl", None) is not None:  # of module.compile()
             parent._compiled_call_impl = None  # noqa: SLF001 - torch has no other way back
-    return root, renamed, notes
+    return root, notes
 
 
 def check(module: nn.Module) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +30,6 @@ class Created:
         shapes: The shapes of its inputs, unless others are asked for.
         examples: The inputs that a .pt2 file was traced with, if it holds them.
         program: The exported program, of a .pt2 file only.
-        renamed: The beginnings that keys of weights had inside of wrappers that were taken off.
         notes: What a user should know of how it was built.
     """
 
@@ -39,7 +38,6 @@ class Created:
     shapes: tuple[tuple[int, ...], ...]
     program: torch.export.ExportedProgram | None = None
     examples: Sequence[torch.Tensor] = ()
-    renamed: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -134,7 +132,7 @@ def _user_file(request: ModelRequest, path: Path, factory: str) -> Created:
     module = userfile.build(
         path, factory, model_args=request.model_args, num_classes=request.num_classes
     )
-    module, renamed, notes = plain.unwrapped(module)
+    module, notes = plain.unwrapped(module)
     plain.check(module)
     if device := plain.on_cpu(module):
         notes.append(f"the model was on {device}; it was exported on the CPU")
@@ -142,6 +140,5 @@ def _user_file(request: ModelRequest, path: Path, factory: str) -> Created:
         module=module,
         source=f"{path}:{factory}",
         shapes=(IMAGE,),
-        renamed=renamed,
         notes=tuple(notes),
     )

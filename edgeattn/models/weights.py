@@ -22,7 +22,6 @@ def load(
     *,
     attention: Collection[str] = (),
     replaced: Collection[str] = (),
-    renamed: Mapping[str, str] | None = None,
 ) -> tuple[str, ...]:
     """Load a file of weights into a model; names and shapes must be the model's.
 
@@ -32,7 +31,6 @@ def load(
         attention: The keys of the model that belong to attention. A file that has none of them is
             of the backbone, and is loaded into the backbone alone.
         replaced: The keys of the backbone whose modules attention has replaced.
-        renamed: Beginnings of keys inside of wrappers that were taken off, and what they are now.
 
     Returns:
         What a user should know: which weights of the file were taken, how they were brought to the
@@ -44,10 +42,10 @@ def load(
     tensors = checkpoint.read(path)
     model = Model(module, frozenset(attention), frozenset(replaced))
     notes: list[str] = []
-    file = File(tensors, renamed or {})
+    file = File(tensors)
     fits = find(file, model)
     if not fits:
-        bare = File(tensors, renamed or {}, is_bare=True)
+        bare = File(tensors, is_bare=True)
         fits = find(bare, model) if len(bare.tensors) == len(file.tensors) else []
         if not fits:
             raise nearest(file, model).error(path)
