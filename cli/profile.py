@@ -98,8 +98,6 @@ def _files(asked: Asked[TrtexecFiles]) -> TrtexecFiles | None:
         InputError: One is given that is of no use without another.
     """
     given = asked.given()
-    if given and "layers" not in given:
-        raise InputError("--profile and --times go with --layers.", mend="Add --layers.")
     if "times" in given and "profile" not in given:
         raise InputError("--times goes with --profile.", mend="Add --profile.")
     return asked.read() if given else None
@@ -114,6 +112,11 @@ def _of_files(
         raise InputError(f"{_FILES}: it cannot be run in rounds with another.")
     if model is not None and not model.endswith(".onnx"):
         raise InputError(f"{_FILES}: MODEL can be its ONNX file only, not {model}.")
+    if model is not None and given.layers is None:
+        raise InputError(
+            "Without its layers, nothing of a profile belongs to a node.",
+            mend=f"Add --layers, or leave {model} out.",
+        )
     onnx = None if model is None else Path(model)
     return profile_files(given, onnx, models.options(), command=command)
 

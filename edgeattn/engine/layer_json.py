@@ -54,6 +54,15 @@ def read_json(text: str) -> LayerInformation:
     )
     if isinstance(document, dict) and isinstance(document.get("layers"), dict):
         return _of_manifest(document["layers"])
+    return of_document(document)
+
+
+def of_document(document: Any) -> LayerInformation:
+    """Read what TensorRT's JSON holds.
+
+    Raises:
+        InputError: As `read_json` does.
+    """
     layers = document.get("Layers") if isinstance(document, dict) else None
     if not isinstance(layers, list):
         raise InputError(

@@ -16,7 +16,6 @@ from edgeattn.engine.layer_profiles import assigned
 from edgeattn.records.layers import Binding, Kernel, KernelTensor, LayerInformation, Shape, dtype_of
 
 _HEADING: Final = re.compile(r"^(?:\[[^\]\n]*\] )*Layers:\n", re.MULTILINE)
-_OTHER_HEADING: Final = re.compile(r"^.*Engine Layer Information:", re.MULTILINE)
 _BINDINGS: Final = "\n\nI/O Tensors:\n"
 _END: Final = re.compile(r"\n\n|\n(?! )")
 _JUMPS: Final = frozenset({"jmp", "cjmp"})
@@ -71,7 +70,7 @@ def read_log(text: str) -> LayerInformation:
     listed, separator, rest = text[found[0].end() :].partition(_BINDINGS) if found else ("", "", "")
     # Without a kernel the blank line that ends the list comes first.
     if not found or (not separator and f"\n{listed}".startswith(_BINDINGS)):
-        raise _missing(text)
+        raise _missing()
     if not separator:
         raise InputError(
             "The log ends within the layer information.",
@@ -101,12 +100,7 @@ def memory_bytes(text: str) -> tuple[int | None, int | None]:
     return said.get("Activation"), said.get("Weights")
 
 
-def _missing(text: str) -> InputError:
-    if _OTHER_HEADING.search(text):
-        return InputError(
-            "The log lists its layers as TensorRT 8 to 10 do, without their sizes in bytes.",
-            mend="Give what trtexec --exportLayerInfo --profilingVerbosity=detailed writes.",
-        )
+def _missing() -> InputError:
     return InputError(
         "The build log holds no layer information.",
         mend="Build with ProfilingVerbosity.DETAILED, and keep the VERBOSE messages.",

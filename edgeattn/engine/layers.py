@@ -7,7 +7,8 @@ from pathlib import Path
 from edgeattn.base import documents
 from edgeattn.base.errors import InputError
 from edgeattn.engine import layer_log
-from edgeattn.engine.layer_json import read_json
+from edgeattn.engine.layer_json import of_document, read_json
+from edgeattn.engine.layer_text import document_of
 from edgeattn.records.layers import LayerInformation
 
 
@@ -16,7 +17,7 @@ def read(path: Path) -> LayerInformation:
 
     Args:
         path: What `trtexec --exportLayerInfo` or an engine inspector wrote as JSON, the manifest of
-            an engine, or a build log of TensorRT-RTX.
+            an engine, or a log of a build: with VERBOSE messages, or of `--dumpLayerInfo`.
 
     Returns:
         The layer information.
@@ -33,6 +34,8 @@ def read(path: Path) -> LayerInformation:
         # A log may start with a bracket, that of a severity; no JSON of layers does.
         if text.lstrip("\ufeff \t\r\n").startswith("{"):
             return read_json(text)
-        return layer_log.read_log(text.replace("\r\n", "\n"))
+        text = text.replace("\r\n", "\n")
+        listed = document_of(text)
+        return layer_log.read_log(text) if listed is None else of_document(listed)
     except InputError as error:
         raise InputError(f"{path}: {error.fact}", mend=error.mend) from error

@@ -209,6 +209,11 @@ class Edit(Editor):
             return value
         return self.op("Cast", [value], {"to": int(dtype)}, like=value)
 
+    def value_like(self, value: ir.Value | None) -> ir.Value:
+        """Return an input for a body, of another value's type."""
+        name = self._names.new(f"{self._module}{'' if value is None else value.name}_single")
+        return ir.Value(name=name, type=None if value is None else value.type)
+
     def set_input(self, index: int, value: ir.Value | None) -> None:
         """Set an input of the node itself, growing its list of inputs where it is short."""
         if index >= len(self._origin.inputs):

@@ -69,7 +69,10 @@ def resolve(model: ir.Model) -> None:
     from onnxscript.optimizer import fold_constants_ir
 
     folded = ir.from_proto(without_weights(model))
-    fold_constants_ir(folded)
+    try:
+        fold_constants_ir(folded)
+    except RuntimeError:  # an operator that it cannot evaluate, such as one of sequences
+        return
     for value in _made(folded):
         if value.shape is not None and not value.shape.is_static():
             value.shape = None  # inference would keep the open sizes that it made up before

@@ -7,7 +7,8 @@ new version must become one of the version before; going up, the other way. In t
 2. attributes that `NEUTRAL` names are dropped at a value at which they say nothing;
 3. what both versions can say passes, by the schemas' attributes and arity; element types are
    checked against the target's schema at the end;
-4. anything else is refused, and so is what an ONNX later than `REVIEWED` changed: nothing passes
+4. going down, ONNX's own function body takes the place of what the version before cannot say;
+5. anything else is refused, and so is what an ONNX later than `REVIEWED` changed: nothing passes
    by accident.
 """
 
@@ -35,7 +36,8 @@ from edgeattn.legalise import (
 )
 from edgeattn.legalise.refusals import RefusedError
 
-# Each change up to this opset was read; one that a later ONNX brings is refused until it is.
+# Each change between these opsets was read; one that a later ONNX brings is refused until it is.
+FIRST_REVIEWED = 8
 REVIEWED = 28
 
 Adapter = Callable[[ir.Node, Edit], None]
@@ -284,11 +286,18 @@ def cross(node: ir.Node, edit: Edit, opset: int, *, descending: bool) -> None:
     if not descending and adapter is None and signature(node.op_type, opset - 1) is None:
         raise RefusedError(f"{node.op_type} exists from opset {opset}")
     is_known = adapter is not None or descending or is_widening(node.op_type, opset)
-    if opset > REVIEWED or not is_known:
+    if not FIRST_REVIEWED <= opset <= REVIEWED or not is_known:
         raise RefusedError(f"what opset {opset} changed in {node.op_type} is not known here")
-    if adapter is not None:
-        adapter(node, edit)
-    elif descending:
-        _plain_down(node, edit, opset)
-    else:
-        _plain_up(node, opset)
+    if not descending:
+        _plain_up(node, opset) if adapter is None else adapter(node, edit)
+        return
+    try:
+        _plain_down(node, edit, opset) if adapter is None else adapter(node, edit)
+    except RefusedError:
+        try:
+            functions.expand(node, edit, opset)
+        except RefusedError:
+            pass  # what was said first says more
+        else:
+            return
+        raise

@@ -19,7 +19,7 @@ from edgeattn.legalise import changes
 from edgeattn.legalise.refusals import RefusedError
 from edgeattn.records.lowering import LegalisedNode
 
-OLDEST_SOURCE = 7
+OLDEST_SOURCE = 1
 OLDEST_TARGET = 13
 # Older ones are read by none of the rest: they are taken up first.
 _OLDEST_KNOWN = 11
@@ -60,7 +60,7 @@ def _check_range(source: int, target: int) -> None:
             f"The model is written in opset {source}; {OLDEST_SOURCE} to {newest} can be read.",
             mend="Export it again, or install a newer onnx."
             if source > newest
-            else f"Take it to opset {OLDEST_SOURCE} first, with onnx.version_converter.",
+            else "Export it again.",
         )
     if target != source and not OLDEST_TARGET <= target <= newest:
         raise InputError(
@@ -161,6 +161,8 @@ def _refuse(refusals: list[_Refusal], source: int, target: int) -> InputError:
         )
     if source < OLDEST_TARGET:
         mend = f"Export the model again at opset {OLDEST_TARGET} or higher, or without these nodes."
+        if source < changes.FIRST_REVIEWED - 1:
+            mend += "\nOr take it to opset 7 first, with onnx.version_converter."
     elif source < target:
         mend = f"It is written in opset {source}: keep that."
     else:

@@ -51,8 +51,17 @@ def half_is_inf(node: ir.Node, edit: Edit) -> None:
 
 
 def float_mod(node: ir.Node, edit: Edit) -> None:
-    """Mod 28 → 13: floats with `fmod=0` are new: a - floor(a/b)·b. Real-number-exact."""
+    """Mod 28 → 13: floats with `fmod=0` are new. Bit-exact, at infinities too.
+
+    With r the remainder of `fmod=1`, which has the sign of a: r + b where r is not 0 and of another
+    sign than b, else r; and 0 has the sign of b.
+    """
     a, b = needed(node, 0), needed(node, 1)
-    if not integer(node, "fmod", 0) and a.dtype is not None and a.dtype.is_floating_point():
-        quotient = edit.op("Floor", [edit.op("Div", [a, b])])
-        edit.replace(edit.op("Sub", [a, edit.op("Mul", [quotient, b])]))
+    if integer(node, "fmod", 0) or a.dtype is None or not a.dtype.is_floating_point():
+        return
+    zero = edit.scalar(0, a)
+    rest = edit.op("Mod", [a, b], {"fmod": 1})
+    signs = [edit.op("Less", [value, zero]) for value in (rest, b)]
+    moved = edit.op("Where", [edit.op("Xor", signs), edit.op("Add", [rest, b]), rest])
+    none = edit.op("Mul", [edit.op("Sign", [b]), zero])
+    edit.replace(edit.op("Where", [edit.op("Equal", [rest, zero]), none, moved]))

@@ -6,7 +6,8 @@ which needs no shape arithmetic.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any, Final, cast
 
 import onnx
 import onnx_ir as ir
@@ -14,8 +15,11 @@ from onnx import defs
 
 from edgeattn.graph.edit import Edit
 from edgeattn.graph.names import STANDARD_DOMAINS
-from edgeattn.graph.nodes import given
+from edgeattn.graph.nodes import given, is_static
 from edgeattn.legalise.refusals import RefusedError
+
+# Larger constants say nothing of a shape.
+_SMALL: Final = 64
 
 
 def _body(node: ir.Node, opset: int) -> onnx.FunctionProto | None:
@@ -52,6 +56,27 @@ def _attributes(
     return out
 
 
+def _infer(made: Sequence[ir.Node], opset: int) -> None:
+    """Fill in the types and shapes of what was made, for the adapters that need them."""
+    own = {output.name: output for node in made for output in node.outputs}
+    read = {v.name: v for node in made for v in node.inputs if v is not None and v.name not in own}
+    model = onnx.ModelProto(ir_version=onnx.IR_VERSION)
+    model.opset_import.add(version=opset)
+    model.graph.node.extend(ir.to_proto(node) for node in made)
+    for value in read.values():
+        model.graph.input.append(ir.to_proto(value))
+        if is_static(value) and value.const_value is not None and value.const_value.size <= _SMALL:
+            model.graph.initializer.append(ir.to_proto(value.const_value))
+    try:
+        found = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except onnx.shape_inference.InferenceError:
+        return
+    for info in found.graph.value_info:
+        output = own.get(info.name)
+        if output is not None and output.shape is None and info.type.tensor_type.HasField("shape"):
+            output.shape = ir.serde.deserialize_type_proto_for_shape(info.type)
+
+
 def expand(node: ir.Node, edit: Edit, opset: int) -> None:
     """Put the function body of the node's schema at `opset` in its place. Real-number-exact.
 
@@ -79,4 +104,5 @@ def expand(node: ir.Node, edit: Edit, opset: int) -> None:
     # A body leaves out what the call leaves out: the cache of an attention without one.
     ends = [values.get(name) for name in body.output]
     edit.written_at = next(o.version for o in body.opset_import if o.domain in STANDARD_DOMAINS)
+    _infer(edit.made, edit.written_at)
     edit.replace(*ends[: len(node.outputs)])

@@ -88,9 +88,30 @@ def scatter_up(node: ir.Node, edit: Edit) -> None:
     edit.replace(edit.op("ScatterElements", node.inputs, dict(node.attributes)))
 
 
-def scan_up(_node: ir.Node, _edit: Edit) -> None:
-    """Scan 8 → 9: it went over a batch of sequences, each of its own length."""
-    raise RefusedError("before opset 9 a Scan has a batch, and lengths of its sequences")
+def scan_up(node: ir.Node, edit: Edit) -> None:
+    """Scan 8 → 9: it went over a batch of sequences, which is a Scan of its own now. Bit-exact.
+
+    States and sequences alike are cut along the batch, and what the inner Scan gives is put
+    together along it. Requires that all sequences are of one length.
+    """
+    lengths, *values = node.inputs
+    if lengths is not None:
+        raise RefusedError("before opset 9 its sequences have lengths of their own")
+    attributes = dict(node.attributes)
+    directions = attributes.pop("directions", None)
+    if directions is not None:
+        attributes["scan_input_directions"] = ir.AttrInt64s(
+            "scan_input_directions", directions.as_ints()
+        )
+    singles = [edit.value_like(value) for value in values]
+    inner = edit.make("Scan", singles, attributes, count=len(node.outputs))
+    edit.name(inner, f"{node.name}_of_batch", "_output_")
+    body = ir.Graph(singles, inner.outputs, nodes=[inner], name=f"{inner.name}_body")
+    said: dict[str, AttributeValue] = {
+        "body": ir.AttrGraph("body", body),
+        "num_scan_inputs": len(values),
+    }
+    edit.replace(*edit.nodes("Scan", values, said, count=len(node.outputs)))
 
 
 def batch_normalization_spatial(node: ir.Node, edit: Edit) -> None:

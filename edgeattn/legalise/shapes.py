@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeattn.graph.edit import Edit
-from edgeattn.graph.nodes import given, integer, needed, static_ints
+from edgeattn.graph.nodes import given, integer, length_of, needed, static_ints
 from edgeattn.legalise.refusals import RefusedError, dtype_of, rank_of
 
 
@@ -68,25 +68,24 @@ def to_input(node: ir.Node, edit: Edit, *, name: str) -> None:
 def pad_all_axes(node: ir.Node, edit: Edit) -> None:
     """Pad 18 → 13: pads of some axes become pads of all, zero elsewhere. Bit-exact.
 
-    Requires constant axes and the rank. Pads computed at run time are scattered into zeros.
+    Requires the rank. Pads or axes computed at run time are scattered into zeros.
     """
-    if given(node, 3) is None:
+    source = given(node, 3)
+    if source is None:
         edit.trim()
         return
-    axes = static_ints(given(node, 3))
-    if axes is None:
-        raise RefusedError("its axes are computed at run time")
     dims = rank_of(needed(node, 0))
-    places = [a % dims for a in axes] + [a % dims + dims for a in axes]
-    pads = static_ints(given(node, 1))
-    if pads is not None:
-        full = [0] * (2 * dims)
-        for place, pad in zip(places, pads, strict=True):
-            full[place] = pad
-        edit.set_input(1, edit.integers(full, "pads"))
+    axes, pads = static_ints(source), static_ints(given(node, 1))
+    zeros = [0] * (2 * dims)
+    if axes is not None and pads is not None:
+        for place, pad in zip([*axes, *(a % dims + dims for a in axes)], pads, strict=True):
+            zeros[place % dims if place < 0 else place] = pad
+        edit.set_input(1, edit.integers(zeros, "pads"))
     else:
-        zeros = edit.integers([0] * (2 * dims), "pads")
-        inputs = [zeros, edit.integers(places, "places"), needed(node, 1)]
+        rank = edit.integers([dims], "rank")
+        first = edit.op("Mod", [source, rank])  # of integers: never negative
+        places = edit.op("Concat", [first, edit.op("Add", [first, rank])], {"axis": 0})
+        inputs = [edit.integers(zeros, "pads"), places, needed(node, 1)]
         edit.set_input(1, edit.op("ScatterElements", inputs, {"axis": 0}))
     edit.set_input(3, None)
     edit.trim()
@@ -109,17 +108,33 @@ def reshape_zero(node: ir.Node, _edit: Edit) -> None:
 
 
 def trilu(node: ir.Node, edit: Edit) -> None:
-    """Trilu 14 → 13: Where(mask, x, 0), the mask bool[H, W] being constant. Bit-exact.
+    """Trilu 14 → 13: Where(column - row ≥ k, x, 0), or ≤ k for the lower triangle. Bit-exact.
 
-    Requires the element type, constant H and W, and a constant diagonal.
+    Requires the element type. Constant sizes and diagonals give a constant mask.
     """
     x = needed(node, 0)
     dtype_of(x)
-    sizes = [] if x.shape is None else [d for d in list(x.shape)[-2:] if isinstance(d, int)]
+    sizes = [length_of(x, axis) for axis in (-2, -1)]
     k = [0] if given(node, 1) is None else static_ints(given(node, 1))
-    if len(sizes) != 2 or k is None:
-        raise RefusedError("its last two dimensions or its diagonal are not known before run time")
-    upper = integer(node, "upper", 1)
-    ones = np.ones(sizes, dtype=np.bool_)
-    mask = edit.constant(np.triu(ones, k[0]) if upper else np.tril(ones, k[0]), "mask")
-    edit.replace(edit.op("Where", [mask, x, edit.scalar(0, x)], like=x))
+    is_upper = bool(integer(node, "upper", 1))
+    diagonal = edit.integers(k, "k") if k is not None else needed(node, 1)
+    height, width = sizes
+    if height is not None and width is not None:
+        distances = np.arange(width) - np.arange(height)[:, None]
+        if k is not None:
+            kept = distances >= k[0] if is_upper else distances <= k[0]
+            mask = edit.constant(kept, "mask")
+            edit.replace(edit.op("Where", [mask, x, edit.scalar(0, x)], like=x))
+            return
+        distance = edit.constant(distances, "distance")
+    else:
+        shape = edit.op("Shape", [x])
+        start, step = edit.constant(np.array(0), "start"), edit.constant(np.array(1), "step")
+        ends = (
+            edit.op("Gather", [shape, edit.constant(np.array(axis), "axis")]) for axis in (-2, -1)
+        )
+        rows, columns = (edit.op("Range", [start, end, step]) for end in ends)
+        rows = edit.op("Unsqueeze", [rows, edit.integers([1], "axes")])
+        distance = edit.op("Sub", [columns, rows])
+    drop = edit.op("Less" if is_upper else "Greater", [distance, diagonal])
+    edit.replace(edit.op("Where", [drop, edit.scalar(0, x), x], like=x))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgeattn.options.flags import flag, switch
@@ -73,13 +73,11 @@ class ProfileOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrtexecFiles:
-    """What trtexec wrote of a run; without a profile, the run is predicted."""
+    """What trtexec wrote of a run: layers, a profile, or both; without one, it is predicted."""
 
-    layers: Path = flag(
+    layers: Path | None = flag(
         "--layers FILE.json",
         "What trtexec --exportLayerInfo wrote, anywhere; MODEL is then its ONNX file, or left out.",
-        default=MISSING,
-        takes=Path,
     )
     profile: Path | None = flag("--profile FILE.json", "What --exportProfile wrote.")
     times: Path | None = flag("--times FILE.json", "What --exportTimes wrote.")

@@ -56,6 +56,9 @@ def profile_lines(report: Report, *, top: int | None) -> Iterator[RenderableType
     if row.attribution.sites:
         yield hidden_cost(row.attribution, top=top)
         yield ""
+    if not any(one.nodes for one in row.trace.kernels):
+        yield by_name(row.trace, top=top)
+        yield ""
     yield kinds(row.attribution)
     yield ""
     yield from footing(row)
@@ -161,6 +164,18 @@ def kinds(attribution: Attribution) -> Table:
             size(one.traffic_bytes),
             bar(one.time_us, most),
         )
+    return rows
+
+
+def by_name(trace: Trace, *, top: int | None) -> Table:
+    """Time of the kernels that take the most, where their names are all that is known of them."""
+    rows = table("kernel", "time", "%", "", right=range(1, 3))
+    kernels = sorted(trace.kernels, key=lambda one: -one.time_us)
+    total = sum(one.time_us for one in kernels)
+    for one in kernels[:top]:
+        share = percent(part_of(one.time_us, total))
+        length = bar(one.time_us, kernels[0].time_us)
+        rows.add_row(one.name, microseconds(one.time_us), share, length)
     return rows
 
 

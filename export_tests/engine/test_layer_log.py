@@ -181,7 +181,6 @@ def test_memory(text, said):
         (message(ONE).partition("\n\nI/O")[0], "ends within"),
         (message(ONE).replace("IOMode: Input", "IOMode: Both"), "IOMode: Both"),
         (message(ONE).replace("DataType: Float,", "DataType: Odd,"), "DataType: Odd"),
-        ("[V] Engine Layer Information:\nLayer(Conv): a, Tactic: 1", "as TensorRT 8 to 10 do"),
         ("[V] something else", "no layer information"),
     ],
 )

@@ -263,7 +263,7 @@ TRTEXEC = Story(
         ),
     ),
     refused=(
-        "profile --profile engine/profile.json",
+        "profile net.onnx --profile engine/profile.json",
         "profile --layers engine/layers.json --times times.json",
         "profile --layers missing.json --profile engine/profile.json",
         "profile --layers engine/layers.json",

@@ -81,6 +81,15 @@ def join(listed: Listed, entries: Sequence[Entry]) -> Joined:
     )
 
 
+def by_name(entries: Sequence[Entry]) -> Joined:
+    """Return a profile without layers: each entry is a time of its own, of a kind not known."""
+    return Joined(
+        information=LayerInformation(kernels=(), bindings=(), form="json"),
+        times_us=(),
+        others=tuple((bare(one.name), "", one.time_us) for one in entries if one.time_us),
+    )
+
+
 def _matches(listed: Listed, entries: Sequence[Entry]) -> Iterator[_Match]:
     """Try every optimisation profile of the engine, the one that entries name before others."""
     information = listed.information

@@ -65,8 +65,11 @@ def _kernels(joined: Joined, subject: Subject | None) -> tuple[Kernel, ...]:
     )
     names = [kernel.name for kernel in kernels] + [name for name, _, _ in joined.others]
     others = zip(list(unique(names))[len(kernels) :], joined.others, strict=True)
+    moved = 0 if kernels else None  # without layers, nothing says
     return kernels + tuple(
-        Kernel(name=name, op=kind, kind="other", time_us=time_us, traffic_bytes=0, macs=0, nodes=())
+        Kernel(
+            name=name, op=kind, kind="other", time_us=time_us, traffic_bytes=moved, macs=0, nodes=()
+        )
         for name, (_, kind, time_us) in others
     )
 

@@ -9,13 +9,17 @@ from typing import Final
 from edgeattn.base import files
 from edgeattn.profiling import samples
 from edgeattn.profiling.assemble import Found
-from edgeattn.profiling.sources.engines.layer_times import join
+from edgeattn.profiling.sources.engines.layer_times import by_name, join
 from edgeattn.profiling.sources.engines.parts import parts_of
 from edgeattn.profiling.sources.model import Subject
 from edgeattn.profiling.sources.trtexec.files import read_layers, read_profile, read_times
 from edgeattn.records.trace import EndToEnd, Latency, Machine
 
 _UNKNOWN: Final = "a device that was not named"
+_NAMES_ALONE: Final = (
+    "No layers were given (trtexec --exportLayerInfo): times stand by the names of layers, and"
+    " belong to no module."
+)
 _SUMMED: Final = (
     "No times were given (trtexec --exportTimes): the latency is the sum of the profile, which is"
     " above what the engine takes without a profiler."
@@ -23,12 +27,13 @@ _SUMMED: Final = (
 
 
 def read_trtexec(
-    layers: Path, profile: Path, times: Path | None = None, *, subject: Subject | None = None
+    layers: Path | None, profile: Path, times: Path | None = None, *, subject: Subject | None = None
 ) -> Found:
     """Read what trtexec exported of a run.
 
     Args:
-        layers: Layer information: of --exportLayerInfo, an engine's manifest, or a build log.
+        layers: Layer information: of --exportLayerInfo, an engine's manifest, or a build log; None
+            if there is none, and times stand by name alone.
         profile: Of --exportProfile.
         times: Of --exportTimes; None if there is none, and the latency is the profile's sum.
         subject: The ONNX model that the engine was built from; None if it is not at hand.
@@ -37,8 +42,10 @@ def read_trtexec(
         InputError: A file cannot be read, is something else, or they do not belong together: says
             how many layers match, and the first that does not.
     """
-    parts = parts_of(join(read_layers(layers), read_profile(profile)), subject)
-    notes = list(parts.notes)
+    entries = read_profile(profile)
+    joined = by_name(entries) if layers is None else join(read_layers(layers), entries)
+    parts = parts_of(joined, subject)
+    notes = [_NAMES_ALONE] if layers is None else [*parts.notes]
     enqueue_us = None
     if times is None:
         latency = Latency(p50=sum(kernel.time_us for kernel in parts.kernels) / 1e3)

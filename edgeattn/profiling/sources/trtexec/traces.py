@@ -36,6 +36,8 @@ def of_files(
             predict is not given.
     """
     if given.profile is None:
+        if given.layers is None:
+            raise InputError("Neither layers nor a profile is given.", mend="Add --layers.")
         return _predicted(given.layers, subject, options, route)
     if options.predict:
         raise InputError("--predict takes --layers alone: --profile has times that were measured.")
@@ -43,7 +45,8 @@ def of_files(
     if route.device is not None and route.point is not None:
         machine = machine_of(route.device, route.point, found.kernels, None)
         found = replace(found, machine=machine)
-    return assemble([Item(path=given.layers, name=_name(given.layers))], lambda *_: found)
+    path = given.profile if given.layers is None else given.layers
+    return assemble([Item(path=path, name=_name(path))], lambda *_: found)
 
 
 def _predicted(

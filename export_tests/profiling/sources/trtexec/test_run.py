@@ -314,3 +314,16 @@ def test_the_model_says_what_names_do_not(tmp_path):
     (of_resnet,) = real(tmp_path, NAMES[0], "profile")
     with pytest.raises(InputError, match=r"not built from .*small\.onnx: .* such as 'Add_11'"):
         read_trtexec(resnet, of_resnet, subject=subject)
+
+
+def test_a_profile_alone_gives_times_by_name(tmp_path):
+    (profile,) = real(tmp_path, NAMES[2], "profile")
+    found = read_trtexec(None, profile)
+    entries = [one for one in read_profile(profile) if one.time_us]
+    assert [one.time_us for one in found.kernels] == [one.time_us for one in entries]
+    assert found.kernels[0].name == entries[0].name
+    assert {(one.kind, one.nodes, one.traffic_bytes) for one in found.kernels} == {
+        ("other", (), None)
+    }
+    assert found.latency.p50 == pytest.approx(sum(one.time_us for one in entries) / 1e3)
+    assert "belong to no module" in found.notes[0]
