@@ -13,7 +13,7 @@ from typing import Final
 
 import onnx_ir as ir
 
-from edgeattn.graph.names import is_inside, module_of, tagged
+from edgeattn.graph.names import module_of, modules_around, tagged
 from edgeattn.graph.nodes import is_weight
 from edgeattn.records.kinds import kind_of
 
@@ -83,6 +83,11 @@ class _Graph:
         self.modules: dict[ir.Node, str] = {
             node: module_of(tagged(node.name or "")) for node in self.order
         }
+        inside: dict[str, list[ir.Node]] = {}
+        for node, module in self.modules.items():
+            for outer in modules_around(module):
+                inside.setdefault(outer, []).append(node)
+        self._inside = {outer: frozenset(nodes) for outer, nodes in inside.items()}
 
     def gate(self, node: ir.Node) -> frozenset[ir.Node]:
         """Return the nodes of a gate that ends with this node; none where it ends none."""
@@ -132,10 +137,10 @@ class _Graph:
         module = self.modules[softmax]
         parent = module.rpartition(".")[0]
         # A softmax may be a module of its own, inside of the attention's.
-        inside = [n for n, one in self.modules.items() if module and is_inside(one, module)]
+        inside = self.inside(module) if module else frozenset[ir.Node]()
         if not any(one.op_type in ("MatMul", "Einsum") for one in inside) and parent:
-            inside = [n for n, one in self.modules.items() if is_inside(one, parent)]
-        return frozenset(inside)
+            inside = self.inside(parent)
+        return inside
 
     def home(self, module: str, inside: frozenset[ir.Node], *, climbs: bool) -> str:
         """Return a module, if it has no layers but those of attention; else nothing.
@@ -152,7 +157,7 @@ class _Graph:
 
     def inside(self, module: str) -> frozenset[ir.Node]:
         """Return the nodes of a module."""
-        return frozenset(node for node, own in self.modules.items() if is_inside(own, module))
+        return self._inside.get(module, frozenset())
 
     def last(self, nodes: frozenset[ir.Node]) -> ir.Node:
         """Return the last of some nodes."""
@@ -186,13 +191,14 @@ def _joined(
     regions: Sequence[tuple[frozenset[ir.Node], str]],
 ) -> list[tuple[frozenset[ir.Node], str]]:
     """Join regions that share nodes."""
-    joined: list[tuple[frozenset[ir.Node], str]] = []
-    for nodes, attention in regions:
-        apart = [one for one in joined if not one[0] & nodes]
-        touched = [one for one in joined if one[0] & nodes]
-        whole = nodes.union(*(one[0] for one in touched))
-        joined = [*apart, (whole, touched[0][1] if touched else attention)]
-    return joined
+    joined: dict[int, tuple[frozenset[ir.Node], str]] = {}
+    owners: dict[ir.Node, int] = {}
+    for place, (nodes, attention) in enumerate(regions):
+        touched = [joined.pop(one) for one in sorted({owners[n] for n in nodes if n in owners})]
+        whole = nodes.union(*(one for one, _ in touched))
+        joined[place] = (whole, touched[0][1] if touched else attention)
+        owners |= dict.fromkeys(whole, place)
+    return list(joined.values())
 
 
 def _leads(value: ir.Value | None, *, backwards: bool) -> bool:

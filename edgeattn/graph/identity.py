@@ -29,16 +29,20 @@ def replace(model: ir.Model, parts: Mapping[str, AbstractSet[str]]) -> dict[str,
     from onnx_ir.passes import common
 
     refused: dict[str, str] = {}
+    order = {node: place for place, node in enumerate(model.graph)}
+    named: dict[str, list[ir.Node]] = {}
+    for node in order:
+        named.setdefault(node.name or "", []).append(node)
     for name, nodes in parts.items():
-        own = [node for node in model.graph if (node.name or "") in nodes]
-        refusal = _bypass(model, own)
+        own = [node for one in nodes for node in named.get(one, ())]
+        refusal = _bypass(sorted(own, key=order.__getitem__), order)
         if refusal:
             refused[name] = refusal
     common.RemoveUnusedNodesPass()(model)
     return refused
 
 
-def _bypass(model: ir.Model, nodes: list[ir.Node]) -> str:
+def _bypass(nodes: list[ir.Node], order: Mapping[ir.Node, int]) -> str:
     inside = set(nodes)
     given = [
         value
@@ -48,7 +52,6 @@ def _bypass(model: ir.Model, nodes: list[ir.Node]) -> str:
     ]
     if not given:
         return "none of its nodes is left in the graph"
-    order = {node: place for place, node in enumerate(model.graph)}
     read = {
         value: None
         for node in nodes

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 #: The names of the domain of ONNX's own operators.
 STANDARD_DOMAINS: Final = ("", "ai.onnx")
+_BORDER: Final = re.compile(r"[./]")
 
 
 def module_of(node_name: str) -> str:
@@ -36,6 +38,13 @@ def tagged(node_name: str) -> str:
 def is_inside(module: str, outer: str) -> bool:
     """Return whether a module is another, or lies inside of it."""
     return module == outer or module.startswith((f"{outer}.", f"{outer}/")) or not outer
+
+
+def modules_around(module: str) -> Iterator[str]:
+    """Return all that a module `is_inside`: the root, what lies around it, and itself."""
+    yield from dict.fromkeys(["", *(module[: one.start()] for one in _BORDER.finditer(module))])
+    if module:
+        yield module
 
 
 class Names:

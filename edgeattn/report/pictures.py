@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from edgeattn.graph.names import is_inside
+from edgeattn.graph.names import modules_around
 from edgeattn.profiling.attribution import Attribution
 from edgeattn.profiling.owners import Owned
 from edgeattn.profiling.sums import Module
@@ -42,7 +42,7 @@ class Tile:
 
 def icicle(attribution: Attribution) -> tuple[Tile, ...]:
     """Lay out the time by module; a parent stands before its children."""
-    sites = [one.site.path for one in attribution.sites]
+    sites = {one.site.path for one in attribution.sites}
     children: dict[str, list[Module]] = defaultdict(list)
     for module in attribution.modules:
         children[_parent(module.path)].append(module)
@@ -56,7 +56,7 @@ def icicle(attribution: Attribution) -> tuple[Tile, ...]:
     def lay(path: str, parent: int) -> None:
         start_us, depth = tiles[parent].start_us, tiles[parent].depth + 1
         for module in children[path]:
-            is_site = bool(module.site) or any(is_inside(module.path, site) for site in sites)
+            is_site = bool(module.site) or not sites.isdisjoint(modules_around(module.path))
             tiles.append(
                 Tile(
                     name=_name(module.path), path=module.path, parent=parent, depth=depth,

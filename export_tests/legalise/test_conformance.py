@@ -24,8 +24,8 @@ from edgeattn.lowering import pipeline as lowering
 
 # What no older opset can say.
 REASONS = re.compile(
-    r" (exists?|is new) from opset \d+\.| may not be |computed at run time\.|in training mode\."
-    r"|inputs where|withdrawn in opset"
+    r" exists? from opset \d+\.| may not be |computed at run time\.|in training mode\."
+    r"|inputs where|withdrawn in opset| before opset \d+\.$"
 )
 # Drawn anew at each run.
 RANDOM = re.compile("bernoulli|training_dropout")

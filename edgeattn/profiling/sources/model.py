@@ -18,7 +18,7 @@ from edgeattn.base.nearest import did_you_mean, nearest
 from edgeattn.graph import gates
 from edgeattn.graph import shapes as inference
 from edgeattn.graph.costs import NodeCost, per_node
-from edgeattn.graph.names import is_inside, module_of, tagged
+from edgeattn.graph.names import module_of, modules_around, tagged
 from edgeattn.graph.reading import read
 from edgeattn.legalise import take_up, taken_up
 from edgeattn.options.shapes import check_type
@@ -180,12 +180,12 @@ def _located(path: Path, model: ir.Model, globs: Sequence[str]) -> _Located:
         if said is None or not said[0]:  # a backbone may have attention of its own
             return replace(_found_gates(model, said and said[1]), notes=notes)
         sites, params, how = said
-    site_of = {
-        name: site.path
-        for name, module in modules.items()
-        for site in sites
-        if is_inside(module, site.path)
-    }
+    places = {site.path: place for place, site in enumerate(sites)}
+    site_of: dict[str, str] = {}
+    for name, module in modules.items():
+        around = [one for one in modules_around(module) if one in places]
+        if around:
+            site_of[name] = max(around, key=places.__getitem__)
     return _Located(sites=tuple(sites), site_of=site_of, params=params, how=how)
 
 
