@@ -67,12 +67,13 @@ def read(path: Path) -> Source:
     if path.is_dir():
         raise InputError(f"{path} is a folder.", mend="Name the ONNX file in it.")
     if not path.is_file():
-        raise InputError(f"There is no file {path}.")
+        fact = f"{path} is no regular file." if path.exists() else f"There is no file {path}."
+        raise InputError(fact)
     try:
         proto = _checked(path)
         data, is_found = find_weights(path, proto)
         is_dense = _densify(path, proto)
-        model, is_inlined = _inlined(proto)
+        model, is_inlined = _inlined(path, proto)
     except InputError:
         raise
     except Exception as error:
@@ -170,7 +171,7 @@ def _checked(path: Path) -> onnx.ModelProto:
     return proto
 
 
-def _inlined(proto: onnx.ModelProto) -> tuple[ir.Model, bool]:
+def _inlined(path: Path, proto: onnx.ModelProto) -> tuple[ir.Model, bool]:
     """Return the model without functions, and whether it had any."""
     import onnx_ir as ir
     from onnx_ir.passes import common
@@ -181,7 +182,13 @@ def _inlined(proto: onnx.ModelProto) -> tuple[ir.Model, bool]:
     for function in model.functions.values():
         function.sort()
     model.graph.sort()
-    common.InlinePass()(model)
+    try:
+        common.InlinePass()(model)
+    except ValueError as error:
+        raise InputError(
+            f"{path} has functions that cannot be inlined: {first_line(error)}",
+            mend="Inline them before: onnx.inliner.inline_local_functions(model, True)",
+        ) from error
     return model, True
 
 

@@ -73,6 +73,21 @@ def test_functions_are_inlined(tmp_path):
     assert [node.op_type for node in model.graph][-2:] == ["Add", "Relu"]
 
 
+@pytest.mark.parametrize("opset", [17, 13])
+def test_functions_out_of_order_and_of_another_opset(tmp_path, opset):
+    nodes = [helper.make_node("Neg", ["u"], ["q"]), helper.make_node("Abs", ["p"], ["u"])]
+    opsets = [helper.make_opsetid("", opset)]
+    body = helper.make_function("mine", "Twice", ["p"], ["q"], nodes, opsets)
+    extra = [helper.make_node("Twice", ["a"], ["y"], domain="mine")]
+    path = net(tmp_path / "m.onnx", extra=extra, functions=[body], domains=("mine",))
+    if opset == 17:
+        assert [node.op_type for node in read(path).model.graph][-2:] == ["Abs", "Neg"]
+    else:
+        with pytest.raises(InputError, match="has functions that cannot be inlined") as caught:
+            read(path)
+        assert caught.value.mend
+
+
 def test_every_node_gets_a_name_of_its_own(tmp_path):
     names = ["", "Relu_0", "Relu_0", "", "a/b", "a/b", "Relu"]
     nodes = [
