@@ -73,6 +73,8 @@ def _run(arguments: Sequence[str]) -> int:
 
     from .commands import app
 
+    _check_names(arguments)
+
     command = typer.main.get_command(app)
     code = command.main(
         args=list(arguments) or ["--help"],
@@ -82,6 +84,27 @@ def _run(arguments: Sequence[str]) -> int:
     )
     sys.stdout.flush()
     return code if isinstance(code, int) else 0
+
+
+def _check_names(arguments: Sequence[str]) -> None:
+    """Refuse names that libraries cannot take, and a folder that is gone.
+
+    Raises:
+        InputError: Says which.
+    """
+    try:
+        here = os.getcwd()  # noqa: PTH109  # pathlib costs more to import
+    except FileNotFoundError:
+        raise InputError(
+            "The folder that this was started in is gone.", mend="Go to another: cd"
+        ) from None
+    for name in (*arguments, here):
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"The name {name} is not in UTF-8, and libraries take no other.", mend="Rename it."
+            ) from None
 
 
 def _is_interrupt(error: BaseException) -> bool:

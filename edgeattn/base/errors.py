@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import re
+from typing import ClassVar, Final
+
+# A hidden folder of `rooms`, which is gone when its name is read: among the temporary files, with
+# the path before it; beside what is written, that path is right without it.
+_HIDDEN: Final = re.compile(r"[^\s'\"]*/\.edgeattn-\w{8}/scratch/|\.edgeattn-\w{8}/(?:new|old)/")
 
 
 class EdgeattnError(Exception):
@@ -16,6 +21,7 @@ class EdgeattnError(Exception):
     exit_code: ClassVar[int] = 2
 
     def __init__(self, fact: str, *, mend: str = "") -> None:
+        fact, mend = _HIDDEN.sub("", fact), _HIDDEN.sub("", mend)
         super().__init__(fact if not mend else f"{fact}\n{mend}")
         self.fact = fact
         self.mend = mend

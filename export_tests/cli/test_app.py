@@ -361,3 +361,29 @@ def test_an_interrupt_that_a_library_swallowed_ends_the_next_stage(monkeypatch):
     monkeypatch.setattr(signals._State, "caught", True)
     with pytest.raises(KeyboardInterrupt), screen.Screen().working() as stage:
         stage("next")
+
+
+def test_a_name_that_no_library_takes_is_refused(capsys):
+    assert app.run(["optimize", "b\udcff.onnx", "-o", "c.onnx", "--json"]) == 2
+    said, told = capsys.readouterr()
+    assert told.startswith("error: The name b\\udcff.onnx is not in UTF-8")
+    assert json.loads(said)["error"]["exit_code"] == 2
+
+
+def test_a_folder_that_is_gone_is_no_fault(tmp_path, monkeypatch, capsys):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert app.run(["list", "attentions"]) == 2
+    assert "is gone" in capsys.readouterr().err
+
+
+def test_hidden_folders_are_not_named():
+    error = InputError(
+        "ONNX Runtime cannot load /tmp/.edgeattn-abcd_123/scratch/a.onnx.",
+        mend="See /a b/.edgeattn-abcd_123/new/c.onnx, and '.edgeattn-abcd_123/new/d'.",
+    )
+    assert (error.fact, error.mend) == (
+        "ONNX Runtime cannot load a.onnx.",
+        "See /a b/c.onnx, and 'd'.",
+    )
