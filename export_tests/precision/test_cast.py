@@ -114,7 +114,7 @@ def test_in_place(tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     path = net(home / "m.onnx", external="m.onnx.data")
-    cast_in_place(path, HALF)
+    cast_in_place(path, HALF, None)
     assert left_in(home) == ["m.onnx"]
     assert left_in(tmp_path) == ["home"]
     types = {one.data_type for one in onnx.load(path).graph.initializer}
