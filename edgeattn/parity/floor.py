@@ -21,6 +21,8 @@ from edgeattn.runtimes.onnxruntime import Array
 #: Two results that are each at the floor differ by 3 dB more; the rest is room for another order
 #: of summation.
 _MARGIN_DB: Final = 10.0
+#: Half has 13 bits of significand fewer than float32.
+HALF_COSTS_DB: Final = 78.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

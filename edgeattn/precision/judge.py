@@ -14,7 +14,7 @@ import numpy as np
 from edgeattn.base.errors import CheckError, InputError
 from edgeattn.options.cast import NEARER
 from edgeattn.parity.compare import Run, compare_runs, runs_of
-from edgeattn.parity.floor import tells_nothing
+from edgeattn.parity.floor import HALF_COSTS_DB, tells_nothing
 from edgeattn.parity.metrics import Tolerance
 from edgeattn.parity.references import check_finite, file_reference
 from edgeattn.parity.report import describe_failure
@@ -76,8 +76,13 @@ class Judge:
                 mend="Nothing was written. Give data that fits the model: --calibration DATA",
             )
         report = self._reference.located(report, path)
+        fact = f"The cast model differs from {self._source}: {describe_failure(report)}"
+        is_half = report.precision == "fp16"
+        if is_half and floor is not None and floor.db - HALF_COSTS_DB < report.min_sqnr_db:
+            fact += f" No half is near it on these inputs: {floor}. Data that fits the model may"
+            fact += " tell more (--calibration DATA)."
         return CheckError(
-            f"The cast model differs from {self._source}: {describe_failure(report)}",
+            fact,
             mend=f"Nothing was written. {NEARER[report.precision]}\n"
             "Or ask for less: edgeattn cast --min-sqnr DB",
         )

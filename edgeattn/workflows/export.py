@@ -24,7 +24,7 @@ from edgeattn.options.cast import NEARER, CastOptions, check_options
 from edgeattn.options.export import ExportOptions
 from edgeattn.options.model import ModelRequest
 from edgeattn.parity.compare import Reference, compare, runs_of, summarise
-from edgeattn.parity.floor import judge, tells_nothing
+from edgeattn.parity.floor import HALF_COSTS_DB, judge, tells_nothing
 from edgeattn.parity.metrics import Tolerance, tolerance_of
 from edgeattn.parity.report import describe_failure
 from edgeattn.precision.cast import cast_in_place
@@ -63,8 +63,6 @@ _NOT_JUDGED: Final = (
     "The cast was not judged with random weights: the model amplifies rounding, so that half"
     " precision is {floor:.0f} dB from exact results at best (it gave {have:.0f} dB)."
 )
-#: Half has 13 bits of significand fewer than float32.
-_HALF_COSTS_DB: Final = 78.0
 #: A cast this near the floor has no fault of its own.
 _MARGIN_DB: Final = 10.0
 
@@ -285,7 +283,7 @@ def _judged(
 def _amplified(report: ParityReport, reference: Reference, tolerance: Tolerance) -> str | None:
     """Say so where no cast of this model could be near enough."""
     assert reference.floor is not None
-    floor_db = reference.floor.db - _HALF_COSTS_DB
+    floor_db = reference.floor.db - HALF_COSTS_DB
     have = min(one.sqnr_db for one in report.outputs if one.sqnr_db is not None)
     if floor_db - have > _MARGIN_DB or floor_db - _MARGIN_DB > tolerance.min_sqnr_db:
         return None
