@@ -8,19 +8,19 @@ through here; what hands a file to another program hands over `as_read`.
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from edgeattn.base import files
 from edgeattn.base.errors import InputError, first_line
 from edgeattn.base.files import explain
 from edgeattn.base.memory import check_size
 from edgeattn.graph.names import STANDARD_DOMAINS
+from edgeattn.options.precision import Precision
 
 if TYPE_CHECKING:
     import onnx
@@ -31,6 +31,8 @@ _BROKEN: Final = "It was not written so by an exporter: get it again, or export 
 _UNLISTED: Final = 4
 #: Names of open sizes that stand for different ones in one file.
 _NAMELESS: Final = (None, "", "?", "None", "-1")
+_MOST_FACTS: Final = 64
+_FACTS: Final[dict[tuple[object, ...], Facts]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +86,7 @@ def read(path: Path) -> Source:
     changes = (_sort(model), _unlist_weights(model), find_ranks(model), _open_sizes(model))
     is_plain = is_found and not any(changes)
     is_named = name_nodes(model)
-    return Source(
+    found = Source(
         path=path,
         model=model,
         opset=opset_of(model),
@@ -92,6 +94,8 @@ def read(path: Path) -> Source:
         is_plain=is_plain,
         is_as_written=is_plain and not (is_dense or is_inlined or is_named),
     )
+    _kept_facts(found)
+    return found
 
 
 def load(path: Path) -> ir.Model:
@@ -115,7 +119,7 @@ def as_read(path: Path) -> Iterator[Path]:
     """
     from edgeattn.graph.writing import save
 
-    if path.is_file() and _known(path, *_state(path)).is_plain:
+    if path.is_file() and facts_of(path).is_plain:
         yield path
         return
     found = read(path)
@@ -125,22 +129,44 @@ def as_read(path: Path) -> Iterator[Path]:
         yield copy
 
 
-def has_loops(path: Path) -> bool:
-    """Return whether a file holds a loop, which may go round as often as its data say."""
-    return _known(path, *_state(path)).has_loops
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is asked of a file again and again.
 
+    Attributes:
+        is_plain: Whether other programs make the same of it.
+        has_loops: Whether it holds a loop, which may go round as often as its data say.
+        precision: The precision that it is written in.
+    """
 
-class _Known(NamedTuple):
     is_plain: bool
     has_loops: bool
+    precision: Precision
 
 
-@functools.lru_cache(maxsize=64)
-def _known(path: Path, *_state: int) -> _Known:
-    """Read a file once as long as it stays what it is."""
-    found = read(path)
+def facts_of(path: Path) -> Facts:
+    """Return the facts of an ONNX file, which is read once as long as it stays what it is.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    known = _FACTS.get((path, *_state(path))) if path.is_file() else None
+    return known or _kept_facts(read(path))
+
+
+def _kept_facts(found: Source) -> Facts:
+    from edgeattn.graph.precision import precision_of
+
+    if len(_FACTS) >= _MOST_FACTS:
+        _FACTS.clear()
     operators = {node.op_type for node in found.model.graph.all_nodes()}
-    return _Known(is_plain=found.is_plain, has_loops=bool(operators & {"Loop", "Scan"}))
+    facts = Facts(
+        is_plain=found.is_plain,
+        has_loops=bool(operators & {"Loop", "Scan"}),
+        precision=precision_of(found.model),
+    )
+    _FACTS[found.path, *_state(found.path)] = facts
+    return facts
 
 
 def _state(path: Path) -> tuple[int, ...]:

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from edgeattn.base.errors import InputError
-from edgeattn.graph import precision
-from edgeattn.graph.reading import load
+from edgeattn.graph.reading import facts_of
 from edgeattn.options.precision import Precision
 from edgeattn.parity.emulate import as_stored
 from edgeattn.parity.floor import Floor, judge, tells_nothing
@@ -278,7 +277,7 @@ def precision_of(path: Path) -> Precision:
     Raises:
         InputError: If the file is no ONNX model.
     """
-    return precision.precision_of(load(path))
+    return facts_of(path).precision
 
 
 def batch_of(inputs: Sequence[Array]) -> int:

@@ -19,8 +19,7 @@ import onnx_ir as ir
 
 from edgeattn.base import files
 from edgeattn.graph.nodes import static
-from edgeattn.graph.precision import precision_of
-from edgeattn.graph.reading import load
+from edgeattn.graph.reading import facts_of, load
 from edgeattn.graph.shapes import infer
 
 _FLOAT, _HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
@@ -39,7 +38,7 @@ def as_stored(path: Path) -> Iterator[Path]:
         The same file; where it is in half precision, one that emulates it, for as long as the block
         lasts.
     """
-    if precision_of(load(path)) != "fp16":
+    if facts_of(path).precision != "fp16":
         yield path
         return
     with files.scratch() as folder:

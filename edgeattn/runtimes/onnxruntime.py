@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from edgeattn.base.errors import EdgeattnError, InputError, first_line
 from edgeattn.base.memory import check_size
-from edgeattn.graph.reading import as_read, has_loops, load
+from edgeattn.graph.reading import as_read, facts_of, load
 from edgeattn.graph.shapes import infer
 from edgeattn.graph.whole import bounds_of
 from edgeattn.records.parity import Optimisations
@@ -146,7 +146,7 @@ def run_session(
 
 def limit_of(path: Path) -> float | None:
     """Return the seconds that one run of a file gets; None where it is sure to end."""
-    return _LOOPS_S if has_loops(path) else None
+    return _LOOPS_S if facts_of(path).has_loops else None
 
 
 class Session:

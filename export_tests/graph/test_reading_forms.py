@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgeattn.base.errors import InputError
-from edgeattn.graph.reading import as_read, read
+from edgeattn.graph.reading import as_read, facts_of, read
 from edgeattn.runtimes.onnxruntime import Session
 from export_tests.foreign import net, value, weights
 
@@ -147,6 +147,15 @@ def test_what_is_read_as_it_is_gets_no_copy(tmp_path):
     path = net(tmp_path / "m.onnx", named=False, external="m.weights")
     with as_read(path) as file:
         assert file == path
+
+
+def test_a_file_that_changes_is_read_again(tmp_path):
+    path = net(tmp_path / "m.onnx")
+    assert facts_of(path).precision == "fp32"
+    net(path, dtype=np.float16)
+    assert facts_of(path).precision == "fp16"
+    changed(path, shuffle)
+    assert not facts_of(path).is_plain
 
 
 def test_sparse_weights(tmp_path):
