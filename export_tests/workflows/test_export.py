@@ -26,6 +26,7 @@ from edgeattn.lowering.record import Lowered
 from edgeattn.options.cast import CastOptions
 from edgeattn.options.export import ExportOptions
 from edgeattn.options.model import AttentionRequest, ModelRequest
+from edgeattn.options.shapes import Shape
 from edgeattn.records.lowering import NearMiss, Rewrite
 from edgeattn.records.manifest import Manifest
 from edgeattn.workflows.export import _sources, export
@@ -195,6 +196,39 @@ def test_an_open_batch(net, tmp_path, attention):
     assert {case.batch for case in manifest.parity.cases} == {1, 2, 3, 8}
 
 
+PER_SAMPLE = """
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class Camera(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.score = nn.Linear(3, 2)
+        self.kernels = nn.Parameter(torch.randn(2, 4, 3, 3, 3) / 5)
+
+    def forward(self, image):
+        x = image.permute(0, 3, 1, 2).float() / 255
+        n, c, h, w = x.shape
+        score = self.score(x.mean((2, 3))).softmax(1)
+        kernels = torch.mm(score, self.kernels.flatten(1)).view(n * 4, c, 3, 3)
+        x = F.conv2d(x.reshape(1, n * c, h, w), kernels, groups=n).view(n, 4, h - 2, w - 2)
+        return F.adaptive_max_pool2d(x, 3), F.adaptive_avg_pool2d(x, 4)
+"""
+
+
+def test_bytes_and_kernels_of_each_samples_own(tmp_path):
+    path = tmp_path / "camera.py"
+    path.write_text(PER_SAMPLE)
+    asked = ModelRequest(source=f"{path}:Camera", shapes=(Shape((1, 13, 12, 3), "uint8"),))
+    manifest = export(asked, ExportOptions(dynamic_batch=True), tmp_path / "m.onnx")
+    assert manifest.parity.passed
+    assert {case.batch for case in manifest.parity.cases} == {1, 2, 3, 8}
+    assert [(one.dtype, one.shape) for one in manifest.inputs] == [("uint8", ("batch", 13, 12, 3))]
+    assert manifest.options["types"] == ("uint8",)
+
+
 def test_a_model_that_fixes_its_batch(net, tmp_path):
     asked = request(net, attention=None, shapes=((2, 3, 16, 16),), model_args={"fixed": "true"})
     export(asked, PLAIN, tmp_path / "net.onnx")
@@ -230,7 +264,7 @@ def test_refused_options(net, tmp_path, options, message):
 
 
 def test_what_cannot_be_traced(net, tmp_path):
-    with pytest.raises(InputError, match="cannot trace this model"):
+    with pytest.raises(InputError, match=r"cannot trace the model's own forward"):
         export(request(net, "Branching", attention=None), PLAIN, tmp_path / "net.onnx")
     assert left_in(tmp_path) == ["net.py"]
 
