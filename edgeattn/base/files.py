@@ -288,8 +288,14 @@ def _near(move: _Move, rooms: _Rooms) -> _Move:
         raise InputError(f"Cannot write {move.target}: it is not a regular file.")
     if target.parent == final(move.target.parent):
         return _Move(move.file, target)
+    check_writable(target.parent)
     near = rooms.inside(target.parent, "new") / target.name
-    shutil.move(move.file, near)
+    try:
+        shutil.move(move.file, near)
+    except OSError as error:  # it may name the file that is read
+        if explained := explain(error, target.parent):
+            raise explained from error
+        raise
     return _Move(near, target)
 
 

@@ -264,6 +264,23 @@ def test_a_link_across_file_systems(tmp_path, elsewhere):
     assert everything(tmp_path) == {"here/r.json": b"new"}
 
 
+def test_a_full_disk_behind_a_link_is_named(tmp_path, monkeypatch):
+    real = tmp_path / "real"
+    real.mkdir()
+    link = linked(tmp_path, real / "real.json")
+
+    def fill_up(source, _):
+        raise OSError(errno.ENOSPC, "x", str(source))
+
+    monkeypatch.setattr("shutil.move", fill_up)
+    with pytest.raises(InputError, match=f"^{real}: No space left"):
+        files.write(link, "new")
+    assert everything(real) == {}
+    real.rmdir()
+    with pytest.raises(InputError, match="does not exist"):
+        files.write(link, "new")
+
+
 def test_links_that_lead_nowhere_are_refused(tmp_path):
     (tmp_path / "missing").symlink_to(tmp_path / "no" / "such" / "file")
     (tmp_path / "folder").symlink_to(tmp_path)
