@@ -42,8 +42,8 @@ from typing import Any, Final
 
 INTERRUPTED: Final = 130
 SIGNALS: Final = ("SIGINT", "SIGINT to all", "SIGTERM", "SIGKILL")
-# ONNX Runtime writes it, and leaves it in any case.
-_TELEMETRY: Final = ".ses"
+# What ONNX Runtime and torch leave among temporary files in any case.
+_LIBRARIES: Final = (".ses", "torchinductor_")
 #: What a process may take to end once its parent has.
 LONGEST_END_S: Final = 5.0
 LONGEST_S: Final = 300.0
@@ -335,7 +335,7 @@ def _left(home: Path) -> Iterator[str]:
     """Yield what a run left: hidden folders, and temporary files."""
     for folder in ("one", "two", "three", "tmp"):
         for path in (home / folder).glob("*"):
-            is_ours = folder == "tmp" and path.name != _TELEMETRY
+            is_ours = folder == "tmp" and not path.name.startswith(_LIBRARIES)
             if is_ours or path.name.startswith(".edgeattn"):
                 yield str(path.relative_to(home))
 

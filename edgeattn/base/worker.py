@@ -187,7 +187,11 @@ class Worker:
 
 
 def ask(
-    module: str, job: Mapping[str, Any], *, does: str, on_progress: Callable[[Said], None]
+    module: str,
+    job: Mapping[str, Any],
+    *,
+    does: str = "measured",
+    on_progress: Callable[[Said], None],
 ) -> dict[str, Any]:
     """Have a process of its own do a single job.
 
@@ -216,7 +220,8 @@ def serve(do: Callable[[dict[str, Any]], dict[str, Any]]) -> int:
     Returns:
         The exit code.
     """
-    _keep_stdout()
+    if sys.stdout is sys.__stdout__:
+        _keep_stdout()
     for line in sys.stdin:
         try:
             say(result=do(json.loads(line)))

@@ -179,9 +179,7 @@ def end_to_end(timed: TimedEngines, model: int, profiled: ProfiledEngine) -> End
 
 
 def _asked(job: Job, on_progress: Stage) -> dict[str, Any]:
-    return process.ask(
-        _PROCESS, asdict(job), does="measured", on_progress=lambda said: on_progress(told(said))
-    )
+    return process.ask(_PROCESS, asdict(job), on_progress=lambda said: on_progress(told(said)))
 
 
 def _of_shapes(

@@ -119,6 +119,4 @@ def _asked(
 ) -> dict[str, Any]:
     models = [REQUEST.dump_python(one, mode="json") for one in requests]
     job = {"task": task, "models": models, **asdict(options)}
-    return process.ask(
-        _PROCESS, job, does="measured", on_progress=lambda said: on_progress(told(said))
-    )
+    return process.ask(_PROCESS, job, on_progress=lambda said: on_progress(told(said)))
