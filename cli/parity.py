@@ -14,7 +14,6 @@ from edgeattn.options.export import ExportOptions
 from edgeattn.options.flags import Flag
 from edgeattn.options.model import ModelRequest
 from edgeattn.options.parity import ParityOptions
-from edgeattn.precision.pixels import read_inputs
 from edgeattn.runtimes.inputs import closed
 
 from .groups import Asked, grouped
@@ -95,6 +94,8 @@ def _climb(
             )
         inputs, notes = None, list[str]()
         if how.data:
+            from edgeattn.precision.pixels import read_inputs
+
             stage("reading the data")
             inputs, notes = read_inputs(how.data, subject, *_taken(subject, choice, cast))
         ladder = climb(subject, how, choice, lowering, options, inputs, stage)
@@ -149,6 +150,8 @@ def _compare(
         tolerance = _tolerance(path, how.max_rel, how.min_sqnr)
         inputs = None
         if how.data:
+            from edgeattn.precision.pixels import read_inputs
+
             taken = _taken_by_file(_onnx_of(path, other), cast)
             inputs, notes = read_inputs(how.data, str(path), *taken)
         if how.reference is not None:
