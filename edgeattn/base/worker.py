@@ -56,6 +56,10 @@ def last_line(log: str) -> str:
     return next((line.strip() for line in reversed(log.splitlines()) if line.strip()), "")
 
 
+class SlowError(InputError):
+    """A process was ended because it took longer than it may."""
+
+
 class DeathError(InputError):
     """A process ended before it had an answer.
 
@@ -121,7 +125,8 @@ class Worker:
 
         Raises:
             DeathError: It ended before it had an answer: of what.
-            InputError: It said so; or it took longer.
+            InputError: It said so.
+            SlowError: It took longer.
             MissingError: Something that it needs is not on this machine.
         """
         if limit_s is None:
@@ -133,7 +138,7 @@ class Worker:
         except DeathError as error:
             if not timer.finished.is_set():
                 raise
-            raise InputError(
+            raise SlowError(
                 f"The process that {self._does} did not end within {limit_s:g} s."
             ) from error
         finally:

@@ -57,6 +57,12 @@ class ProfileOptions:
         default=30.0,
         min=0.1,
     )
+    plan_timeout_s: float = flag(
+        "--plan-timeout S",
+        "Seconds that TensorRT-RTX gets to plan the kernels of a model for --device.",
+        default=600.0,
+        min=1.0,
+    )
     site_globs: tuple[str, ...] = flag(
         "--site GLOB",
         "Modules that are sites, such as '*.se'. [those of the manifest, or found gates]",

@@ -175,18 +175,34 @@ def _engines(
         apart.start()
     for item in items:
         on_stage(f"kernels of {item.name}")
-        sources.append(_planned(item, options, route, folder))
+        sources.append(_planned(item, options, route, folder, on_stage))
     return gpu.predict(
-        items, sources, route.device, route.point, folder, marginal=marginal, on_stage=on_stage
+        items,
+        sources,
+        route.device,
+        route.point,
+        folder,
+        marginal=marginal,
+        plan_timeout_s=options.plan_timeout_s,
+        on_stage=on_stage,
     )
 
 
-def _planned(item: Item, options: ProfileOptions, route: Route, folder: Path) -> EngineSource:
+def _planned(
+    item: Item, options: ProfileOptions, route: Route, folder: Path, on_stage: Stage
+) -> EngineSource:
     if item.path.suffix != ".onnx":
         return read_engine(item.path, options)
     assert route.device is not None
     subject = _subject(item, options)
-    return EngineSource.of(subject, build_plan(subject.model, route.device, folder))
+    plan = build_plan(
+        subject.model,
+        route.device,
+        folder,
+        timeout_s=options.plan_timeout_s,
+        on_progress=lambda done, count: on_stage(f"kernels of {item.name} {done}/{count}"),
+    )
+    return EngineSource.of(subject, plan)
 
 
 def _measured_engines(

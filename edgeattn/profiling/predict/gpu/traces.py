@@ -27,6 +27,7 @@ def predict(
     folder: Path,
     *,
     marginal: bool,
+    plan_timeout_s: float | None = None,
     on_stage: Stage,
 ) -> list[Profiled]:
     """Predict what engines take on a device.
@@ -38,6 +39,7 @@ def predict(
         point: Its operating point.
         folder: Where plans may be written.
         marginal: Predict each with its sites replaced by identity too, if its model is here.
+        plan_timeout_s: Seconds that the plan of such a model may take; None for no limit.
         on_stage: Called with the name of each stage as it begins.
 
     Raises:
@@ -68,8 +70,15 @@ def predict(
         )
 
     def find_bare(place: int, item: Item, found: Found, bare: BareModel) -> FoundBare:
-        on_stage(f"plan of {item.name} without its sites")
-        plan = build_plan(bare.model, device, bare.path.parent)
+        stage = f"plan of {item.name} without its sites"
+        on_stage(stage)
+        plan = build_plan(
+            bare.model,
+            device,
+            bare.path.parent,
+            timeout_s=plan_timeout_s,
+            on_progress=lambda done, count: on_stage(f"{stage} {done}/{count}"),
+        )
         other, kernels = predict_engine(plan, device, point, sources[place].node_macs)
         above = Difference.of_predictions(found.latency.p50, other.end_to_end_us / 1e3)
         return FoundBare(kernels=kernels, difference=above)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeattn.base.errors import InputError
+from edgeattn.base.worker import SlowError
 from edgeattn.devices.schema import DeviceProfile
 from edgeattn.engine import apart
 from edgeattn.engine.libraries import TITLES, Capability, dotted
@@ -38,24 +41,46 @@ class Plan:
     notes: tuple[str, ...] = ()
 
 
-def build_plan(model: ir.Model, device: DeviceProfile, folder: Path) -> Plan:
+def build_plan(
+    model: ir.Model,
+    device: DeviceProfile,
+    folder: Path,
+    *,
+    timeout_s: float | None = None,
+    on_progress: Callable[[int, int], None] = lambda _done, _count: None,
+) -> Plan:
     """Build the plan of a model; no GPU is needed.
 
     Args:
         model: The model, with static shapes; it is left as it is.
         device: What it is for.
         folder: An empty folder to write into.
+        timeout_s: Seconds after which it is given up; None for no limit.
+        on_progress: Called with the number of steps that are done, and of all steps.
 
     Raises:
-        InputError: TensorRT-RTX does not take the model (names the node), or the device has no GPU
-            for TensorRT.
+        InputError: TensorRT-RTX does not take the model (names the node), or takes longer than it
+            may; or the device has no GPU for TensorRT.
         MissingError: TensorRT-RTX is not installed.
     """
     target = choose(device=device, capability=None, runtime="tensorrt-rtx", as_plan=True)
     rewritten = for_library(model, target)
     path = folder / "planned.onnx"
     save(model.clone() if rewritten is None else rewritten.model, path, external=True)
-    built = apart.build(path, target.library, target.compute_capability)
+    try:
+        built = apart.build(
+            path,
+            target.library,
+            target.compute_capability,
+            on_progress=on_progress,
+            limit_s=timeout_s,
+        )
+    except SlowError as error:
+        raise InputError(
+            f"{target.library.title} has not planned the model's {len(model.graph)} nodes within"
+            f" {timeout_s:g} s.",
+            mend="Give it longer, with --plan-timeout S, or a part of the model.",
+        ) from error
     return Plan(
         information=built.information,
         runtime=target.library.runtime,
