@@ -51,10 +51,10 @@ def half_is_inf(node: ir.Node, edit: Edit) -> None:
 
 
 def float_mod(node: ir.Node, edit: Edit) -> None:
-    """Mod 28 → 13: floats with `fmod=0` are new. Bit-exact, at infinities too.
+    """Mod 28 → 13: floats with `fmod=0` are new. Bit-exact but for the sign of 0.
 
     With r the remainder of `fmod=1`, which has the sign of a: r + b where r is not 0 and of another
-    sign than b, else r; and 0 has the sign of b.
+    sign than b, else r; so too at infinities.
     """
     a, b = needed(node, 0), needed(node, 1)
     if integer(node, "fmod", 0) or a.dtype is None or not a.dtype.is_floating_point():
@@ -63,5 +63,4 @@ def float_mod(node: ir.Node, edit: Edit) -> None:
     rest = edit.op("Mod", [a, b], {"fmod": 1})
     signs = [edit.op("Less", [value, zero]) for value in (rest, b)]
     moved = edit.op("Where", [edit.op("Xor", signs), edit.op("Add", [rest, b]), rest])
-    none = edit.op("Mul", [edit.op("Sign", [b]), zero])
-    edit.replace(edit.op("Where", [edit.op("Equal", [rest, zero]), none, moved]))
+    edit.replace(edit.op("Where", [edit.op("Equal", [rest, zero]), rest, moved]))

@@ -77,14 +77,19 @@ def pad_all_axes(node: ir.Node, edit: Edit) -> None:
     dims = rank_of(needed(node, 0))
     axes, pads = static_ints(source), static_ints(given(node, 1))
     zeros = [0] * (2 * dims)
+    known = [a % dims for a in axes or ()]
+    known += [a + dims for a in known]
     if axes is not None and pads is not None:
-        for place, pad in zip([*axes, *(a % dims + dims for a in axes)], pads, strict=True):
-            zeros[place % dims if place < 0 else place] = pad
+        for place, pad in zip(known, pads, strict=True):
+            zeros[place] = pad
         edit.set_input(1, edit.integers(zeros, "pads"))
     else:
-        rank = edit.integers([dims], "rank")
-        first = edit.op("Mod", [source, rank])  # of integers: never negative
-        places = edit.op("Concat", [first, edit.op("Add", [first, rank])], {"axis": 0})
+        if axes is None:
+            rank = edit.integers([dims], "rank")
+            first = edit.op("Mod", [source, rank])  # of integers: never negative
+            places = edit.op("Concat", [first, edit.op("Add", [first, rank])], {"axis": 0})
+        else:
+            places = edit.integers(known, "places")
         inputs = [edit.integers(zeros, "pads"), places, needed(node, 1)]
         edit.set_input(1, edit.op("ScatterElements", inputs, {"axis": 0}))
     edit.set_input(3, None)

@@ -6,6 +6,7 @@ import onnx_ir as ir
 import pytest
 
 from edgeattn.graph import gates, shapes
+from edgeattn.graph.names import is_inside, modules_around
 from export_tests.profiling.nets import CHANNELS, SIZE, residual
 
 
@@ -123,3 +124,10 @@ def test_self_attention_is_its_module():
 )
 def test_common_module(modules, common):
     assert gates.common_module(modules) == common
+
+
+def test_what_lies_around_a_module():
+    modules = ["", "a", "a.b", "a/b.c", "ab", "a.b.c", "b"]
+    for module in modules:
+        assert set(modules_around(module)) >= {o for o in modules if is_inside(module, o)}
+        assert all(is_inside(module, outer) for outer in modules_around(module))

@@ -3,10 +3,11 @@
 import numpy as np
 import onnx_ir as ir
 import pytest
-from onnx import helper
+from onnx import helper, parser
 
 from edgeattn.base.errors import InputError
 from edgeattn.legalise import legalise
+from export_tests.legalise.conftest import legal, run
 
 F = np.float32
 
@@ -193,3 +194,22 @@ def test_what_7_to_10_said_and_no_other_opset_can(op, attributes, outputs, opset
     with pytest.raises(InputError, match="at opset 13 or higher") as caught:
         legalise(ir.from_proto(model), 13)
     assert f"stem/old ({op}, module stem): {reason}" in str(caught.value)
+
+
+def test_a_scan_of_a_batch(rng):
+    model = parser.parse_model("""
+        <ir_version: 3, opset_import: ["" : 8]>
+        g (float[2,3] start, float[2,4,3] x) => (float[2,3] last, float[2,4,3] all) {
+            last, all = Scan <num_scan_inputs = 1, directions = [1], body = step
+                (float[3] before, float[3] next) => (float[3] after, float[3] seen) {
+                    after = Add(before, next)
+                    seen = Identity(after)
+                }> ("", start, x)
+        }""")
+    start, x = _x(rng, 2, 3), _x(rng, 2, 4, 3)
+    sums = np.cumsum(x[:, ::-1], axis=1) + start[:, None]
+    model.graph.node[0].name = "scan"
+    for opset in (13, 17):
+        got = run(legal(model, opset), {"start": start, "x": x})
+        np.testing.assert_allclose(got[0], sums[:, -1], rtol=1e-5)
+        np.testing.assert_allclose(got[1], sums, rtol=1e-5)

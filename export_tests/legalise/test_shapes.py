@@ -143,3 +143,26 @@ def test_zero_allowed_in_a_shape_that_is_computed(rng, prove, legal):
     model.graph.input.append(helper.make_tensor_value_info("rest", 7, ["k"]))
     with pytest.raises(InputError, match="`allowzero` exists from opset 14"):
         legal(model, 13)
+
+
+@pytest.mark.parametrize("upper", [0, 1])
+@pytest.mark.parametrize("is_open", [False, True])
+def test_a_triangle_of_run_time(upper, is_open, rng, build, prove):
+    feeds = {"x": _x(rng, 2, 5, 4), "k": np.array(-1)}
+    model = build("Trilu", feeds, {"upper": upper}, opset=14)
+    for value in (model.graph.input[0], model.graph.output[0]) if is_open else ():
+        for place, dim in enumerate(value.type.tensor_type.shape.dim):
+            dim.dim_param = f"size_{place}"
+    want = [(np.triu if upper else np.tril)(feeds["x"], -1)]
+    assert prove(model, 13, feeds, want=want)[-1] == "Where"
+
+
+def test_pads_of_axes_of_run_time(rng, build, prove):
+    feeds = {"x": _x(rng, 2, 3, 4), "p": np.array([1, 0, 2, 3])}
+    feeds |= {"_v": np.zeros(0), "a": np.array([-1, 0])}
+    model = build("Pad", feeds, opset=18)
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y0", 1, ["a", 3, "b"]))
+    feeds = {name: array for name, array in feeds.items() if not name.startswith("_")}
+    want = [np.pad(feeds["x"], [(0, 3), (0, 0), (1, 2)])]
+    operators = prove(model, 13, feeds, want=want)
+    assert operators == ["Mod", "Add", "Concat", "ScatterElements", "Pad"]
