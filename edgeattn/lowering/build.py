@@ -78,8 +78,27 @@ class Builder(Editor):
 
     def is_simpler(self, roots: Sequence[ir.Value], nodes: Sequence[ir.Node]) -> bool:
         """Return whether what values need is less than some nodes, or only an order of channels."""
-        made = _loose(roots)
+        made = self.loose(roots)
         return len(made) < len(nodes) or all(node.domain == DOMAIN for node in made)
+
+    @staticmethod
+    def loose(roots: Sequence[ir.Value]) -> list[ir.Node]:
+        """Return the nodes that values need and that are in no graph, in an order that runs."""
+        order: list[ir.Node] = []
+        seen: set[ir.Node] = set()
+        for root in roots:
+            pending: list[tuple[ir.Node | None, bool]] = [(root.producer(), False)]
+            while pending:
+                node, is_done = pending.pop()
+                if node is None or node.graph is not None or (node in seen and not is_done):
+                    continue
+                if is_done:
+                    order.append(node)
+                    continue
+                seen.add(node)
+                pending.append((node, True))
+                pending += [(v.producer(), False) for v in node.inputs if v is not None]
+        return order
 
     def insert(self, root: ir.Value, before: ir.Node) -> list[ir.Node]:
         """Put what a value needs, and is in no graph yet, in front of a node.
@@ -87,7 +106,7 @@ class Builder(Editor):
         Returns:
             The nodes that were put in, in order.
         """
-        order = _loose([root])
+        order = self.loose([root])
         for node in order:
             for value in node.inputs:
                 if value is not None and value.const_value is not None and value.graph is None:
@@ -111,22 +130,3 @@ def replace(old: ir.Value, new: ir.Value, *, is_made: bool) -> None:
     if is_made or is_output:
         name, old.name = old.name, None
         new.name = name
-
-
-def _loose(roots: Sequence[ir.Value]) -> list[ir.Node]:
-    """Return the nodes that values need and that are in no graph, in an order that runs."""
-    order: list[ir.Node] = []
-    seen: set[ir.Node] = set()
-    for root in roots:
-        pending: list[tuple[ir.Node | None, bool]] = [(root.producer(), False)]
-        while pending:
-            node, is_done = pending.pop()
-            if node is None or node.graph is not None or (node in seen and not is_done):
-                continue
-            if is_done:
-                order.append(node)
-                continue
-            seen.add(node)
-            pending.append((node, True))
-            pending += [(v.producer(), False) for v in node.inputs if v is not None]
-    return order

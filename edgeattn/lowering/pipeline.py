@@ -10,7 +10,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
 from edgeattn.graph import shapes
-from edgeattn.lowering import affine_grid, statics
+from edgeattn.lowering import affine_grid, linear_maps, statics
 from edgeattn.lowering.build import DOMAIN, Builder
 from edgeattn.lowering.permute import fold_permutations
 from edgeattn.lowering.raising import Raising, Recogniser
@@ -60,6 +60,7 @@ def lower(
     target: str = DEFAULT_TARGET,
     rules: Iterable[str] | None = None,
     forms: Mapping[str, Mapping[str, str]] | None = None,
+    must_pay: bool = True,
 ) -> Lowered:
     """Rewrite a model, by exact algebra, into the forms that a target runs best.
 
@@ -69,6 +70,7 @@ def lower(
         target: The runtime to choose forms for.
         rules: The rules to apply; those that the target uses by default.
         forms: The form to take, by kind of region and family, where it is not the default.
+        must_pay: Leave what costs no less in its new form, by the target's measure.
 
     Returns:
         What was done, and what was nearly done.
@@ -86,6 +88,11 @@ def lower(
         record += statics.fix_shapes(model.graph, build)
     if affine_grid.RULE in taken:
         record += affine_grid.rewrite_grids(model.graph, build, sums=spec.takes_summed_grids)
+    if linear_maps.RULE in taken:
+        measure = spec.writer.measure if must_pay else None
+        record += linear_maps.rewrite_linear_maps(
+            model.graph, build, measure, flat=spec.takes_flat_maps
+        )
     raising = Raising(_recognisers(taken))
     raising.walk(model.graph)
     record += raising.near_misses
@@ -100,7 +107,7 @@ def lower(
                 writers[dtype, kind] = spec.writer(build, raising, dtype, chosen)
             return writers[dtype, kind]
 
-        done = exchange(region, raising, write, build)
+        done = exchange(region, raising, write, build, must_pay=must_pay)
         if done is not None:
             record.append(done)
     build.release()

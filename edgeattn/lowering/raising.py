@@ -3,7 +3,8 @@
 A recogniser returns the term and the axes of what a node computes, or says why it cannot. A node
 that none understands (most convolutions, matrix products) ends terms: what it reads is a root, to
 be written; its outputs are leaves. A value that such a node reads is a leaf for whoever else reads
-it, too: it will be in memory.
+it, too: it will be in memory. So is a value whose term is deep, as in a long chain of elementwise
+operators: what is done with terms goes down into them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from edgeattn.lowering.terms import Const, Term, Terms
 from edgeattn.records.lowering import NearMiss
 
 FLOATS: Final = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE)
+_DEEPEST: Final = 64
 _READ_NO_ELEMENTS: Final = frozenset({"Shape", "Size"})
 _HOMES: Final[Mapping[int, tuple[int | None, ...]]] = {
     2: (0, 1),
@@ -123,7 +125,9 @@ class Raising:
             self.values[value] = what
             if isinstance(what, Raised):
                 self.sources.setdefault(what.term, (value, what.axes))
-            if isinstance(what, Raised) and what.term.attrs is not value and self._is_needed(value):
+            if not isinstance(what, Raised) or what.term.attrs is value:
+                continue
+            if what.term.depth > _DEEPEST or self._is_needed(value):
                 self.roots[value] = what
                 self.values[value] = Raised(self._leaf(value, what.axes), what.axes)
 

@@ -20,6 +20,7 @@ from edgeattn.graph.names import module_of
 from edgeattn.graph.nodes import is_used, producer_of
 from edgeattn.lowering.build import Builder, replace
 from edgeattn.lowering.indices import Axes
+from edgeattn.lowering.measures import freed
 from edgeattn.lowering.raising import Raised, Raising
 from edgeattn.lowering.record import FAULTS, fault
 from edgeattn.lowering.targets.layout import UnwritableError
@@ -137,15 +138,21 @@ def _leaf_values(what: object) -> set[object]:
 
 
 def exchange(
-    region: Region, raising: Raising, write: Callable[[str], Writer], build: Builder
+    region: Region,
+    raising: Raising,
+    write: Callable[[str], Writer],
+    build: Builder,
+    *,
+    must_pay: bool,
 ) -> Rewrite | NearMiss | None:
-    """Write a region anew, if it is worth it and there are forms for all of it.
+    """Write a region anew, if there are forms for all of it and they cost no more than it does.
 
     Args:
         region: The region.
         raising: What is known of it.
         write: Returns the writer for a kind of region.
         build: Makes the nodes.
+        must_pay: Leave it where the target's measure says that its form costs more.
 
     Returns:
         The rewrite; or why there is none; or None if there is nothing to gain.
@@ -169,18 +176,23 @@ def exchange(
         return None
     if rule in _MUST_SHRINK and not build.is_simpler(written, region.nodes):
         return None
-    before = {node: node.name or "" for node in region.nodes}
+    gone, new = freed(region.nodes, region.roots), build.loose(written)
+    before, after = writer.measure(gone, new), writer.measure(new, gone)
+    if must_pay and not after.pays_against(before):
+        reason = f"its form would take {after}, and as it is it takes {before}"
+        return NearMiss(rule=rule, site=site, reason=reason)
+    names = {node: node.name or "" for node in region.nodes}
     made: list[ir.Node] = []
-    for old, new in zip(region.roots, written, strict=True):
-        inserted = build.insert(new, producer_of(old))
+    for root, value in zip(region.roots, written, strict=True):
+        inserted = build.insert(value, producer_of(root))
         made += inserted
-        replace(old, new, is_made=bool(inserted))
-        raising.exchanged[old] = new
-    gone = _sweep(region)
+        replace(root, value, is_made=bool(inserted))
+        raising.exchanged[root] = value
+    swept = _sweep(region)
     return Rewrite(
         rule=rule,
         site=site,
-        nodes_before=tuple(name for node, name in before.items() if node in gone),
+        nodes_before=tuple(name for node, name in names.items() if node in swept),
         nodes_after=tuple(node.name or "" for node in made),
         kind=kind,
         forms=tuple(sorted(writer.taken.items())),

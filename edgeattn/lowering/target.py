@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 RULES: Final[Mapping[str, str]] = {
     "affine-grid": "affine grids of a constant size, as one product of matrices",
+    "linear-map": "averages and sums of rows and columns, however written, as constant products",
     "static-shapes": "target shapes that the graph computes, as constants",
     "global-mean": "means and maxima over the map or the channels, however they are written",
     "moments": "normalisations of one channel, as means and variances",
@@ -41,6 +42,7 @@ class TargetSpec:
         dissolves_wires: Whether Concat and Split beside a channel permutation are taken apart.
         takes_summed_grids: Whether an affine grid that is written as a sum becomes a product.
         takes_int32_biases: Whether a quantised layer may have an int32 bias with a scale.
+        takes_flat_maps: Whether a linear map of rows and columns is one product, channels last.
         rules: The rules that are used by default.
     """
 
@@ -50,6 +52,7 @@ class TargetSpec:
     dissolves_wires: bool
     takes_summed_grids: bool
     takes_int32_biases: bool
+    takes_flat_maps: bool
     rules: AbstractSet[str] = frozenset(RULES)
 
     @property
@@ -66,6 +69,7 @@ TARGETS: Final[Mapping[str, TargetSpec]] = {
         dissolves_wires=False,
         takes_summed_grids=False,
         takes_int32_biases=False,
+        takes_flat_maps=True,
     ),
     "onnxruntime": TargetSpec(
         title="ONNX Runtime on a CPU",
@@ -74,6 +78,7 @@ TARGETS: Final[Mapping[str, TargetSpec]] = {
         dissolves_wires=True,
         takes_summed_grids=True,
         takes_int32_biases=True,
+        takes_flat_maps=False,
     ),
 }
 

@@ -36,6 +36,7 @@ _ON_NUMBERS: Final[Mapping[str, Callable[..., np.ndarray]]] = {
     "clip": lambda x, low, high: np.minimum(np.maximum(x, low), high),
 }
 _MOST_ADDENDS: Final = 8
+_MOST_FACTORS: Final = 16
 _SMALLEST: Final = 1e-12
 
 
@@ -50,6 +51,7 @@ class Term:
         attrs: What else says what it is.
         own: The indices that its value depends on, as they were when it was made.
         origin: The node that it first came from.
+        depth: How many terms stand one in the other, this one too.
     """
 
     op: str
@@ -57,6 +59,7 @@ class Term:
     attrs: Any
     own: tuple[Index, ...]
     origin: str
+    depth: int = 1
 
     def indices(self) -> frozenset[Index]:
         """Return the indices that its value depends on."""
@@ -162,7 +165,9 @@ class Terms:
         key = (op, tuple(map(id, args)), attrs)
         found = self._known.get(key)
         if found is None:
-            found = Term(op, tuple(args), attrs, tuple(dict.fromkeys(leaves(own))), self.origin)
+            indices = tuple(dict.fromkeys(leaves(own)))
+            depth = 1 + max((arg.depth for arg in args), default=0)
+            found = Term(op, tuple(args), attrs, indices, self.origin, depth)
             self._known[key] = found
         return found
 
@@ -201,7 +206,7 @@ class Terms:
         """Return the sum."""
         entries: dict[Term, Const] = {}
         offset = ZERO
-        for term in self._addends(terms):
+        for term in _flat("add", terms, _MOST_ADDENDS):
             factor, base = self.parts(term)
             if base is None:
                 offset = combine(np.add, offset, factor)
@@ -261,21 +266,24 @@ class Terms:
         inside = self.add(self.scaled(factor, base.args[0]), self.const(offset))
         return self.fn("clip", inside, 0.0, 1.0)
 
-    def _addends(self, terms: Sequence[Term]) -> list[Term]:
-        flat = [part for t in terms for part in (t.args if t.op == "add" else (t,))]
-        # A long chain of sums stays a chain: its normal form would cost the square of its length.
-        return flat if len(flat) <= _MOST_ADDENDS else list(terms)
-
     def _centre(self, entries: dict[Term, Const]) -> None:
         """X - mean(x) is one term, so that no rule takes it apart."""
         for mean in [t for t in entries if t.op == "mean"]:
             base = mean.args[0]
-            if base in entries and _opposite(entries[base], entries[mean]):
-                factor = entries.pop(base)
-                del entries[mean]
-                centred = self.centred(base, mean.attrs)
-                known = entries.get(centred)
-                entries[centred] = factor if known is None else combine(np.add, known, factor)
+            inside = [self.parts(part) for part in (base.args if base.op == "add" else (base,))]
+            own = [part for factor, part in inside if part is not None and is_scalar(factor)]
+            if len(own) < len(inside) or not all(
+                part in entries
+                and _opposite(entries[part], combine(np.multiply, entries[mean], factor))
+                for (factor, _), part in zip(inside, own, strict=True)
+            ):
+                continue
+            factor = combine(np.multiply, entries.pop(mean), scalar(-1))
+            for part in own:
+                del entries[part]
+            centred = self.centred(base, mean.attrs)
+            known = entries.get(centred)
+            entries[centred] = factor if known is None else combine(np.add, known, factor)
 
     def _gather_variance(self, entries: dict[Term, Const]) -> None:
         """mean(x^2) - mean(x)^2 is the variance."""
@@ -305,7 +313,7 @@ class Terms:
     def mul(self, *terms: Term) -> Term:
         """Return the product."""
         factor, powers = ONE, dict[Term, float]()
-        for term in (part for t in terms for part in (t.args if t.op == "mul" else (t,))):
+        for term in _flat("mul", terms, _MOST_FACTORS):
             if term.op == "const":
                 factor = combine(np.multiply, factor, term.attrs)
                 continue
@@ -460,9 +468,29 @@ class Terms:
         return self.make("softmax", (term,), over, term.indices())
 
     def linear(self, term: Term, layer: Layer) -> Term:
-        """Return the sum of a term's columns with constant weights, plus a bias."""
+        """Return the sum of a term's columns with constant weights, plus a bias.
+
+        W (k x + c) + b is (W k) x + (W c + b): an affine before it is part of it.
+        """
+        columns = leaves(layer.columns)
+        factor, offset, base = self._affine(term)
+        inside = {*leaves(factor.axes), *leaves(offset.axes)}
+        if base is not term and base is not None and inside <= set(columns) <= base.indices():
+            layer = replace(
+                layer,
+                weight=layer.weight * factor.spread(columns),
+                bias=layer.bias + layer.weight @ offset.spread(columns),
+            )
+            term = base
         own = (term.indices() - set(leaves(layer.columns))) | set(leaves(layer.rows))
         return self.make("linear", (term,), layer, own)
+
+    def _affine(self, term: Term) -> tuple[Const, Const, Term | None]:
+        """Take factor * base + offset apart."""
+        parts = [self.parts(part) for part in (term.args if term.op == "add" else (term,))]
+        offset = next((factor for factor, base in parts if base is None), ZERO)
+        inside = [(factor, base) for factor, base in parts if base is not None]
+        return (inside[0][0], offset, inside[0][1]) if len(inside) == 1 else (ONE, ZERO, None)
 
     def select(self, term: Term, index: Index, place: int) -> Term:
         """Return the part of a term at one place of an index."""
@@ -502,6 +530,15 @@ class Terms:
             case "centred" | "window" | "band":
                 return self.make(like.op, args, like.attrs, args[0].own)
         return None
+
+
+def _flat(op: str, terms: Sequence[Term], most: int) -> list[Term]:
+    """Return terms with the sums (or products) among them taken apart.
+
+    A long chain stays a chain: its normal form would cost the square of its length.
+    """
+    flat = [part for t in terms for part in (t.args if t.op == op else (t,))]
+    return flat if len(flat) <= most else list(terms)
 
 
 def _factors(term: Term) -> tuple[Term, ...]:

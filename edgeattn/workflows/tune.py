@@ -28,6 +28,7 @@ from edgeattn.engine.plan import plan
 from edgeattn.graph import shapes
 from edgeattn.graph.shapes import without_weights
 from edgeattn.graph.writing import save
+from edgeattn.lowering.measures import BYTES_PER_KERNEL
 from edgeattn.lowering.pipeline import lower
 from edgeattn.lowering.record import Lowered
 from edgeattn.lowering.target import TARGETS
@@ -43,9 +44,6 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 
-# A launch weighs as much as the bytes that an 8 GB Orin Nano (68 GB/s) moves meanwhile. No floor is
-# published for a Jetson: 2 µs is a guess, low on purpose, so that bytes decide.
-_BYTES_PER_KERNEL: Final = 136_000
 # Builds differ from run to run; a smaller gain is none.
 _LEAST_GAIN: Final = 0.001
 # No new window of runs begins after that.
@@ -156,7 +154,7 @@ class _Plans:
 
     def __call__(self, standing: ir.Model, candidate: ir.Model) -> Comparison:
         before, after = self._figures(standing, "standing"), self._figures(candidate, "candidate")
-        costs = [traffic + kernels * _BYTES_PER_KERNEL for kernels, traffic in (before, after)]
+        costs = [traffic + kernels * BYTES_PER_KERNEL for kernels, traffic in (before, after)]
         is_better = costs[1] < costs[0] * (1 - _LEAST_GAIN)
         if is_better:
             paths = [_written(m, self._folder, n) for m, n in ((standing, "a"), (candidate, "b"))]

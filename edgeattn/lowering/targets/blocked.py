@@ -32,8 +32,8 @@ from edgeattn.lowering.targets.widths import BLOCK
 from edgeattn.lowering.targets.writer import Written
 from edgeattn.lowering.terms import ONE, ZERO, Const, Term, is_scalar
 
-_POOLS: Final = frozenset({"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"})
-_KEEPS_BLOCKS: Final = frozenset(
+POOLS: Final = frozenset({"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"})
+KEEPS_BLOCKS: Final = frozenset(
     {"Relu", "Sigmoid", "Tanh", "Add", "Sum", "Mul", "Concat", "BatchNormalization", "Resize"}
 )
 _FUSED_AFTER_A_CONVOLUTION: Final = frozenset({"sigmoid", "tanh"})
@@ -52,9 +52,9 @@ def is_blocked(value: ir.Value, depth: int = 4) -> bool:
     if node.op_type == "Conv":
         weight = node.inputs[1]
         return weight is not None and weight.const_value is not None
-    if node.op_type in _POOLS:
+    if node.op_type in POOLS:
         return fills_blocks(value.shape[CHANNELS])
-    if node.op_type not in _KEEPS_BLOCKS or depth == 0:
+    if node.op_type not in KEEPS_BLOCKS or depth == 0:
         return False
     if node.op_type in {"Resize", "Concat"} and not fills_blocks(value.shape[CHANNELS]):
         return False

@@ -11,7 +11,6 @@ from edgeattn.lowering.indices import Index
 from edgeattn.lowering.targets.layout import (
     CHANNELS,
     ORDER,
-    UnwritableError,
     View,
     axes_of,
     channels_of,
@@ -66,8 +65,10 @@ class Elementwise(Writer):
         return self.node(op_type, [one.value, other.value], axes)
 
     def write_add(self, term: Term, view: View) -> Written:
+        known = self._known_sum(term, view)
+        args = term.args if known is None else self._without(term, known)
         signed = []
-        for arg in term.args:
+        for arg in args:
             factor, base = self.terms.parts(arg)
             is_negative = base is not None and is_scalar(factor, -1)
             signed.append((-1 if is_negative else 1, base if is_negative and base else arg))
@@ -77,15 +78,27 @@ class Elementwise(Writer):
         pairs = [(sign, one) for (sign, _), one in zip(signed, written, strict=True)]
         # What is smaller is added up first; a difference wants something to start from.
         pairs.sort(key=lambda pair: (_size(pair[1]), -pair[0]))
-        if pairs[0][0] < 0:
-            start = next((k for k, pair in enumerate(pairs) if pair[0] > 0), None)
-            if start is None:
-                raise UnwritableError("every addend is negative")
-            pairs.insert(0, pairs.pop(start))
-        total = pairs[0][1]
+        start = next((k for k, pair in enumerate(pairs) if pair[0] > 0), None)
+        if start is None:
+            total = self.node("Neg", [pairs[0][1].value], pairs[0][1].axes)
+        else:
+            if pairs[0][0] < 0:
+                pairs.insert(0, pairs.pop(start))
+            total = pairs[0][1]
         for sign, one in pairs[1:]:
             total = self.join("Add" if sign > 0 else "Sub", total, one, view)
+        self._sums.setdefault((term.args[0], view), []).append(term)
         return total
+
+    def _known_sum(self, term: Term, view: View) -> Term | None:
+        """Return the largest part of a sum that is written already, as in a chain of residuals."""
+        sums = [one for arg in term.args for one in self._sums.get((arg, view), ())]
+        known = [one for one in sums if set(one.args) < set(term.args)]
+        return max(known, key=lambda one: len(one.args), default=None)
+
+    @staticmethod
+    def _without(term: Term, known: Term) -> list[Term]:
+        return [known, *(arg for arg in term.args if arg not in known.args)]
 
     def prepare(self, terms: Sequence[Term], view: View) -> None:
         """Write terms, so that their nodes stand before those of what is made of them."""

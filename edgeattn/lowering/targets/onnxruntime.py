@@ -11,12 +11,15 @@ affine inside. Statistics over channels are taken from rows of positions, [N, H 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar, Final
 
 import numpy as np
+import onnx_ir as ir
 
 from edgeattn.lowering.indices import Axes, Index, count, leaves
+from edgeattn.lowering.measures import Figures
+from edgeattn.lowering.targets import passes
 from edgeattn.lowering.targets.blocked import BlockedWriter, fills_blocks, is_blocked
 from edgeattn.lowering.targets.elementwise import FUNCTIONS
 from edgeattn.lowering.targets.layout import (
@@ -60,6 +63,11 @@ class ONNXRuntimeWriter(BlockedWriter):
         "single-channel": ("phases", "convolution"),
         "sum": ("convolution", "elementwise"),
     }
+
+    @staticmethod
+    def measure(nodes: Sequence[ir.Node], instead_of: Sequence[ir.Node]) -> Figures:
+        """Return the kernels that ONNX Runtime runs for some nodes, and what they move."""
+        return passes.measure(nodes, instead_of)
 
     def prepared(self, term: Term) -> Term:
         """Return an equal term with a cheaper squeeze and hidden layers a block wide."""

@@ -18,6 +18,8 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeattn.lowering.indices import Axes, Index, leaves
+from edgeattn.lowering.measures import Figures
+from edgeattn.lowering.targets import fusion
 from edgeattn.lowering.targets.layout import (
     CHANNELS,
     FIRST,
@@ -61,6 +63,11 @@ class TensorRTWriter(PlainWriter):
         "paired-layers": ("sums", "convolutions"),
         "pool": ("slices", "operator"),
     }
+
+    @staticmethod
+    def measure(nodes: Sequence[ir.Node], instead_of: Sequence[ir.Node]) -> Figures:
+        """Return the kernels that TensorRT makes of some nodes, and what they move."""
+        return fusion.measure(nodes, instead_of)
 
     def prepared(self, term: Term) -> Term:
         squeezed = through_producer(term, self._raising)

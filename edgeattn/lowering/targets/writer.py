@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from edgeattn.graph.edit import AttributeValue
 from edgeattn.lowering.build import Builder
 from edgeattn.lowering.indices import Axes, Index, leaves, resolve
+from edgeattn.lowering.measures import Figures
 from edgeattn.lowering.raising import Raised, Raising
 from edgeattn.lowering.targets.layout import (
     FIRST,
@@ -76,6 +77,12 @@ class Writer:
         self._raising = raising
         self._written: dict[tuple[Term, View], Written] = {}
         self._rows: dict[Term, ir.Value] = {}
+        self._sums: dict[tuple[Term, View], list[Term]] = {}
+
+    @staticmethod
+    def measure(nodes: Sequence[ir.Node], instead_of: Sequence[ir.Node]) -> Figures:
+        """Return what some nodes, in an order that runs, cost in the place of others."""
+        raise NotImplementedError
 
     def takes(self, family: str, form: str) -> bool:
         """Return whether a form is the one to take, and record that it was asked."""
