@@ -128,6 +128,8 @@ def main() -> int:
     parser.add_argument("--again", type=int)
     asked = parser.parse_args()
     names = asked.commands.split(",")
+    # Where this runs in a shell's background, Ctrl-C is ignored, and so it were in all it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="kills-") as scratch:
         folder = Path(scratch)
         good = folder / "good"

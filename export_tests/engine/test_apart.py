@@ -47,9 +47,12 @@ def test_it_is_what_is_built_in_this_process(tmp_path, options):
         log=logs[1],
         on_progress=lambda *step: seen.append(step),
     )
-    assert there == here
-    assert engines[0].stat().st_size == engines[1].stat().st_size
-    assert logs[1].text.splitlines()[:10] == logs[0].text.splitlines()[:10]
+    assert there.information.bindings == here.information.bindings
+    assert len(there.information.kernels) == len(here.information.kernels)
+    assert (there.profiles, there.notes) == (here.profiles, here.notes)
+    assert all(path.stat().st_size > 1000 for path in engines)
+    parsed = [log.starting_with("Parsing node: ") for log in logs]
+    assert parsed[0] == parsed[1] != []
     assert seen
     assert seen[-1][0] <= seen[-1][1]
 
