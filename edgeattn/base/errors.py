@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import ClassVar, Final
 
-# A hidden folder of `rooms`, which is gone when its name is read: among the temporary files, with
-# the path before it; beside what is written, that path is right without it.
-_HIDDEN: Final = re.compile(r"[^\s'\"]*/\.edgeattn-\w{8}/scratch/|\.edgeattn-\w{8}/(?:new|old)/")
+# Hidden folders of `rooms`, which are gone when their names are read.
+_STAGED: Final = re.compile(r"\.edgeattn-\w{8}/(?:new|old)/")
+_SCRATCH: Final = re.compile(r"/\.edgeattn-\w{8}/scratch/")
+_BEFORE_PATHS: Final = " \t\n'\""
 
 
 class EdgeattnError(Exception):
@@ -21,10 +22,20 @@ class EdgeattnError(Exception):
     exit_code: ClassVar[int] = 2
 
     def __init__(self, fact: str, *, mend: str = "") -> None:
-        fact, mend = _HIDDEN.sub("", fact), _HIDDEN.sub("", mend)
+        fact, mend = _shown(fact), _shown(mend)
         super().__init__(fact if not mend else f"{fact}\n{mend}")
         self.fact = fact
         self.mend = mend
+
+
+def _shown(text: str) -> str:
+    """Return a text without hidden folders: of a temporary file, its name is left.
+
+    Without its hidden folder, the path of what is staged is that of what was asked.
+    """
+    *before, last = _SCRATCH.split(_STAGED.sub("", text))
+    kept = (one[: max(map(one.rfind, _BEFORE_PATHS)) + 1] for one in before)
+    return "".join([*kept, last])
 
 
 class InputError(EdgeattnError):

@@ -379,6 +379,7 @@ def test_a_folder_that_is_gone_is_no_fault(tmp_path, monkeypatch, capsys):
 
 
 def test_hidden_folders_are_not_named():
+    assert InputError("x" * 10**6).fact == "x" * 10**6  # at once
     error = InputError(
         "ONNX Runtime cannot load /tmp/.edgeattn-abcd_123/scratch/a.onnx.",
         mend="See /a b/.edgeattn-abcd_123/new/c.onnx, and '.edgeattn-abcd_123/new/d'.",
