@@ -34,12 +34,13 @@ def job_of(
     task: Literal["time", "profile"], engines: Sequence[Path], options: ProfileOptions
 ) -> Job:
     """Return what the process is to do; a batch of 1, the default, leaves engines their shapes."""
+    types = tuple(map(dtype_of, options.shapes))
     return Job(
         task=task,
         engines=tuple(map(str, engines)),
         batch=None if options.batch == 1 else options.batch,
         shapes=options.shapes,
-        types=tuple(map(dtype_of, options.shapes)),
+        types=types if any(types) else (),
         seed=options.seed,
         limit_s=options.limit_s,
     )

@@ -25,6 +25,7 @@ from edgeattn.profiling.measure.tensorrt.process import (
     medians,
     profile_engine,
     random_inputs,
+    shapes_of,
     time_engines,
 )
 from edgeattn.profiling.measure.tensorrt.run import (
@@ -373,6 +374,13 @@ def test_the_shapes_that_an_engine_is_run_at(open_batch, device, library):
         with pytest.raises(InputError, match=said):
             shapes(**more)
     assert device.left == []
+
+
+def test_a_type_that_is_not_the_engines_is_refused():
+    fake = types.SimpleNamespace(inputs={"x": (1, 3)}, dtype_of=lambda _: np.float16)
+    job = Job(task="time", engines=(), shapes=((1, 3),), types=("uint8",))
+    with pytest.raises(InputError, match="x takes float16, and --shape asks for uint8"):
+        shapes_of(fake, job)
 
 
 def test_inputs_are_drawn_by_their_types():
