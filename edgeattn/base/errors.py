@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 
 # Hidden folders of `rooms`, which are gone when their names are read.
 _STAGED: Final = re.compile(r"\.edgeattn-\w{8}/(?:new|old)/")
-_SCRATCH: Final = re.compile(r"/\.edgeattn-\w{8}/scratch/")
+_SCRATCH: Final = re.compile(r"/\.edgeattn-\w{8}/scratch/(?:\d+/)?")
 _BEFORE_PATHS: Final = " \t\n'\""
 
 

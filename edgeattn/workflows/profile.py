@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -60,10 +59,7 @@ def profile(
     on_stage("read")
     by = _onnxruntime if route.runtime == "onnxruntime" else _engines
     with scratch() as folder:
-        try:
-            return _signed(by(items, options, route, folder, on_stage), command)
-        except InputError as error:
-            raise InputError(_renamed(error.fact, items, folder), mend=error.mend) from error
+        return _signed(by(items, options, route, folder, on_stage), command)
 
 
 def profile_torch(
@@ -119,14 +115,6 @@ def _signed(found: Sequence[Profiled], command: str) -> list[Profiled]:
         trace = one.row.trace.model_copy(update=signature)
         signed.append(replace(one, row=one.row.model_copy(update={"trace": trace})))
     return signed
-
-
-def _renamed(fact: str, items: Sequence[Item], folder: Path) -> str:
-    """Say of what was written to be run which file it was made of."""
-    for item in items:
-        copies = rf"{re.escape(str(folder))}/\S*{re.escape(item.path.name)}"
-        fact = re.sub(copies, str(item.path).replace("\\", r"\\"), fact)
-    return fact
 
 
 def _common(routes: Sequence[Route]) -> Route:
