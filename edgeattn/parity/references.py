@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 #: The batch sizes at which a model with an open batch is checked.
 BATCHES: Final = (1, 2, 3, 8)
+#: At so many of the batch sizes, the smallest, a file's floor is measured.
+_MEASURED: Final = 2
 #: How often the inputs of a file are moved.
 _NUDGES: Final = 2
 #: Of a module more is asked than of a file: it is the source, and can be mended.
@@ -134,6 +137,7 @@ def _floor_of_file(path: Path, inputs: Mapping[int, Sequence[Array]]) -> Floor:
     nodes, only runs that have such kernels too may be as far away.
     """
     tolerance = tolerance_of("fp32")
+    inputs = dict(itertools.islice(inputs.items(), _MEASURED))
     plain = _run_all(path, inputs, optimisations="off")
     by_name: dict[int, list[OutputParity]] = {}
 
