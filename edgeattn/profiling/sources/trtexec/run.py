@@ -42,8 +42,9 @@ def read_trtexec(
         InputError: A file cannot be read, is something else, or they do not belong together: says
             how many layers match, and the first that does not.
     """
+    listed = None if layers is None else read_layers(layers)
     entries = read_profile(profile)
-    joined = by_name(entries) if layers is None else join(read_layers(layers), entries)
+    joined = by_name(entries) if listed is None else join(listed, entries)
     parts = parts_of(joined, subject)
     notes = [_NAMES_ALONE] if layers is None else [*parts.notes]
     enqueue_us = None
