@@ -142,17 +142,19 @@ def _model(body):
     return ir.from_proto(proto)
 
 
-def _figures(model):
-    kernels = plan(ir.to_proto(model).SerializeToString())
+def _figures(model, folder):
+    path = folder / "model.onnx"
+    ir.save(model, path)
+    kernels = plan(path)
     return len(kernels), traffic_bytes(kernels)
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_paddle_like_graphs_are_no_larger(name):
+def test_paddle_like_graphs_are_no_larger(name, tmp_path):
     model = _model(BODIES[name])
-    before, after = _figures(model), model.clone()
+    before, after = _figures(model, tmp_path), model.clone()
     lower(after, target="tensorrt")
-    kernels, moved = _figures(after)
+    kernels, moved = _figures(after, tmp_path)
     assert kernels <= before[0]
     assert moved <= before[1] * SLACK
 
@@ -199,7 +201,7 @@ NETS = (
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETS)
-def test_popular_networks_are_no_larger(name):
+def test_popular_networks_are_no_larger(name, tmp_path):
     from edgeattn.base.torchvision_ops import declare_missing_operators
 
     declare_missing_operators()
@@ -212,8 +214,8 @@ def test_popular_networks_are_no_larger(name):
     torch.onnx.export(module, (x,), buffer, dynamo=False, opset_version=17)
     proto, _ = onnxsim.simplify(onnx.load_from_string(buffer.getvalue()))
     model = ir.from_proto(proto)
-    before = _figures(model)
+    before = _figures(model, tmp_path)
     if lower(model, target="tensorrt").rewrites:
-        kernels, moved = _figures(model)
+        kernels, moved = _figures(model, tmp_path)
         assert kernels <= before[0]
         assert moved <= before[1] * SLACK
