@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 from collections.abc import Iterator
 from typing import Final
 
@@ -35,6 +36,13 @@ def catch() -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _take)
+    sys.unraisablehook = _tell_no_interrupt
+
+
+def _tell_no_interrupt(raised: sys.UnraisableHookArgs) -> None:
+    """Print what Python cannot raise, as in a finaliser, but for an interrupt: that is known."""
+    if not issubclass(raised.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(raised)
 
 
 def ignore() -> None:

@@ -56,6 +56,25 @@ def test_one_that_comes_in_a_deferred_block_waits_for_the_outermost_end():
     assert run(code).stdout == "inside\nafter\n"
 
 
+def test_one_that_comes_in_a_finaliser_is_known_and_prints_nothing():
+    code = (
+        "class Ends:\n"
+        "    def __del__(self):\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        for _ in range(10): pass\n"
+        "Ends()\n"
+        "print(signals.was_caught())\n"
+        "class Fails:\n"
+        "    def __del__(self):\n"
+        "        raise ValueError('another')\n"
+        "Fails()\n"
+    )
+    found = run(code)
+    assert found.stdout == "True\n"
+    assert "KeyboardInterrupt" not in found.stderr
+    assert "ValueError: another" in found.stderr
+
+
 def test_what_nohup_ignores_stays_ignored():
     code = (
         "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
