@@ -201,7 +201,8 @@ CASES = [
     (lambda t, _s, _e: [broken(t, "a.engine", "x"), "--device", "jetson"], 2, "no manifest"),
     (lambda _t, _s, _e: [], 2, "No model is named"),
     (lambda t, s, _e: [s, "--export-layer-info", str(t / "l.json")], 2, "onnxruntime has none"),
-    (lambda t, _s, _e: ["--profile", broken(t, "p.json", "[]")], 2, "Add --layers."),
+    (lambda t, s, _e: ["--profile", broken(t, "p.json", "[]"), s], 2, "Add --layers, or leave"),
+    (lambda t, _s, _e: ["--profile", broken(t, "p.json", "[]")], 2, "nothing that trtexec"),
     (lambda t, _s, _e: ["--layers", broken(t, "l.json", "{")], 2, "has no times"),
     (lambda t, s, _e: ["--layers", broken(t, "l.json", "{"), s, "--against", s], 2, "in rounds"),
 ]  # fmt: skip
