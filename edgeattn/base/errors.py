@@ -22,13 +22,13 @@ class EdgeattnError(Exception):
     exit_code: ClassVar[int] = 2
 
     def __init__(self, fact: str, *, mend: str = "") -> None:
-        fact, mend = _shown(fact), _shown(mend)
+        fact, mend = shown(fact), shown(mend)
         super().__init__(fact if not mend else f"{fact}\n{mend}")
         self.fact = fact
         self.mend = mend
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
     """Return a text without hidden folders: of a temporary file, its name is left.
 
     Without its hidden folder, the path of what is staged is that of what was asked.

@@ -9,6 +9,7 @@ Two lists of layers stand in them, each under a heading of its own:
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from edgeattn.engine.layer_log import unreadable
 
 # A log's own beginning of a line: `[12/04/2021-06:34:17] [V] [TRT] `, `[TensorRT] VERBOSE: `.
 _PREFIX: Final = r"(?:\[[^\]\n]*\] )*(?:VERBOSE: |INFO: )?"
+_MESSAGE: Final = re.compile(r"\[[^\]]*\] (?:\[\w\]|VERBOSE:|INFO:)")
 _DETAILED: Final = re.compile(rf"^{_PREFIX}Layers:\n(?={_PREFIX}Name: )", re.MULTILINE)
 _BRIEF: Final = re.compile(rf"^{_PREFIX}Engine Layer Information:[ \t]*$", re.MULTILINE)
 _LINE: Final = re.compile(rf"{_PREFIX}(?P<line>(?:Layer\(|Name: ).*)")
@@ -76,8 +78,8 @@ def document_of(text: str) -> dict[str, Any] | None:
     names = [line.strip() for line in rest]
     start = next((place for place, name in enumerate(names) if name.endswith("Bindings:")), None)
     bindings = [] if start is None else names[start + 1 :]
-    stop = bindings.index("") if "" in bindings else len(bindings)
-    return {"Layers": [_detailed(line) for line in lines], "Bindings": bindings[:stop]}
+    bindings = list(itertools.takewhile(lambda name: name and not _MESSAGE.match(name), bindings))
+    return {"Layers": [_detailed(line) for line in lines], "Bindings": bindings}
 
 
 def _line(text: str, found: re.Match[str]) -> str:

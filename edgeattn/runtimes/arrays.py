@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -82,7 +83,12 @@ def _opened(path: Path, kind: str) -> Iterator[IO[bytes]]:
     """Open a file; what NumPy and zipfile raise is told in words that tempt nobody to trust it."""
     try:
         with opened(path) as stream:
-            yield stream
+            try:
+                yield stream
+            except OSError as error:  # zipfile seeks where nothing is
+                if error.errno != errno.EINVAL:
+                    raise
+                raise zipfile.BadZipFile from error
     except InputError:
         raise
     except Exception as error:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import builtins
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -140,6 +140,6 @@ def test_a_photo_that_may_not_be_read_is_called_so(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied", str(path))
 
     Image.new("RGB", (4, 4)).save(tmp_path / "x.png")
-    monkeypatch.setattr(builtins, "open", denied)
+    monkeypatch.setattr(Path, "open", denied)
     with pytest.raises(InputError, match="Permission denied"):
         read_input(tmp_path / "x.png", [1, 3, 8, 8])

@@ -204,7 +204,7 @@ def test_what_does_not_run_falls(file, monkeypatch):
     monkeypatch.setattr(casting, "cast_file", broken)
     ladder = climb_file(file, OptimizeOptions(**PLAIN), cast=HALF)
     assert ladder.first_fall == "cast"
-    assert "cast is no ONNX model" in ladder.rungs[1].reason
+    assert "cast.onnx is no ONNX model" in ladder.rungs[1].reason
 
 
 def test_real_data_is_compared_on(file, tmp_path, monkeypatch):

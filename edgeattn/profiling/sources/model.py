@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from edgeattn.attention.ours import OURS
 from edgeattn.base import documents, files
-from edgeattn.base.errors import InputError
+from edgeattn.base.errors import InputError, shown
 from edgeattn.base.nearest import did_you_mean, nearest
 from edgeattn.graph import gates
 from edgeattn.graph import shapes as inference
@@ -115,7 +115,7 @@ def read_subject(
     return Subject(
         path=path,
         model=model,
-        sha256={str(one): files.sha256(one) for one in (path, *found.data)},
+        sha256={shown(str(one)): files.sha256(one) for one in (path, *found.data)},
         nodes=tuple(costs),
         sites=located.sites,
         params=_weights(model) if params is None else params,

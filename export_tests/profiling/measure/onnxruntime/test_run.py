@@ -219,7 +219,8 @@ def test_a_process_that_ends_is_named(tmp_path):
 def test_a_file_that_onnxruntime_does_not_load(tmp_path):
     path = residual(tmp_path / "a.onnx", "none")
     model = onnx.load(path)
-    model.graph.node[0].op_type = "NoSuch"
+    model.graph.node[0].op_type, model.graph.node[0].domain = "NoSuch", "com.microsoft"
+    model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
     onnx.save(model, path)
     with pytest.raises(InputError, match="cannot load"):
         time_models([path], RUN)
