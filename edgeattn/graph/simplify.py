@@ -1,6 +1,6 @@
 """Simplify: onnxsim in a process of its own, so that its crash or hang is not ours.
 
-Run as a program (`python -m edgeattn.graph.simplify IN OUT`) this file is that process.
+Run as a program (`python -m edgeattn.graph.simplify IN OUT [PASS …]`) this file is that process.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,17 +61,20 @@ class Simplification:
             self.process.wait(timeout=5.0)
 
 
-def start(source: Path, target: Path, *, timeout_s: float) -> Simplification:
+def start(
+    source: Path, target: Path, *, timeout_s: float, without: Collection[str] = ()
+) -> Simplification:
     """Start onnxsim on a file.
 
     Args:
         source: The ONNX file to simplify.
         target: Where the simplified file goes; weights may land in files beside it.
         timeout_s: After how many seconds the run is given up.
+        without: Names of onnxsim's passes that are left out.
     """
     with _log(target).open("wb") as log:
         process = start_process(
-            program("edgeattn.graph.simplify", str(source), str(target)),
+            program("edgeattn.graph.simplify", str(source), str(target), *without),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=log,
@@ -84,13 +88,18 @@ def _log(target: Path) -> Path:
     return target.with_suffix(".log")
 
 
-def _child(source: str, target: str) -> None:
+def _child(source: str, target: str, *without: str) -> None:
     # onnxsim imports torch when it is there, for features that are not used here; without it the
     # child needs a third of the memory and starts a second sooner.
     sys.modules["torch"] = None  # type: ignore[assignment]  # how Python is told of no module
     import onnxsim
 
-    onnxsim.simplify(source, output_path=target, external_data_threshold="1MB")
+    onnxsim.simplify(
+        source,
+        output_path=target,
+        external_data_threshold="1MB",
+        skipped_optimizers=list(without) or None,
+    )
 
 
 if __name__ == "__main__":

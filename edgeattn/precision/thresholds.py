@@ -125,6 +125,10 @@ class _Largest:
         """Do nothing: `take` has found everything."""
 
 
+_LEAST_SPANNED: Final = 1e4 * float(np.finfo(np.float32).tiny)
+_MOST_SPANNED: Final = float(np.finfo(np.float32).max) / 2
+
+
 class _Histograms:
     """ONNX Runtime's histograms, and what its methods make of them.
 
@@ -148,7 +152,12 @@ class _Histograms:
 
     def take(self, arrays: dict[str, Array]) -> None:
         histograms = self._collector.histogram_dict
-        wanted = {name: array for name, array in arrays.items() if self._found[name]}
+        # Of what float32 cannot part into bins, the largest |x| is left.
+        wanted = {
+            name: array
+            for name, array in arrays.items()
+            if _LEAST_SPANNED < self._found[name] < _MOST_SPANNED
+        }
         for name in wanted.keys() - histograms.keys():
             largest = np.float32(self._found[name])
             edges = np.linspace(-largest, largest, self._bins + 1, dtype=np.float32)

@@ -184,7 +184,12 @@ def _simplified(
         return found.model, []
     source = scratch / "read.onnx"
     save(found.model, source, external=True)
-    run = simplify.start(source, scratch / "simplified.onnx", timeout_s=options.simplify_timeout_s)
+    run = simplify.start(
+        source,
+        scratch / "simplified.onnx",
+        timeout_s=options.simplify_timeout_s,
+        without=TARGETS[options.target].simplified_without,
+    )
     try:
         reason = run.wait()
     finally:

@@ -12,6 +12,7 @@ from edgeattn.base.versions import own_version
 from edgeattn.graph import simplify, tags
 from edgeattn.graph.simplify import Simplification
 from edgeattn.graph.writing import save
+from edgeattn.lowering.target import TARGETS
 from edgeattn.models import capture
 from edgeattn.options.export import ExportOptions
 from edgeattn.records.parity import Weights
@@ -65,8 +66,12 @@ class Workspace:
         save(folded, source, external=True)
         if self._options.simplify:
             target = self._scratch / f"{weights}.simplified.onnx"
-            timeout_s = self._options.simplify_timeout_s
-            self._running[weights] = simplify.start(source, target, timeout_s=timeout_s)
+            self._running[weights] = simplify.start(
+                source,
+                target,
+                timeout_s=self._options.simplify_timeout_s,
+                without=TARGETS[self._options.target].simplified_without,
+            )
 
     def why_unsimplified(self) -> str:
         """Wait for onnxsim, and return the reason if it did not simplify every graph.

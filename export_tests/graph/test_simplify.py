@@ -7,6 +7,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgeattn.graph import simplify
+from edgeattn.lowering.target import TARGETS
 
 
 @pytest.fixture
@@ -27,6 +28,25 @@ def test_simplifies(model, tmp_path):
     target = tmp_path / "out.onnx"
     assert simplify.start(model, target, timeout_s=120).wait() == ""
     assert [node.op_type for node in onnx.load(target).graph.node] == ["Relu"]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_products_of_rows_and_their_biases_stay_for_tensorrt(target, tmp_path):
+    text = """
+    <ir_version: 8, opset_import: ["" : 17]>
+    g (float[N, 5, 4] x) => (float[N, 5, 3] y) {
+        w = Constant <value = float[4, 3] {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}> ()
+        b = Constant <value = float[3] {1, 2, 3}> ()
+        p = MatMul (x, w)
+        y = Add (p, b)
+    }
+    """
+    path, made = tmp_path / "in.onnx", tmp_path / "out.onnx"
+    onnx.save(onnx.parser.parse_model(text), path)
+    without = TARGETS[target].simplified_without
+    assert simplify.start(path, made, timeout_s=120, without=without).wait() == ""
+    operators = {node.op_type for node in onnx.load(made).graph.node}
+    assert ("Gemm" in operators) == (target != "tensorrt")
 
 
 def test_a_hang_is_given_up(model, tmp_path):

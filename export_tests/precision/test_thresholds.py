@@ -111,6 +111,14 @@ def test_a_value_that_is_always_zero(model):
     assert found(model, ["z"], data(), method="percentile")["z"] == 0
 
 
+@pytest.mark.parametrize("scale", [1e-42, 1e-36, 1e38])
+@pytest.mark.parametrize("method", ["percentile", "entropy"])
+def test_what_float32_hardly_holds(model, method, scale):
+    images = np.random.default_rng(0).uniform(0.5, 3, (2, 4, 8, 8)) * scale
+    limits = found(model, ["x"], model_data(images.astype(np.float32)), method=method)
+    assert 0 < limits["x"] <= images.max() * 1.001
+
+
 @pytest.mark.parametrize("method", ["minmax", "percentile"])
 def test_what_is_not_finite_is_refused(tmp_path, method):
     path = nets.write(tmp_path / "net.onnx", "log: Log(x) -> a\nlast: Neg(a) -> y")
