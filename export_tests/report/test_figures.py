@@ -68,6 +68,12 @@ def test_kinds_keep_measured_and_predicted_on_axes_of_their_own(tmp_path):
     assert "Σ 410 µs" in text
 
 
+@pytest.mark.parametrize("bounds", [(5.0, 9.0), (0.0, 1e-6)])
+def test_an_interval_beside_the_latency_is_drawn(bounds, tmp_path):
+    odd = trace(predicted=True).model_copy(update={"interval_ms": bounds})
+    assert "A Device" in drawn(tmp_path, report(odd), "kinds")
+
+
 def test_the_roofline_has_its_roofs(tmp_path):
     text = drawn(tmp_path, report(), "roofline")
     assert "50 GB/s" in text

@@ -83,7 +83,7 @@ def _draw_bar(axes: Axes, place: int, bar: Bar) -> None:
         axes.errorbar(
             latency_ms,
             place,
-            xerr=[[latency_ms - low_ms], [high_ms - latency_ms]],
+            xerr=[[max(latency_ms - low_ms, 0)], [max(high_ms - latency_ms, 0)]],
             color=INK,
             lw=1,
             capsize=2.5,
