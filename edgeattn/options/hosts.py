@@ -1,0 +1,23 @@
+"""Which machines, reached by SSH, something is to be done on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from edgeattn.options.flags import Flag, flags
+
+ON: Final = "--on [USER@]HOST[:PORT]"
+
+
+def on(said: str) -> Any:
+    """Return a dataclass field for the hosts of `--on`, as they are typed.
+
+    Args:
+        said: What is done there, for `--help`.
+    """
+    return flags(Flag(ON, f"{said} A name of ~/.ssh/config will do."), default=(), read=_texts)
+
+
+def _texts(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(texts)
