@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from edgeattn.devices.fields import Columns, Fraction, OperatorName, Part, Table
 from edgeattn.records.kinds import Kind as KernelKind
-
-#: Classes of layers that a CPU's kernels compute at rates of their own. A convolution with weights
-#: of several places and more than a block of channels has none: it is what `compute` says.
-#: pointwise: 1x1 convolutions; stem: fewer input channels than a block, as an image has; grouped:
-#: groups of some channels each; depthwise: groups of one; plain: what ONNX Runtime does not
-#: block, as where channels are no multiple of four; plain-depthwise: groups of one of these;
-#: product: Gemm and MatMul.
-Layer = Literal[
-    "dense", "pointwise", "stem", "grouped", "depthwise", "plain", "plain-depthwise", "product"
-]
+from edgeattn.records.work import Layer
 
 
 class Efficiency(Table):

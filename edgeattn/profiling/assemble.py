@@ -172,6 +172,7 @@ def assemble(
             sites=found.known.sites,
             params=found.known.params,
             identity=without,
+            layers=found.information if found.evidence == "measured" else None,
             warnings=tuple(dict.fromkeys(warnings)),
             notes=tuple(dict.fromkeys(found.notes)),
         )

@@ -11,6 +11,8 @@ from typing import Final, Literal, Self
 from pydantic import BaseModel, ConfigDict
 
 from edgeattn.records.kinds import Kind
+from edgeattn.records.layers import LayerInformation
+from edgeattn.records.work import Work
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -70,6 +72,7 @@ class Kernel(_Frozen):
         precision: What it computes in; "" if it is not known.
         stream: The stream that it runs on.
         bound: Of a prediction, what holds it back: compute, traffic, latency, floor.
+        work: Of ONNX Runtime's, what it does; None if that is not known.
     """
 
     name: str
@@ -86,6 +89,7 @@ class Kernel(_Frozen):
     precision: str = ""
     stream: int = 0
     bound: str = ""
+    work: Work | None = None
 
 
 class Node(_Frozen):
@@ -234,6 +238,8 @@ class Trace(_Frozen):
         interval_ms: Of a prediction, the bounds of the latency.
         windows: How many windows of runs were measured until they agreed.
         params: Parameters of the model; None if they are not known.
+        layers: Of an engine that was measured, what its kernels are made of: what they take
+            elsewhere can be told from it.
         warnings: Why the figures are not to be trusted.
         notes: What else a reader should know.
         command: The command that made it.
@@ -258,6 +264,7 @@ class Trace(_Frozen):
     sites: tuple[Site, ...]
     params: int | None = None
     identity: Identity | None = None
+    layers: LayerInformation | None = None
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     versions: dict[str, str] = {}

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from edgeattn.devices.efficiency import Layer
 from edgeattn.profiling.calibration.fit import Figures, Rate
+from edgeattn.records.work import Layer
 
 # Parts are written so, and none as nothing.
 _LEAST_PART: Final = 0.0001

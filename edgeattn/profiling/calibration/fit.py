@@ -17,9 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, get_args
 
-from edgeattn.devices.efficiency import Layer
 from edgeattn.profiling.predict.cpu.predict import READS, is_shared, one_core_us
-from edgeattn.profiling.predict.cpu.work import Work
+from edgeattn.records.work import Layer, Work
 
 if TYPE_CHECKING:
     import numpy as np

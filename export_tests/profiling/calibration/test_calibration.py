@@ -24,7 +24,7 @@ from edgeattn.profiling.calibration.fit import Sample, fit, read_samples
 from edgeattn.profiling.measure.machine import last_cache_kib
 from edgeattn.profiling.predict.cpu.machine import OPERATORS, machine_of
 from edgeattn.profiling.predict.cpu.predict import time_of
-from edgeattn.profiling.predict.cpu.work import Work
+from edgeattn.records.work import Work
 
 KNOWN = find("generic-x86").model_copy(
     update={

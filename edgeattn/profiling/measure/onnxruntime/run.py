@@ -15,6 +15,7 @@ from edgeattn.options.profile import ProfileOptions, Stage
 from edgeattn.profiling.measure.machine import usable_cores
 from edgeattn.profiling.measure.onnxruntime.graph import NAMELESS, Origin, name_all, origins
 from edgeattn.profiling.measure.rounds import Timed, timed_of, told
+from edgeattn.profiling.predict.cpu.work import with_work
 from edgeattn.records.kinds import kind_of, strongest
 from edgeattn.records.trace import Kernel
 from edgeattn.runtimes.timed import Job
@@ -55,15 +56,12 @@ class ProfiledModel:
     """What ONNX Runtime's profiler says of a model.
 
     Attributes:
-        kernels: Its kernels.
+        kernels: Its kernels, each with its work.
         profiled_us: What the whole run took while they were timed.
-        optimised: What ONNX Runtime made of the model: a node for each kernel, of the same name.
-            Values have the shapes that they had; of weights, the data are gone.
     """
 
     kernels: tuple[Kernel, ...]
     profiled_us: float
-    optimised: ir.Model
 
 
 def profile_kernels(
@@ -97,9 +95,8 @@ def profile_kernels(
     rows = list(_named(found["nodes"], optimised))
     _give_shapes(rows, model, optimised)
     return ProfiledModel(
-        kernels=tuple(_kernels(rows, known, model, costs)),
+        kernels=with_work(_kernels(rows, known, model, costs), optimised),
         profiled_us=found["profiled_us"],
-        optimised=optimised,
     )
 
 

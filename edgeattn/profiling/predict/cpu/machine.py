@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgeattn.base.errors import InputError
-from edgeattn.devices.efficiency import Efficiency, Layer
+from edgeattn.devices.efficiency import Efficiency
 from edgeattn.devices.schema import DeviceProfile, OperatingPoint
 from edgeattn.records.kinds import Kind
+from edgeattn.records.work import Layer
 
 #: Guesses for what a file does not say, by class of layer: a part of the peak, over that of dense
 #: convolutions.

@@ -5,19 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from edgeattn.profiling.predict.cpu import interval
 from edgeattn.profiling.predict.cpu.cache import Cache, alive_bytes
 from edgeattn.profiling.predict.cpu.machine import CpuMachine
 from edgeattn.profiling.predict.cpu.machine import is_known as has_rate
 from edgeattn.profiling.predict.cpu.predict import KernelTime, time_of
-from edgeattn.profiling.predict.cpu.work import Work, work_of
 from edgeattn.profiling.predict.gpu.traffic import Piece, Traffic
 from edgeattn.records.trace import Kernel
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
+from edgeattn.records.work import Work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,27 +34,17 @@ class PredictedModel:
 
 
 def predict_model(
-    kernels: Sequence[Kernel],
-    optimised: ir.Model,
-    machine: CpuMachine,
-    shared: Sequence[float],
+    kernels: Sequence[Kernel], machine: CpuMachine, shared: Sequence[float]
 ) -> PredictedModel:
     """Predict what the kernels of one inference take.
 
     Args:
-        kernels: The kernels, in the order in which they run.
-        optimised: The graph that they are the nodes of, with shapes.
+        kernels: The kernels, in the order in which they run, each with its work.
         machine: The CPU.
         shared: Spreads of the errors that all kernels share.
     """
-    nodes = {node.name: node for node in optimised.graph.all_nodes()}
-    works = [
-        work_of(nodes[kernel.name], kernel.traffic_bytes or 0, kernel.macs) for kernel in kernels
-    ]
-    traffic = [
-        _traffic(kernel, nodes[kernel.name], work)
-        for kernel, work in zip(kernels, works, strict=True)
-    ]
+    works = [work_of(kernel) for kernel in kernels]
+    traffic = [traffic_of(kernel) for kernel in kernels]
     precisions = [kernel.precision or "fp32" for kernel in kernels]
     times = _times(works, traffic, precisions, machine)
     spreads = [interval.KNOWN if is_known(work) else interval.UNKNOWN for work in works]
@@ -106,19 +92,27 @@ def is_known(work: Work) -> bool:
     return work.layer is not None or not work.moved_bytes or has_rate(work.operator)
 
 
-def _traffic(kernel: Kernel, node: ir.Node, work: Work) -> Traffic:
+def work_of(kernel: Kernel) -> Work:
+    """Return what a kernel does; of one whose work nobody knows, the bytes that it moves.
+
+    Such are those of branches and loops, which the optimised graph holds elsewhere.
+    """
+    return kernel.work or Work(
+        operator=kernel.op, kind=kernel.kind, moved_bytes=float(kernel.traffic_bytes or 0)
+    )
+
+
+def traffic_of(kernel: Kernel) -> Traffic:
     """Return which tensors a kernel touches, weights left out; a view touches none."""
+    work = work_of(kernel)
     if not work.moved_bytes:
         return Traffic(product=None, reads=(), writes=())
-    reads = [Piece(name=name, size=_size(node.inputs, name)) for name in kernel.inputs]
-    writes = [Piece(name=name, size=_size(node.outputs, name)) for name in kernel.outputs]
-    return Traffic(product=None, reads=tuple(reads), writes=tuple(writes))
+    return Traffic(
+        product=None,
+        reads=_pieces(kernel.inputs, work.reads_bytes),
+        writes=_pieces(kernel.outputs, work.writes_bytes),
+    )
 
 
-def _size(values: Sequence[ir.Value | None], name: str) -> float:
-    """Return the bytes of the value of this name; one whose type nobody knows is of floats."""
-    for value in values:
-        if value is not None and value.name == name and value.shape is not None:
-            count = math.prod(size for size in value.shape if isinstance(size, int))
-            return count * (4.0 if value.dtype is None else value.dtype.itemsize)
-    return 0.0
+def _pieces(names: Sequence[str], sizes: Sequence[float]) -> tuple[Piece, ...]:
+    return tuple(Piece(name=name, size=size) for name, size in zip(names, sizes, strict=False))

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from edgeattn.profiling.predict.cpu.machine import CpuMachine
-from edgeattn.profiling.predict.cpu.work import Work
+from edgeattn.records.work import Work
 
 Bound = Literal["compute", "traffic", "floor"]
 

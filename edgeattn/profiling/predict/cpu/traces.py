@@ -61,7 +61,7 @@ def predict(
 
     def predicted(path: Path, model: ir.Model, subject: Subject) -> PredictedModel:
         run = profile_kernels(path, model, subject.macs, options, once=True)
-        return predict_model(run.kernels, run.optimised, cpu, shared)
+        return predict_model(run.kernels, cpu, shared)
 
     def find(place: int, item: Item) -> Found:
         subject = subjects[place]

@@ -19,14 +19,15 @@ from __future__ import annotations
 import functools
 import math
 import platform
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from edgeattn.devices.efficiency import Layer
 from edgeattn.graph.nodes import integer, ints, text, weights_bytes
-from edgeattn.records.kinds import Kind, kind_of
+from edgeattn.records.kinds import kind_of
+from edgeattn.records.trace import Kernel
+from edgeattn.records.work import Layer, Work
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -55,31 +56,37 @@ _FREE: Final = frozenset({"Relu"})
 _POOLS: Final = frozenset({"AveragePool", "LpPool", "MaxPool"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """What a kernel does.
+def with_work(kernels: Iterable[Kernel], optimised: ir.Model) -> tuple[Kernel, ...]:
+    """Return kernels, each with its work.
 
-    Attributes:
-        operator: Its operator, and the loop where there are several: `Softmax-strided`.
-        kind: Its kind.
-        layer: The class of its arithmetic; None if moving bytes is what counts.
-        flops: Floating-point operations of that.
-        run: Places that its innermost loop goes through without a break.
-        activation: What is fused behind that, if it is one more pass; "" for none.
-        activation_bytes: What that pass goes over.
-        moved_bytes: Bytes that its loops read and write.
-        weights_bytes: Bytes of those that are weights.
+    Args:
+        kernels: The kernels of an inference.
+        optimised: The graph that they are the nodes of, with shapes.
     """
+    nodes = {node.name: node for node in optimised.graph.all_nodes()}
+    return tuple(
+        one.model_copy(update={"work": _with_sizes(one, nodes[one.name])})
+        if one.name in nodes
+        else one
+        for one in kernels
+    )
 
-    operator: str
-    kind: Kind
-    layer: Layer | None = None
-    flops: float = 0.0
-    run: int = 1
-    activation: str = ""
-    activation_bytes: float = 0.0
-    moved_bytes: float = 0.0
-    weights_bytes: float = 0.0
+
+def _with_sizes(kernel: Kernel, node: ir.Node) -> Work:
+    return replace(
+        work_of(node, kernel.traffic_bytes or 0, kernel.macs),
+        reads_bytes=tuple(_size(node.inputs, name) for name in kernel.inputs),
+        writes_bytes=tuple(_size(node.outputs, name) for name in kernel.outputs),
+    )
+
+
+def _size(values: Sequence[ir.Value | None], name: str) -> float:
+    """Return the bytes of the value of this name; one whose type nobody knows is of floats."""
+    for value in values:
+        if value is not None and value.name == name and value.shape is not None:
+            count = math.prod(size for size in value.shape if isinstance(size, int))
+            return count * (4.0 if value.dtype is None else value.dtype.itemsize)
+    return 0.0
 
 
 def work_of(node: ir.Node, traffic_bytes: float, macs: int) -> Work:

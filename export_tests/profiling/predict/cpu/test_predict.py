@@ -11,8 +11,8 @@ from edgeattn.devices.profile import find
 from edgeattn.profiling.predict.cpu.cache import Cache, alive_bytes
 from edgeattn.profiling.predict.cpu.machine import is_known, machine_of
 from edgeattn.profiling.predict.cpu.predict import CALL, EXPOSED, one_core_us, shared_us, time_of
-from edgeattn.profiling.predict.cpu.work import Work
 from edgeattn.profiling.predict.gpu.traffic import Piece, Traffic
+from edgeattn.records.work import Work
 
 X86 = find("generic-x86")
 TWO = X86.model_copy(
