@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from edgeattn.devices.fields import Columns, Fraction, OperatorName, Part, Table
 from edgeattn.records.kinds import Kind as KernelKind
 from edgeattn.records.work import Layer
+
+Peak = Literal["fp32", "tf32", "fp16", "fp16_fp32_accumulate", "int8", "fp8"]
 
 
 class Efficiency(Table):
@@ -14,6 +18,7 @@ class Efficiency(Table):
 
     Attributes:
         compute: Of the peak, by a convolution or a product whose tiles fill the cores.
+        types: The same of a type that was measured by itself.
         depthwise: Of the peak in fp32, by a depthwise convolution; `compute` if not given.
         bandwidth: Of the memory's bandwidth, by kind of kernel. A kind that is not named reaches
             what `other` does.
@@ -26,11 +31,16 @@ class Efficiency(Table):
     """
 
     compute: Fraction
+    types: dict[Peak, Fraction] = Field(default_factory=dict)
     depthwise: Fraction | None = None
     bandwidth: dict[KernelKind, Fraction]
     layers: dict[Layer, Fraction] = Field(default_factory=dict)
     ends: dict[Layer, Columns] = Field(default_factory=dict)
     operators: dict[OperatorName, Part] = Field(default_factory=dict)
+
+    def of_peak(self, peak: Peak) -> float:
+        """Return the part of a type's peak that a product reaches."""
+        return self.types.get(peak, self.compute)
 
     def of_bandwidth(self, kind: KernelKind) -> float:
         """Return the part of the bandwidth that a kind of kernel reaches."""

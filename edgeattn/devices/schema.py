@@ -11,7 +11,7 @@ from edgeattn.base.errors import InputError
 from edgeattn.base.nearest import did_you_mean, nearest
 from edgeattn.base.versions import numbers
 from edgeattn.devices.architecture import TENSORRT_RTX
-from edgeattn.devices.efficiency import Efficiency
+from edgeattn.devices.efficiency import Efficiency, Peak
 from edgeattn.devices.fields import (
     ComputeCapability,
     Count,
@@ -28,7 +28,6 @@ from edgeattn.devices.fields import (
 )
 
 Kind = Literal["jetson", "gpu", "cpu"]
-Peak = Literal["fp32", "tf32", "fp16", "fp16_fp32_accumulate", "int8", "fp8"]
 
 # What a model can be cast to.
 _PRECISIONS: Final = ("fp32", "fp16", "int8")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from edgeattn.devices.schema import DeviceProfile, OperatingPoint, Peak
+from edgeattn.devices.efficiency import Peak
+from edgeattn.devices.schema import DeviceProfile, OperatingPoint
 from edgeattn.profiling.predict.gpu.predict import Prediction, predict
 from edgeattn.profiling.predict.gpu.rate import PEAKS
 from edgeattn.profiling.sources.engines.kernels import trace_kernels

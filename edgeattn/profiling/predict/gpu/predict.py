@@ -58,16 +58,33 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Parts:
-    """What a kernel's time is made of, in µs, and its spread."""
+class Parts:
+    """What a kernel's time is made of, in µs, and its spread.
 
+    Attributes:
+        kind: Its kind.
+        busy: What bounds a product, its traffic with memory left out.
+        memory: Moving what is not in L2.
+        cache: Moving all of it out of L2.
+        floor: What any kernel takes.
+        spread: Of its time.
+    """
+
+    kind: Kind
     busy: Busy
-    traffic: float
+    memory: float
+    cache: float
     floor: float
     spread: float
 
     @property
+    def traffic(self) -> float:
+        """Moving it, by the slower of both."""
+        return max(self.memory, self.cache)
+
+    @property
     def time(self) -> float:
+        """What it takes by itself."""
         busy = self.busy
         return self.floor + joined(busy.compute, busy.latency, busy.feeding, self.traffic)
 
@@ -78,6 +95,7 @@ class _Parts:
 
     @property
     def bound(self) -> Bound:
+        """What most of that goes to."""
         busy = self.busy
         work: dict[Bound, float] = {
             "compute": busy.compute,
@@ -105,11 +123,7 @@ def predict(kernels: Sequence[Kernel], device: DeviceProfile, point: OperatingPo
             mend="Name a GPU or a Jetson: edgeattn devices list",
         )
     traffic = traffic_of(kernels)
-    cached = found_in_cache(traffic, device.last_level_cache_kib * 1024)
-    parts = [
-        _parts(kernel, moved, held, device, point)
-        for kernel, moved, held in zip(kernels, traffic, cached, strict=True)
-    ]
+    parts = parts_of(kernels, traffic, device, point)
     times = [one.time for one in parts]
     spans = schedule(
         [
@@ -141,9 +155,30 @@ def predict(kernels: Sequence[Kernel], device: DeviceProfile, point: OperatingPo
     )
 
 
+def parts_of(
+    kernels: Sequence[Kernel],
+    traffic: Sequence[Traffic],
+    device: DeviceProfile,
+    point: OperatingPoint,
+) -> list[Parts]:
+    """Return what the time of each kernel of an inference is made of.
+
+    Args:
+        kernels: The kernels.
+        traffic: What each moves.
+        device: A GPU or a Jetson.
+        point: One of its operating points.
+    """
+    cached = found_in_cache(traffic, device.last_level_cache_kib * 1024)
+    return [
+        _parts(kernel, moved, held, device, point)
+        for kernel, moved, held in zip(kernels, traffic, cached, strict=True)
+    ]
+
+
 def _parts(
     kernel: Kernel, moved: Traffic, held: float, device: DeviceProfile, point: OperatingPoint
-) -> _Parts:
+) -> Parts:
     assert point.last_level_gbps is not None, "it is a GPU"
     kind = kind_of(kernel)
     reached = device.efficiency.of_bandwidth(kind)
@@ -152,9 +187,11 @@ def _parts(
     work = Busy()
     if moved.product is not None:
         work = busy(kernel, moved.product, read_tactic(kernel.tactic), device, point)
-    return _Parts(
+    return Parts(
+        kind=kind,
         busy=work,
-        traffic=max(memory, cache),
+        memory=memory,
+        cache=cache,
         floor=point.kernel_floor_us,
         spread=interval.KNOWN if _is_known(kind, moved) else interval.UNKNOWN,
     )

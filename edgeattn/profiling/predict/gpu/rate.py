@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from edgeattn.devices.schema import DeviceProfile, OperatingPoint, Peak
+from edgeattn.devices.efficiency import Peak
+from edgeattn.devices.schema import DeviceProfile, OperatingPoint
 from edgeattn.profiling.predict.gpu.tactic import Tactic
 from edgeattn.records.layers import BITS, Kernel
 
@@ -28,11 +29,13 @@ class Rate:
 
     Attributes:
         flop: FLOP, or OP, per µs, all SMs together.
+        peak: The type whose peak it is a part of.
         on_tensor_cores: Whether tensor cores do it.
         width: Bytes of an operand.
     """
 
     flop: float
+    peak: Peak
     on_tensor_cores: bool
     width: int
 
@@ -57,7 +60,7 @@ def rate_of(kernel: Kernel, tactic: Tactic, device: DeviceProfile, point: Operat
             known = max(known, _per_clock(_CUDA_CORES.get(peak, 0), point))
         else:
             known = point.peak_tflops.get(peak, known)
-        return Rate(flop=known * 1e6, on_tensor_cores=False, width=width)
+        return Rate(flop=known * 1e6, peak=peak, on_tensor_cores=False, width=width)
     if peak == "fp32":
         peak = "tf32"
     elif peak == "fp16" and (tactic.accumulates_wide or precision == "bf16"):
@@ -65,7 +68,7 @@ def rate_of(kernel: Kernel, tactic: Tactic, device: DeviceProfile, point: Operat
     known = point.peak_tflops[peak]
     if tactic.is_old and peak in _OLD:
         known = min(known, _per_clock(_OLD[peak], point))
-    return Rate(flop=known * 1e6, on_tensor_cores=True, width=width)
+    return Rate(flop=known * 1e6, peak=peak, on_tensor_cores=True, width=width)
 
 
 def _is_taken(peak: Peak, kernel: Kernel, tactic: Tactic, point: OperatingPoint) -> bool:

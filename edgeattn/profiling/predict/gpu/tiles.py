@@ -20,8 +20,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal
 
+from edgeattn.devices.efficiency import Peak
 from edgeattn.devices.schema import DeviceProfile, OperatingPoint
 from edgeattn.engine.work import Product
 from edgeattn.profiling.predict.gpu.rate import Rate, rate_of
@@ -55,12 +56,14 @@ class Busy:
         latency: Waiting for operands.
         feeding: Reading operands out of L2.
         ideal: Computing, if nothing were padded and all SMs had as much to do.
+        efficiency: What of a device's efficiency computing rests on: a type, or depthwise.
     """
 
     compute: float = 0.0
     latency: float = 0.0
     feeding: float = 0.0
     ideal: float = 0.0
+    efficiency: Peak | Literal["depthwise", ""] = ""
 
     @property
     def together(self) -> float:
@@ -91,17 +94,18 @@ def busy(
 ) -> Busy:
     """Return what bounds a product's kernel, its traffic with memory left out."""
     assert point.load_us is not None, "it is a GPU"
-    rate, reached = rate_of(kernel, tactic, device, point), device.efficiency.compute
+    rate, said = rate_of(kernel, tactic, device, point), device.efficiency
     if product.is_depthwise:
-        reached = device.efficiency.depthwise or reached
+        reached = said.depthwise or said.compute
         time = 2 * product.macs / (reached * point.peak_tflops["fp32"] * 1e6)
-        return Busy(compute=time, ideal=time, latency=2 * point.load_us)
+        return Busy(compute=time, ideal=time, latency=2 * point.load_us, efficiency="depthwise")
+    reached = said.of_peak(rate.peak)
     ideal = 2 * product.macs / (reached * rate.flop)
     if tactic.is_winograd:  # its tiles are those of 16 smaller products
         ideal /= _WINOGRAD
     elif tactic.tile is not None or (product.rows > _FEW_ROWS and not tactic.is_small_batch):
         return _tiled(product, tactic, rate, device, point)
-    return Busy(compute=ideal, ideal=ideal, latency=3 * point.load_us)
+    return Busy(compute=ideal, ideal=ideal, latency=3 * point.load_us, efficiency=rate.peak)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +117,7 @@ class _Walk:
         fed: Bytes that it reads of the depth, for each row and column of its tile.
         wait: What it waits in all, in µs.
         flop: FLOP per µs that an SM reaches.
+        peak: The type whose peak that is a part of.
         sms: SMs.
         cache: Bytes per µs that come out of L2.
     """
@@ -121,6 +126,7 @@ class _Walk:
     fed: int
     wait: float
     flop: float
+    peak: Peak
     sms: int
     cache: float
 
@@ -158,7 +164,8 @@ def _walk(
         # A block reads an image's places once for all places of its tile that they neighbour.
         fed=0 if product.channels <= _IMAGE_CHANNELS else steps * step * rate.width,
         wait=load_us * (2 + max(1.0, waits / max(1, stages - 1))),
-        flop=device.efficiency.compute * rate.flop / sms,
+        flop=device.efficiency.of_peak(rate.peak) * rate.flop / sms,
+        peak=rate.peak,
         sms=sms,
         cache=cache_gbps * 1e3,
     )
@@ -180,6 +187,7 @@ def _cut(product: Product, tile: tuple[int, int], walk: _Walk) -> Busy:
                 latency=math.ceil(rounds / _SHARING) * walk.wait,
                 feeding=blocks * (rows + columns) * walk.fed / walk.cache,
                 ideal=2 * product.macs / (walk.flop * walk.sms),
+                efficiency=walk.peak,
             )
         )
     return min(found, key=_together)
