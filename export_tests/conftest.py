@@ -9,11 +9,16 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+from export_tests.sshd import Sshd
+from export_tests.sshd import is_here as sshd_is_here
+from export_tests.sshd import start as start_sshd
 
 # A loaded machine draws slowly, which is no fault. HYPOTHESIS_PROFILE=slow looks further.
 for name, examples in (("default", 20), ("slow", 300)):
@@ -48,6 +53,26 @@ def pytest_runtest_setup() -> None:
 def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaves out the width of a terminal, which pytest's workers are given."""
     monkeypatch.delenv("COLUMNS", raising=False)
+
+
+@pytest.fixture(scope="session")
+def _sshd() -> Iterator[Sshd]:
+    if not sshd_is_here():
+        pytest.skip("no openssh-server is installed")
+    with tempfile.TemporaryDirectory(prefix="sshd-") as folder:
+        host = start_sshd(Path(folder))
+        yield host
+        host.process.terminate()
+        host.process.wait()
+
+
+@pytest.fixture
+def sshd(_sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
+    """Gives a host to test with, which the product finds; what is installed there is removed."""
+    monkeypatch.setenv("EDGEATTN_SSH", _sshd.ssh)
+    yield _sshd
+    for one in _sshd.path.iterdir():
+        one.unlink()
 
 
 @pytest.fixture

@@ -1,0 +1,130 @@
+"""A real sshd on loopback, with keys, config and folders of its own: a host to test with."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+# Where Debian has it: it is not on the PATH of a user.
+_SSHD: Final = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+_SERVER: Final = """
+ListenAddress {address}
+HostKey {folder}/host_key
+AuthorizedKeysFile {folder}/user_key.pub
+PidFile {folder}/sshd.pid
+StrictModes no
+UsePAM no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+MaxStartups 100
+SetEnv {environment}
+"""
+_CLIENT: Final = """
+Host *
+  IdentityFile {folder}/user_key
+  IdentitiesOnly yes
+  IdentityAgent none
+  GlobalKnownHostsFile none
+  UserKnownHostsFile {folder}/known_hosts
+Host orin
+  HostName 127.0.0.1
+  Port {port}
+"""
+
+
+@dataclass
+class Sshd:
+    """An sshd that runs.
+
+    Attributes:
+        folder: Its files: `ssh_config`, `known_hosts`, keys.
+        port: Its port on 127.0.0.1; the name `orin` of its config leads there too.
+        path: A folder that comes first on the PATH of what runs there: stand-ins go into it.
+        tmp: The folder for temporary files there. It is empty when nothing of ours is left.
+        process: sshd itself.
+    """
+
+    folder: Path
+    port: int
+    path: Path
+    tmp: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def address(self) -> str:
+        """The address, as `--on` takes it."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def ssh(self) -> str:
+        """The command that finds its config: what EDGEATTN_SSH is to be."""
+        return f"ssh -F {self.folder / 'ssh_config'}"
+
+    @property
+    def left(self) -> list[str]:
+        """What was left there."""
+        return sorted(one.name for one in self.tmp.iterdir())
+
+    def install(self, name: str, program: Path) -> Path:
+        """Put a Python program on the PATH there, which this Python runs."""
+        path = self.path / name
+        path.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {program} "$@"\n')
+        path.chmod(0o755)
+        return path
+
+
+def is_here() -> bool:
+    """Return whether there is an sshd that can be started."""
+    return _SSHD is not None and shutil.which("ssh") is not None
+
+
+def start(folder: Path, *, path: str = "/usr/local/bin:/usr/bin:/bin") -> Sshd:
+    """Start an sshd with a folder of its own.
+
+    Args:
+        folder: An empty folder.
+        path: The PATH of what runs there, behind the folder of stand-ins.
+    """
+    assert _SSHD is not None
+    stand_ins, tmp = folder / "path", folder / "tmp"
+    stand_ins.mkdir(parents=True)
+    tmp.mkdir()
+    for key in ("host_key", "user_key"):
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True
+        )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {
+        "PATH": f"{stand_ins}:{path}",
+        "TMPDIR": str(tmp),
+        "EDGEATTN_LOCK": str(folder / "lock"),
+    }
+    said = " ".join(f'"{name}={value}"' for name, value in environment.items())
+    address = f"127.0.0.1:{port}"
+    (folder / "sshd_config").write_text(
+        _SERVER.format(address=address, folder=folder, environment=said)
+    )
+    (folder / "ssh_config").write_text(_CLIENT.format(folder=folder, port=port))
+    host_key = " ".join((folder / "host_key.pub").read_text().split()[:2])
+    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key}\n")
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen([_SSHD, "-D", "-e", "-f", folder / "sshd_config"], stderr=log)
+    for _ in range(100):
+        with socket.socket() as trial:
+            if trial.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.05)
+    return Sshd(folder=folder, port=port, path=stand_ins, tmp=tmp, process=process)
