@@ -141,12 +141,20 @@ def print_engine(console: Console, manifest: EngineManifest) -> None:
         "runtime": f"{manifest.runtime} {manifest.runtime_version}",
         "built for": f"compute capability {manifest.compute_capability}"
         + (f" ({manifest.device})" if manifest.device and not manifest.not_for else ""),
+        "built on": manifest.machine.title if manifest.machine else "",
         "because": manifest.runtime_reason,
         "NOT FOR": manifest.not_for or "",
-        "kernels": f"{manifest.kernels}: {built}",
-        "precision": f"{precision.asked} asked, {len(precision.mismatches)} kernels differ"
+        "kernels": "not said" if manifest.kernels is None else f"{manifest.kernels}: {built}",
+        "precision": f"{precision.asked} asked, "
+        + (
+            "what was built is not said"
+            if manifest.kernels is None
+            else f"{len(precision.mismatches)} kernels differ"
+        )
         + (f", {precision.kept} nodes kept in fp32" if precision.kept else ""),
-        "traffic": f"{manifest.traffic_bytes / 1e6:.1f} MB",
+        "traffic": "not said"
+        if manifest.traffic_bytes is None
+        else f"{manifest.traffic_bytes / 1e6:.1f} MB",
         "weights": "not said" if manifest.weights_bytes is None else size(manifest.weights_bytes),
         "activations": "not said"
         if manifest.activation_bytes is None

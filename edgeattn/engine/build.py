@@ -22,6 +22,7 @@ from edgeattn.engine.refusals import failed, reason, refused
 from edgeattn.engine.shapes import complete
 from edgeattn.options.build import EngineOptions, Profile
 from edgeattn.records.layers import LayerInformation
+from edgeattn.records.trace import Machine
 
 _BY_DEFAULT: Final = EngineOptions()
 _LAYERS: Final = "Layers:"
@@ -37,6 +38,10 @@ class Built:
         activation_bytes: Device memory that it needs while it runs, or None if not reported.
         weights_bytes: Device memory of its weights, or None if not reported.
         notes: What the user should know.
+        is_at_opt: Whether the kernels are those at the tuned shapes of the first profile, and
+            nothing is known of other shapes.
+        compute_capability: What it was built for, where only its builder knows.
+        machine: What it was built on, if it is not this machine.
     """
 
     information: LayerInformation
@@ -44,6 +49,9 @@ class Built:
     activation_bytes: int | None
     weights_bytes: int | None
     notes: tuple[str, ...]
+    is_at_opt: bool = False
+    compute_capability: Capability | None = None
+    machine: Machine | None = None
 
 
 def check(library: Library, options: EngineOptions) -> None:

@@ -12,6 +12,7 @@ from edgeattn.base.errors import InputError
 from edgeattn.records import sidecar
 from edgeattn.records.base import Frozen
 from edgeattn.records.layers import LayerInformation
+from edgeattn.records.trace import Machine
 
 
 class Mismatch(Frozen):
@@ -68,10 +69,11 @@ class EngineManifest(sidecar.Sidecar):
         runtime_reason: Why it was taken.
         compute_capability: What the engine was built for.
         device: The device profile that was asked.
+        machine: What it was built on, where that was a host: its kind, JetPack, power mode.
         not_for: Where the engine is a plan only: the device that it must not be taken to.
-        kernels: How many kernels do work.
+        kernels: How many kernels do work; None where the library tells nothing of them.
         traffic_bytes: Bytes that they move, each input, constant and output once, at the tuned
-            shapes of the first profile.
+            shapes of the first profile; None if it is not known.
         weights_bytes: Device memory of the weights, as the library says it.
         activation_bytes: Device memory that it needs while it runs, as the library says it.
         points: The bytes at every point of every optimisation profile; empty for fixed shapes.
@@ -80,7 +82,7 @@ class EngineManifest(sidecar.Sidecar):
 
     ORDER = (
         "schema_version artifact engine sha256 size_bytes onnx sources runtime runtime_version"
-        " runtime_reason compute_capability device not_for precision kernels traffic_bytes"
+        " runtime_reason compute_capability device machine not_for precision kernels traffic_bytes"
         " weights_bytes activation_bytes points layers options versions seconds notes command"
         " manifest"
     )
@@ -93,10 +95,11 @@ class EngineManifest(sidecar.Sidecar):
     runtime_reason: str
     compute_capability: Annotated[str, Field(pattern=r"^\d{1,3}\.\d{1,3}$")]
     device: str | None
+    machine: Machine | None = None
     not_for: str | None
     precision: Precision
-    kernels: int
-    traffic_bytes: int
+    kernels: int | None
+    traffic_bytes: int | None
     weights_bytes: int | None
     activation_bytes: int | None
     points: tuple[Point, ...]

@@ -209,8 +209,8 @@ class LayerInformation:
 
     @property
     def profiles(self) -> tuple[int, ...]:
-        """The optimisation profiles that there are kernels for."""
-        return tuple(sorted({kernel.profile for kernel in self.kernels}))
+        """The optimisation profiles that there are kernels for; the first, if there are none."""
+        return tuple(sorted({kernel.profile for kernel in self.kernels})) or (0,)
 
     @property
     def is_open(self) -> bool:

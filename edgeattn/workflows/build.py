@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from edgeattn.base import files
 from edgeattn.base.clock import Clock
@@ -62,12 +62,58 @@ class BuildOptions:
     log: Path | None = None
 
 
+class Builder(Protocol):
+    """What builds an engine: a library that is here, or one on a host."""
+
+    def __call__(
+        self,
+        network: Source,
+        engine: Path,
+        options: BuildOptions,
+        log: Log,
+        on_stage: Callable[[str], None],
+    ) -> Built:
+        """Build an engine.
+
+        Args:
+            network: The file to build, its precision in it.
+            engine: Where the engine goes.
+            options: How to build.
+            log: Where the library's messages go.
+            on_stage: Called as the build goes on.
+
+        Raises:
+            InputError: The library does not take the file, or fails to build it.
+            MissingError: Something that is needed is not there.
+        """
+
+
+def build_here(
+    network: Source,
+    engine: Path,
+    options: BuildOptions,
+    log: Log,
+    on_stage: Callable[[str], None],
+) -> Built:
+    """Build an engine with a library that is here, in a process of its own."""
+    return apart.build(
+        network.path,
+        options.target.library,
+        options.target.compute_capability,
+        options.engine,
+        engine=engine,
+        log=log,
+        on_progress=lambda done, count: on_stage(f"build {done}/{count}"),
+    )
+
+
 @blames_the_file
 def build(
     source: Path,
     options: BuildOptions,
     destination: Path,
     *,
+    builder: Builder = build_here,
     command: str = "",
     on_stage: Callable[[str], None] = lambda _: None,
 ) -> EngineManifest:
@@ -77,6 +123,7 @@ def build(
         source: The ONNX file.
         options: How to build.
         destination: The engine's file, which ends in `.engine`, or a folder to name it in.
+        builder: What builds it.
         command: The command line to record in the manifest.
         on_stage: Called with the name of each stage as it begins.
 
@@ -90,7 +137,8 @@ def build(
         MissingError: Something that is needed is not on this machine.
     """
     engines.check(options.target.library, options.engine)
-    apart.start()
+    if builder is build_here:
+        apart.start()
     clock = Clock(on_stage)
     with clock.stage("read"):
         found = read(source)
@@ -109,15 +157,7 @@ def build(
             with clock.stage("build"):
                 rewritten = for_library(taken.model, options.target)
                 network = _stored(rewritten, taken, staging)
-                built = apart.build(
-                    network.path,
-                    options.target.library,
-                    options.target.compute_capability,
-                    options.engine,
-                    engine=staging / destination.name,
-                    log=log,
-                    on_progress=lambda done, count: on_stage(f"build {done}/{count}"),
-                )
+                built = builder(network, staging / destination.name, options, log, on_stage)
         finally:
             if options.log is not None:
                 files.write(options.log, log.text)
@@ -139,12 +179,13 @@ def build(
             runtime=target.library.runtime,
             runtime_version=target.library.version,
             runtime_reason=target.reason,
-            compute_capability=dotted(target.compute_capability),
+            compute_capability=dotted(built.compute_capability or target.compute_capability),
+            machine=built.machine,
             device=target.device.name if target.device is not None else None,
             not_for=target.plan_for,
             precision=precision,
-            kernels=len(first.kernels),
-            traffic_bytes=traffic_bytes(first.kernels),
+            kernels=len(first.kernels) or None,
+            traffic_bytes=_traffic(first),
             weights_bytes=built.weights_bytes,
             activation_bytes=built.activation_bytes,
             points=points,
@@ -177,6 +218,8 @@ def default_name(stem: str, target: Target, *, precision: str | None = None) -> 
         precision: The precision that the file is cast to; None if it is not.
     """
     architecture = f"sm{target.compute_capability[0]}{target.compute_capability[1]}"
+    if not any(target.compute_capability):  # of a host, known once it is built
+        architecture = f"tensorrt-{target.library.version}"
     if target.plan_for is not None:
         architecture = f"plan-{architecture}"
     return f"{'-'.join(filter(None, [stem, precision]))}.{architecture}{SUFFIX}"
@@ -189,8 +232,10 @@ def _cast_needed(found: Source, options: BuildOptions) -> CastOptions | None:
         InputError: The file cannot be brought to it.
     """
     own = precision_of(found.model)
-    if options.precision in (None, own) or not options.target.library.has("strong typing"):
+    if options.precision in (None, own):
         return None
+    if options.precision != "int8" and not options.target.library.has("strong typing"):
+        return None  # a flag asks for it; the scales of int8 are in the file, whatever builds it
     if own != "fp32":
         raise InputError(
             f"{found.path} is {own} already, and precision is in the file: it cannot be built in"
@@ -271,6 +316,8 @@ def _resolved(built: Built, found: Source) -> tuple[LayerInformation, tuple[Poin
     """Return each profile's kernels at its tuned shapes, and the bytes at every point of each."""
     if not built.profiles:
         return built.information, ()
+    if built.is_at_opt:
+        return _at_opt(built, found)
 
     kernels: list[Kernel] = []
     points = []
@@ -290,6 +337,28 @@ def _resolved(built: Built, found: Source) -> tuple[LayerInformation, tuple[Poin
                 )
             )
     return replace(built.information, kernels=tuple(kernels)), tuple(points)
+
+
+def _at_opt(built: Built, found: Source) -> tuple[LayerInformation, tuple[Point, ...]]:
+    """Return the kernels at the tuned shapes of the first profile, if nothing else is known."""
+    shapes = dict(built.profiles[0].opt)
+    information = built.information
+    if information.is_open:
+        information = resolve(information, shapes, found.model)
+    moved = _traffic(information)
+    if moved is None:
+        return information, ()
+    each = tuple(kernel.traffic_bytes for kernel in information.kernels)
+    point = Point(profile=0, point="opt", shapes=shapes, traffic_bytes=moved, kernel_bytes=each)
+    return information, (point,)
+
+
+def _traffic(information: LayerInformation) -> int | None:
+    """Return the bytes that all kernels move; None where there are none, or a type is not said."""
+    tensors = [one for kernel in information.kernels for one in kernel.tensors]
+    if not all(one.dtype and not one.is_open for one in tensors):
+        return None
+    return traffic_bytes(information.kernels) if tensors else None
 
 
 def _audited(
