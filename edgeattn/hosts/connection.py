@@ -30,6 +30,7 @@ from typing import IO, Any, BinaryIO, Final
 from edgeattn.base import files, signals
 from edgeattn.base.errors import InputError, MissingError
 from edgeattn.base.legible import legible
+from edgeattn.base.rooms import room
 from edgeattn.base.worker import SlowError, last_line, start
 from edgeattn.hosts.address import Address
 
@@ -44,6 +45,8 @@ _GRACE_S: Final = 15.0
 _TIMED_OUT: Final = (124, 137, 143)  # 137 is of an out-of-memory killer as well
 _CUT_OFF: Final = 255
 _MOST_BYTES: Final = 1 << 26
+# The path of a socket has 104 characters at most, and ssh adds 17 while it makes one.
+_LONGEST_FOLDER: Final = 80
 _MOST_BEFORE_MARK: Final = 1 << 20
 _FULL: Final = ("No space left", "Disk quota exceeded", "write error", "File too large")
 _OPTIONS: Final = (
@@ -138,7 +141,10 @@ def connect(address: Address) -> Iterator[Host]:
     Raises:
         MissingError: It cannot be reached, does not let us in, or its key is not known.
     """
-    with files.scratch() as folder:
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(files.scratch())
+        if len(str(folder)) > _LONGEST_FOLDER:
+            folder = stack.enter_context(room(Path("/tmp")))  # noqa: S108  # a room is its own
         host = Host(address, folder)
         try:
             host.open()
@@ -236,8 +242,8 @@ class Host:
         """
         try:
             with signals.deferred():
-                room = self._room()
-            yield room
+                made = self._room()
+            yield made
         finally:
             with signals.deferred(), contextlib.suppress(LostError):
                 self._tell("leave\n")

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -56,28 +57,18 @@ def test_reads_addresses(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "-oProxyCommand=id",
-        "-l@a",
-        "me@-a",
-        "a b",
-        "a;id",
-        "$(id)",
-        "a`id`",
-        "a:0",
-        "a:70000",
-        "a:b",
-        "::1",
-        "a\nb",
-        "a/b",
-        "@a",
-        "a@",
-    ],
+    "text", ["", "-oProxyCommand=id", "-l@a", "me@-a", "a b", "a;id", "$(id)", "a`id`", "a\nb"]
 )
+@pytest.mark.parametrize("port", ["", ":22"])
+def test_refuses_what_ssh_or_a_shell_would_run(text: str, port: str) -> None:
+    """A name that they would take for something else is refused, not run."""
+    with pytest.raises(InputError):
+        addresses([f"{text}{port}"])
+
+
+@pytest.mark.parametrize("text", ["a:0", "a:70000", "a:b", "::1", "a/b", "@a", "a@", "a:"])
 def test_refuses_what_is_no_address(text: str) -> None:
-    """A name that ssh or a shell would take for something else is refused, not run."""
+    """A name that nobody can be reached by is refused."""
     with pytest.raises(InputError):
         addresses([text])
 
@@ -220,6 +211,7 @@ def test_nothing_is_left_by_who_is_killed(sshd: Sshd, way: str) -> None:
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code, sshd.address],
+        env={**os.environ, "TMPDIR": str(sshd.path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
@@ -234,6 +226,8 @@ def test_nothing_is_left_by_who_is_killed(sshd: Sshd, way: str) -> None:
     process.kill()
     process.wait()
     process.stdout.close()
+    for one in sshd.path.iterdir():
+        shutil.rmtree(one)
     with connect(addresses([sshd.address])[0]) as host, host.stay() as room:
         assert room.notes == ()
 
@@ -248,6 +242,17 @@ def test_a_keeper_without_a_word_leaves(sshd: Sshd, monkeypatch: pytest.MonkeyPa
         assert _until(lambda: not host.is_alive)
         with pytest.raises(LostError):
             room.sh("true", limit_s=5)
+
+
+def test_a_long_path_of_temporary_files(
+    sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The path of a socket is short, whatever that of temporary files is."""
+    folder = tmp_path / ("long" * 25)
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    with connect(addresses([sshd.address])[0]) as host:
+        assert host.sh("echo hi", limit_s=5).text == "hi\n"
 
 
 def test_words_keep_a_keeper(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
