@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from edgeattn.graph import identity
 from edgeattn.graph.writing import save
 from edgeattn.options.profile import Item
+from edgeattn.profiling import samples
 from edgeattn.profiling.sources.model import Known, Subject
 from edgeattn.records.layers import LayerInformation
 from edgeattn.records.trace import (
@@ -24,6 +25,7 @@ from edgeattn.records.trace import (
     Kernel,
     Latency,
     Machine,
+    Power,
     Runtime,
     SavedRow,
     Trace,
@@ -49,6 +51,7 @@ class Found:
         interval_ms: Of a prediction, the bounds of the latency.
         windows: How many windows of runs were measured until they agreed.
         difference: What it takes above the first model, if both were run in the same rounds.
+        power: What the device drew, if it was watched.
         warnings: Why the figures are not to be trusted.
         notes: What else a reader should know.
         model: Where it is from, if not from the item's file.
@@ -67,6 +70,7 @@ class Found:
     interval_ms: tuple[float, float] | None = None
     windows: int = 0
     difference: Difference | None = None
+    power: Power | None = None
     warnings: Sequence[str] = ()
     notes: Sequence[str] = ()
     model: str = ""
@@ -173,12 +177,17 @@ def assemble(
             params=found.known.params,
             identity=without,
             layers=found.information if found.evidence == "measured" else None,
+            power=found.power,
             warnings=tuple(dict.fromkeys(warnings)),
             notes=tuple(dict.fromkeys(found.notes)),
         )
-        row = SavedRow(trace=trace, difference=found.difference)
+        first = rows[0].row.trace if rows else None
+        energy = None
+        if first is not None and found.difference is not None:
+            energy = samples.energy_difference(found.power, first.power)
+        row = SavedRow(trace=trace, difference=found.difference, energy=energy)
         if found.evidence == "predicted":
-            row = SavedRow.of_prediction(trace, rows[0].row.trace if rows else None)
+            row = SavedRow.of_prediction(trace, first)
         rows.append(Profiled(row=row, information=found.information))
     return rows
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from edgeattn.records.trace import Difference, Latency
+from edgeattn.records.trace import Difference, EnergyDifference, Latency, Power
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,18 +95,36 @@ def difference(a_ms: Sequence[float], b_ms: Sequence[float]) -> Difference:
         The median over rounds of A less B, and its 95 % interval: rounds are drawn whole, so that
         what disturbed both in a round counts for neither.
     """
+    above, percent, interval = _compared(a_ms, b_ms)
+    return Difference(p50_ms=above, percent=percent, ci95=interval, rounds=len(a_ms))
+
+
+def energy_difference(a: Power | None, b: Power | None) -> EnergyDifference | None:
+    """Return how the energy of A's inferences differs from that of B's, run in the same rounds.
+
+    Returns:
+        As `difference` has it; None where one was not watched, or not in the same rounds and by
+        the same rail.
+    """
+    if a is None or b is None or a.rail != b.rail:
+        return None
+    rounds = len(a.rounds_mj)
+    if rounds != len(b.rounds_mj) or rounds < 2:
+        return None
+    above, percent, interval = _compared(a.rounds_mj, b.rounds_mj)
+    return EnergyDifference(mj=above, percent=percent, ci95=interval, rounds=rounds)
+
+
+def _compared(a: Sequence[float], b: Sequence[float]) -> tuple[float, float, tuple[float, float]]:
+    """Return the median of A less B, the same per cent of B's, and the 95 % interval of that."""
     import numpy as np
 
-    pairs = np.column_stack([a_ms, b_ms]).astype(float)
+    pairs = np.column_stack([a, b]).astype(float)
     generator = np.random.default_rng(0)
     drawn = pairs[generator.integers(len(pairs), size=(_RESAMPLES, len(pairs)))]
     low, high = np.percentile(_percent(drawn), [2.5, 97.5])
-    return Difference(
-        p50_ms=float(np.median(pairs[:, 0] - pairs[:, 1])),
-        percent=float(_percent(pairs)),
-        ci95=(float(low), float(high)),
-        rounds=len(pairs),
-    )
+    above = float(np.median(pairs[:, 0] - pairs[:, 1]))
+    return above, float(_percent(pairs)), (float(low), float(high))
 
 
 def _percent(pairs: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -151,6 +151,54 @@ class Difference(_Frozen):
         return cls(p50_ms=ours_ms - theirs_ms, percent=percent, ci95=None, rounds=0)
 
 
+class EnergyDifference(_Frozen):
+    """How the energy of an inference differs between two models that were run by turns.
+
+    Attributes:
+        mj: The median over rounds of A's energy less B's, in mJ.
+        percent: The same, per cent of B's median.
+        ci95: 95 % interval of `percent`, by bootstrap of rounds.
+        rounds: How many rounds were run.
+    """
+
+    mj: float
+    percent: float
+    ci95: tuple[float, float]
+    rounds: int
+
+
+class Power(_Frozen):
+    """What a device drew while a model ran.
+
+    Attributes:
+        rail: The rail whose power it is, or those whose sum it is: VDD_IN.
+        covers: What that rail feeds: the whole module.
+        source: What told it: hwmon, tegrastats, RAPL.
+        mean_w: Mean power while it ran, in W.
+        idle_w: Mean power while nothing of ours ran, in W; None if that was not watched.
+        energy_mj: Energy of an inference, in mJ, all that was drawn meanwhile.
+        above_idle_mj: The same less what the device draws anyway; None if that is not known.
+        rounds_mj: The energy of an inference in each span of time that it ran.
+        seconds: How long it ran, of what was watched, in s.
+        runs: How many inferences that were.
+        readings: How often power was read meanwhile.
+        rails_w: Mean power of every rail while it ran, in W.
+    """
+
+    rail: str
+    covers: str
+    source: str
+    mean_w: float
+    idle_w: float | None
+    energy_mj: float
+    above_idle_mj: float | None
+    rounds_mj: tuple[float, ...]
+    seconds: float
+    runs: int
+    readings: int
+    rails_w: dict[str, float] = {}
+
+
 class Identity(_Frozen):
     """The same model with its sites replaced by identity, run or predicted beside it.
 
@@ -240,6 +288,7 @@ class Trace(_Frozen):
         params: Parameters of the model; None if they are not known.
         layers: Of an engine that was measured, what its kernels are made of: what they take
             elsewhere can be told from it.
+        power: What the device drew; None where nothing tells it, or nothing was asked.
         warnings: Why the figures are not to be trusted.
         notes: What else a reader should know.
         command: The command that made it.
@@ -265,6 +314,7 @@ class Trace(_Frozen):
     params: int | None = None
     identity: Identity | None = None
     layers: LayerInformation | None = None
+    power: Power | None = None
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     versions: dict[str, str] = {}
@@ -272,10 +322,16 @@ class Trace(_Frozen):
 
 
 class SavedRow(_Frozen):
-    """A trace, and what its model takes above the first of those that it was run with."""
+    """A trace, and what its model takes above the first of those that it was run with.
+
+    Attributes:
+        difference: In time.
+        energy: In energy, where both were watched.
+    """
 
     trace: Trace
     difference: Difference | None = None
+    energy: EnergyDifference | None = None
 
     @classmethod
     def of_prediction(cls, trace: Trace, first: Trace | None) -> Self:
