@@ -27,9 +27,10 @@ from typing import Any, Final
 from lowering_cases import SHUFFLENET, Case, Form, Shelf, on_backbone, say
 from prediction_engines import rank_correlation
 
+from edgeattn.hosts.quiet import MOST_CORES_OF_OTHERS
 from edgeattn.options.profile import Item, ProfileOptions
 from edgeattn.profiling.calibration.calibrate import CalibrationOptions, calibrate
-from edgeattn.profiling.measure.machine import MOST_CORES_OF_OTHERS, Watch
+from edgeattn.profiling.measure.machine import Watch
 from edgeattn.profiling.measure.onnxruntime.run import profile_kernels
 from edgeattn.profiling.sources.model import read_subject
 from edgeattn.records.trace import Kernel, Trace

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, Final
 from edgeattn.base import files
 from edgeattn.base.worker import say, serve
 from edgeattn.graph.nodes import weights_bytes
+from edgeattn.hosts.quiet import MOST_CORES_OF_OTHERS
 from edgeattn.profiling.calibration.cases import cases, holds, wakes
 from edgeattn.profiling.calibration.graphs import TIMED, chain
-from edgeattn.profiling.measure.machine import MOST_CORES_OF_OTHERS, Load, Watch
+from edgeattn.profiling.measure.machine import Load, Watch
 from edgeattn.profiling.measure.onnxruntime.events import NodeEvent, read_events
 from edgeattn.profiling.predict.cpu.work import work_of
 from edgeattn.runtimes.onnxruntime import session_options

@@ -12,12 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from edgeattn.hosts.quiet import MOST_CORES_OF_OTHERS, STEADY
 from edgeattn.records.trace import Machine
 
-#: Cores that other processes had, and above which a figure is not to be trusted.
-MOST_CORES_OF_OTHERS: Final = 0.1
-# Clocks further apart than this have changed.
-_STEADY: Final = 0.05
 _THROTTLES: Final = "/sys/devices/system/cpu/cpu*/thermal_throttle/*_throttle_count"
 _LARGE_BYTES: Final = 128 << 20
 # More than a core has for itself, and less than it has of the last cache, mostly.
@@ -87,7 +84,7 @@ def warnings_of(load: Load) -> list[str]:
             f"Other processes, or other guests of this host, had {load.cores_of_others:.2f} cores"
             " while this was measured."
         )
-    if load.clock_mhz is not None and load.clock_mhz[1] > load.clock_mhz[0] * (1 + _STEADY):
+    if load.clock_mhz is not None and load.clock_mhz[1] > load.clock_mhz[0] * (1 + STEADY):
         low, high = load.clock_mhz
         found.append(f"The clock changed while this was measured: {low:.0f} to {high:.0f} MHz.")
     if load.throttled:

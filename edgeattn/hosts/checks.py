@@ -1,0 +1,171 @@
+"""What would and would not work on a host, and how to mend it; nothing is changed there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from edgeattn.base.versions import numbers
+from edgeattn.devices import profile
+from edgeattn.hosts.probe import HostFacts, as_in_profile
+
+_OLDEST_TENSORRT: Final = (8, 0)
+_LAYERS_FROM: Final = (8, 2)
+# Less than the first is short; nothing can be done with less than the second.
+_SHORT_BYTES, _NO_BYTES = 2 << 30, 200 << 20
+_CLOCK_OFF_S: Final = 120.0
+
+State = Literal["works", "limited", "absent"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """Whether something works there; `mend` says how to change what can be changed."""
+
+    title: str
+    state: State
+    detail: str
+    mend: str = ""
+
+
+def checks(facts: HostFacts) -> tuple[Check, ...]:
+    """Say what would and would not work on a host, and how to mend it."""
+    found = (
+        _connection(facts), _trtexec(facts), _onnxruntime(facts), _mode(facts), _power(facts),
+        _disk(facts), _clock(facts), _profile(facts),
+    )  # fmt: skip
+    return tuple(one for one in found if one is not None)
+
+
+def _connection(facts: HostFacts) -> Check | None:
+    if not facts.lacks:
+        return None
+    detail = f"there is no {', '.join(facts.lacks)}, which every run needs"
+    return Check(
+        title="tools",
+        state="absent",
+        detail=detail,
+        mend="They come with coreutils and util-linux, and with most builds of busybox.",
+    )
+
+
+def _trtexec(facts: HostFacts) -> Check:
+    title = "measure by trtexec"
+    if facts.trtexec_fault:
+        mend = "Run it there by hand: do its libraries belong to it?"
+        return Check(title=title, state="absent", detail=facts.trtexec_fault, mend=mend)
+    if facts.trtexec is None:
+        mend = "sudo apt install libnvinfer-bin, there (or nvidia-jetpack: all of it)."
+        if facts.l4t is None:
+            mend = "TensorRT is NVIDIA's: without a GPU of theirs, ONNX Runtime measures."
+        return Check(title=title, state="absent", detail="there is no trtexec", mend=mend)
+    version = numbers(facts.tensorrt or "")
+    detail = f"TensorRT {facts.tensorrt}, {facts.trtexec}"
+    if version[:2] < _OLDEST_TENSORRT:
+        mend = "TensorRT 8.0 is the oldest: JetPack 4.6."
+        return Check(title=title, state="absent", detail=detail, mend=mend)
+    if version[:2] < _LAYERS_FROM:
+        detail += "; it tells no layer information: kernels are matched by name"
+        return Check(title=title, state="limited", detail=detail, mend="JetPack 4.6.1 has 8.2.")
+    if facts.opset is not None:
+        detail += f", which parses opsets up to {facts.opset}"
+        mend = f"Export with --opset {facts.opset} or lower."
+        return Check(title=title, state="works", detail=detail, mend=mend)
+    return Check(title=title, state="works", detail=detail)
+
+
+def _onnxruntime(facts: HostFacts) -> Check:
+    title, python = "measure by ONNX Runtime", facts.python
+    if python is not None:
+        detail = f"{python.onnxruntime}, of {python.path} ({python.version})"
+        return Check(title=title, state="works", detail=detail)
+    broken = [one for one in facts.pythons if one.fault]
+    if broken:
+        detail = f"{broken[0].path}: {broken[0].fault}"
+        mend = "Try it there: python3 -c 'import numpy, onnxruntime'"
+        return Check(title=title, state="absent", detail=detail, mend=mend)
+    if not facts.pythons:
+        return Check(title=title, state="absent", detail="there is no Python 3")
+    path = facts.pythons[0].path
+    mend = (
+        f"{path} -m pip install --user onnxruntime, there. Where pip refuses that: {path} -m venv"
+        " ~/edgeattn, then ~/edgeattn/bin/pip install onnxruntime; it is found there."
+    )
+    detail = "no Python there has it, with numpy"
+    return Check(title=title, state="absent", detail=detail, mend=mend)
+
+
+def _mode(facts: HostFacts) -> Check | None:
+    """Say whether the power mode is the fastest that the device has."""
+    if facts.l4t is None:
+        return None
+    title = "power mode"
+    if facts.power_mode is None:
+        detail = "nvpmodel does not tell it to this user"
+        mend = "What is measured is of the mode that is set: see it by sudo nvpmodel -q, there."
+        return Check(title=title, state="limited", detail=detail, mend=mend)
+    best = _fastest(facts)
+    if best is None or best[1] == facts.power_mode:
+        return Check(title=title, state="works", detail=facts.power_mode)
+    return Check(
+        title=title,
+        state="limited",
+        detail=f"{facts.power_mode}, and {best[1]} is faster",
+        mend=f"What is measured is of {facts.power_mode}. For the other, there: sudo nvpmodel -m"
+        f" {best[0]}",
+    )
+
+
+def _fastest(facts: HostFacts) -> tuple[int, str] | None:
+    """Return the number and the name of the fastest mode that the device has and we know."""
+    device = profile.find(facts.device) if facts.device else None
+    speeds = {one.name: one.clock_mhz * one.sms for one in device.power_mode} if device else {}
+    named = {number: as_in_profile(one, device) for number, one in facts.power_modes.items()}
+    known = [(speeds[name], number, name) for number, name in named.items() if name in speeds]
+    if not known:
+        return None
+    _, number, name = max(known, key=lambda one: (one[0], one[2] == facts.power_mode))
+    return number, name
+
+
+def _power(facts: HostFacts) -> Check:
+    if facts.rails:
+        return Check(title="power", state="works", detail=", ".join(facts.rails))
+    detail = "not to be had: no rail can be read"
+    mend = ""
+    if facts.architecture.startswith(("x86", "i686")):
+        mend = "RAPL is root's: sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj, there."
+    return Check(title="power", state="absent", detail=detail, mend=mend)
+
+
+def _disk(facts: HostFacts) -> Check:
+    free = facts.disk_free_bytes
+    detail = f"{free / 1e9:.1f} GB free in {facts.folder}"
+    if free >= _SHORT_BYTES:
+        return Check(title="disk", state="works", detail=detail)
+    mend = "Free some space there, or have its login set TMPDIR to a folder with space."
+    return Check(
+        title="disk", state="limited" if free >= _NO_BYTES else "absent", detail=detail, mend=mend
+    )
+
+
+def _clock(facts: HostFacts) -> Check:
+    off = facts.clock_off_s
+    if abs(off) <= _CLOCK_OFF_S:
+        return Check(title="clock", state="works", detail="agrees with ours")
+    return Check(
+        title="clock",
+        state="limited",
+        detail=f"{abs(off):,.0f} s {'ahead of' if off > 0 else 'behind'} ours; times are taken from"
+        " its uptime",
+        mend="sudo timedatectl set-ntp true, there: else apt and https may fail.",
+    )
+
+
+def _profile(facts: HostFacts) -> Check:
+    title = "device profile"
+    if facts.device is None:
+        mend = f"edgeattn devices calibrate --on {facts.address} writes one."
+        return Check(title=title, state="absent", detail="none is of this board", mend=mend)
+    detail = " ".join([facts.device, *(f"({note})" for note in facts.notes)])
+    return Check(title=title, state="limited" if facts.notes else "works", detail=detail)

@@ -1,0 +1,131 @@
+"""Energy from what a host tells of its power: which rail is all of it, and what a span drew."""
+
+from __future__ import annotations
+
+import bisect
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+#: What tegrastats says of a rail: its name, what it draws now in mW, and the mean so far. JetPack 4
+#: leaves the unit out. Memory, which has the same form, is in MB.
+TEGRASTATS_RAIL: Final = re.compile(r"\b([A-Z][A-Z0-9_]*) (\d{1,9})(?:mW)?/\d{1,9}(?:mW)?(?=\s|$)")
+_MODULE: Final = "the whole module"
+# Rails that are all of it, or whose sum is, and what that feeds; the first that is there. NVIDIA's
+# guides to the power of each module name them: VDDQ_VDD2_1V8AO is fed by VIN_SYS_5V0, and is in it.
+_TOTALS: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
+    (("VDD_IN",), _MODULE),
+    (("POM_5V_IN",), _MODULE),
+    (("VIN",), "the whole board"),
+    (("ina238",), "the whole board"),
+    (("VDD_GPU_SOC", "VDD_CPU_CV", "VIN_SYS_5V0"), _MODULE),
+    (("VDD_GPU", "VDD_CPU_SOC_MSS", "VIN_SYS_5V0"), _MODULE),
+    (("GPU", "CPU", "SOC", "CV", "VDDRQ", "SYS5V"), _MODULE),
+    (("psys",), "the whole machine"),
+)
+_PACKAGE: Final = "package-"
+_OF_PACKAGES: Final = "the processor alone, without memory, and without a GPU on a card"
+_OF_ALL: Final = "every rail that it tells, of which some may feed others and count twice"
+# Longer than this without a reading, and nobody knows what was drawn.
+_GAP_S: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """The rails whose sum is what a device draws, and what they feed."""
+
+    rails: tuple[str, ...]
+    covers: str
+
+    def __str__(self) -> str:
+        return " + ".join(self.rails)
+
+
+def total(rails: Iterable[str]) -> Total | None:
+    """Return the rails that are all of it; None if there is none at all."""
+    there = list(dict.fromkeys(rails))
+    for wanted, covers in _TOTALS:
+        if set(wanted) <= set(there):
+            return Total(wanted, covers)
+    packages = tuple(one for one in there if one.startswith(_PACKAGE))
+    if packages:
+        return Total(packages, _OF_PACKAGES)
+    return Total(tuple(there), _OF_ALL) if there else None
+
+
+class Meter:
+    """What was drawn up to each reading of a rail.
+
+    Args:
+        times_s: When it was read, in order.
+        joules: What had been drawn by then.
+    """
+
+    def __init__(self, times_s: Sequence[float], joules: Sequence[float]) -> None:
+        self._times, self._joules = times_s, joules
+
+    @classmethod
+    def of_power(cls, times_s: Sequence[float], watts: Sequence[float]) -> Meter:
+        """Return the meter of a rail whose power is read."""
+        joules, sum_j = [], 0.0
+        for place, time_s in enumerate(times_s):
+            if place:
+                mean = (watts[place] + watts[place - 1]) / 2
+                sum_j += mean * (time_s - times_s[place - 1])
+            joules.append(sum_j)
+        return cls(times_s, joules)
+
+    @classmethod
+    def of_counter(cls, times_s: Sequence[float], joules: Sequence[float], range_j: float) -> Meter:
+        """Return the meter of a rail whose energy is counted, and which begins anew at a range."""
+        found, turns = [], 0
+        for place, one in enumerate(joules):
+            if place and one < joules[place - 1]:
+                turns += 1
+            found.append(one + turns * range_j)
+        return cls(times_s, found)
+
+    def energy_j(self, began_s: float, ended_s: float) -> float | None:
+        """Return what was drawn from one time to another; None if that is not known."""
+        if ended_s <= began_s:
+            return None
+        first, last = self._at(began_s), self._at(ended_s)
+        return None if first is None or last is None else last - first
+
+    def readings(self, began_s: float, ended_s: float) -> int:
+        """Return how often it was read between two times."""
+        return bisect.bisect_right(self._times, ended_s) - bisect.bisect_left(self._times, began_s)
+
+    def _at(self, time_s: float) -> float | None:
+        times, joules = self._times, self._joules
+        if len(times) < 2 or not times[0] - _GAP_S / 4 <= time_s <= times[-1] + _GAP_S / 4:
+            return None
+        place = min(max(bisect.bisect_left(times, time_s), 1), len(times) - 1)
+        length = times[place] - times[place - 1]
+        if not 0 < length <= _GAP_S:
+            return None
+        part = (time_s - times[place - 1]) / length
+        return joules[place - 1] + part * (joules[place] - joules[place - 1])
+
+
+def meters(
+    power: Sequence[tuple[float, Mapping[str, float]]],
+    counted: Sequence[tuple[float, Mapping[str, float]]],
+    ranges_j: Mapping[str, float],
+) -> dict[str, Meter]:
+    """Return the meter of each rail.
+
+    Args:
+        power: Readings of power: when, and each rail's watts.
+        counted: Readings of counters: when, and each rail's joules.
+        ranges_j: What each counter counts up to.
+    """
+    found = {}
+    for rail in dict.fromkeys(rail for _, rails in power for rail in rails):
+        rows = [(time_s, rails[rail]) for time_s, rails in power if rail in rails]
+        found[rail] = Meter.of_power([row[0] for row in rows], [row[1] for row in rows])
+    for rail, range_j in ranges_j.items():
+        rows = [(time_s, rails[rail]) for time_s, rails in counted if rail in rails]
+        found[rail] = Meter.of_counter([r[0] for r in rows], [r[1] for r in rows], range_j)
+    return found

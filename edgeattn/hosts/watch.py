@@ -1,0 +1,231 @@
+"""Watches a host while models run there: power, clocks, temperatures, throttling, other load.
+
+A script samples on the host, into the room's folder; nothing is sent until it is asked for, while
+nothing is timed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from collections.abc import Iterator, Sequence
+from importlib import resources
+from typing import TYPE_CHECKING, Final
+
+from edgeattn.hosts.looks import Looks
+from edgeattn.hosts.meters import Meter, Total, meters, total
+from edgeattn.hosts.quiet import Processes, Seen, facts_of, warnings_of
+from edgeattn.records.trace import Power
+
+if TYPE_CHECKING:
+    from edgeattn.hosts.connection import Room
+    from edgeattn.hosts.probe import HostFacts
+
+# Seconds between looks at power; and how many of those apart the other looks are.
+_PAUSE_S, _OFTEN = 0.1, 10
+_LIMIT_S: Final = 60.0
+# What begins: the idle span without what starting it draws.
+_SETTLE_S: Final = 0.5
+# Fewer readings than this, and a mean of them says little.
+_FEWEST: Final = 10
+_END_S: Final = 5.0
+
+
+@contextlib.contextmanager
+def watch(room: Room, facts: HostFacts, *, root: str = "") -> Iterator[Watch]:
+    """Watch a host for as long as the block lasts.
+
+    Args:
+        room: Where what is seen is written meanwhile.
+        facts: What is on the host.
+        root: A folder there to find its sensors in: nothing, but in tests.
+
+    Raises:
+        LostError: The connection broke.
+    """
+    channel = room.talk(_script("watch.sh"), root)
+    try:
+        assert channel.stdout is not None
+        found = Watch(room, facts, is_on=channel.stdout.readline(64).strip() == b"watching")
+        yield found
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            if channel.stdin is not None:
+                channel.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            channel.wait(_END_S)
+        if channel.poll() is None:
+            channel.kill()
+            channel.wait()
+        if channel.stdout is not None:
+            channel.stdout.close()
+
+
+class Watch:
+    """What is seen of a host.
+
+    Args:
+        room: Where it is written there.
+        facts: What is on the host.
+        is_on: Whether the script there runs.
+    """
+
+    def __init__(self, room: Room, facts: HostFacts, *, is_on: bool) -> None:
+        self._room, self._facts, self._is_on = room, facts, is_on
+        self._looks = Looks()
+        self._offset = 0
+        self._idle: list[tuple[float, float]] = []
+        self._ran: list[tuple[float, float]] = []
+        self._few: int | None = None
+        self._before = self._processes(0.0)[1]
+        if is_on:
+            self._looks.columns(room.read("columns").decode(errors="replace"))
+
+    def idle(self, seconds: float = 2.0) -> None:
+        """Watch the host while nothing of ours runs there, before anything does.
+
+        What runs afterwards is set against this: power, and what other processes have.
+        """
+        span, self._before = self._processes(seconds)
+        if seconds > 0 and span is not None:
+            settled = span[0] + min(_SETTLE_S, seconds / 4)
+            self._idle.append((settled, span[1]))
+
+    def power(
+        self, spans: Sequence[tuple[float, float]], runs: int | Sequence[int]
+    ) -> Power | None:
+        """Return what was drawn while a model ran.
+
+        Args:
+            spans: When it ran, in seconds of the host's uptime (/proc/uptime), inferences one after
+                another and nothing else: a span for each round.
+            runs: How many inferences that were; of each span, or of all, which are then taken to
+                take as long in each.
+
+        Returns:
+            None where the board tells nothing, or nothing was read meanwhile.
+        """
+        self._ran += spans
+        self._fetch()
+        found = meters(self._looks.power, self._looks.counted, self._looks.ranges_j)
+        chosen = total(found)
+        if chosen is None:
+            return None
+        kept = [
+            (began, ended, energy)
+            for began, ended in spans
+            if (energy := _energy_j(found, chosen, began, ended)) is not None
+        ]
+        seconds = sum(ended - began for began, ended, _ in kept)
+        readings = sum(
+            min(found[rail].readings(began, ended) for rail in chosen.rails)
+            for began, ended, _ in kept
+        )
+        self._few = min(readings, self._few or readings)
+        whole_s = sum(ended - began for began, ended in spans)
+        if isinstance(runs, int):
+            of_spans = {span: runs * (span[1] - span[0]) / whole_s for span in spans if whole_s > 0}
+        else:
+            of_spans = dict(zip(spans, map(float, runs), strict=True))
+        count = sum(of_spans[began, ended] for began, ended, _ in kept)
+        if seconds <= 0 or count <= 0:
+            return None
+        energy_j = sum(energy for _, _, energy in kept)
+        idle_w = self._idle_w(found, chosen)
+        is_whole = len(kept) == len(spans) and all(of_spans.values())
+        return Power(
+            rail=str(chosen),
+            covers=chosen.covers,
+            source=self._looks.by,
+            mean_w=energy_j / seconds,
+            idle_w=idle_w,
+            energy_mj=1e3 * energy_j / count,
+            above_idle_mj=None if idle_w is None else 1e3 * (energy_j - idle_w * seconds) / count,
+            rounds_mj=tuple(1e3 * energy / of_spans[b, e] for b, e, energy in kept)
+            if is_whole
+            else (),
+            seconds=seconds,
+            runs=round(count),
+            readings=readings,
+            rails_w={
+                rail: sum(one or 0.0 for one in drawn) / seconds
+                for rail, meter in found.items()
+                if None not in (drawn := [meter.energy_j(b, e) for b, e, _ in kept])
+            },
+        )
+
+    def warnings(self) -> list[str]:
+        """Return why what was measured is not to be trusted."""
+        if not self._is_on:
+            return ["The host could not be watched: clocks, heat and other load are not known."]
+        found = warnings_of(self._seen(), is_jetson=self._facts.l4t is not None)
+        if self._few is not None and self._few < _FEWEST:
+            found.append(
+                f"Power was read {self._few} times only while a model ran: measure it for longer."
+            )
+        return found
+
+    def facts(self) -> dict[str, str]:
+        """Return what is known of the host while models ran: clocks, temperatures, load, power."""
+        if not self._is_on:
+            return {}
+        found = facts_of(self._seen(), is_jetson=self._facts.l4t is not None)
+        rails = [rail for _, watts in (*self._looks.power, *self._looks.counted) for rail in watts]
+        chosen = total(rails)
+        told = "not to be had: the board tells none that we may read"
+        if chosen is not None:
+            told = f"{chosen}, {chosen.covers}; by {self._looks.by}"
+        return {**found, "power": told}
+
+    def _seen(self) -> Seen:
+        self._fetch()
+        _, after = self._processes(0.0)
+        return Seen(
+            looks=self._looks,
+            idle=tuple(self._idle),
+            ran=tuple(self._ran),
+            before=self._before,
+            after=after,
+        )
+
+    def _idle_w(self, found: dict[str, Meter], chosen: Total) -> float | None:
+        known = [
+            (energy, ended - began)
+            for began, ended in self._idle
+            if (energy := _energy_j(found, chosen, began, ended)) is not None
+        ]
+        return sum(one for one, _ in known) / sum(s for _, s in known) if known else None
+
+    def _fetch(self) -> None:
+        if not self._is_on:
+            return
+        script = 'tail -c +"$1" samples'
+        data = self._room.sh(script, str(self._offset + 1), limit_s=_LIMIT_S).stdout
+        whole = data[: data.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        self._looks.add(whole.decode(errors="replace"))
+
+    def _processes(self, seconds: float) -> tuple[tuple[float, float] | None, Processes]:
+        """Wait there, and return from when to when, and what every process has had by then."""
+        script = _script("") + '\nuptime; echo "$up"; sleep "$2"; uptime; echo "$up"; processes'
+        ran = self._room.sh(script, "", f"{seconds:.1f}", limit_s=_LIMIT_S + seconds)
+        lines = ran.text.split("\n")
+        span = None
+        with contextlib.suppress(ValueError, IndexError):
+            span = float(lines[0]), float(lines[1])
+        return span, Processes.read(lines[2:])
+
+
+def _energy_j(
+    found: dict[str, Meter], chosen: Total, began_s: float, ended_s: float
+) -> float | None:
+    drawn = [found[rail].energy_j(began_s, ended_s) for rail in chosen.rails]
+    known = [one for one in drawn if one is not None]
+    return sum(known) if len(known) == len(drawn) else None
+
+
+def _script(name: str) -> str:
+    folder = resources.files("edgeattn.hosts")
+    names = ("sensors.sh", *([name] if name else []))
+    parts = [folder.joinpath(one).read_text("utf-8") for one in names]
+    return "\n".join([f"root=${{1:-}} pause={_PAUSE_S:g} often={_OFTEN}", *parts])
