@@ -134,7 +134,10 @@ def _power(facts: HostFacts) -> Check:
     detail = "not to be had: no rail can be read"
     mend = ""
     if facts.architecture.startswith(("x86", "i686")):
-        mend = "RAPL, where a processor has it, is root's: sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj, there."
+        mend = (
+            "RAPL, where a processor has it, is root's, there:"
+            " sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj"
+        )
     return Check(title="power", state="absent", detail=detail, mend=mend)
 
 
