@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
+from edgeattn.base import raw_json
 from edgeattn.base.errors import InputError
 from edgeattn.base.files import opened
 
@@ -82,7 +83,8 @@ def parse_json(text: str, name: str, *, mend: str = "", is_foreign: bool = False
         name: What it is, for errors.
         mend: What to do where it is no JSON.
         is_foreign: Whether another program wrote it, which may say a key twice (the last counts),
-            leave control characters in strings as they are, and write NaN.
+            leave strings as they are, with quotes, backslashes and control characters in them, and
+            write NaN.
 
     Raises:
         InputError: It is no JSON, not all of it, or none that can be used.
@@ -151,7 +153,32 @@ class _UnusableError(ValueError):
 def _parsed(text: str, *, is_foreign: bool) -> Any:
     if text.count("[") + text.count("{") > _MOST_CONTAINERS:
         raise _UnusableError(f"it has more than {_MOST_CONTAINERS:,} lists and objects")
-    document = json.loads(
+    document = _foreign(text) if is_foreign else _loaded(text, is_foreign=False)
+    _check_depth(document)
+    if _SURROGATE.search(text):
+        _check_characters(document)
+    return document
+
+
+def _foreign(text: str) -> Any:
+    """Read what may hold strings as they are; a backslash in one is no escape then."""
+    if "\\" in text and raw_json.is_written_raw(text):
+        text = raw_json.escaped(text)
+    try:
+        return _loaded(text, is_foreign=True)
+    except _UnusableError:
+        raise
+    except ValueError as error:
+        try:
+            return _loaded(raw_json.escaped(text), is_foreign=True)
+        except _UnusableError:
+            raise
+        except ValueError:
+            raise error from None
+
+
+def _loaded(text: str, *, is_foreign: bool) -> Any:
+    return json.loads(
         text,
         strict=not is_foreign,
         parse_int=_integer,
@@ -159,10 +186,6 @@ def _parsed(text: str, *, is_foreign: bool) -> Any:
         parse_constant=None if is_foreign else _constant,
         object_pairs_hook=None if is_foreign else _unique,
     )
-    _check_depth(document)
-    if _SURROGATE.search(text):
-        _check_characters(document)
-    return document
 
 
 def _integer(digits: str) -> int:

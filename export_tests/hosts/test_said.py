@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 from edgeattn.base.errors import InputError, MissingError
 from edgeattn.hosts.trtexec.said import capability_of, failed, log_of
+from export_tests.engine.nets import small
+from export_tests.hosts.trtexec import install
 
 STARTED = """&&&& RUNNING TensorRT.trtexec [TensorRT v8502] # trtexec --onnx=m.onnx
 [11/29/2026-01:00:00] [I] === Device Information ===
@@ -83,3 +87,16 @@ def test_another_failure_is_told_in_its_own_words():
 def test_the_gpu_that_is_taken_is_known():
     assert capability_of(log_of(STARTED)) == (8, 7)
     assert capability_of(log_of("nothing")) is None
+
+
+@pytest.mark.parametrize("version", ["8.0.1", "8.5.2", "10.3.0"])
+def test_the_reason_is_found_among_what_stands_around_it(tmp_path, version):
+    small(tmp_path / "m.onnx", extra="Foo")
+    command = [install(tmp_path, version), "--onnx=m.onnx"]
+    done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True)
+    found = failed("It failed", log_of(done.stdout), done.returncode, host="orin")
+    assert "While parsing node number 5 [Foo" in found.fact
+    assert "Plugin not found, are the plugin name" in found.fact
+    for around in ("Begin node", "op_type", "Parsing model failed", "set up failed"):
+        assert around not in found.fact
+    assert "Try what lowering makes of last:" in found.mend

@@ -100,7 +100,7 @@ def install(folder, version, **settings):
 
 
 class RefusedError(Exception):
-    """What trtexec refuses, in its words: one line each, marked as errors."""
+    """What trtexec refuses, in its words: a message a line, further lines begin with a tab."""
 
 
 class Played:
@@ -138,8 +138,8 @@ class Played:
                 return 0
             self.run(options)
         except RefusedError as error:
-            for line in str(error).splitlines():
-                self.log("E", line)
+            for message in str(error).replace("\n\t", "\t").split("\n"):
+                self.log("E", message.replace("\t", "\n"))
             self.say(f"&&&& FAILED {told}")
             return 1
         self.say(f"&&&& PASSED {told}")
@@ -332,19 +332,23 @@ class Played:
         if self.version < (10,):
             why = (
                 "[TRT] ModelImporter.cpp:729: ERROR: builtin_op_importers.cpp:5428 In function"
-                " importFallbackPluginImporter:\n[8] Assertion failed: creator && "
+                " importFallbackPluginImporter:\n\t[8] Assertion failed: creator && "
                 '"Plugin not found, are the plugin name, version, and namespace correct?"'
             )  # fmt: skip
         else:
             why = (
                 "[TRT] ModelImporter.cpp:956: ERROR: onnxOpCheckers.cpp:780 In function"
-                " checkFallbackPluginImporter:\n[6] creator && "
+                " checkFallbackPluginImporter:\n\t[6] creator && "
                 '"Plugin not found, are the plugin name, version, and namespace correct?"'
                 f" In node {number} with name: {node.name} and operator: {node.op_type}"
                 " (checkFallbackPluginImporter)"
             )  # fmt: skip
+        dump = str(node).strip().replace("\n", "\n\t")
         return (
-            f"[TRT] ModelImporter.cpp:726: While parsing node number {where}:\n{why}\n"
+            f"[TRT] ModelImporter.cpp:726: While parsing node number {where}:\n"
+            "[TRT] ModelImporter.cpp:727: --- Begin node ---\n"
+            f"[TRT] ModelImporter.cpp:728: {dump}\n"
+            f"[TRT] ModelImporter.cpp:729: --- End node ---\n{why}\n"
             "Failed to parse onnx file\nParsing model failed\n"
             "Failed to create engine from model or file.\nEngine set up failed"
         )

@@ -34,7 +34,16 @@ _OTHER_VERSION: Final = re.compile(
     r"|magicTagRead == \w*MAGIC_TAG|Magic tag does not match",
     re.IGNORECASE,
 )
-_NODE: Final = re.compile(r"(?:node of type|Parsing node:|In node \d+ with name:) *(\S+)")
+_NODE: Final = re.compile(
+    r"(?:node of type|Parsing node:|In node \d+ with name:|\bname:) *\"?([^\s\"]+)"
+)
+# What stands around the reason: a node in full, and which step could not go on without it.
+_AROUND: Final = re.compile(
+    r"(?:\w+\.cpp:\d+: )?(?:--- (?:Begin|End) node ---|input: )|Failed to parse onnx file"
+    r"|Parsing model failed|Failed to create engine from model|Engine set up failed"
+    r"|Building engine failed|Engine could not be created|Engine deserialization failed"
+    r"|Got invalid engine|Inference set up failed"
+)
 _MOST_ERRORS: Final = 4
 MORE_MEMORY: Final = (
     "A builder needs several times what the engine does. What helps: a smaller workspace"
@@ -45,11 +54,14 @@ MORE_MEMORY: Final = (
 
 
 def log_of(text: str) -> Log:
-    """Read what trtexec printed; a line without a severity belongs to the message before it."""
+    """Read what trtexec printed; a line without a severity behind an error belongs to it."""
     log = Log()
     for line in text.splitlines():
+        severity, said = log.messages[-1] if log.messages else ("", "")
         if found := _LINE.match(line):
             log.add(_SEVERITIES[found["letter"]], found["text"])
+        elif severity == "ERROR" and line.strip() and not line.startswith("&&&&"):
+            log.messages[-1] = (severity, f"{said}\n{line}")
         elif line.strip():
             log.add("INFO", line)
     return log
@@ -75,7 +87,8 @@ def failed(fact: str, log: Log, code: int, *, host: str) -> EdgeattnError:
     Returns:
         A `MissingError` where memory, the device or the version is what is missing.
     """
-    errors = [legible(one) for one in dict.fromkeys(log.errors)]
+    all_errors = list(dict.fromkeys(map(legible, log.errors)))
+    errors = [one for one in all_errors if not _AROUND.match(one)] or all_errors
     said = "\n".join(text for _, text in log.messages)
     # Tactics that are skipped for their memory are warnings, and no death.
     words = "\n".join(text for severity, text in log.messages if severity != "WARNING")

@@ -327,3 +327,27 @@ def test_a_profile_alone_gives_times_by_name(tmp_path):
     }
     assert found.latency.p50 == pytest.approx(sum(one.time_us for one in entries) / 1e3)
     assert "belong to no module" in found.notes[0]
+
+
+def test_names_stand_as_they_are(tmp_path):
+    """A convolution called `a"b\\c`, and one of two nodes, joined by name and to its nodes."""
+    first, second = 'a"b\\n, "c"', "d\\e\x1ef"
+    tensor = '{\n    "Name": "t",\n    "Dimensions": [1,8],\n    "Format/Datatype": "FP16"\n  }'
+    rows = ",".join(
+        f'{{\n  "Name": "{name}",\n  "LayerType": "kgen",\n  "Inputs": [\n  {tensor}],\n'
+        f'  "Outputs": [\n  {tensor}],\n  "Metadata": "[ONNX Layer: {name}]"\n}}'
+        for name in (first, second)
+    )
+    bindings = '"x"\n,"y"'
+    layers = written(
+        tmp_path / "layers.json", f'{{"Layers": [{rows}],\n"Bindings": [{bindings}\n]}}'
+    )
+    times = "".join(
+        f', {{ "name" : "{name}", "timeMs" : 1, "averageMs" : 1, "percentage" : 50 }}\n'
+        for name in (first, second)
+    )
+    profile = written(tmp_path / "profile.json", f'[\n  {{ "count" : 1 }}\n{times}]\n')
+    found = read_trtexec(layers, profile)
+    assert [kernel.name for kernel in found.kernels] == [first, second]
+    assert found.kernels[0].nodes == (first,)
+    assert [one.time_us for one in found.kernels] == [1000, 1000]
