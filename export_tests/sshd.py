@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -36,7 +37,7 @@ Host *
   GlobalKnownHostsFile none
   UserKnownHostsFile {folder}/known_hosts
 Host orin
-  HostName 127.0.0.1
+  HostName {ip}
   Port {port}
 """
 
@@ -47,22 +48,26 @@ class Sshd:
 
     Attributes:
         folder: Its files: `ssh_config`, `known_hosts`, keys.
-        port: Its port on 127.0.0.1; the name `orin` of its config leads there too.
+        port: Its port there; the name `orin` of its config leads there too.
+        ip: The number that it listens on.
         path: A folder that comes first on the PATH of what runs there: stand-ins go into it.
         tmp: The folder for temporary files there. It is empty when nothing of ours is left.
+        command: How sshd is started.
         process: sshd itself.
     """
 
     folder: Path
+    ip: str
     port: int
     path: Path
     tmp: Path
+    command: list[str]
     process: subprocess.Popen[bytes]
 
     @property
     def address(self) -> str:
         """The address, as `--on` takes it."""
-        return f"127.0.0.1:{self.port}"
+        return f"{self.ip}:{self.port}"
 
     @property
     def ssh(self) -> str:
@@ -87,44 +92,73 @@ def is_here() -> bool:
     return _SSHD is not None and shutil.which("ssh") is not None
 
 
-def start(folder: Path, *, path: str = "/usr/local/bin:/usr/bin:/bin") -> Sshd:
+def start(
+    folder: Path,
+    *,
+    path: str = "/usr/local/bin:/usr/bin:/bin",
+    ip: str = "127.0.0.1",
+    within: Sequence[str] = (),
+) -> Sshd:
     """Start an sshd with a folder of its own.
 
     Args:
-        folder: An empty folder.
+        folder: A folder that is empty, but for `tmp` perhaps.
         path: The PATH of what runs there, behind the folder of stand-ins.
+        ip: The number that it listens on.
+        within: A command that runs it elsewhere, as in another network namespace.
     """
     assert _SSHD is not None
     stand_ins, tmp = folder / "path", folder / "tmp"
     stand_ins.mkdir(parents=True)
-    tmp.mkdir()
+    tmp.mkdir(exist_ok=True)
     for key in ("host_key", "user_key"):
         subprocess.run(
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True
         )
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = 22
+    if not within:
+        with socket.socket() as free:
+            free.bind((ip, 0))
+            port = free.getsockname()[1]
     environment = {
         "PATH": f"{stand_ins}:{path}",
         "TMPDIR": str(tmp),
         "EDGEATTN_LOCK": str(folder / "lock"),
     }
     said = " ".join(f'"{name}={value}"' for name, value in environment.items())
-    address = f"127.0.0.1:{port}"
     (folder / "sshd_config").write_text(
-        _SERVER.format(address=address, folder=folder, environment=said)
+        _SERVER.format(address=f"{ip}:{port}", folder=folder, environment=said)
     )
-    (folder / "ssh_config").write_text(_CLIENT.format(folder=folder, port=port))
+    (folder / "ssh_config").write_text(_CLIENT.format(folder=folder, ip=ip, port=port))
     host_key = " ".join((folder / "host_key.pub").read_text().split()[:2])
-    (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {host_key}\n")
+    known = ip if port == 22 else f"[{ip}]:{port}"
+    (folder / "known_hosts").write_text(f"{known} {host_key}\n")
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([_SSHD, "-D", "-e", "-f", folder / "sshd_config"], stderr=log)
+    command = [*within, _SSHD, "-D", "-e", "-f", str(folder / "sshd_config")]
+    return Sshd(
+        folder=folder,
+        ip=ip,
+        port=port,
+        path=stand_ins,
+        tmp=tmp,
+        command=command,
+        process=_started(folder, command, ip, port),
+    )
+
+
+def restart(host: Sshd) -> None:
+    """Start an sshd again that was killed."""
+    host.process.wait()
+    host.process = _started(host.folder, host.command, host.ip, host.port)
+
+
+def _started(folder: Path, command: Sequence[str], ip: str, port: int) -> subprocess.Popen[bytes]:
+    with (folder / "log").open("ab") as log:
+        process = subprocess.Popen(command, stderr=log)
     for _ in range(100):
         with socket.socket() as trial:
-            if trial.connect_ex(("127.0.0.1", port)) == 0:
+            if trial.connect_ex((ip, port)) == 0:
                 break
         time.sleep(0.05)
-    return Sshd(folder=folder, port=port, path=stand_ins, tmp=tmp, process=process)
+    return process

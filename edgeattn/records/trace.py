@@ -237,6 +237,7 @@ class Machine(_Frozen):
     Attributes:
         device: The name of its device profile, or of the processor itself.
         title: The same for people.
+        host: The address of the host that it was measured on; "" for here.
         power_mode: The power mode; "" if there is none.
         bandwidth_gbps: Memory bandwidth that a floor is taken from; None if not known.
         cache_gbps: The same of the last cache; None if not known.
@@ -251,6 +252,7 @@ class Machine(_Frozen):
 
     device: str
     title: str
+    host: str = ""
     power_mode: str = ""
     bandwidth_gbps: float | None = None
     cache_gbps: float | None = None

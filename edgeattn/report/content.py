@@ -36,6 +36,16 @@ class Row:
         """What tells it from the other rows: the model's name, and its variant."""
         return " ".join(filter(None, (self.trace.name, self.trace.variant)))
 
+    @property
+    def device(self) -> str:
+        """What it ran on, in few words: the host's address, or the device itself."""
+        return self.trace.machine.host or self.trace.machine.title
+
+    @property
+    def ran(self) -> tuple[str, str]:
+        """What it ran on, and whether it did, or is predicted to."""
+        return self.device, self.trace.evidence
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
@@ -55,6 +65,10 @@ class Report:
     def is_of_one(self) -> bool:
         """Whether there is one model alone."""
         return len(self.rows) == 1
+
+    def first(self, row: Row) -> Row:
+        """Return what a row is compared with: the first that ran where it did, as it did."""
+        return next(one for one in self.rows if one.ran == row.ran)
 
 
 def report_of(saved: Sequence[SavedRow], *, title: str = "", command: str = "") -> Report:

@@ -48,7 +48,7 @@ def subject(report: Report) -> int:
 
 def excess(report: Report, row: Row) -> Difference | None:
     """Return what a row's sites cost: above the plain model, or above identity in their place."""
-    if report.rows[0].trace.variant == "plain" and row.difference is not None:
+    if report.first(row).trace.variant == "plain" and row.difference is not None:
         return row.difference
     return row.trace.identity.difference if row.trace.identity else None
 
@@ -58,7 +58,7 @@ def hidden_ms(report: Report, row: Row) -> float | None:
 
     MACs are taken to cost what they cost in the first row.
     """
-    first = report.rows[0].attribution
+    first = report.first(row).attribution
     if row.difference is None or first.conv_macs_per_us is None:
         return None
     more_macs = row.attribution.whole.macs - first.whole.macs
@@ -92,7 +92,9 @@ def headline(report: Report) -> Headline:
     known = [one.percent for row in rows if (one := excess(report, row)) is not None]
     is_latency = len(known) == len(rows)
     costs = known if is_latency else [100 * row.attribution.attention_share for row in rows]
-    by_cost = sorted(zip(costs, (row.label for row in rows), strict=True))
+    several = len({row.device for row in rows}) > 1
+    labels = (f"{row.label} on {row.device}" if several else row.label for row in rows)
+    by_cost = sorted(zip(costs, labels, strict=True))
     (least, cheapest), (most, dearest) = by_cost[0], by_cost[-1]
     cost = f"{least:+.1f} to {most:+.1f} % latency"
     said = list(_said(rows))
@@ -150,7 +152,7 @@ def _more(report: Report, row: Row) -> Iterator[str]:
     cost = attribution.attention
     assert cost is not None
     if known is not None:
-        than = report.rows[0].label if known is row.difference else _without(row)
+        than = report.first(row).label if known is row.difference else _without(row)
         interval = ""
         if known.ci95 is not None:
             low, high = known.ci95

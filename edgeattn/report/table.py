@@ -120,6 +120,8 @@ def provenance(trace: Trace) -> RenderableType:
 
 def _where(trace: Trace) -> str:
     machine = trace.machine
+    if machine.host:  # its title says by what it was measured, and in which power mode
+        return f"on {machine.title} ({machine.host})"
     runtime = f"{RUNTIMES[trace.runtime]} {trace.runtime_version}".rstrip()
     mode = f", {machine.power_mode}" if machine.power_mode else ""
     return f"{runtime} on {machine.title}{mode}"
@@ -181,7 +183,7 @@ def by_name(trace: Trace, *, top: int | None) -> Table:
 
 def comparison(rows: Sequence[Row]) -> Table:
     """Several models: latency, what it takes above the first, and what FLOPs would say of that."""
-    devices = {row.trace.machine.title for row in rows}
+    devices = {row.device for row in rows}
     own = ("device",) if len(devices) > 1 else ()
     first = 2 + len(own)
     grid = table(
@@ -194,7 +196,7 @@ def comparison(rows: Sequence[Row]) -> Table:
         grid.add_row(
             row.trace.name,
             row.trace.variant,
-            *((row.trace.machine.title,) if own else ()),
+            *((row.device,) if own else ()),
             count(whole.params),
             count(whole.macs),
             str(len(row.trace.kernels)),
