@@ -13,6 +13,7 @@ from edgeattn.options.flags import Flag
 from edgeattn.options.precision import PRECISIONS
 from edgeattn.report.grid import columns, table
 
+from . import probing
 from .groups import grouped
 from .screen import Screen
 from .tables import print_notes, size
@@ -104,6 +105,9 @@ def calibrate(
         console.print(f"written: {path}. Predict with it: edgeattn profile MODEL --device {path}")
 
     screen.show(document, report)
+
+
+app.command()(probing.probe)
 
 
 def _document(device: DeviceProfile, point: OperatingPoint) -> dict[str, Any]:

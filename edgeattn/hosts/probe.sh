@@ -54,7 +54,7 @@ say kernel "$(uname -r)"
 say cores "$(nproc)"
 say clock "$(date -u +%s)"
 sed -n 's/^PRETTY_NAME=//p' "$root/etc/os-release" 2>/dev/null | head -n 1 | each system
-sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -n 1 | each cpu
+sed -n 's/^model name[^:]*: *//p' "$root/proc/cpuinfo" 2>/dev/null | head -n 1 | each cpu
 sed -n 's/^MemTotal: *\([0-9]*\).*/\1/p' "${root}/proc/meminfo" | each memory-kib
 sed -n 's/^MemAvailable: *\([0-9]*\).*/\1/p' "${root}/proc/meminfo" | each available-kib
 say load "$(text /proc/loadavg)"
@@ -119,3 +119,4 @@ done
 rails
 clocks
 heat
+exit 0
