@@ -1,0 +1,786 @@
+"""Runs ONNX files in ONNX Runtime, and measures them: on this machine, or on another.
+
+One file, which is copied to another machine and run by the Python that is there, with its
+onnxruntime and numpy: `python3 runner.py`. So it imports nothing of this package, and is written
+in what Python 3.6 takes. Jobs come on stdin, each a JSON object a line, with its `task`; what
+comes of one is printed as base.worker has it.
+
+Sessions' threads do not spin: those of two models would disturb each other. Of several models each
+has a process of its own, as where it is deployed, and now and then a new one: one session is faster
+than another of the same model by some per cent, as its memory happens to lie.
+"""
+
+import contextlib
+import ctypes
+import hashlib
+import itertools
+import json
+import math
+import os
+import platform
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
+
+_LARGE_BYTES = 128 << 20
+# More than a core has for itself, and less than it has of the last cache, mostly.
+_SMALL_BYTES = 1 << 20
+_CACHES = "sys/devices/system/cpu/cpu0/cache"
+_UNITS = {"K": 1, "M": 1024, "G": 1024 * 1024}
+_COPIES = 6
+# A CPU's model is under one of these, by architecture and kernel.
+_NAMES = ("model name", "Hardware", "Model")
+# Of more than four models, not all orders are gone through.
+_ALL_ORDERS = 4
+_KERNEL = "_kernel_time"
+_MISSING = (
+    "{} has no {}.",
+    "Install it there, as whoever keeps that Python does: {} -m pip install onnxruntime",
+)
+
+_answers = []  # type: List[Any]  # where answers are printed
+
+
+class Fault(Exception):  # noqa: N818  # it is said as an error, and is none of Python's
+    """What is wrong with what was asked, or what is missing: what a user can mend."""
+
+    def __init__(self, fact: str, mend: str = "", kind: str = "error") -> None:
+        super().__init__(fact)
+        self.fact, self.mend, self.kind = fact, mend, kind
+
+
+# What the machine is.
+
+
+def cpu_name() -> str:
+    """Return what the processor calls itself."""
+    said = {}  # type: Dict[str, str]
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", errors="replace") as file:
+        for line in file:
+            key, _, value = line.partition(":")
+            said.setdefault(key.strip(), value.strip())
+    named = next((said[name] for name in _NAMES if said.get(name)), "")
+    return named or platform.processor() or platform.machine()
+
+
+def usable_cores() -> int:
+    """Return the cores that this process may run on."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS, nor on Windows
+        return os.cpu_count() or 1
+
+
+def last_cache_kib(root: str = "/") -> Optional[int]:
+    """Return the size of the processor's last cache, as Linux tells it; None elsewhere."""
+    found = {}  # type: Dict[int, int]
+    folder = os.path.join(root, _CACHES)
+    for name in os.listdir(folder) if os.path.isdir(folder) else []:
+        try:
+            with open(os.path.join(folder, name, "level"), encoding="ascii") as file:
+                level = int(file.read())
+            with open(os.path.join(folder, name, "size"), encoding="ascii") as file:
+                size = re.fullmatch(r"(\d+)([KMG])", file.read().strip())
+        except (OSError, ValueError):
+            continue
+        if size:
+            found[level] = int(size.group(1)) * _UNITS[size.group(2)]
+    return found[max(found)] if found else None
+
+
+def memory_bandwidth_gbps(threads: int) -> float:
+    """Measure what the memory gives when all threads copy arrays larger than any last cache."""
+    # A quarter at most of what is free: small boards have little.
+    most = _free_bytes() // (8 * threads)
+    return _copied_gbps(max(_SMALL_BYTES, min(_LARGE_BYTES, most)), threads, times=1)
+
+
+def cache_bandwidth_gbps(threads: int) -> float:
+    """Measure what the last cache gives when all threads copy arrays larger than their own."""
+    return _copied_gbps(_SMALL_BYTES, threads, times=_LARGE_BYTES // _SMALL_BYTES // 4)
+
+
+def _free_bytes() -> int:
+    with contextlib.suppress(OSError), open("/proc/meminfo", encoding="ascii") as file:
+        for line in file:
+            if line.startswith("MemAvailable:"):
+                return 1024 * int(line.split()[1])
+    return 1 << 40
+
+
+def _copied_gbps(array_bytes: int, threads: int, times: int) -> float:
+    """Return bytes read and written when all threads copy, in GB/s.
+
+    The best of several copies counts: it is a bound that a floor is taken from. What a write reads
+    beforehand is not counted.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    import numpy as np
+
+    arrays = [
+        (np.zeros(array_bytes, np.uint8), np.ones(array_bytes, np.uint8)) for _ in range(threads)
+    ]
+
+    def copy(pair: Tuple[Any, Any]) -> None:
+        for _ in range(times):
+            np.copyto(*pair)
+
+    best_s = math.inf
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(_COPIES):
+            began = time.perf_counter()
+            list(pool.map(copy, arrays))
+            best_s = min(best_s, time.perf_counter() - began)
+    return 2 * array_bytes * times * threads / best_s / 1e9
+
+
+def machine(threads: int) -> Dict[str, Any]:
+    """Describe this machine's processor, with the bandwidths that copies reach here."""
+    kib = last_cache_kib()
+    return {
+        "processor": cpu_name(),
+        "system": platform.platform(),
+        "threads": threads,
+        "bandwidth_gbps": memory_bandwidth_gbps(threads),
+        "cache_gbps": cache_bandwidth_gbps(threads),
+        "cache_bytes": None if kib is None else 1024 * kib,
+    }
+
+
+def uptime_s() -> float:
+    """Return the seconds since the system started."""
+    with contextlib.suppress(OSError), open("/proc/uptime", encoding="ascii") as file:
+        return float(file.read().split()[0])
+    return time.monotonic()
+
+
+# Sessions.
+
+
+def session_options(
+    threads: int = 0,
+    folder: str = "",
+    optimise: bool = True,
+    integers: bool = True,
+    arena: bool = True,
+) -> Any:
+    """Return how a session is set up: by default, but its threads do not spin between runs.
+
+    Args:
+        threads: Its threads; 0 leaves them to ONNX Runtime.
+        folder: Where it writes what was seen of each node, and the optimised graph; "" for not.
+        optimise: Whether the graph is optimised.
+        integers: Whether optimisations make integer kernels of quantised nodes.
+        arena: Whether memory is kept from run to run, until the process ends.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4  # what is wrong is raised too
+    options.enable_cpu_mem_arena = arena
+    if not integers:
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+    if not optimise:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if threads:
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+    if folder:
+        options.enable_profiling = True
+        options.profile_file_prefix = os.path.join(folder, "events")
+        options.optimized_model_filepath = os.path.join(folder, "optimised.onnx")
+        # Weights go to a file beside it, which nobody opens.
+        key = "session.optimized_model_external_initializers_"
+        options.add_session_config_entry(key + "file_name", "optimised.weights")
+        options.add_session_config_entry(key + "min_size_in_bytes", "1024")
+    return options
+
+
+def run_session(session: Any, feeds: Dict[str, Any], limit_s: Optional[float]) -> List[Any]:
+    """Run a session once, and end it after some seconds, if that is asked.
+
+    Raises:
+        RuntimeError: It did not end by then.
+    """
+    if limit_s is None:
+        return list(session.run(None, feeds))
+
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    timer = threading.Timer(limit_s, setattr, (options, "terminate", True))
+    timer.start()
+    try:
+        return list(session.run(None, feeds, options))
+    except Exception as error:
+        if not options.terminate:
+            raise
+        raise RuntimeError(f"its loops do not end within {limit_s:g} s") from error
+    finally:
+        timer.cancel()
+
+
+def drawn(
+    generator: Any,
+    shape: Sequence[int],
+    dtype: Any,
+    whole: Tuple[int, int],
+    bounds: Optional[Sequence[int]] = None,
+) -> Any:
+    """Draw an input: normal for floats; whole numbers in bounds, or between the two of `whole`."""
+    import numpy as np
+
+    kind = np.dtype(dtype)
+    if bounds is not None and kind.kind != "f":
+        return np.asarray(generator.integers(*bounds, shape, endpoint=True), kind)
+    numbers = generator.standard_normal(shape)
+    if kind.kind != "f":
+        low, high = whole
+        numbers = np.rint((low + high) / 2 + numbers * (high - low) / 4).clip(low, high)
+    return np.asarray(numbers, kind)
+
+
+def digest(arrays: Sequence[Any]) -> str:
+    """Return the hash of arrays' numbers."""
+    found = hashlib.sha256()
+    for array in arrays:
+        found.update(f"{array.dtype} {array.shape}".encode())
+        found.update(array.tobytes())
+    return found.hexdigest()
+
+
+class Session:
+    """A session that times a model.
+
+    Args:
+        model: Of the job: `path`; `name`, for errors; `inputs`, as `_feeds` reads them; and
+            `limit_s` that one run gets, None for what it takes.
+        options: How it is set up.
+    """
+
+    def __init__(self, model: Dict[str, Any], options: Any) -> None:
+        import onnxruntime
+
+        self._name, self._limit_s = model["name"], model["limit_s"]
+        path = model["path"]
+        try:
+            self._session = onnxruntime.InferenceSession(
+                path, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            reason = _first_line(error).replace(f"Load model from {path} failed:", "")
+            raise Fault(f"ONNX Runtime cannot load {self._name}: {reason}") from error
+        self._inputs = _feeds(model["inputs"])
+        self.runs = 0
+
+    def run(self, feeds: Optional[Dict[str, Any]] = None) -> List[Any]:
+        """Run the model, on its own inputs if others are not given."""
+        self.runs += 1
+        try:
+            return run_session(self._session, feeds or self._inputs, self._limit_s)
+        except Exception as error:
+            fact = f"ONNX Runtime fails while it runs {self._name}: {_first_line(error)}"
+            raise Fault(fact) from error
+
+    def run_ms(self) -> float:
+        """Run it, and return what that took."""
+        began = time.perf_counter()
+        self.run()
+        return 1e3 * (time.perf_counter() - began)
+
+    def end_profiling(self) -> str:
+        """End the profiler, and return the file that it wrote."""
+        return str(self._session.end_profiling())
+
+
+def _feeds(asked: Dict[str, Any]) -> Dict[str, Any]:
+    """Return inputs: drawn as was asked (`draw`, `seed`), or read (`files`, by name).
+
+    Raises:
+        Fault: What was drawn is not what `sha256` says: numpy draws otherwise here.
+    """
+    import numpy as np
+
+    if "files" in asked:
+        return {name: np.load(path, allow_pickle=False) for name, path in asked["files"].items()}
+    try:
+        generator = np.random.default_rng(asked["seed"])
+        arrays = [
+            drawn(generator, one["shape"], one["dtype"], one["whole"], one["bounds"])
+            for one in asked["draw"]
+        ]
+        is_same = asked["sha256"] in (None, digest(arrays))
+    except AttributeError:  # numpy before 1.17
+        is_same = False
+    if not is_same:
+        raise Fault(f"numpy {np.__version__} draws other numbers.", kind="drawn")
+    return {one["name"]: array for one, array in zip(asked["draw"], arrays)}  # noqa: B905
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+# Rounds of runs.
+
+
+def repeat(
+    run: Callable[[], Any], fewest: int, seconds: float, most: float = math.inf
+) -> List[Any]:
+    """Call again and again.
+
+    Args:
+        run: What is called.
+        fewest: How often at least.
+        seconds: How long, unless that is less than the fewest or more than the most calls.
+        most: How often at most.
+
+    Returns:
+        What each call returned.
+    """
+    found = []  # type: List[Any]
+    end = time.perf_counter() + seconds
+    while len(found) < fewest or (len(found) < most and time.perf_counter() < end):
+        found.append(run())
+    return found
+
+
+def orders(models: int) -> Iterator[Tuple[int, ...]]:
+    """Return the orders in which models are run, round by round, without end."""
+    if models <= _ALL_ORDERS:
+        return itertools.cycle(itertools.permutations(range(models)))
+    rotated = [tuple((start + k) % models for k in range(models)) for start in range(models)]
+    # Forwards and backwards, so that each model comes before and behind each of its neighbours.
+    return itertools.cycle([order for one in rotated for order in (one, one[::-1])])
+
+
+def window(
+    runs: Sequence[Callable[[], float]],
+    order: Iterator[Tuple[int, ...]],
+    fewest: int,
+    most: int,
+    seconds: float,
+) -> List[List[float]]:
+    """Run models by turns.
+
+    Args:
+        runs: Runs each once and returns what that took, in ms.
+        order: The orders of rounds.
+        fewest: The fewest rounds.
+        most: The most.
+        seconds: After which it ends in between.
+
+    Returns:
+        What each took, round by round.
+    """
+    end = time.perf_counter() + seconds
+    rows = []  # type: List[List[float]]
+    for places in itertools.islice(order, most):
+        row = [0.0] * len(runs)
+        for place in places:
+            row[place] = runs[place]()
+        rows.append(row)
+        if len(rows) >= fewest and time.perf_counter() >= end:
+            break
+    return rows
+
+
+class _Child:
+    """A model in a process of its own.
+
+    A run that is not timed goes before each, since the caches hold another model's weights.
+    """
+
+    def __init__(self, job: Dict[str, Any]) -> None:
+        self._name = job["models"][0]["name"]
+        command = [sys.executable, os.path.abspath(__file__), "--end-with-parent"]
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            universal_newlines=True,
+        )
+        try:
+            self.ask(job)
+        except BaseException:
+            self.close()
+            raise
+
+    def __call__(self) -> float:
+        return float(self.ask({"task": "turn"})["ms"])
+
+    def ask(self, job: Dict[str, Any]) -> Dict[str, Any]:
+        """Have it do a job."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        with contextlib.suppress(OSError):
+            self.process.stdin.write(json.dumps(job) + "\n")
+            self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if line:
+            kind, said = next(iter(json.loads(line).items()))
+            if kind == "result":
+                return dict(said)
+            raise Fault(said["fact"], said["mend"], kind)
+        code = self.process.wait()
+        by = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"failed: code {code}"
+        hint = "Is there memory enough?" if code == -9 else ""
+        raise Fault(f"The process that ran {self._name} {by}.", hint)
+
+    def close(self) -> None:
+        """End it at once."""
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            with contextlib.suppress(OSError):
+                assert pipe is not None
+                pipe.close()
+
+
+class Bench:
+    """The models that are timed, one or several, and the other jobs."""
+
+    def __init__(self) -> None:
+        self._job = {}  # type: Dict[str, Any]
+        self._alone = None  # type: Optional[Session]
+        self._children = []  # type: List[_Child]
+        self._orders = orders(1)
+
+    def do(self, job: Dict[str, Any]) -> Dict[str, Any]:
+        """Do a job: `task` says which, and the rest are its arguments."""
+        task = job.pop("task")
+        tasks = {
+            "about": about,
+            "machine": machine,
+            "time": self.open,
+            "window": self.window,
+            "turn": self.turn,
+            "profile": profile,
+            "outputs": outputs,
+            "join": join,
+        }  # type: Dict[str, Callable[..., Dict[str, Any]]]
+        return tasks[task](**job)
+
+    def open(
+        self, models: List[Dict[str, Any]], threads: int, warm_up: Tuple[int, float]
+    ) -> Dict[str, Any]:
+        """Load the models that are to be timed, and run each before anything is timed.
+
+        Args:
+            models: As `Session` has them.
+            threads: Threads of each.
+            warm_up: How often, and for how many seconds, each is run at least.
+        """
+        self._job = {"task": "time", "threads": threads, "warm_up": warm_up}
+        self._orders = orders(len(models))
+        if len(models) == 1:
+            self._alone = Session(models[0], session_options(threads))
+            fewest, seconds = warm_up
+            return {"ms": [repeat(self._alone.run_ms, fewest, seconds)[-1]]}
+        self._job["models"] = models
+        self._renew()
+        return {"ms": [child() for child in self._children]}
+
+    def _renew(self) -> None:
+        for child in self._children:
+            child.close()
+        self._children = []
+        for model in self._job["models"]:
+            self._children.append(_Child(dict(self._job, models=[model])))
+
+    def window(
+        self,
+        fewest: int,
+        most: int,
+        seconds: float,
+        only: Optional[int] = None,
+        renew: bool = False,
+    ) -> Dict[str, Any]:
+        """Run the models by turns, or one only; several in new processes, if that is asked.
+
+        Returns:
+            `rows`, as `window` gives them; `span`, when in seconds of the system's uptime; and
+            `runs`, how often each model was run meanwhile.
+        """
+        if renew and self._children:
+            self._renew()
+        runs = self._children or [self._alone.run_ms]  # type: ignore[union-attr]
+        order = self._orders
+        if only is not None:
+            runs, order = [runs[only]], orders(1)
+        began = uptime_s()
+        rows = window(runs, order, fewest, most, seconds)  # type: ignore[arg-type]
+        return {
+            "rows": [[round(one, 6) for one in row] for row in rows],
+            "span": [began, uptime_s()],
+            "runs": len(rows) * (2 if self._children else 1),
+        }
+
+    def turn(self) -> Dict[str, Any]:
+        """Run the one model twice, and return what the second run took."""
+        assert self._alone is not None
+        self._alone.run()
+        return {"ms": self._alone.run_ms()}
+
+
+def about() -> Dict[str, Any]:
+    """Return what runs here."""
+    import numpy as np
+    import onnxruntime
+
+    return {
+        "python": platform.python_version(),
+        "onnxruntime": onnxruntime.__version__,
+        "numpy": np.__version__,
+        "cores": usable_cores(),
+        "processor": cpu_name(),
+        "system": platform.platform(),
+    }
+
+
+# The profiler.
+
+
+class NodeEvent(NamedTuple):
+    """One run of a node.
+
+    Attributes:
+        name: The node, in the optimised graph.
+        index: Its index there, which tells nodes without names apart.
+        run: The run of the model that it is a part of, from 0.
+        time_us: What it took, less the nodes inside of it: those of a branch, or of a loop's body.
+        arguments: What else the profiler says.
+    """
+
+    name: str
+    index: str
+    run: int
+    time_us: float
+    arguments: Dict[str, Any]
+
+    @property
+    def activation_bytes(self) -> int:
+        """Bytes read and written; weights are not among them, as packed ones are not told."""
+        return sum(int(self.arguments.get(k, 0)) for k in ("activation_size", "output_size"))
+
+    @property
+    def outputs(self) -> List[Tuple[str, List[int]]]:
+        """The element type and the shape of each of its outputs."""
+        return [pair for one in self.arguments.get("output_type_shape", ()) for pair in one.items()]
+
+
+def read_events(path: str) -> Tuple[List[NodeEvent], List[float]]:
+    """Read the file of a session's profiler.
+
+    Returns:
+        The runs of nodes, in their order; and what each run of the whole model took, in µs.
+    """
+    with open(path, encoding="utf-8", errors="replace") as file:
+        events = json.load(file, strict=False)  # names are written raw
+    nodes = []  # type: List[NodeEvent]
+    starts = []  # type: List[float]  # of the nodes, which are written as they end
+    whole_us = []  # type: List[float]
+    for event in events:
+        if event["name"] == "model_run":
+            whole_us.append(event["dur"])
+        if event["cat"] != "Node" or not event["name"].endswith(_KERNEL):
+            continue
+        inside = len(starts)
+        while inside and starts[inside - 1] >= event["ts"]:
+            inside -= 1
+        nodes.append(
+            NodeEvent(
+                name=event["name"][: -len(_KERNEL)],
+                index=event["args"].get("node_index", ""),
+                run=len(whole_us),
+                time_us=max(event["dur"] - sum(one.time_us for one in nodes[inside:]), 0.0),
+                arguments=event["args"],
+            )
+        )
+        starts.append(event["ts"])
+    return nodes, whole_us
+
+
+def profile(
+    model: Dict[str, Any],
+    threads: int,
+    warm_up: Tuple[int, float],
+    runs: Tuple[int, int],
+    seconds: float,
+    folder: str,
+    pack: bool = False,
+) -> Dict[str, Any]:
+    """Take a model through ONNX Runtime's profiler.
+
+    Args:
+        model: As `Session` has it.
+        threads: Its threads.
+        warm_up: How often, and for how many seconds, it is run beforehand.
+        runs: The fewest and the most runs.
+        seconds: After which it ends in between.
+        folder: Where it writes; `optimised.onnx` stays there.
+        pack: Whether that is compressed.
+
+    Returns:
+        For each node of the optimised graph, in order of execution: its name, operator, median
+        time, bytes and shapes; and the median of the whole run while it was profiled.
+    """
+    os.makedirs(folder, exist_ok=True)
+    session = Session(model, session_options(threads, folder))
+    fewest, warm_up_s = warm_up
+    repeat(session.run, fewest, warm_up_s)
+    # The profiler writes of every run: what came before these is passed over.
+    warm = session.runs
+    repeat(session.run, runs[0], seconds, runs[1])
+    events, whole_us = read_events(session.end_profiling())
+    if pack:
+        import gzip
+
+        path = os.path.join(folder, "optimised.onnx")
+        with open(path, "rb") as plain, gzip.open(path + ".gz", "wb") as packed:
+            shutil.copyfileobj(plain, packed)
+    return _by_node(events, whole_us, warm)
+
+
+def _by_node(
+    events: Sequence[NodeEvent], whole_us: Sequence[float], skip: int
+) -> Dict[str, Any]:
+    """Sum the profiler's events up."""
+    seen = {}  # type: Dict[Tuple[str, str], List[NodeEvent]]
+    for event in events:
+        seen.setdefault((event.name, event.index), []).append(event)
+    nodes = []
+    for (name, _), own in seen.items():
+        times = _by_run(own, len(whole_us))
+        if times:
+            nodes.append(
+                {
+                    "name": name,
+                    "op": own[-1].arguments.get("op_name", ""),
+                    "time_us": statistics.median(times[skip:] or times),
+                    "activation_bytes": sum(
+                        e.activation_bytes for e in own if e.run == own[-1].run
+                    ),
+                    "output_shapes": [shape for _, shape in own[-1].outputs],
+                    "dtype": next((dtype for dtype, _ in own[-1].outputs), ""),
+                }
+            )
+    return {"nodes": nodes, "profiled_us": statistics.median(whole_us[skip:] or whole_us or [0])}
+
+
+def _by_run(events: Sequence[NodeEvent], runs: int) -> List[float]:
+    """Return what a node took in each run: in a loop, all its turns; in a branch, maybe none."""
+    times = [0.0] * runs
+    for event in events:
+        times[event.run] += event.time_us
+    return times
+
+
+# Outputs, and files.
+
+
+def outputs(
+    model: Dict[str, Any], feeds: List[Dict[str, Any]], folder: str, optimise: bool
+) -> Dict[str, Any]:
+    """Run a model on inputs, and write what comes out.
+
+    Args:
+        model: As `Session` has it, its inputs being the first of `feeds`.
+        feeds: Inputs, as `_feeds` reads them, of one run after another.
+        folder: Where `RUN-OUTPUT.npy` are written, both counted from 0.
+        optimise: Whether ONNX Runtime optimises the graph.
+
+    Returns:
+        `files`: of each run, the name of each output's file.
+    """
+    import numpy as np
+
+    session = Session(model, session_options(optimise=optimise, arena=False))
+    os.makedirs(folder, exist_ok=True)
+    files = []
+    for run, asked in enumerate(feeds):
+        names = []
+        for place, array in enumerate(session.run(_feeds(asked))):
+            names.append(f"{run}-{place}.npy")
+            np.save(os.path.join(folder, names[-1]), array, allow_pickle=False)
+        files.append(names)
+    return {"files": files}
+
+
+def join(path: str, parts: List[Tuple[str, int, int]], sha256: str) -> Dict[str, Any]:
+    """Write a file that consists of parts of others.
+
+    Args:
+        path: The file.
+        parts: Of each: a file, the offset in it, and how many bytes.
+        sha256: The hash of what is to come of it.
+    """
+    found = hashlib.sha256()
+    with open(path, "wb") as whole:
+        for name, offset, size in parts:
+            with open(name, "rb") as part:
+                part.seek(offset)
+                while size:
+                    block = part.read(min(size, 1 << 20))
+                    if not block:
+                        raise Fault(f"{name} is cut short.")
+                    size -= len(block)
+                    found.update(block)
+                    whole.write(block)
+    if found.hexdigest() != sha256:
+        raise Fault(f"{path} is not what was sent.")
+    return {}
+
+
+# The process.
+
+
+def main(arguments: Sequence[str] = ()) -> int:
+    """Do the jobs on stdin, and say what came of each.
+
+    Returns:
+        The exit code.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started this one says what becomes of it
+    if "--end-with-parent" in arguments and sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    # OpenMP and BLAS have threads as well, and are not wanted here.
+    os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+    # What libraries print, in C too, goes to stderr: a line of theirs might tear one of ours.
+    own = os.dup(1)
+    os.dup2(2, 1)
+    _answers.append(os.fdopen(own, "w", encoding="utf-8"))
+    bench = Bench()
+    for line in sys.stdin:
+        try:
+            _say("result", bench.do(json.loads(line)))
+        except Fault as fault:
+            _say(fault.kind, {"fact": fault.fact, "mend": fault.mend})
+            return 2
+        except ImportError as error:
+            fact, mend = _MISSING
+            name = getattr(error, "name", None) or "onnxruntime"
+            fact = fact.format(sys.executable, name)
+            _say("missing", {"fact": fact, "mend": mend.format(sys.executable)})
+            return 3
+    return 0
+
+
+def _say(kind: str, what: Dict[str, Any]) -> None:
+    print(json.dumps({kind: what}), file=_answers[0], flush=True)
+
+
+if __name__ == "__main__":
+    # What lies beside this file is not to be imported.
+    sys.path[:1] = [one for one in sys.path[:1] if one != os.path.dirname(os.path.abspath(__file__))]
+    sys.exit(main(sys.argv[1:]))
