@@ -22,6 +22,8 @@ from edgeattn.base.errors import EdgeattnError, InputError, MissingError
 Said = Mapping[str, Any]
 #: Where a process that serves answers.
 _answers: Final[list[TextIO]] = []
+# Longer lines are none of ours.
+_MOST_LINE: Final = 1 << 26
 _ERRORS: Final = {"error": InputError, "missing": MissingError}
 
 
@@ -74,27 +76,16 @@ class DeathError(InputError):
         self.by = by
 
 
-class Worker:
-    """A process that answers one job after another; it ends with the `with` block.
+class Talk:
+    """A process that answers one job after another.
 
     Args:
-        module: The module that is its program: its `main` is `serve`.
+        process: The process: its stdin and stdout are pipes.
         does: What it does, for the error if it ends unasked: "the process that measured".
     """
 
-    def __init__(self, module: str, *, does: str) -> None:
-        self._does = does
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115  # it is closed when the process ends
-        self.process = start(
-            program(module),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            text=True,
-            encoding="utf-8",
-            # OpenMP and BLAS have threads as well, and are not wanted here.
-            env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-        )
+    def __init__(self, process: subprocess.Popen[bytes], *, does: str) -> None:
+        self.process, self._does = process, does
 
     def __enter__(self) -> Self:
         return self
@@ -106,7 +97,7 @@ class Worker:
         """End it at once, whatever it does."""
         with signals.deferred():
             self.process.kill()
-            with self._log, contextlib.suppress(BrokenPipeError), self.process:
+            with contextlib.suppress(BrokenPipeError), self.process:
                 pass
 
     def ask(
@@ -148,9 +139,10 @@ class Worker:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         with contextlib.suppress(BrokenPipeError):  # it died at once: its log says of what
-            self.process.stdin.write(f"{json.dumps(job)}\n")
+            self.process.stdin.write(f"{json.dumps(job)}\n".encode())
             self.process.stdin.flush()
-        for line in self.process.stdout:
+        answers = self.process.stdout
+        for line in iter(lambda: answers.readline(_MOST_LINE), b""):
             try:
                 said = json.loads(line)
             except ValueError:
@@ -186,9 +178,42 @@ class Worker:
             return DeathError(
                 f"The process that {self._does} was ended by {name}.", mend=hint, by=name
             )
-        self._log.seek(0)
-        last = last_line(self._log.read().decode(errors="replace")) or f"exit code {code}"
+        last = last_line(self._said_besides()) or f"exit code {code}"
         return DeathError(f"The process that {self._does} failed: {last}")
+
+    def _said_besides(self) -> str:
+        """Return what it printed that is no answer."""
+        return ""
+
+
+class Worker(Talk):
+    """A process of ours, here; it ends with the `with` block.
+
+    Args:
+        module: The module that is its program: its `main` is `serve`.
+        does: As `Talk` has it.
+    """
+
+    def __init__(self, module: str, *, does: str) -> None:
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  # it is closed when the process ends
+        process = start(
+            program(module),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            # OpenMP and BLAS have threads as well, and are not wanted here.
+            env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        )
+        super().__init__(process, does=does)
+
+    def close(self) -> None:
+        """End it at once, whatever it does."""
+        with self._log:
+            super().close()
+
+    def _said_besides(self) -> str:
+        self._log.seek(0)
+        return self._log.read().decode(errors="replace")
 
 
 def ask(

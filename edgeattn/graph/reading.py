@@ -21,6 +21,7 @@ from edgeattn.base.files import explain
 from edgeattn.base.memory import check_size
 from edgeattn.graph.names import STANDARD_DOMAINS
 from edgeattn.options.precision import Precision
+from edgeattn.records.manifest import Tensor
 
 if TYPE_CHECKING:
     import onnx
@@ -137,11 +138,13 @@ class Facts:
         is_plain: Whether other programs make the same of it.
         has_loops: Whether it holds a loop, which may go round as often as its data say.
         precision: The precision that it is written in.
+        inputs: What it takes.
     """
 
     is_plain: bool
     has_loops: bool
     precision: Precision
+    inputs: tuple[Tensor, ...]
 
 
 def facts_of(path: Path) -> Facts:
@@ -156,6 +159,7 @@ def facts_of(path: Path) -> Facts:
 
 def _kept_facts(found: Source) -> Facts:
     from edgeattn.graph.precision import precision_of
+    from edgeattn.graph.writing import describe
 
     if len(_FACTS) >= _MOST_FACTS:
         _FACTS.clear()
@@ -164,6 +168,7 @@ def _kept_facts(found: Source) -> Facts:
         is_plain=found.is_plain,
         has_loops=bool(operators & {"Loop", "Scan"}),
         precision=precision_of(found.model),
+        inputs=describe(found.model.graph.inputs),
     )
     _FACTS[found.path, *_state(found.path)] = facts
     return facts

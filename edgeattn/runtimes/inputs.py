@@ -10,6 +10,7 @@ from edgeattn.base.errors import InputError, first_line
 from edgeattn.base.files import opened
 from edgeattn.options.shapes import whole_numbers
 from edgeattn.records.pixels import IMAGENET, Pixels
+from edgeattn.runtimes import runner
 from edgeattn.runtimes.arrays import read_npy
 
 if TYPE_CHECKING:
@@ -133,22 +134,14 @@ def read_image(
 
 
 def drawn(
-    generator: np.random.Generator,
-    shape: Sequence[int],
-    dtype: npt.DTypeLike,
-    bounds: tuple[int, int] | None = None,
+    generator: np.random.Generator, shape: Sequence[int], dtype: npt.DTypeLike
 ) -> npt.NDArray[Any]:
-    """Draw an input: normal for floats; whole numbers in bounds, or what `whole_numbers` says."""
+    """Draw an input: normal for floats, or whole numbers that `whole_numbers` gives."""
     import numpy as np
 
-    kind = np.dtype(dtype)
-    if bounds is not None and kind.kind != "f":
-        return np.asarray(generator.integers(*bounds, shape, endpoint=True), kind)
-    numbers = generator.standard_normal(shape)
-    if kind.kind != "f":
-        low, high = whole_numbers(kind.name)
-        numbers = np.rint((low + high) / 2 + numbers * (high - low) / 4).clip(low, high)
-    return np.asarray(numbers, kind)
+    whole = whole_numbers(np.dtype(dtype).name)
+    array: npt.NDArray[Any] = runner.drawn(generator, shape, dtype, whole)
+    return array
 
 
 def check_shape(name: str, have: Sequence[int], want: Sequence[int | str | None]) -> None:

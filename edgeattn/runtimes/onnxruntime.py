@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import math
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +18,14 @@ from edgeattn.base.memory import check_size
 from edgeattn.graph.reading import as_read, facts_of, load
 from edgeattn.graph.shapes import infer
 from edgeattn.graph.whole import bounds_of
+from edgeattn.options.shapes import whole_numbers
 from edgeattn.records.parity import Optimisations
-from edgeattn.runtimes.inputs import drawn
+from edgeattn.runtimes.runner import feeds, run_session, session_options
 
 if TYPE_CHECKING:
     import onnxruntime
 
 Array = npt.NDArray[Any]
-Preset = Literal["parity", "timed", "profiled"]
 
 #: What one run of a model with loops gets: one that is broken goes round until memory ends.
 _LOOPS_S: Final = 10.0
@@ -50,54 +50,6 @@ def dtype_of(value: Any) -> str:
 _WIDE = ("tensor(int64)", "tensor(int32)")
 
 
-def session_options(
-    preset: Preset,
-    *,
-    optimisations: Optimisations = "on",
-    integers: bool = True,
-    threads: int = 0,
-    folder: Path | None = None,
-) -> onnxruntime.SessionOptions:
-    """Return how a session is set up: by default, but its threads do not spin between runs.
-
-    Threads that spin disturb torch and the next session.
-
-    Args:
-        preset: `parity` keeps no memory from run to run; `timed` runs as a user's session does;
-            `profiled` is timed, and writes what was seen of each node, and the optimised graph.
-        optimisations: ONNX Runtime's graph optimisations, off or on.
-        integers: Whether these make integer kernels of quantised nodes.
-        threads: Threads of a timed session.
-        folder: Where `profiled` writes.
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 4  # what is wrong is raised too
-    if preset == "parity":
-        # An arena keeps what one run needed until the process ends.
-        options.enable_cpu_mem_arena = False
-        if not integers:
-            options.add_session_config_entry("session.disable_quant_qdq", "1")
-        if optimisations == "off":
-            levels = onnxruntime.GraphOptimizationLevel
-            options.graph_optimization_level = levels.ORT_DISABLE_ALL
-        return options
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    if preset == "profiled":
-        assert folder is not None
-        options.enable_profiling = True
-        options.profile_file_prefix = str(folder / "events")
-        options.optimized_model_filepath = str(folder / "optimised.onnx")
-        # Weights go to a file beside it, which nobody opens.
-        key = "session.optimized_model_external_initializers_"
-        options.add_session_config_entry(f"{key}file_name", "optimised.weights")
-        options.add_session_config_entry(f"{key}min_size_in_bytes", "1024")
-    return options
-
-
 def open_session(path: Path, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
     """Load a file on the CPU.
 
@@ -116,32 +68,6 @@ def open_session(path: Path, options: onnxruntime.SessionOptions) -> onnxruntime
     except Exception as error:
         reason = first_line(error).replace(f"Load model from {file} failed:", "")
         raise InputError(f"ONNX Runtime cannot load {path}: {reason}") from error
-
-
-def run_session(
-    session: onnxruntime.InferenceSession, feeds: Mapping[str, Array], *, limit_s: float | None
-) -> list[Array]:
-    """Run a session once, and end it after some seconds, if that is asked.
-
-    Raises:
-        RuntimeError: It did not end by then.
-    """
-    if limit_s is None:
-        return list(session.run(None, feeds))
-
-    import onnxruntime
-
-    options = onnxruntime.RunOptions()
-    timer = threading.Timer(limit_s, setattr, (options, "terminate", True))
-    timer.start()
-    try:
-        return list(session.run(None, feeds, options))
-    except Exception as error:
-        if not options.terminate:
-            raise
-        raise RuntimeError(f"its loops do not end within {limit_s:g} s") from error
-    finally:
-        timer.cancel()
 
 
 def limit_of(path: Path) -> float | None:
@@ -165,7 +91,8 @@ class Session:
         self, path: Path, *, optimisations: Optimisations = "off", integers: bool = True
     ) -> None:
         self.path = path
-        options = session_options("parity", optimisations=optimisations, integers=integers)
+        # An arena would keep what one run needed until the process ends.
+        options = session_options(optimise=optimisations == "on", integers=integers, arena=False)
         self._session = open_session(path, options)
         self._limit_s = limit_of(path)
         self.inputs = self._session.get_inputs()
@@ -216,14 +143,30 @@ class TakesInputs(Protocol):
     inputs: Sequence[Any]
 
 
-def random_inputs(
+def inputs_of(path: Path) -> TakesInputs:
+    """Return which inputs a file takes, without a session.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    types = {np.dtype(kind).name: name for name, kind in _NUMPY_TYPES.items()}
+    inputs = [
+        SimpleNamespace(
+            name=one.name, shape=one.shape, type=types.get(one.dtype, f"tensor({one.dtype})")
+        )
+        for one in facts_of(path).inputs
+    ]
+    return SimpleNamespace(path=path, inputs=inputs)
+
+
+def to_draw(
     session: TakesInputs,
     *,
     batch: int | None,
     seed: int,
     shapes: Sequence[Sequence[int | str]] = (),
-) -> list[Array]:
-    """Draw inputs that a session takes, as `inputs.drawn` does.
+) -> dict[str, Any]:
+    """Say which inputs are to be drawn for a session, as a runner takes it.
 
     Args:
         session: The session.
@@ -234,8 +177,7 @@ def random_inputs(
     Raises:
         InputError: If a dimension other than the first is open.
     """
-    generator = np.random.default_rng(seed)
-    arrays: list[Array] = []
+    draw = []
     shapes = shapes or [value.shape for value in session.inputs]
     bounds = _bounds(session, shapes)
     for value, wanted in zip(session.inputs, shapes, strict=True):
@@ -252,9 +194,32 @@ def random_inputs(
             raise InputError(f"Input {value.name} has the type {value.type}, which has no numbers.")
         # Drawn in float64, whatever they become.
         check_size(8 * math.prod(map(int, shape)), f"Input {value.name} of shape {shape}")
-        sizes = [int(size) for size in shape]
-        arrays.append(drawn(generator, sizes, kind, bounds.get(value.name)))
-    return arrays
+        dtype = np.dtype(kind).name
+        draw.append(
+            {
+                "name": value.name,
+                "shape": [int(size) for size in shape],
+                "dtype": dtype,
+                "whole": whole_numbers(dtype),
+                "bounds": bounds.get(value.name),
+            }
+        )
+    return {"seed": seed, "draw": draw}
+
+
+def random_inputs(
+    session: TakesInputs,
+    *,
+    batch: int | None,
+    seed: int,
+    shapes: Sequence[Sequence[int | str]] = (),
+) -> list[Array]:
+    """Draw inputs that a session takes, in its inputs' order; see `to_draw`.
+
+    Raises:
+        InputError: If a dimension other than the first is open.
+    """
+    return list(feeds(to_draw(session, batch=batch, seed=seed, shapes=shapes)).values())
 
 
 def _bounds(

@@ -39,6 +39,8 @@ _NAMES = ("model name", "Hardware", "Model")
 # Of more than four models, not all orders are gone through.
 _ALL_ORDERS = 4
 _KERNEL = "_kernel_time"
+#: The file of an optimised graph.
+OPTIMISED = "optimised.onnx"
 _MISSING = (
     "{} has no {}.",
     "Install it there, as whoever keeps that Python does: {} -m pip install onnxruntime",
@@ -142,11 +144,9 @@ def _copied_gbps(array_bytes: int, threads: int, times: int) -> float:
 
 
 def machine(threads: int) -> Dict[str, Any]:
-    """Describe this machine's processor, with the bandwidths that copies reach here."""
+    """Return how fast this machine copies, on so many threads, and how large its last cache is."""
     kib = last_cache_kib()
     return {
-        "processor": cpu_name(),
-        "system": platform.platform(),
         "threads": threads,
         "bandwidth_gbps": memory_bandwidth_gbps(threads),
         "cache_gbps": cache_bandwidth_gbps(threads),
@@ -196,7 +196,7 @@ def session_options(
     if folder:
         options.enable_profiling = True
         options.profile_file_prefix = os.path.join(folder, "events")
-        options.optimized_model_filepath = os.path.join(folder, "optimised.onnx")
+        options.optimized_model_filepath = os.path.join(folder, OPTIMISED)
         # Weights go to a file beside it, which nobody opens.
         key = "session.optimized_model_external_initializers_"
         options.add_session_config_entry(key + "file_name", "optimised.weights")
@@ -261,7 +261,7 @@ class Session:
     """A session that times a model.
 
     Args:
-        model: Of the job: `path`; `name`, for errors; `inputs`, as `_feeds` reads them; and
+        model: Of the job: `path`; `name`, for errors; `inputs`, as `feeds` reads them; and
             `limit_s` that one run gets, None for what it takes.
         options: How it is set up.
     """
@@ -278,7 +278,7 @@ class Session:
         except Exception as error:
             reason = _first_line(error).replace(f"Load model from {path} failed:", "")
             raise Fault(f"ONNX Runtime cannot load {self._name}: {reason}") from error
-        self._inputs = _feeds(model["inputs"])
+        self._inputs = feeds(model["inputs"])
         self.runs = 0
 
     def run(self, feeds: Optional[Dict[str, Any]] = None) -> List[Any]:
@@ -301,28 +301,26 @@ class Session:
         return str(self._session.end_profiling())
 
 
-def _feeds(asked: Dict[str, Any]) -> Dict[str, Any]:
-    """Return inputs: drawn as was asked (`draw`, `seed`), or read (`files`, by name).
-
-    Raises:
-        Fault: What was drawn is not what `sha256` says: numpy draws otherwise here.
-    """
+def feeds(asked: Dict[str, Any]) -> Dict[str, Any]:
+    """Return inputs: drawn as was asked (`seed`, `draw`), or read (`files`, by name)."""
     import numpy as np
 
     if "files" in asked:
         return {name: np.load(path, allow_pickle=False) for name, path in asked["files"].items()}
-    try:
-        generator = np.random.default_rng(asked["seed"])
-        arrays = [
-            drawn(generator, one["shape"], one["dtype"], one["whole"], one["bounds"])
-            for one in asked["draw"]
-        ]
-        is_same = asked["sha256"] in (None, digest(arrays))
-    except AttributeError:  # numpy before 1.17
-        is_same = False
-    if not is_same:
-        raise Fault(f"numpy {np.__version__} draws other numbers.", kind="drawn")
-    return {one["name"]: array for one, array in zip(asked["draw"], arrays)}  # noqa: B905
+    generator = np.random.default_rng(asked["seed"])
+    return {
+        one["name"]: drawn(generator, one["shape"], one["dtype"], one["whole"], one["bounds"])
+        for one in asked["draw"]
+    }
+
+
+def draws(inputs: Dict[str, Any]) -> Dict[str, Any]:
+    """Return the hash of what is drawn for inputs; "" where this numpy is too old to draw it."""
+    import numpy as np
+
+    if not hasattr(np.random, "default_rng"):  # it came with 1.17
+        return {"sha256": ""}
+    return {"sha256": digest(list(feeds(inputs).values()))}
 
 
 def _first_line(error: BaseException) -> str:
@@ -466,6 +464,7 @@ class Bench:
             "turn": self.turn,
             "profile": profile,
             "outputs": outputs,
+            "draws": draws,
             "join": join,
         }  # type: Dict[str, Callable[..., Dict[str, Any]]]
         return tasks[task](**job)
@@ -513,12 +512,14 @@ class Bench:
         """
         if renew and self._children:
             self._renew()
-        runs = self._children or [self._alone.run_ms]  # type: ignore[union-attr]
+        runs = list(self._children)  # type: List[Callable[[], float]]
+        if self._alone is not None:
+            runs = [self._alone.run_ms]
         order = self._orders
         if only is not None:
             runs, order = [runs[only]], orders(1)
         began = uptime_s()
-        rows = window(runs, order, fewest, most, seconds)  # type: ignore[arg-type]
+        rows = window(runs, order, fewest, most, seconds)
         return {
             "rows": [[round(one, 6) for one in row] for row in rows],
             "span": [began, uptime_s()],
@@ -555,14 +556,14 @@ class NodeEvent(NamedTuple):
 
     Attributes:
         name: The node, in the optimised graph.
-        index: Its index there, which tells nodes without names apart.
+        place: Its index there, which tells nodes without names apart.
         run: The run of the model that it is a part of, from 0.
         time_us: What it took, less the nodes inside of it: those of a branch, or of a loop's body.
         arguments: What else the profiler says.
     """
 
     name: str
-    index: str
+    place: str
     run: int
     time_us: float
     arguments: Dict[str, Any]
@@ -600,7 +601,7 @@ def read_events(path: str) -> Tuple[List[NodeEvent], List[float]]:
         nodes.append(
             NodeEvent(
                 name=event["name"][: -len(_KERNEL)],
-                index=event["args"].get("node_index", ""),
+                place=event["args"].get("node_index", ""),
                 run=len(whole_us),
                 time_us=max(event["dur"] - sum(one.time_us for one in nodes[inside:]), 0.0),
                 arguments=event["args"],
@@ -627,7 +628,7 @@ def profile(
         warm_up: How often, and for how many seconds, it is run beforehand.
         runs: The fewest and the most runs.
         seconds: After which it ends in between.
-        folder: Where it writes; `optimised.onnx` stays there.
+        folder: Where it writes; `OPTIMISED` stays there.
         pack: Whether that is compressed.
 
     Returns:
@@ -645,19 +646,17 @@ def profile(
     if pack:
         import gzip
 
-        path = os.path.join(folder, "optimised.onnx")
+        path = os.path.join(folder, OPTIMISED)
         with open(path, "rb") as plain, gzip.open(path + ".gz", "wb") as packed:
             shutil.copyfileobj(plain, packed)
     return _by_node(events, whole_us, warm)
 
 
-def _by_node(
-    events: Sequence[NodeEvent], whole_us: Sequence[float], skip: int
-) -> Dict[str, Any]:
+def _by_node(events: Sequence[NodeEvent], whole_us: Sequence[float], skip: int) -> Dict[str, Any]:
     """Sum the profiler's events up."""
     seen = {}  # type: Dict[Tuple[str, str], List[NodeEvent]]
     for event in events:
-        seen.setdefault((event.name, event.index), []).append(event)
+        seen.setdefault((event.name, event.place), []).append(event)
     nodes = []
     for (name, _), own in seen.items():
         times = _by_run(own, len(whole_us))
@@ -689,13 +688,13 @@ def _by_run(events: Sequence[NodeEvent], runs: int) -> List[float]:
 
 
 def outputs(
-    model: Dict[str, Any], feeds: List[Dict[str, Any]], folder: str, optimise: bool
+    model: Dict[str, Any], inputs: List[Dict[str, Any]], folder: str, optimise: bool
 ) -> Dict[str, Any]:
     """Run a model on inputs, and write what comes out.
 
     Args:
-        model: As `Session` has it, its inputs being the first of `feeds`.
-        feeds: Inputs, as `_feeds` reads them, of one run after another.
+        model: As `Session` has it, its inputs being the first of these.
+        inputs: Inputs, as `feeds` reads them, of one run after another.
         folder: Where `RUN-OUTPUT.npy` are written, both counted from 0.
         optimise: Whether ONNX Runtime optimises the graph.
 
@@ -707,9 +706,9 @@ def outputs(
     session = Session(model, session_options(optimise=optimise, arena=False))
     os.makedirs(folder, exist_ok=True)
     files = []
-    for run, asked in enumerate(feeds):
+    for run, asked in enumerate(inputs):
         names = []
-        for place, array in enumerate(session.run(_feeds(asked))):
+        for place, array in enumerate(session.run(feeds(asked))):
             names.append(f"{run}-{place}.npy")
             np.save(os.path.join(folder, names[-1]), array, allow_pickle=False)
         files.append(names)
@@ -729,11 +728,11 @@ def join(path: str, parts: List[Tuple[str, int, int]], sha256: str) -> Dict[str,
         for name, offset, size in parts:
             with open(name, "rb") as part:
                 part.seek(offset)
-                while size:
-                    block = part.read(min(size, 1 << 20))
+                end = offset + size
+                while part.tell() < end:
+                    block = part.read(min(end - part.tell(), 1 << 20))
                     if not block:
                         raise Fault(f"{name} is cut short.")
-                    size -= len(block)
                     found.update(block)
                     whole.write(block)
     if found.hexdigest() != sha256:
@@ -782,5 +781,7 @@ def _say(kind: str, what: Dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     # What lies beside this file is not to be imported.
-    sys.path[:1] = [one for one in sys.path[:1] if one != os.path.dirname(os.path.abspath(__file__))]
+    sys.path[:1] = [
+        one for one in sys.path[:1] if one != os.path.dirname(os.path.abspath(__file__))
+    ]
     sys.exit(main(sys.argv[1:]))

@@ -22,14 +22,8 @@ from edgeattn.devices.schema import DeviceProfile
 from edgeattn.options.calibrate import CalibrationOptions
 from edgeattn.profiling.calibration.file import Facts, written
 from edgeattn.profiling.calibration.fit import fit, read_samples
-from edgeattn.profiling.measure.machine import (
-    Load,
-    cpu_name,
-    last_cache_kib,
-    now,
-    usable_cores,
-    warnings_of,
-)
+from edgeattn.profiling.measure.machine import Load, now, warnings_of
+from edgeattn.runtimes.runner import cpu_name, last_cache_kib, usable_cores
 
 _PROCESS: Final = "edgeattn.profiling.calibration.process"
 _SUFFIX: Final = ".toml"

@@ -23,9 +23,8 @@ from edgeattn.hosts.quiet import MOST_CORES_OF_OTHERS
 from edgeattn.profiling.calibration.cases import cases, holds, wakes
 from edgeattn.profiling.calibration.graphs import TIMED, chain
 from edgeattn.profiling.measure.machine import Load, Watch
-from edgeattn.profiling.measure.onnxruntime.events import NodeEvent, read_events
 from edgeattn.profiling.predict.cpu.work import work_of
-from edgeattn.runtimes.onnxruntime import session_options
+from edgeattn.runtimes.runner import NodeEvent, read_events, session_options
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -56,7 +55,7 @@ class _Session:
         import numpy as np
         import onnxruntime
 
-        options = session_options("timed", threads=threads)
+        options = session_options(threads)
         self.graph = folder / f"{name}.onnx"
         options.optimized_model_filepath = str(self.graph)
         if profile:
@@ -87,7 +86,7 @@ class _Session:
     def events(self) -> dict[str, list[NodeEvent]]:
         """End the profiling, and return the runs of each node."""
         found = defaultdict(list)
-        for event in read_events(Path(self._session.end_profiling()))[0]:
+        for event in read_events(self._session.end_profiling())[0]:
             found[event.name].append(event)
         return found
 

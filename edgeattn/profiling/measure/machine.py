@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import platform
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from edgeattn.hosts.quiet import MOST_CORES_OF_OTHERS, STEADY
 from edgeattn.records.trace import Machine
+from edgeattn.runtimes import runner
 
+_CPU_TIMES: Final = ("user", "system", "children_user", "children_system")
 _THROTTLES: Final = "/sys/devices/system/cpu/cpu*/thermal_throttle/*_throttle_count"
-_LARGE_BYTES: Final = 128 << 20
-# More than a core has for itself, and less than it has of the last cache, mostly.
-_SMALL_BYTES: Final = 1 << 20
-_CACHES: Final = "sys/devices/system/cpu/cpu0/cache/index*"
-_UNITS: Final = {"K": 1, "M": 1024, "G": 1024 * 1024}
-_COPIES: Final = 6
-# A CPU's model is under one of these, by architecture and kernel.
-_NAMES: Final = ("model name", "Hardware", "Model")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,83 +83,6 @@ def warnings_of(load: Load) -> list[str]:
     return found
 
 
-def cpu_name() -> str:
-    """Return the processor's name, as the system has it."""
-    said: Mapping[str, str] = {}
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        said = {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in lines)}
-    except OSError:
-        pass
-    named = next((said[name] for name in _NAMES if said.get(name)), "")
-    return named or platform.processor() or platform.machine()
-
-
-def usable_cores() -> int:
-    """Return the cores that this process may run on."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS, nor on Windows
-        return os.cpu_count() or 1
-
-
-def memory_bandwidth_gbps(threads: int) -> float:
-    """Measure what the memory gives when all threads copy arrays larger than any last cache."""
-    return _copied_gbps(_LARGE_BYTES, threads, times=1)
-
-
-def cache_bandwidth_gbps(threads: int) -> float:
-    """Measure what the last cache gives when all threads copy arrays larger than their own."""
-    return _copied_gbps(_SMALL_BYTES, threads, times=_LARGE_BYTES // _SMALL_BYTES // 4)
-
-
-def last_cache_kib(root: Path = Path("/")) -> int | None:
-    """Return the size of the processor's last cache, as Linux tells it; None elsewhere."""
-    found: dict[int, int] = {}
-    for cache in root.glob(_CACHES):
-        try:
-            level = int((cache / "level").read_text(encoding="ascii"))
-            size = re.fullmatch(r"(\d+)([KMG])", (cache / "size").read_text("ascii").strip())
-        except (OSError, ValueError):
-            continue
-        if size:
-            found[level] = int(size[1]) * _UNITS[size[2]]
-    return found[max(found)] if found else None
-
-
-def last_cache_bytes() -> int | None:
-    """Return the same in bytes."""
-    kib = last_cache_kib()
-    return None if kib is None else 1024 * kib
-
-
-def _copied_gbps(array_bytes: int, threads: int, *, times: int) -> float:
-    """Return bytes read and written when all threads copy, in GB/s.
-
-    The best of several copies counts: it is a bound that a floor is taken from. What a write reads
-    beforehand is not counted.
-    """
-    from concurrent.futures import ThreadPoolExecutor
-
-    import numpy as np
-
-    arrays = [
-        (np.zeros(array_bytes, np.uint8), np.ones(array_bytes, np.uint8)) for _ in range(threads)
-    ]
-
-    def copy(pair: tuple[Any, Any]) -> None:
-        for _ in range(times):
-            np.copyto(*pair)
-
-    best_s = float("inf")
-    with ThreadPoolExecutor(threads) as pool:
-        for _ in range(_COPIES):
-            began = time.perf_counter()
-            list(pool.map(copy, arrays))
-            best_s = min(best_s, time.perf_counter() - began)
-    return 2 * array_bytes * times * threads / best_s / 1e9
-
-
 def _busy_s() -> float:
     """Return the seconds that cores were busy since the start, or were given to other guests."""
     import psutil
@@ -184,13 +98,11 @@ def _own_s() -> float:
     import psutil
 
     process = psutil.Process()
-    running = [process, *process.children(recursive=True)]
-    own = process.cpu_times()
-    total = float(own.children_user + own.children_system)  # of those that have ended
-    for one in running:
+    total = 0.0
+    for one in (process, *process.children(recursive=True)):
         with contextlib.suppress(psutil.NoSuchProcess):
-            times = one.cpu_times()
-            total += times.user + times.system
+            # With those of its own that have ended.
+            total += sum(getattr(one.cpu_times(), name, 0.0) for name in _CPU_TIMES)
     return total
 
 
@@ -214,11 +126,8 @@ def this_cpu(threads: int, facts: Mapping[str, str]) -> Machine:
     """
     return Machine(
         device="this-machine",
-        title=f"{cpu_name()}, {threads} threads",
-        bandwidth_gbps=memory_bandwidth_gbps(threads),
-        cache_gbps=cache_bandwidth_gbps(threads),
-        cache_bytes=last_cache_bytes(),
-        threads=threads,
+        title=f"{runner.cpu_name()}, {threads} threads",
+        **runner.machine(threads),
         facts={**facts, "measured": now()},
     )
 

@@ -6,29 +6,25 @@ three that agree are enough for one model, and for several the difference must b
 
 from __future__ import annotations
 
-import math
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import cycle, islice, permutations
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from edgeattn.profiling import samples
 from edgeattn.records.trace import Difference, Latency
+from edgeattn.runtimes import runner
 
 #: Runs a model once and returns what that took, in ms.
 Run = Callable[[], float]
-T = TypeVar("T")
 #: What is run before anything is timed: so often at least, and for so many seconds.
 WARM_UP_RUNS: Final = 3
 WARM_UP_S: Final = 0.5
 #: The fewest and the most runs with a profiler, and seconds after which it ends in between.
 PROFILED_RUNS: Final = (10, 40)
 PROFILED_S: Final = 1.5
-# Of more than four models, not all orders are gone through.
-_ALL_ORDERS: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,28 +123,51 @@ class _Rounds:
 
 
 def run_rounds(
-    runs: Sequence[Run],
-    limits: Limits,
-    *,
-    on_window: Callable[[dict[str, Any]], None],
-    before_window: Callable[[int], None] = lambda _: None,
+    runs: Sequence[Run], limits: Limits, *, on_window: Callable[[dict[str, Any]], None]
 ) -> dict[str, Any]:
-    """Run models in interleaved rounds.
+    """Run models of this process in interleaved rounds.
 
     Args:
         runs: Runs each model once.
         limits: How long.
         on_window: Called after each window with how far it is; nothing is timed meanwhile.
-        before_window: Called before each further window with how many there were.
+
+    Returns:
+        As `take_windows`.
+    """
+    order = runner.orders(len(runs))
+    return take_windows(
+        len(runs),
+        lambda _: runner.window(runs, order, *limits.window),
+        limits,
+        on_window=on_window,
+    )
+
+
+def take_windows(
+    models: int,
+    window: Callable[[int], list[list[float]]],
+    limits: Limits,
+    *,
+    on_window: Callable[[dict[str, Any]], None],
+) -> dict[str, Any]:
+    """Run models in interleaved rounds, wherever they are.
+
+    Args:
+        models: How many.
+        window: Runs a window of rounds, and returns what each model took in each, in ms; given
+            how many windows there were.
+        limits: How long.
+        on_window: Called after each window with how far it is; nothing is timed meanwhile.
 
     Returns:
         `samples_ms`, `windows` and `agree`, as `Timed` has them.
     """
-    found = _Rounds(models=len(runs))
-    began, orders = time.perf_counter(), _orders(len(runs))
-    limit_s = limits.limit_s * max(1, len(runs) - 1)
+    found = _Rounds(models=models)
+    began = time.perf_counter()
+    limit_s = limits.limit_s * max(1, models - 1)
     while True:
-        found.add(_window(runs, orders, limits))
+        found.add(window(found.windows))
         seconds, rounds = time.perf_counter() - began, len(found.rows)
         on_window(
             {
@@ -157,35 +176,15 @@ def run_rounds(
                 "p50_ms": [medians[-1] for medians in found.medians],
             }
         )
-        is_done = found.agree and (len(runs) == 1 or found.half_width() <= limits.precise_to)
-        is_over = seconds >= limit_s or (len(runs) > 1 and rounds >= limits.most_rounds)
+        is_done = found.agree and (models == 1 or found.half_width() <= limits.precise_to)
+        is_over = seconds >= limit_s or (models > 1 and rounds >= limits.most_rounds)
         if is_done or (is_over and found.windows >= samples.WINDOWS):
             break
-        before_window(found.windows)
     return {
         "samples_ms": [list(column) for column in zip(*found.rows, strict=True)],
         "windows": found.windows,
         "agree": found.agree,
     }
-
-
-def repeat(run: Callable[[], T], *, fewest: int, seconds: float, most: float = math.inf) -> list[T]:
-    """Call again and again.
-
-    Args:
-        run: What is called.
-        fewest: How often at least.
-        seconds: How long, unless that is less than the fewest or more than the most calls.
-        most: How often at most.
-
-    Returns:
-        What each call returned.
-    """
-    found: list[T] = []
-    end = time.perf_counter() + seconds
-    while len(found) < fewest or (len(found) < most and time.perf_counter() < end):
-        found.append(run())
-    return found
 
 
 def host_us(enqueue: Callable[[], object], wait: Callable[[], object], *, runs: int) -> float:
@@ -220,27 +219,3 @@ def told(said: Mapping[str, Any]) -> str:
     """Return in words how far rounds are: what `on_window` was called with."""
     medians = ", ".join(f"{one:.3g}" for one in said["p50_ms"][:4])
     return f"window {said['windows']}, {said['rounds']} rounds, {medians} ms"
-
-
-def _orders(models: int) -> Iterator[tuple[int, ...]]:
-    if models <= _ALL_ORDERS:
-        return cycle(permutations(range(models)))
-    rotated = [tuple((start + k) % models for k in range(models)) for start in range(models)]
-    # Forwards and backwards, so that each model comes before and behind each of its neighbours.
-    return cycle([order for one in rotated for order in (one, one[::-1])])
-
-
-def _window(
-    runs: Sequence[Run], orders: Iterator[tuple[int, ...]], limits: Limits
-) -> list[list[float]]:
-    fewest, most, seconds = limits.window
-    end = time.perf_counter() + seconds
-    rows: list[list[float]] = []
-    for order in islice(orders, most):
-        row = [0.0] * len(runs)
-        for place in order:
-            row[place] = runs[place]()
-        rows.append(row)
-        if len(rows) >= fewest and time.perf_counter() >= end:
-            break
-    return rows

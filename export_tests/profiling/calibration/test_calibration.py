@@ -21,10 +21,10 @@ from edgeattn.profiling.calibration.calibrate import (
 )
 from edgeattn.profiling.calibration.cases import cases, holds, wakes
 from edgeattn.profiling.calibration.fit import Sample, fit, read_samples
-from edgeattn.profiling.measure.machine import last_cache_kib
 from edgeattn.profiling.predict.cpu.machine import OPERATORS, machine_of
 from edgeattn.profiling.predict.cpu.predict import time_of
 from edgeattn.records.work import Work
+from edgeattn.runtimes.runner import last_cache_kib
 
 KNOWN = find("generic-x86").model_copy(
     update={

@@ -4,51 +4,99 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
-from edgeattn.base import files
+from pydantic import BaseModel, NonNegativeFloat, NonNegativeInt, PositiveFloat
+
+from edgeattn.base.errors import InputError
 from edgeattn.base.versions import version_of
-from edgeattn.base.worker import ask
 from edgeattn.options.profile import ProfileOptions, Stage
-from edgeattn.profiling.measure.machine import usable_cores
 from edgeattn.profiling.measure.onnxruntime.graph import NAMELESS, Origin, name_all, origins
-from edgeattn.profiling.measure.rounds import Timed, timed_of, told
+from edgeattn.profiling.measure.onnxruntime.place import HERE, Place
+from edgeattn.profiling.measure.rounds import (
+    PROFILED_RUNS,
+    WARM_UP_RUNS,
+    Limits,
+    Timed,
+    take_windows,
+    timed_of,
+    told,
+)
 from edgeattn.profiling.predict.cpu.work import with_work
 from edgeattn.records.kinds import kind_of, strongest
 from edgeattn.records.trace import Kernel
-from edgeattn.runtimes.timed import Job
+from edgeattn.runtimes.onnxruntime import inputs_of, limit_of, to_draw
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-_PROCESS: Final = "edgeattn.profiling.measure.onnxruntime.process"
-_DOES: Final = {"time": "measured", "profile": "profiled"}
+# Of the limit, and at most so many seconds: before anything is timed, a window, what is profiled.
+_WARM_UP: Final = (1 / 60, 0.5)
+_WINDOW: Final = (1 / 30, 1.0)
+_PROFILED: Final = (1 / 20, 1.5)
+# What loading a model, and warming it up, is expected to take at most.
+_LOAD_S: Final = 240.0
+# Windows after which models that are compared get new processes.
+_RENEWED_AFTER: Final = 3
 _PRECISIONS: Final = {"float": "fp32", "float16": "fp16", "int8": "int8", "uint8": "int8"}
 
 
 def time_models(
-    paths: Sequence[Path], options: ProfileOptions, *, on_progress: Stage = lambda _: None
+    paths: Sequence[Path],
+    options: ProfileOptions,
+    *,
+    place: Place = HERE,
+    on_progress: Stage = lambda _: None,
 ) -> Timed:
     """Measure models end to end, without the profiler; several in interleaved rounds.
 
     Args:
         paths: The ONNX files.
         options: How they are run: on as many threads as there are cores by default.
+        place: Where.
         on_progress: Told how far it is.
 
     Raises:
         InputError: ONNX Runtime does not load one of them, or fails while it runs.
     """
-    job = _job("time", paths, options)
-    found = ask(
-        _PROCESS,
-        asdict(job),
-        does=_DOES[job.task],
-        on_progress=lambda said: on_progress(told(said)),
-    )
-    return Timed(**timed_of(found))
+    limits = Limits(window=(10, 200, _seconds(options, _WINDOW)), limit_s=options.limit_s)
+    fewest, most, seconds = limits.window
+    with ExitStack() as stack:
+        job = {
+            "task": "time",
+            "models": [stack.enter_context(_lent(path, options, place)) for path in paths],
+            **_how(options, place),
+        }
+        runner = stack.enter_context(place.runner("measured"))
+        loaded = _Loaded.model_validate(runner.ask(job, limit_s=place.limit_s(_LOAD_S)))
+        watch = place.watch()
+        expected_s = seconds + fewest * sum(loaded.ms) / 1e3
+
+        def window(windows: int) -> list[list[float]]:
+            is_new = len(paths) > 1 and windows > 0 and windows % _RENEWED_AFTER == 0
+            said = runner.ask(
+                {
+                    "task": "window",
+                    "fewest": fewest,
+                    "most": most,
+                    "seconds": seconds,
+                    "renew": is_new,
+                },
+                limit_s=place.limit_s(expected_s + (_LOAD_S if is_new else 0)),
+            )
+            return _Window.model_validate(said).of(len(paths))
+
+        def on_window(said: Mapping[str, Any]) -> None:
+            watch.look()
+            on_progress(told(said))
+
+        found = take_windows(len(paths), window, limits, on_window=on_window)
+        warnings = watch.warnings()
+        runner.finish()
+    return Timed(**timed_of({**found, "warnings": warnings}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +119,7 @@ def profile_kernels(
     options: ProfileOptions,
     *,
     once: bool = False,
+    place: Place = HERE,
 ) -> ProfiledModel:
     """Take a model through ONNX Runtime's profiler.
 
@@ -80,36 +129,95 @@ def profile_kernels(
         costs: Multiply-accumulates of each of its nodes.
         options: How it is run.
         once: Run it once, for its kernels and shapes: the times mean nothing then.
+        place: Where.
 
     Raises:
         InputError: ONNX Runtime does not load it, or fails while it runs.
     """
     import onnx_ir
 
-    with files.scratch() as folder:
-        job = replace(_job("profile", [path], options), folder=str(folder), once=once)
-        found = ask(_PROCESS, asdict(job), does=_DOES[job.task], on_progress=lambda _: None)
-        optimised = onnx_ir.load(Path(folder) / "optimised.onnx")
+    job = {
+        "task": "profile",
+        **_how(options, place),
+        **({"warm_up": (0, 0.0), "runs": (1, 1)} if once else {"runs": PROFILED_RUNS}),
+        "seconds": _seconds(options, _PROFILED),
+        "pack": place.packs,
+    }
+    with ExitStack() as stack:
+        given = stack.enter_context(_lent(path, options, place))
+        folder = stack.enter_context(place.folder())
+        runner = stack.enter_context(place.runner("profiled"))
+        said = runner.ask(job | {"model": given, "folder": folder}, limit_s=place.limit_s(_LOAD_S))
+        runner.finish()
+        found = _Seen.model_validate(said)
+        optimised = onnx_ir.load(stack.enter_context(place.optimised(folder)))
         name_all(optimised)
         known = origins(model, optimised)
-    rows = list(_named(found["nodes"], optimised))
+    rows = list(_named(found.nodes, optimised))
     _give_shapes(rows, model, optimised)
     return ProfiledModel(
         kernels=with_work(_kernels(rows, known, model, costs), optimised),
-        profiled_us=found["profiled_us"],
+        profiled_us=found.profiled_us,
     )
 
 
-def _job(task: Literal["time", "profile"], paths: Sequence[Path], options: ProfileOptions) -> Job:
-    return Job(
-        task=task,
-        models=tuple(map(str, paths)),
-        threads=options.threads or usable_cores(),
-        batch=options.batch,
-        shapes=options.shapes,
-        seed=options.seed,
-        limit_s=options.limit_s,
-    )
+class _Loaded(BaseModel):
+    ms: list[NonNegativeFloat]
+
+
+class _Window(BaseModel):
+    rows: list[list[PositiveFloat]]
+
+    def of(self, models: int) -> list[list[float]]:
+        """Return the rows, which are of so many models.
+
+        Raises:
+            InputError: They are not.
+        """
+        if not self.rows or any(len(row) != models for row in self.rows):
+            raise InputError("The runner gives rounds of other models than it was asked for.")
+        return self.rows
+
+
+class _Row(BaseModel):
+    name: str
+    op: str
+    time_us: NonNegativeFloat
+    activation_bytes: NonNegativeInt
+    output_shapes: list[list[NonNegativeInt]]
+    dtype: str
+
+
+class _Seen(BaseModel):
+    nodes: list[_Row]
+    profiled_us: NonNegativeFloat
+
+
+@contextmanager
+def _lent(path: Path, options: ProfileOptions, place: Place) -> Iterator[dict[str, Any]]:
+    """Yield a model as a runner takes it."""
+    takes = inputs_of(path)
+    asked = to_draw(takes, batch=options.batch, seed=options.seed, shapes=options.shapes)
+    with place.lent(path) as given:
+        yield {
+            "path": given,
+            "name": str(path),
+            "inputs": place.inputs(asked),
+            "limit_s": limit_of(path),
+        }
+
+
+def _how(options: ProfileOptions, place: Place) -> dict[str, Any]:
+    return {
+        "threads": options.threads or place.cores,
+        "warm_up": (WARM_UP_RUNS, _seconds(options, _WARM_UP)),
+    }
+
+
+def _seconds(options: ProfileOptions, part: tuple[float, float]) -> float:
+    """Return how long something goes on: a part of the limit, at most so much."""
+    of, most = part
+    return min(of * options.limit_s, most)
 
 
 def version() -> str:
@@ -117,7 +225,7 @@ def version() -> str:
     return version_of("onnxruntime") or version_of("onnxruntime-gpu") or "unknown"
 
 
-def _named(rows: Sequence[dict[str, Any]], optimised: ir.Model) -> Iterator[dict[str, Any]]:
+def _named(rows: Sequence[_Row], optimised: ir.Model) -> Iterator[_Row]:
     """Return nodes that have no name in the graph the names that `name_all` gave them.
 
     The profiler calls them by operator and index; they come in the graph's order.
@@ -128,29 +236,29 @@ def _named(rows: Sequence[dict[str, Any]], optimised: ir.Model) -> Iterator[dict
         if (node.name or "").startswith(NAMELESS):
             nameless.setdefault(node.op_type, []).append(node.name or "")
     for row in rows:
-        waiting = nameless.get(row["op"], [])
-        if row["name"] in known or not waiting:
+        waiting = nameless.get(row.op, [])
+        if row.name in known or not waiting:
             yield row
         else:
-            yield row | {"name": waiting.pop(0)}
+            yield row.model_copy(update={"name": waiting.pop(0)})
 
 
-def _give_shapes(rows: Sequence[dict[str, Any]], model: ir.Model, optimised: ir.Model) -> None:
+def _give_shapes(rows: Sequence[_Row], model: ir.Model, optimised: ir.Model) -> None:
     """Give the values of the optimised graph the shapes that the profiler saw, in place."""
     import onnx_ir as ir
 
     bound = {value.name: value.shape for value in model.graph.inputs}
     for value in optimised.graph.inputs:
         value.shape = bound.get(value.name, value.shape)
-    shapes = {row["name"]: row["output_shapes"] for row in rows}
+    shapes = {row.name: row.output_shapes for row in rows}
     for node in optimised.graph:
         written = [value for value in node.outputs if value.name]
-        for value, shape in zip(written, shapes.get(node.name, ()), strict=False):
+        for value, shape in zip(written, shapes.get(node.name or "", ()), strict=False):
             value.shape = ir.Shape(shape)
 
 
 def _kernels(
-    rows: Sequence[dict[str, Any]],
+    rows: Sequence[_Row],
     known: Mapping[str, Origin],
     model: ir.Model,
     costs: Mapping[str, int],
@@ -159,8 +267,8 @@ def _kernels(
     counted: Counter[str] = Counter()
     nowhere = Origin(nodes=(), inputs=(), outputs=())
     for row in rows:
-        origin = known.get(row["name"], nowhere)
-        kind = kind_of(row["op"])
+        origin = known.get(row.name, nowhere)
+        kind = kind_of(row.op)
         macs = 0
         for node in origin.nodes:
             # A layer that is two kernels is computed in one of them.
@@ -168,23 +276,23 @@ def _kernels(
                 macs += costs.get(node, 0)
                 counted[node] += 1
         yield Kernel(
-            name=row["name"],
-            op=row["op"],
+            name=row.name,
+            op=row.op,
             kind=_kind(row, origin, ops),
-            time_us=float(row["time_us"]),
-            traffic_bytes=row["activation_bytes"] + origin.weights_bytes,
+            time_us=row.time_us,
+            traffic_bytes=row.activation_bytes + origin.weights_bytes,
             macs=macs,
             nodes=origin.nodes,
             inputs=origin.inputs,
             outputs=origin.outputs,
             causes=origin.causes,
-            precision=_PRECISIONS.get(row["dtype"], ""),
+            precision=_PRECISIONS.get(row.dtype, ""),
         )
 
 
-def _kind(row: Mapping[str, Any], origin: Origin, ops: Mapping[str, str]) -> Any:
+def _kind(row: _Row, origin: Origin, ops: Mapping[str, str]) -> Any:
     """Return the kind of a kernel: its operator's, unless that is one that stands for others."""
-    if row["op"] in ops.values() or not origin.nodes:
-        return kind_of(row["op"])
+    if row.op in ops.values() or not origin.nodes:
+        return kind_of(row.op)
     of_nodes = strongest(kind_of(ops.get(node, "")) for node in origin.nodes)
-    return kind_of(row["op"]) if of_nodes is None else of_nodes
+    return kind_of(row.op) if of_nodes is None else of_nodes

@@ -1,4 +1,4 @@
-"""Traces of ONNX Runtime on this machine: of one model, or of several in interleaved rounds."""
+"""Traces of ONNX Runtime, here or elsewhere: of one model, or of several in interleaved rounds."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from edgeattn.graph.writing import save
 from edgeattn.options.profile import Item, ProfileOptions, Stage
 from edgeattn.profiling import samples
 from edgeattn.profiling.assemble import BareModel, Found, FoundBare, Profiled, assemble
-from edgeattn.profiling.measure.machine import cpu_name, this_cpu, usable_cores
+from edgeattn.profiling.measure.machine import this_cpu
+from edgeattn.profiling.measure.onnxruntime.place import HERE, Place
 from edgeattn.profiling.measure.onnxruntime.run import (
     profile_kernels,
     time_models,
     version,
 )
 from edgeattn.profiling.sources.model import Subject
-from edgeattn.records.trace import EndToEnd
+from edgeattn.records.trace import EndToEnd, Machine
+from edgeattn.runtimes.runner import cpu_name
 
 _COPIES: Final = (
-    "Floors rest on the bandwidths that copies reached here: memory {:.1f} GB/s, last cache {:.1f}."
+    "Floors rest on the bandwidths that copies reached {}: memory {:.1f} GB/s, last cache {:.1f}."
 )
 
 
@@ -32,9 +34,29 @@ def measure(
     folder: Path,
     on_stage: Stage,
 ) -> list[Profiled]:
+    """Measure models by ONNX Runtime here; see `measure_at`."""
+    on_stage("memory bandwidth")
+    facts = {"processor": cpu_name(), "system": platform.platform()}
+    machine = this_cpu(options.threads or HERE.cores, facts)
+    return measure_at(HERE, machine, version(), items, subjects, options, folder, on_stage)
+
+
+def measure_at(
+    place: Place,
+    machine: Machine,
+    runtime_version: str,
+    items: Sequence[Item],
+    subjects: Sequence[Subject],
+    options: ProfileOptions,
+    folder: Path,
+    on_stage: Stage,
+) -> list[Profiled]:
     """Measure models by ONNX Runtime, those of a comparison in interleaved rounds.
 
     Args:
+        place: Where.
+        machine: What that is.
+        runtime_version: The version of ONNX Runtime there.
         items: The models.
         subjects: What is known of each.
         options: How they are run.
@@ -44,41 +66,43 @@ def measure(
     Raises:
         InputError: ONNX Runtime does not load one of them, or fails while it runs.
     """
-    on_stage("memory bandwidth")
-    facts = {"processor": cpu_name(), "system": platform.platform()}
-    machine = this_cpu(options.threads or usable_cores(), facts)
-    copies = _COPIES.format(machine.bandwidth_gbps or 0, machine.cache_gbps or 0)
-    paths = [runnable(subject, folder / str(place)) for place, subject in enumerate(subjects)]
-    timed = time_models(paths, options, on_progress=lambda said: on_stage(f"latency: {said}"))
+    bandwidths = (machine.bandwidth_gbps or 0, machine.cache_gbps or 0)
+    copies = _COPIES.format("here" if place is HERE else "there", *bandwidths)
+    paths = [runnable(subject, folder / str(model)) for model, subject in enumerate(subjects)]
+    timed = time_models(
+        paths, options, place=place, on_progress=lambda said: on_stage(f"latency: {said}")
+    )
 
-    def find(place: int, item: Item) -> Found:
-        subject, latency = subjects[place], timed.latency(place)
-        on_stage(f"kernels of {item.name} {place + 1}/{len(items)}")
-        found = profile_kernels(paths[place], subject.model, subject.macs, options)
+    def find(model: int, item: Item) -> Found:
+        subject, latency = subjects[model], timed.latency(model)
+        on_stage(f"kernels of {item.name} {model + 1}/{len(items)}")
+        found = profile_kernels(paths[model], subject.model, subject.macs, options, place=place)
         return Found(
             evidence="measured",
             runtime="onnxruntime",
-            version=version(),
+            version=runtime_version,
             machine=machine,
             known=subject,
             kernels=found.kernels,
             latency=latency,
             end_to_end=EndToEnd(latency_us=1e3 * latency.p50, profiled_us=found.profiled_us),
             windows=timed.windows,
-            difference=timed.difference(place, 0) if place else None,
+            difference=timed.difference(model, 0) if model else None,
             warnings=[*timed.warnings, *samples.warnings_of(latency)],
             notes=[copies, *subject.notes],
             subject=subject,
         )
 
-    def find_bare(place: int, item: Item, _found: Found, bare: BareModel) -> FoundBare:
+    def find_bare(model: int, item: Item, _found: Found, bare: BareModel) -> FoundBare:
         on_stage(f"{item.name} without its sites")
-        kernels = profile_kernels(bare.path, bare.model, subjects[place].macs, options).kernels
+        macs = subjects[model].macs
+        kernels = profile_kernels(bare.path, bare.model, macs, options, place=place).kernels
         if len(items) > 1:  # the plain model is run beside it
             return FoundBare(kernels=kernels, difference=None)
         both = time_models(
-            (bare.path, paths[place]),
+            (bare.path, paths[model]),
             options,
+            place=place,
             on_progress=lambda said: on_stage(f"with and without its sites: {said}"),
         )
         return FoundBare(

@@ -32,11 +32,11 @@ from edgeattn.profiling.measure.rounds import (
     WARM_UP_RUNS,
     Limits,
     host_us,
-    repeat,
     run_rounds,
 )
 from edgeattn.profiling.measure.tensorrt.nvml import ClockWatch
 from edgeattn.runtimes.inputs import drawn
+from edgeattn.runtimes.runner import repeat
 
 _ENQUEUED_RUNS: Final = 20
 

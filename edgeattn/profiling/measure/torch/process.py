@@ -24,7 +24,6 @@ from edgeattn.profiling.measure.rounds import (
     Limits,
     Run,
     host_us,
-    repeat,
     run_rounds,
 )
 from edgeattn.profiling.measure.tensorrt.nvml import ClockWatch
@@ -32,6 +31,7 @@ from edgeattn.profiling.measure.torch.costs import CountCosts
 from edgeattn.profiling.measure.torch.modules import Calls, CudaClock, HostClock, observed
 from edgeattn.profiling.measure.torch.run import REQUEST
 from edgeattn.records.trace import Kernel, Node, Site
+from edgeattn.runtimes.runner import repeat
 
 _ENQUEUED_RUNS: Final = 5
 

@@ -16,10 +16,10 @@ from edgeattn.base import worker as process
 from edgeattn.base.versions import version_of
 from edgeattn.options.model import ModelRequest
 from edgeattn.options.profile import ProfileOptions, Stage
-from edgeattn.profiling.measure.machine import usable_cores
 from edgeattn.profiling.measure.rounds import Timed, timed_of, told
 from edgeattn.profiling.sources.model import Known
 from edgeattn.records.trace import Kernel, Node, Site
+from edgeattn.runtimes.runner import usable_cores
 
 _PROCESS: Final = "edgeattn.profiling.measure.torch.process"
 _ONE_GRAPH: Final = (

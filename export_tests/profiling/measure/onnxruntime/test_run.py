@@ -10,13 +10,11 @@ import pytest
 from edgeattn.base.errors import InputError
 from edgeattn.options.profile import Item, ProfileOptions
 from edgeattn.profiling.attribution import attribute
-from edgeattn.profiling.measure.onnxruntime.interleaved import Runner
 from edgeattn.profiling.measure.onnxruntime.run import profile_kernels, time_models
 from edgeattn.profiling.measure.onnxruntime.traces import runnable
 from edgeattn.profiling.owners import find_owners
 from edgeattn.profiling.sources.model import read_subject
 from edgeattn.records.kinds import kind_of
-from edgeattn.runtimes.timed import Job
 from edgeattn.workflows.profile import profile
 from export_tests.profiling.nets import residual
 
