@@ -19,7 +19,6 @@ import math
 import os
 import platform
 import re
-import shutil
 import signal
 import statistics
 import subprocess
@@ -41,6 +40,9 @@ _ALL_ORDERS = 4
 _KERNEL = "_kernel_time"
 #: The file of an optimised graph.
 OPTIMISED = "optimised.onnx"
+# Fields of a tensor that hold data, and what is kept: shapes are read from it.
+_DATA = (4, 5, 6, 7, 9, 10, 11)
+_SMALL_WEIGHT_BYTES = 1024
 _MISSING = (
     "{} has no {}.",
     "Install it there, as whoever keeps that Python does: {} -m pip install onnxruntime",
@@ -601,7 +603,7 @@ def read_events(path: str) -> Tuple[List[NodeEvent], List[float]]:
         nodes.append(
             NodeEvent(
                 name=event["name"][: -len(_KERNEL)],
-                place=event["args"].get("node_index", ""),
+                place=event["args"].get("node_index") or event["args"].get("graph_index", ""),
                 run=len(whole_us),
                 time_us=max(event["dur"] - sum(one.time_us for one in nodes[inside:]), 0.0),
                 arguments=event["args"],
@@ -629,7 +631,7 @@ def profile(
         runs: The fewest and the most runs.
         seconds: After which it ends in between.
         folder: Where it writes; `OPTIMISED` stays there.
-        pack: Whether that is compressed.
+        pack: Whether that is compressed, and its weights left out.
 
     Returns:
         For each node of the optimised graph, in order of execution: its name, operator, median
@@ -648,8 +650,71 @@ def profile(
 
         path = os.path.join(folder, OPTIMISED)
         with open(path, "rb") as plain, gzip.open(path + ".gz", "wb") as packed:
-            shutil.copyfileobj(plain, packed)
+            packed.write(without_weights(plain.read()))
     return _by_node(events, whole_us, warm)
+
+
+def without_weights(model: bytes) -> bytes:
+    """Return an ONNX file without the data of its large weights, which old versions keep in it.
+
+    It is Protocol Buffers: of the model, field 7 is the graph; of that, 5 is a weight; and of
+    that, data are in some fields, the shape and type in others.
+    """
+    return _edited(model, 7, lambda graph: _edited(graph, 5, _without_data))
+
+
+def _without_data(weight: bytes) -> bytes:
+    if len(weight) <= _SMALL_WEIGHT_BYTES:
+        return weight
+    return b"".join(weight[a:b] for number, a, _, b in _fields(weight) if number not in _DATA)
+
+
+def _edited(message: bytes, number: int, edit: Callable[[bytes], bytes]) -> bytes:
+    """Return a message in which the fields of a number, each a message, are edited."""
+    parts = []
+    for one, begin, inner, end in _fields(message):
+        if one == number:
+            edited = edit(message[inner:end])
+            parts += [message[begin : begin + 1], _varint(len(edited)), edited]
+        else:
+            parts.append(message[begin:end])
+    return b"".join(parts)
+
+
+def _fields(message: bytes) -> Iterator[Tuple[int, int, int, int]]:
+    """Return the fields of a message: number, where it begins, where its value does, its end."""
+    place = 0
+    while place < len(message):
+        begin = place
+        key, place = _read_varint(message, place)
+        inner, kind = place, key & 7
+        if kind == 0:
+            _, place = _read_varint(message, place)
+        elif kind == 2:
+            size, inner = _read_varint(message, place)
+            place = inner + size
+        else:
+            place += 8 if kind == 1 else 4
+        yield key >> 3, begin, inner, place
+
+
+def _read_varint(message: bytes, place: int) -> Tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = message[place]
+        value |= (byte & 0x7F) << shift
+        place, shift = place + 1, shift + 7
+        if byte < 0x80:
+            return value, place
+
+
+def _varint(value: int) -> bytes:
+    found = bytearray()
+    while value >= 0x80:
+        found.append(value & 0x7F | 0x80)
+        value >>= 7
+    found.append(value)
+    return bytes(found)
 
 
 def _by_node(events: Sequence[NodeEvent], whole_us: Sequence[float], skip: int) -> Dict[str, Any]:

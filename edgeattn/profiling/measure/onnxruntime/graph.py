@@ -86,6 +86,13 @@ def origins(model: ir.Model, optimised: ir.Model) -> dict[str, Origin]:
     return {name: replace(origin, causes=islands.get(name, ())) for name, origin in found.items()}
 
 
+def give_known_shapes(model: ir.Model, optimised: ir.Model) -> None:
+    """Give the values of an optimised graph that have no shape that of the model's, in place."""
+    shapes = {value.name: value.shape for node in model.graph for value in node.outputs}
+    for value, name in _resolved(_Values(model), optimised).items():
+        value.shape = value.shape or shapes.get(name)
+
+
 def name_all(optimised: ir.Model) -> None:
     """Name the nodes that have no name, in place: those of functions that were inlined."""
     for place, node in enumerate(optimised.graph.all_nodes()):

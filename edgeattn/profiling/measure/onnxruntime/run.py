@@ -14,7 +14,13 @@ from pydantic import BaseModel, NonNegativeFloat, NonNegativeInt, PositiveFloat
 from edgeattn.base.errors import InputError
 from edgeattn.base.versions import version_of
 from edgeattn.options.profile import ProfileOptions, Stage
-from edgeattn.profiling.measure.onnxruntime.graph import NAMELESS, Origin, name_all, origins
+from edgeattn.profiling.measure.onnxruntime.graph import (
+    NAMELESS,
+    Origin,
+    give_known_shapes,
+    name_all,
+    origins,
+)
 from edgeattn.profiling.measure.onnxruntime.place import HERE, Place
 from edgeattn.profiling.measure.rounds import (
     PROFILED_RUNS,
@@ -255,6 +261,7 @@ def _give_shapes(rows: Sequence[_Row], model: ir.Model, optimised: ir.Model) -> 
         written = [value for value in node.outputs if value.name]
         for value, shape in zip(written, shapes.get(node.name or "", ()), strict=False):
             value.shape = ir.Shape(shape)
+    give_known_shapes(model, optimised)  # before 1.11 the profiler tells none
 
 
 def _kernels(

@@ -5,16 +5,19 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import onnx_ir as ir
+import psutil
 import pytest
 
 from edgeattn.base.errors import InputError
 from edgeattn.options.profile import Item, ProfileOptions
 from edgeattn.profiling.attribution import attribute
+from edgeattn.profiling.measure.onnxruntime.place import HERE
 from edgeattn.profiling.measure.onnxruntime.run import profile_kernels, time_models
 from edgeattn.profiling.measure.onnxruntime.traces import runnable
 from edgeattn.profiling.owners import find_owners
 from edgeattn.profiling.sources.model import read_subject
 from edgeattn.records.kinds import kind_of
+from edgeattn.runtimes.onnxruntime import inputs_of, to_draw
 from edgeattn.workflows.profile import profile
 from export_tests.profiling.nets import residual
 
@@ -201,17 +204,20 @@ def test_of_a_pair_one_fails(tmp_path):
 
 def test_a_process_that_ends_is_named(tmp_path):
     path = residual(tmp_path / "a.onnx", "none")
-    job = Job(task="time", models=(str(path),), threads=1, limit_s=0.3)
-    with Runner(job) as run:
-        before = run()
-        run.renew()
-        assert min(before, run()) > 0
-        run.worker.process.kill()
-        run.worker.process.wait()
-        with pytest.raises(
-            InputError, match=r"The process that ran .*a\.onnx was ended by SIGKILL"
-        ):
-            run()
+    asked = to_draw(inputs_of(path), batch=1, seed=0)
+    model = {"path": str(path), "name": "a.onnx", "inputs": asked, "limit_s": None}
+    window = {"task": "window", "fewest": 2, "most": 2, "seconds": 0}
+    with HERE.runner("measured") as runner:
+        runner.ask({"task": "time", "models": [model] * 2, "threads": 1, "warm_up": [1, 0]})
+        children = psutil.Process(runner.process.pid).children()
+        assert len(children) == 2
+        rows = runner.ask(window | {"renew": True})["rows"]
+        assert min(map(min, rows)) > 0
+        assert not any(one.is_running() for one in children)
+        assert runner.ask(window | {"only": 1})["runs"] == 4
+        psutil.Process(runner.process.pid).children()[0].kill()
+        with pytest.raises(InputError, match=r"The process that ran a\.onnx was ended by SIGKILL"):
+            runner.ask(window)
 
 
 def test_a_file_that_onnxruntime_does_not_load(tmp_path):
