@@ -25,9 +25,9 @@ from edgeattn.lowering.recognise import (
     views,
     windows,
 )
-from edgeattn.lowering.record import Lowered
+from edgeattn.lowering.record import LEFT_OUT, Lowered
 from edgeattn.lowering.regions import exchange, regions
-from edgeattn.lowering.target import TARGETS
+from edgeattn.lowering.target import spec_of
 from edgeattn.lowering.targets.writer import Writer
 from edgeattn.options.lowering import DEFAULT_TARGET
 from edgeattn.records.lowering import NearMiss, Rewrite
@@ -61,6 +61,7 @@ def lower(
     rules: Iterable[str] | None = None,
     forms: Mapping[str, Mapping[str, str]] | None = None,
     must_pay: bool = True,
+    tensorrt: str | None = None,
 ) -> Lowered:
     """Rewrite a model, by exact algebra, into the forms that a target runs best.
 
@@ -71,6 +72,7 @@ def lower(
         rules: The rules to apply; those that the target uses by default.
         forms: The form to take, by kind of region and family, where it is not the default.
         must_pay: Leave what costs no less in its new form, by the target's measure.
+        tensorrt: The version of TensorRT to choose forms for; None for TensorRT-RTX's generation.
 
     Returns:
         What was done, and what was nearly done.
@@ -80,7 +82,7 @@ def lower(
         shapes.infer(model)
     if not shapes.is_static(model):
         shapes.resolve_open(model)
-    spec = TARGETS[target]
+    spec = spec_of(target, tensorrt)
     taken = spec.rules if rules is None else frozenset(rules)
     build = Builder(model)
     record: list[Rewrite | NearMiss] = []
@@ -91,7 +93,7 @@ def lower(
     if linear_maps.RULE in taken:
         measure = spec.writer.measure if must_pay else None
         record += linear_maps.rewrite_linear_maps(
-            model.graph, build, measure, flat=spec.takes_flat_maps
+            model.graph, build, measure, flat=spec.writer.default(linear_maps.RULE) == "flat"
         )
     raising = Raising(_recognisers(taken))
     raising.walk(model.graph)
@@ -110,6 +112,9 @@ def lower(
         done = exchange(region, raising, write, build, must_pay=must_pay)
         if done is not None:
             record.append(done)
+        if isinstance(done, Rewrite) and (left := spec.writer.left_out(done.forms)):
+            reason = LEFT_OUT.format(", ".join(left))
+            record.append(NearMiss(rule=done.rule, site=done.site, reason=reason))
     build.release()
     passes.RemoveUnusedNodesPass()(model)
     rewrites, near_misses = fold_permutations(model, target=target)

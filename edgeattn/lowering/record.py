@@ -12,6 +12,10 @@ from edgeattn.records.lowering import NearMiss, Rewrite, Trial
 FAULTS: Final = (ArithmeticError, AssertionError, LookupError, TypeError, ValueError)
 
 
+#: Why forms that a region would have are not taken.
+LEFT_OUT: Final = "no fusion that TensorRT documents makes these pay, and they are left out: {}"
+
+
 def fault(rule: str, site: str, error: Exception) -> NearMiss:
     """Return the near miss that a fault of lowering's own is."""
     kind = type(error).__name__

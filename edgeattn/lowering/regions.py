@@ -22,7 +22,7 @@ from edgeattn.lowering.build import Builder, replace
 from edgeattn.lowering.indices import Axes
 from edgeattn.lowering.measures import freed
 from edgeattn.lowering.raising import Raised, Raising
-from edgeattn.lowering.record import FAULTS, fault
+from edgeattn.lowering.record import FAULTS, LEFT_OUT, fault
 from edgeattn.lowering.targets.layout import UnwritableError
 from edgeattn.lowering.targets.writer import Writer
 from edgeattn.lowering.terms import Term, subterms
@@ -180,6 +180,8 @@ def exchange(
     before, after = writer.measure(gone, new), writer.measure(new, gone)
     if must_pay and not after.pays_against(before):
         reason = f"its form would take {after}, and as it is it takes {before}"
+        if left := writer.left_out(writer.taken.items()):
+            reason += f"; {LEFT_OUT.format(', '.join(left))}"
         return NearMiss(rule=rule, site=site, reason=reason)
     names = {node: node.name or "" for node in region.nodes}
     made: list[ir.Node] = []

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import pkgutil
+import re
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, cast
 
 from edgeattn.base.errors import InputError
 from edgeattn.base.nearest import did_you_mean, nearest
+from edgeattn.base.versions import numbers
 
 if TYPE_CHECKING:
     from edgeattn.lowering.targets.writer import Writer
@@ -42,7 +44,6 @@ class TargetSpec:
         dissolves_wires: Whether Concat and Split beside a channel permutation are taken apart.
         takes_summed_grids: Whether an affine grid that is written as a sum becomes a product.
         takes_int32_biases: Whether a quantised layer may have an int32 bias with a scale.
-        takes_flat_maps: Whether a linear map of rows and columns is one product, channels last.
         simplified_without: Passes of onnxsim that cost it more than they gain.
         rules: The rules that are used by default.
     """
@@ -53,7 +54,6 @@ class TargetSpec:
     dissolves_wires: bool
     takes_summed_grids: bool
     takes_int32_biases: bool
-    takes_flat_maps: bool
     simplified_without: AbstractSet[str] = frozenset()
     rules: AbstractSet[str] = frozenset(RULES)
 
@@ -71,7 +71,6 @@ TARGETS: Final[Mapping[str, TargetSpec]] = {
         dissolves_wires=False,
         takes_summed_grids=False,
         takes_int32_biases=False,
-        takes_flat_maps=True,
         # Products of rows and their biases become a Gemm between two Reshapes, which keep what
         # follows from being fused: a text recogniser's plan (PP-OCRv6) has 3 kernels more.
         simplified_without=frozenset({"fuse_matmul_add_bias_into_gemm_batched"}),
@@ -83,9 +82,56 @@ TARGETS: Final[Mapping[str, TargetSpec]] = {
         dissolves_wires=True,
         takes_summed_grids=True,
         takes_int32_biases=True,
-        takes_flat_maps=False,
     ),
 }
+
+
+#: From this version on, TensorRT is taken to fuse as plans of TensorRT-RTX do, on which the forms
+#: were picked. TensorRT-RTX came out beside 10.12 (June 2025), with the compiler that generates a
+#: kernel for elementwise operators, slices and reductions alike. TensorRT 8 and the first of 10
+#: fuse by the patterns that NVIDIA lists. Where between 10.3 and 10.16, which JetPacks have, such
+#: graphs begin to be built otherwise, nobody measured.
+RTX_GENERATION: Final = (10, 12)
+_FIRST: Final = 8
+_LAST: Final = 19  # none is there yet: what is above is a slip, such as 85
+
+
+def is_rtx_generation(tensorrt: str | None) -> bool:
+    """Return whether a version of TensorRT, or any if None, fuses as TensorRT-RTX does."""
+    return tensorrt is None or numbers(tensorrt) >= RTX_GENERATION
+
+
+def spec_of(target: str, tensorrt: str | None = None) -> TargetSpec:
+    """Return what a target is for a version of its runtime.
+
+    Args:
+        target: The target.
+        tensorrt: The version of TensorRT; None for any of TensorRT-RTX's generation.
+    """
+    spec = TARGETS[target]
+    if is_rtx_generation(tensorrt):
+        return spec
+    path = "edgeattn.lowering.targets.documented:DocumentedWriter"
+    return replace(spec, writer_path=path)
+
+
+def check_version(target: str, tensorrt: str) -> None:
+    """Refuse what is no version of TensorRT, or one of another target's.
+
+    Raises:
+        InputError: Says what is.
+    """
+    if target != "tensorrt":
+        raise InputError(
+            f"--tensorrt {tensorrt} is a version of TensorRT, and the target is {target}.",
+            mend="Leave --tensorrt out, or add --target tensorrt.",
+        )
+    found = numbers(tensorrt)
+    if not re.fullmatch(r"\d+(\.\d+)*", tensorrt) or not _FIRST <= found[0] <= _LAST:
+        raise InputError(
+            f"--tensorrt {tensorrt!r} is no version of TensorRT from {_FIRST}.0 on.",
+            mend="For example: --tensorrt 8.5",
+        )
 
 
 def check(target: str, rules: Iterable[str] | None) -> None:

@@ -67,7 +67,7 @@ def tune(
     trials: list[Trial] = []
     for number, (kind, family, form) in enumerate(pending):
         on_trial(number, len(pending))
-        stands = forms.get(kind, {}).get(family, TARGETS[target].writer.forms[family][0])
+        stands = forms.get(kind, {}).get(family, TARGETS[target].writer.default(family))
         tried = {**forms, kind: {**forms.get(kind, {}), family: form}}
         candidate = model.clone()
         lower(candidate, target=target, rules=rules, forms=tried)
@@ -94,5 +94,5 @@ def _alternatives(lowered: Lowered, target: str) -> Iterator[tuple[str, str, str
             asked[rewrite.kind, family] = form
     for (kind, family), taken in asked.items():
         for form in TARGETS[target].writer.forms[family]:
-            if form != taken:
-                yield kind, family, form
+            if form.name != taken:
+                yield kind, family, form.name

@@ -99,7 +99,7 @@ class _Plan:
         inputs = [self._source(v) for v in node.inputs if v is not None and is_read(v)]
         if not inputs:
             return
-        if node.op_type in VIEWS or node.domain == DOMAIN or _moves_nothing(node):
+        if node.op_type in VIEWS or node.domain == DOMAIN or moves_nothing(node):
             self._same[node.outputs[0]] = inputs[0]
             return
         for value in inputs:
@@ -119,7 +119,7 @@ class _Plan:
         if value in self._of or node is None or node in self._nodes or node.op_type not in _LAYERS:
             return
         users = self._users(value)
-        kinds = {user.op_type for user in users if not _moves_nothing(user)}
+        kinds = {user.op_type for user in users if not moves_nothing(user)}
         if not set(users) <= self._nodes or value.is_graph_output() or kinds & _READS_IT_AS_IT_IS:
             return
         if any(kind.startswith("Reduce") for kind in kinds):
@@ -244,7 +244,7 @@ class _Plan:
         return [user for user in users if user.graph is not None or user in self._nodes]
 
 
-def _moves_nothing(node: ir.Node) -> bool:
+def moves_nothing(node: ir.Node) -> bool:
     """Return whether a transpose only moves dimensions of 1."""
     x = node.inputs[0]
     if node.op_type != "Transpose" or x is None or x.shape is None:

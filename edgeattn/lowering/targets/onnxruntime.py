@@ -36,7 +36,7 @@ from edgeattn.lowering.targets.layout import (
 from edgeattn.lowering.targets.polyphase import phases
 from edgeattn.lowering.targets.squeeze import slid, through_producer
 from edgeattn.lowering.targets.widths import widened
-from edgeattn.lowering.targets.writer import Written
+from edgeattn.lowering.targets.writer import Form, Written, named
 from edgeattn.lowering.terms import ONE, ZERO, Const, Term, is_scalar, scalar
 
 _LAYER_NORM_SINCE: Final = 17
@@ -50,18 +50,19 @@ _WIDEST_DENSE_BAND: Final = 256
 class ONNXRuntimeWriter(BlockedWriter):
     """Writes terms for ONNX Runtime's CPU kernels."""
 
-    forms: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "squeeze": ("map", "cheaper"),
-        "gate": ("resized", "broadcast"),
-        "moments": ("instance-norm", "layer-norm", "parts"),
-        "affine": ("depthwise", "elementwise"),
-        "channel-statistics": ("rows", "axis"),
-        "groups": ("dense", "grouped"),
-        "repeat": ("convolution", "gather"),
-        "hidden": ("block", "own"),
-        "band": ("dense", "sliding"),
-        "single-channel": ("phases", "convolution"),
-        "sum": ("convolution", "elementwise"),
+    forms: ClassVar[Mapping[str, tuple[Form, ...]]] = {
+        "squeeze": named("map", "cheaper"),
+        "gate": named("resized", "broadcast"),
+        "moments": named("instance-norm", "layer-norm", "parts"),
+        "affine": named("depthwise", "elementwise"),
+        "channel-statistics": named("rows", "axis"),
+        "groups": named("dense", "grouped"),
+        "repeat": named("convolution", "gather"),
+        "hidden": named("block", "own"),
+        "band": named("dense", "sliding"),
+        "single-channel": named("phases", "convolution"),
+        "sum": named("convolution", "elementwise"),
+        "linear-map": named("separate"),
     }
 
     @staticmethod

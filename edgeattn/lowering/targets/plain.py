@@ -24,7 +24,7 @@ from edgeattn.lowering.targets.layout import (
     shape_of,
 )
 from edgeattn.lowering.targets.statistics import Statistics
-from edgeattn.lowering.targets.writer import Written
+from edgeattn.lowering.targets.writer import Form, Written, named
 from edgeattn.lowering.terms import Layer, Term
 
 # Few groups are one dense convolution with zeros; of many, the zeros would cost more.
@@ -34,7 +34,7 @@ _MOST_DENSE_GROUPS: Final = 8
 class PlainWriter(Statistics):
     """Writes layers, bands, pools and parts of the channels, and all the rest."""
 
-    forms: ClassVar[Mapping[str, tuple[str, ...]]] = {"groups": ("dense", "grouped")}
+    forms: ClassVar[Mapping[str, tuple[Form, ...]]] = {"groups": named("dense", "grouped")}
 
     def write_linear(self, term: Term, view: View) -> Written:
         layer, columns = term.attrs, leaves(term.attrs.columns)

@@ -42,7 +42,7 @@ from edgeattn.lowering.targets.pooled_layer import (
     write_pooled_layer,
 )
 from edgeattn.lowering.targets.squeeze import through_producer
-from edgeattn.lowering.targets.writer import Written
+from edgeattn.lowering.targets.writer import Form, Written
 from edgeattn.lowering.terms import Term, scalar, subterms
 
 _POINTWISE = frozenset({"add", "mul", "pow", "fn", "centred", "normalised"})
@@ -51,17 +51,25 @@ _POINTWISE = frozenset({"add", "mul", "pow", "fn", "centred", "normalised"})
 class TensorRTWriter(PlainWriter):
     """Writes terms for TensorRT."""
 
-    forms: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "squeeze": ("cheaper", "map"),
-        "statistics": ("channels-last", "channels-first"),
-        "gate": ("negated", "plain"),
-        "band": ("slices", "convolution"),
-        "groups": ("dense", "grouped"),
-        "repeat": ("axes", "gather"),
-        "group-mean": ("axes", "convolution"),
-        "stack": ("where", "concat"),
-        "paired-layers": ("sums", "convolutions"),
-        "pool": ("slices", "operator"),
+    # What a form rests on is a fusion of `documented.FUSIONS`. The others rest on what plans of
+    # TensorRT-RTX 1.7 show and no documentation says: that a gate is computed in the kernel of the
+    # convolution before it (cheaper), that a reduction of a channels-last view saves a copy of the
+    # map (channels-last), that a map read twice is bound once through -x (negated), that slices,
+    # pads, selections and sums of products are generated into one kernel (slices, where, sums),
+    # that a reshape to more axes is free in any layout (axes), and which of two convolutions is
+    # faster (dense).
+    forms: ClassVar[Mapping[str, tuple[Form, ...]]] = {
+        "squeeze": (Form("cheaper"), Form("map", "average-pooling")),
+        "statistics": (Form("channels-last"), Form("channels-first", "average-pooling")),
+        "gate": (Form("negated"), Form("plain", "pointwise")),
+        "band": (Form("slices"), Form("convolution", "convolution-activation")),
+        "groups": (Form("dense"), Form("grouped", "convolution-activation")),
+        "repeat": (Form("axes"), Form("gather", "pointwise")),
+        "group-mean": (Form("axes"), Form("convolution", "convolution-activation")),
+        "stack": (Form("where"), Form("concat", "none")),
+        "paired-layers": (Form("sums"), Form("convolutions", "convolution-sum")),
+        "pool": (Form("slices"), Form("operator", "none")),
+        "linear-map": (Form("flat"), Form("separate", "none")),
     }
 
     @staticmethod

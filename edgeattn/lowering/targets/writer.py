@@ -5,7 +5,7 @@ A form of the term `op` is a method `write_op(term, view)`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -31,6 +31,25 @@ from edgeattn.lowering.targets.layout import (
     shape_of,
 )
 from edgeattn.lowering.terms import Const, Term
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One way to write a part of a term.
+
+    Attributes:
+        name: Its name within its family.
+        rests_on: For TensorRT, the fusion that its documentation promises and that makes the form
+            pay, one of `documented.FUSIONS`; "" where only plans of TensorRT-RTX show that it does.
+    """
+
+    name: str
+    rests_on: str = ""
+
+
+def named(*names: str) -> tuple[Form, ...]:
+    """Return forms of which nothing is to be said but their names."""
+    return tuple(map(Form, names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +79,7 @@ class Writer:
     """
 
     # By family, the forms that a target has for it; the first is what is taken unless told.
-    forms: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    forms: ClassVar[Mapping[str, tuple[Form, ...]]] = {}
 
     def __init__(
         self,
@@ -84,9 +103,24 @@ class Writer:
         """Return what some nodes, in an order that runs, cost in the place of others."""
         raise NotImplementedError
 
+    @classmethod
+    def default(cls, family: str) -> str:
+        """Return the name of the form that is taken unless told."""
+        return cls.forms[family][0].name
+
+    @classmethod
+    def left_out(cls, taken: Iterable[tuple[str, str]]) -> list[str]:
+        """Return the forms that would have been taken, were it not for the runtime's version.
+
+        Args:
+            taken: Those that were, by family.
+        """
+        del taken
+        return []
+
     def takes(self, family: str, form: str) -> bool:
         """Return whether a form is the one to take, and record that it was asked."""
-        taken = self._chosen.get(family, self.forms[family][0])
+        taken = self._chosen.get(family, self.default(family))
         self.taken[family] = taken
         return taken == form
 

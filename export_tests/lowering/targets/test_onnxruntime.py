@@ -58,7 +58,7 @@ def weights(model):
 def choices():
     for family, forms in ONNXRuntimeWriter.forms.items():
         for form in forms[1:]:
-            yield family, form
+            yield family, form.name
 
 
 @pytest.mark.parametrize("name", SITES)
