@@ -81,7 +81,9 @@ def build(
         check(chosen.library, asked)
         if casting is not None and not model.endswith(_FILE):
             check_options(casting)  # before a model is exported; a file may need no cast
-        source = _source(model, _folder(output), choice, lowering | writing, chosen, context, stage)
+        source = _source(
+            model, _folder(output), choice, lowering | writing, chosen, where.device, context, stage
+        )
         found = build_engine(
             source,
             BuildOptions(target=chosen, engine=asked, precision=precision, cast=casting, log=log),
@@ -104,6 +106,7 @@ def _source(
     choice: Asked[ModelRequest],
     writing: Asked[ExportOptions],
     target: Target,
+    where: str | None,
     context: typer.Context,
     stage: Callable[[str], None],
 ) -> Path:
@@ -119,7 +122,8 @@ def _source(
     from edgeattn.workflows.export import export
 
     device = target.device
-    options = export_options(writing, highest=None if device is None else device.opset)
+    highest = None if device is None else device.opset
+    options = export_options(writing, highest=highest, device=where)
     request = request_of(choice, model)
     path = onnx_destination(folder, model, [one.name for one in request.attentions])
     export(request, options, path, command=command_line(context.obj), on_stage=stage)

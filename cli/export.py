@@ -17,7 +17,7 @@ from edgeattn.report.grid import table
 from .groups import grouped
 from .options import (
     Casting,
-    Lowering,
+    Destined,
     Modelling,
     Writing,
     cast_options,
@@ -46,7 +46,7 @@ def export(
         ),
     ],
     choice: Modelling,
-    lowering: Lowering,
+    lowering: Destined,
     casting: Casting,
     writing: Writing,
     context: typer.Context,

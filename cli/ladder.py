@@ -63,6 +63,7 @@ def climb(
         Path(subject),
         OptimizeOptions(
             target=lowering.value("target"),
+            tensorrt=lowering.value("tensorrt"),
             rules=rules_of(lowering),
             opset=how.opset,
             shapes=shapes,

@@ -18,7 +18,9 @@ from edgeattn.options.precision import named
 
 from .groups import Asked
 
-LOWERING: Final = ("target", "rules")
+LOWERING: Final = ("target", "tensorrt", "rules")
+#: Where nothing else names a device.
+DESTINED: Final = ("target", "device", "tensorrt", "rules")
 PHOTOS: Final = ("mean", "std")
 CASTING: Final = (
     "precision", "keep_fp32", "half_io", "calibration", *PHOTOS, "samples", "quantise_gates",
@@ -30,6 +32,7 @@ Modelling = Annotated[
      "seed", "shape"),
 ]  # fmt: skip
 Lowering = Annotated[Asked[ExportOptions], LOWERING]
+Destined = Annotated[Asked[ExportOptions], DESTINED]
 Writing = Annotated[
     Asked[ExportOptions],
     ("opset", "dynamic_batch", "input_name", "output_name", "no_simplify", "simplify_timeout",
@@ -81,7 +84,11 @@ def rules_of(asked: Asked[ExportOptions] | Asked[OptimizeOptions]) -> tuple[str,
 
 
 def export_options(
-    asked: Asked[ExportOptions], *, highest: int | None = None, cast: CastOptions | None = None
+    asked: Asked[ExportOptions],
+    *,
+    highest: int | None = None,
+    cast: CastOptions | None = None,
+    device: str | None = None,
 ) -> ExportOptions:
     """Read how to export.
 
@@ -89,15 +96,19 @@ def export_options(
         asked: The options, those of lowering included.
         highest: The highest opset that is taken where it is to go, if none is asked.
         cast: How to cast.
+        device: What it is for, where something else than these options says it.
 
     Raises:
         InputError: It is said how to lower, and not to.
     """
-    if asked.values["no_lower"] and asked.given() & {*LOWERING}:
-        raise InputError("--target and --rules say how to lower, and --no-lower forbids it.")
+    if asked.values["no_lower"] and (given := asked.given() & {*DESTINED}):
+        raise InputError(
+            f"--{' and --'.join(sorted(given))} say how to lower, and --no-lower forbids it."
+        )
     usual: int = asked.value("opset")
     opset = asked.values["opset"] or min(usual, highest or usual)
-    return asked.read(opset=opset, rules=rules_of(asked), cast=cast)
+    known = {} if device is None else {"device": device}
+    return asked.read(opset=opset, rules=rules_of(asked), cast=cast, **known)
 
 
 def cast_options(asked: Asked[CastOptions], **known: object) -> CastOptions | None:

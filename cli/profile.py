@@ -180,10 +180,13 @@ class Models:
     def export(self) -> ExportOptions:
         """Return how models are exported: for the runtime that they are to be profiled by."""
         asked = self.writing
+        options = self.options()
+        own = target_of(options)
         if asked.values["target"] is None and not asked.values["no_lower"]:
-            asked |= Asked(ExportOptions, {"target": target_of(self.options())})
+            asked |= Asked(ExportOptions, {"target": own})
         cast = cast_options(self.cast, seed=self.choice.value("seed"))
-        return export_options(asked, cast=cast)
+        device = options.device if own == "tensorrt" else None
+        return export_options(asked, cast=cast, device=device)
 
 
 def target_of(options: ProfileOptions) -> str:

@@ -90,11 +90,22 @@ def lower(
         record += statics.fix_shapes(model.graph, build)
     if affine_grid.RULE in taken:
         record += affine_grid.rewrite_grids(model.graph, build, sums=spec.takes_summed_grids)
+    left_out: set[str] = set()
+
+    def note(done: Rewrite | NearMiss, forms: Iterable[tuple[str, str]]) -> None:
+        record.append(done)
+        if isinstance(done, Rewrite) and (left := spec.writer.left_out(forms)):
+            left_out.update(left)
+            reason = LEFT_OUT.format(", ".join(left))
+            record.append(NearMiss(rule=done.rule, site=done.site, reason=reason))
+
     if linear_maps.RULE in taken:
         measure = spec.writer.measure if must_pay else None
-        record += linear_maps.rewrite_linear_maps(
-            model.graph, build, measure, flat=spec.writer.default(linear_maps.RULE) == "flat"
-        )
+        form = spec.writer.default(linear_maps.RULE)
+        for one in linear_maps.rewrite_linear_maps(
+            model.graph, build, measure, flat=form == "flat"
+        ):
+            note(one, [(linear_maps.RULE, form)])
     raising = Raising(_recognisers(taken))
     raising.walk(model.graph)
     record += raising.near_misses
@@ -111,10 +122,8 @@ def lower(
 
         done = exchange(region, raising, write, build, must_pay=must_pay)
         if done is not None:
-            record.append(done)
-        if isinstance(done, Rewrite) and (left := spec.writer.left_out(done.forms)):
-            reason = LEFT_OUT.format(", ".join(left))
-            record.append(NearMiss(rule=done.rule, site=done.site, reason=reason))
+            note(done, done.forms if isinstance(done, Rewrite) else ())
+    left_out.update(*(one.left_out(one.asked.items()) for one in writers.values()))
     build.release()
     passes.RemoveUnusedNodesPass()(model)
     rewrites, near_misses = fold_permutations(model, target=target)
@@ -124,4 +133,5 @@ def lower(
         target=target,
         rewrites=tuple(one for one in record if isinstance(one, Rewrite)),
         near_misses=tuple(one for one in record if isinstance(one, NearMiss)),
+        left_out=tuple(sorted(left_out)),
     )

@@ -33,9 +33,11 @@ class Lowered:
         rewrites: What was replaced, in order.
         near_misses: What was nearly replaced.
         trials: What the tournament tried, in order.
+        left_out: The forms that were not taken because of the runtime's version, as "gate negated".
     """
 
     target: str
     rewrites: tuple[Rewrite, ...] = ()
     near_misses: tuple[NearMiss, ...] = ()
     trials: tuple[Trial, ...] = ()
+    left_out: tuple[str, ...] = ()

@@ -93,6 +93,5 @@ def _alternatives(lowered: Lowered, target: str) -> Iterator[tuple[str, str, str
         for family, form in rewrite.forms:
             asked[rewrite.kind, family] = form
     for (kind, family), taken in asked.items():
-        for form in TARGETS[target].writer.forms[family]:
-            if form.name != taken:
-                yield kind, family, form.name
+        names = [form.name for form in TARGETS[target].writer.forms[family]]
+        yield from ((kind, family, name) for name in names if name != taken)

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 
 from edgeattn.options.cast import CastOptions
 from edgeattn.options.flags import flag, flags, switch
-from edgeattn.options.lowering import DEFAULT_TARGET, RULES, SIMPLIFY, SIMPLIFY_TIMEOUT, TARGET
+from edgeattn.options.lowering import (
+    DEFAULT_TARGET,
+    DEVICE,
+    RULES,
+    SIMPLIFY,
+    SIMPLIFY_TIMEOUT,
+    TARGET,
+    TENSORRT,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,5 +43,7 @@ class ExportOptions:
     simplify_timeout_s: float = flags(SIMPLIFY_TIMEOUT, default=300.0)
     lower: bool = switch("--no-lower", "Write the operators that torch wrote.")
     target: str = flags(TARGET, default=DEFAULT_TARGET)
+    device: str | None = flags(DEVICE, default=None)
+    tensorrt: str | None = flags(TENSORRT, default=None)
     rules: tuple[str, ...] | None = flags(RULES, default=None)
     cast: CastOptions | None = None

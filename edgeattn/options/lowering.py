@@ -19,5 +19,17 @@ RULES: Final = Flag(
     " See: edgeattn list rules.",
     takes=str,
 )
+DEVICE: Final = Flag(
+    "--device NAME",
+    "The device that it is for, or the path of a file of your own: the TensorRT of its newest"
+    " JetPack is. See: edgeattn devices list.",
+    takes=str,
+)
+TENSORRT: Final = Flag(
+    "--tensorrt VERSION",
+    "The TensorRT that it is for, such as 8.5: before 10.12, only forms that rest on fusions which"
+    " NVIDIA documents. [that of the device's newest JetPack, or any]",
+    takes=str,
+)
 SIMPLIFY: Final = Flag("--no-simplify", "Leave onnxsim out.")
 SIMPLIFY_TIMEOUT: Final = Flag("--simplify-timeout S", "Seconds that onnxsim gets.", min=1)

@@ -7,7 +7,15 @@ from pathlib import Path
 
 from edgeattn.options.cast import PHOTOS
 from edgeattn.options.flags import flag, flags, switch
-from edgeattn.options.lowering import DEFAULT_TARGET, RULES, SIMPLIFY, SIMPLIFY_TIMEOUT, TARGET
+from edgeattn.options.lowering import (
+    DEFAULT_TARGET,
+    DEVICE,
+    RULES,
+    SIMPLIFY,
+    SIMPLIFY_TIMEOUT,
+    TARGET,
+    TENSORRT,
+)
 from edgeattn.options.parity import DATA, paths
 from edgeattn.options.shapes import parse_shapes
 from edgeattn.records.pixels import Pixels, parse
@@ -23,6 +31,8 @@ class OptimizeOptions:
     """
 
     target: str = flags(TARGET, default=DEFAULT_TARGET)
+    device: str | None = flags(DEVICE, default=None)
+    tensorrt: str | None = flags(TENSORRT, default=None)
     rules: tuple[str, ...] | None = flags(RULES, default=None)
     opset: int | None = flag(
         "--opset", "The opset: exactly this one, or none. [the file's own, at least 13]", min=13

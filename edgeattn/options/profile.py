@@ -20,12 +20,14 @@ class Item:
         name: What it is called in tables and pictures.
         variant: Of a comparison: plain, stock or lowered.
         model: What it was made from, where the file is not kept; "" for the file itself.
+        notes: What a reader should know of how it was made.
     """
 
     path: Path
     name: str
     variant: str = ""
     model: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -179,7 +179,7 @@ def assemble(
             layers=found.information if found.evidence == "measured" else None,
             power=found.power,
             warnings=tuple(dict.fromkeys(warnings)),
-            notes=tuple(dict.fromkeys(found.notes)),
+            notes=tuple(dict.fromkeys([*item.notes, *found.notes])),
         )
         first = rows[0].row.trace if rows else None
         energy = None

@@ -18,6 +18,7 @@ from edgeattn.options.profile import Item, ProfileOptions, Stage
 from edgeattn.records.trace import SavedRow
 from edgeattn.workflows.cast import cast
 from edgeattn.workflows.export import export as export_model
+from edgeattn.workflows.forms import Forming
 from edgeattn.workflows.optimize import optimize
 from edgeattn.workflows.profile import profile
 
@@ -114,20 +115,26 @@ def make(
     variant = "lowered" if export.lower else "stock"
     variant = variant if request.attentions else "plain"
     path = folder / f"{name}.onnx"
+    forming = Forming(export)
     if not stock:
-        export_model(request, export, path, on_stage=on_stage)
-        return [Item(path=path, name=name, variant=variant, model=model)]
+        export_model(request, export, path, on_stage=on_stage, forming=forming)
+        return [_item(path, name, variant, model, forming)]
     plain = replace(export, lower=False, cast=None)
     first = folder / f"{name}-stock.onnx"
     export_model(request, plain, first, on_stage=on_stage)
     options = OptimizeOptions(target=export.target, rules=export.rules, simplify=export.simplify)
-    optimize(first, options, path, on_stage=on_stage)
+    optimize(first, options, path, on_stage=on_stage, forming=forming)
     paths = {"stock": first, "lowered": path}
     if export.cast is not None:
         for variant, source in paths.items():
             paths[variant] = source.with_name(f"{source.stem}-{export.cast.precision}.onnx")
             cast(source, export.cast, paths[variant], on_stage=on_stage)
-    return [Item(path=one, name=name, variant=v, model=model) for v, one in paths.items()]
+    return [_item(one, name, v, model, forming) for v, one in paths.items()]
+
+
+def _item(path: Path, name: str, variant: str, model: str, forming: Forming) -> Item:
+    notes = forming.notes if variant == "lowered" else ()
+    return Item(path=path, name=name, variant=variant, model=model, notes=notes)
 
 
 def _counted(on_stage: Stage, number: int, count: int) -> Stage:

@@ -40,6 +40,7 @@ from edgeattn.workflows.artifact import (
     interface_of,
     written_files,
 )
+from edgeattn.workflows.forms import Forming
 from edgeattn.workflows.pipeline import (
     Candidate,
     Step,
@@ -74,6 +75,7 @@ def export(
     *,
     command: str = "",
     on_stage: Callable[[str], None] = lambda _: None,
+    forming: Forming | None = None,
 ) -> Manifest:
     """Export a model to `destination` and write the manifest beside it.
 
@@ -83,6 +85,7 @@ def export(
         destination: The ONNX file; the manifest has the same name and ends in `.json`.
         command: The command line to record in the manifest.
         on_stage: Called with the name of each stage as it begins.
+        forming: Chooses the forms; by default as the options say.
 
     Returns:
         The manifest.
@@ -93,6 +96,7 @@ def export(
     """
     check_opset(options.opset)
     check(options.target, options.rules)
+    forming = (forming or Forming(options)) if options.lower else None
     if options.cast is not None:
         check_options(options.cast)
     destination = check_destination(destination)
@@ -112,7 +116,7 @@ def export(
             notes.append(_NOT_CHECKED.format(reason=reason))
         with clock.stage("simplify"):
             notes += unsimplified(work.why_unsimplified())
-        made = _Made(work, options, clock, built.pixels)
+        made = _Made(work, options, clock, built.pixels, forming)
         steps = made.steps()
         cases: dict[str, list[ParityCase]] = {step.name: [] for step in steps}
         for reference in references:
@@ -152,10 +156,16 @@ class _Made:
     """What is made of both graphs, and what there is to say of the model's once it is gone."""
 
     def __init__(
-        self, work: Workspace, options: ExportOptions, clock: Clock, pixels: Pixels | None
+        self,
+        work: Workspace,
+        options: ExportOptions,
+        clock: Clock,
+        pixels: Pixels | None,
+        forming: Forming | None,
     ) -> None:
         self._work = work
         self._pixels = pixels
+        self._forming = forming
         self._options = options
         self._clock = clock
         self._nodes: list[list[tuple[str | None, str]]] = []
@@ -172,15 +182,16 @@ class _Made:
         return steps
 
     def notes(self) -> list[str]:
-        """Say so if the two graphs differ, in float32."""
+        """Return what there is to say of forms, and whether the two graphs differ, in float32."""
+        said = [] if self._forming is None else list(self._forming.notes)
         if not self._nodes or all(nodes == self._nodes[0] for nodes in self._nodes):
-            return []
+            return said
         counts = [len(nodes) for nodes in self._nodes]
         note = (
             "What is neutral with these weights (a bias of 0, a scale of 1) was removed: the file"
             f" has {counts[0]} nodes, the graph with random weights {counts[1]}."
         )
-        return [note]
+        return [*said, note]
 
     def _lowered(self, reference: Reference, _below: Path) -> Candidate:
         path, model, lowered, legalised = lowered_file(
@@ -189,7 +200,7 @@ class _Made:
             self._options,
             self._clock,
             self._work.finish,
-            lower=self._options.lower,
+            forming=self._forming,
         )
         with self._clock.stage("count"):
             self._nodes.append([(node.name, node.op_type) for node in model.graph])

@@ -39,6 +39,7 @@ from edgeattn.runtimes.onnxruntime import Array, Session
 from edgeattn.workflows.artifact import check_opset
 from edgeattn.workflows.climb import climb
 from edgeattn.workflows.engine_step import make_engine
+from edgeattn.workflows.forms import Forming
 from edgeattn.workflows.optimize import lowered_copy
 from edgeattn.workflows.pipeline import (
     Candidate,
@@ -91,6 +92,7 @@ def climb_model(
 
     check_opset(options.opset)
     check(options.target, options.rules)
+    forming = Forming(options)
     _check_cast(options.cast)
     on_stage("build")
     built = build(request)
@@ -120,9 +122,9 @@ def climb_model(
             Step(
                 name=rung,
                 tolerance=tolerance_of("fp32"),
-                make=partial(_make_exported, work, options, folder, rung),
+                make=partial(_make_exported, work, options, folder, rung, chosen),
             )
-            for rung in ("onnx", "lowered")
+            for rung, chosen in (("onnx", None), ("lowered", forming))
         ]
         steps += _upper_steps(folder, options.cast, "fp32", built.pixels)
         return climb(built.source, "torch", references, steps, notes=notes, on_stage=on_stage)
@@ -153,6 +155,7 @@ def climb_file(
     if options.opset is not None:
         check_opset(options.opset)
     check(options.target, options.rules)
+    forming = Forming(options)
     _check_cast(cast)
     on_stage("read")
     model = read(path).model  # says what is wrong with the file, as other commands do
@@ -167,7 +170,7 @@ def climb_file(
         reference = file_reference(path, {batch: inputs}, {batch: Session(path).run(inputs)})
     with files.scratch() as folder:
         tolerance = tolerance_of_rewrites(path)
-        make = partial(_make_optimised, options, folder, notes)
+        make = partial(_make_optimised, options, forming, folder, notes)
         steps = [Step(name="lowered", tolerance=tolerance, make=make)]
         own = None if pixels.is_asked else pixels.pixels
         steps += _upper_steps(folder, cast, precision_of(path), own)
@@ -222,6 +225,7 @@ def _make_exported(
     options: ExportOptions,
     folder: Path,
     rung: str,
+    forming: Forming | None,
     reference: Reference,
     _below: Path,
 ) -> Candidate:
@@ -232,16 +236,20 @@ def _make_exported(
         save(model, path)
         return path
 
-    weights, lower = reference.weights, rung == "lowered"
-    path, *_ = lowered_file(work, weights, options, _SILENT, write, lower=lower)
+    path, *_ = lowered_file(work, reference.weights, options, _SILENT, write, forming=forming)
     return Candidate(path=path, runs=runs_of(path, reference.inputs))
 
 
 def _make_optimised(
-    options: OptimizeOptions, folder: Path, notes: list[str], reference: Reference, below: Path
+    options: OptimizeOptions,
+    forming: Forming,
+    folder: Path,
+    notes: list[str],
+    reference: Reference,
+    below: Path,
 ) -> Candidate:
     """Make of a file what `edgeattn optimize` makes of it."""
-    model, _, _, remarks = lowered_copy(read(below), options, folder, _SILENT)
+    model, _, _, remarks = lowered_copy(read(below), options, folder, _SILENT, forming)
     notes += remarks
     path = folder / "lowered.onnx"
     save(model, path)

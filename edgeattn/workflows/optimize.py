@@ -20,7 +20,6 @@ from edgeattn.graph.reading import Source, load, opset_of, read
 from edgeattn.graph.tags import restore_value_names
 from edgeattn.graph.writing import describe, save
 from edgeattn.legalise import OLDEST_TARGET, legalise
-from edgeattn.lowering import pipeline as lowering
 from edgeattn.lowering.record import Lowered
 from edgeattn.lowering.target import TARGETS, check
 from edgeattn.options.optimize import OptimizeOptions
@@ -38,7 +37,7 @@ from edgeattn.workflows.artifact import (
     header_of,
     written_files,
 )
-from edgeattn.workflows.tune import run_tuned
+from edgeattn.workflows.forms import Forming
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -54,6 +53,7 @@ def optimize(
     *,
     command: str = "",
     on_stage: Callable[[str], None] = lambda _: None,
+    forming: Forming | None = None,
 ) -> Optimised:
     """Lower an ONNX file to `destination` and write the manifest beside it.
 
@@ -63,6 +63,7 @@ def optimize(
         destination: The ONNX file to write; the manifest has the same name and ends in `.json`.
         command: The command line to record in the manifest.
         on_stage: Called with the name of each stage as it begins.
+        forming: Chooses the forms; by default as the options say.
 
     Returns:
         The manifest.
@@ -72,6 +73,7 @@ def optimize(
         CheckError: If what would be written differs from what was read; nothing is written then.
     """
     check(options.target, options.rules)
+    forming = forming or Forming(options)
     if options.opset is not None:
         check_opset(options.opset)
     clock = Clock(on_stage)
@@ -85,7 +87,7 @@ def optimize(
         # Beside what is to land, and on the same disk: gone with it, whatever happens.
         scratch = staging.parent / "scratch"
         scratch.mkdir()
-        model, lowered, legalised, notes = lowered_copy(found, options, scratch, clock)
+        model, lowered, legalised, notes = lowered_copy(found, options, scratch, clock, forming)
         path = staging / destination.name
         with clock.stage("write"):
             _restore_header(model, found.model)
@@ -119,7 +121,7 @@ def optimize(
 
 
 def lowered_copy(
-    found: Source, options: OptimizeOptions, scratch: Path, clock: Clock
+    found: Source, options: OptimizeOptions, scratch: Path, clock: Clock, forming: Forming
 ) -> tuple[ir.Model, Lowered, list[LegalisedNode], list[str]]:
     """Simplify, lower and legalise the model of a file.
 
@@ -128,6 +130,7 @@ def lowered_copy(
         options: How to optimize.
         scratch: A folder for files between.
         clock: Counts the seconds, and tells of each trial of the tournament.
+        forming: Chooses the forms.
 
     Returns:
         The model, what lowering and legalisation did, and notes for the user.
@@ -137,17 +140,8 @@ def lowered_copy(
     with clock.stage("legalise"):
         # Lowering knows the operators from this opset on.
         first = legalise(model, max(opset_of(model), OLDEST_TARGET))
-    if options.tune:
-        with clock.stage("tune"):
-            lowered = run_tuned(
-                model,
-                target=options.target,
-                rules=options.rules,
-                on_trial=lambda number, count: clock.tell(f"tune {number + 1}/{count}"),
-            )
-    else:
-        with clock.stage("lower"):
-            lowered = lowering.lower(model, target=options.target, rules=options.rules)
+    lowered = forming.lower(model, clock)
+    notes += forming.notes
     with clock.stage("legalise"):
         last = legalise(model, options.opset or first.opset)
     spec = TARGETS[options.target]

@@ -19,7 +19,6 @@ from edgeattn import legalise as legalisation
 from edgeattn.base.clock import Clock
 from edgeattn.base.errors import InputError
 from edgeattn.legalise import Legalised
-from edgeattn.lowering import pipeline as lowering
 from edgeattn.lowering.record import Lowered
 from edgeattn.models import capture
 from edgeattn.options.cast import CastOptions
@@ -29,6 +28,7 @@ from edgeattn.parity.compare import Reference, Run
 from edgeattn.parity.metrics import Tolerance, tolerance_of
 from edgeattn.parity.references import BATCHES, at_batches, module_reference
 from edgeattn.records.parity import ParityReport, Weights
+from edgeattn.workflows.forms import Forming
 from edgeattn.workflows.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -156,14 +156,12 @@ def lowered_file(
     clock: Clock,
     write: Callable[[Weights, ir.Model], Path],
     *,
-    lower: bool,
+    forming: Forming | None,
 ) -> tuple[Path, ir.Model, Lowered, Legalised]:
-    """Lower a graph, if that is asked, legalise it, and write it."""
-    with clock.stage("lower"):
+    """Lower a graph, if there is something that chooses forms, legalise it, and write it."""
+    with clock.stage("simplify"):
         model = work.simplified(weights)
-        record = Lowered(target=options.target)
-        if lower:
-            record = lowering.lower(model, target=options.target, rules=options.rules)
+    record = Lowered(target=options.target) if forming is None else forming.lower(model, clock)
     with clock.stage("legalise"):
         legalised = legalisation.legalise(model, options.opset)
         return write(weights, model), model, record, legalised

@@ -101,7 +101,9 @@ def _key(model: ir.Model, target: str, rules: AbstractSet[str] | None) -> str:
     spec = TARGETS[target]
     is_timed_here = spec.measured_by == "latency"
     facts = {
-        "forms": {family: [form.name for form in forms] for family, forms in spec.writer.forms.items()},
+        "forms": {
+            family: [form.name for form in forms] for family, forms in spec.writer.forms.items()
+        },
         "machine": platform.processor() or platform.machine() if is_timed_here else "",
         "measured": "in processes" if is_timed_here else "",
         "rules": None if rules is None else sorted(rules),

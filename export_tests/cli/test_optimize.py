@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 
+import numpy as np
 import onnx
+import onnx_ir
 import pytest
 
 import edgeattn.lowering.pipeline
@@ -17,6 +19,7 @@ from edgeattn.lowering.record import Lowered
 from edgeattn.lowering.target import RULES
 from edgeattn.records.lowering import NearMiss, Rewrite
 from export_tests.foreign import net
+from export_tests.lowering.graphs import between
 
 RECORD = Lowered(
     target="tensorrt",
@@ -196,3 +199,55 @@ def test_list_rules(edgeattn):
     assert run.returncode == 0, run.stderr
     for name in RULES:
         assert name in run.stdout
+
+
+def simam(folder):
+    def body(g, x):
+        d = g.op("Sub", x, g.reduce("ReduceMean", x, [2, 3]))
+        square = g.op("Mul", d, d)
+        spread = g.op("Add", g.reduce("ReduceMean", square, [2, 3]), np.array(0.125))
+        return g.op("Mul", x, g.op("Sigmoid", g.op("Div", square, spread)))
+
+    path = folder / "in.onnx"
+    onnx_ir.save(between(body, channels=32, size=(40, 40), batch=1), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["--tensorrt", "8.5"], "TensorRT 8.5, of another generation"),
+        (["--device", "jetson-nano"], "TensorRT 8.2.1 (Jetson Nano), of another generation"),
+        (["--device", "jetson", "--tensorrt", "10.3"], "TensorRT 10.3 (Jetson Orin Nano 8 GB), of"),
+        (["--device", "jetson"], "say which (--tensorrt 10.3 or 8.6.2 or 8.5.2)"),
+        (["--device", "rtx-3090"], None),
+    ],
+)
+def test_forms_for_a_version(tmp_path, capsys, asked, said):
+    path, out = simam(tmp_path), tmp_path / "out.onnx"
+    assert app.run(["optimize", str(path), "-o", str(out), "--no-simplify", "--json", *asked]) == 0
+    document = json.loads(capsys.readouterr().out)
+    notes = " ".join(document["notes"])
+    assert said in notes if said else "TensorRT" not in notes
+    is_other = "another generation" in notes
+    assert ("left out: gate negated, statistics channels-last" in notes) == is_other
+    left = [one for one in document["near_misses"] if "they are left out" in one["reason"]]
+    assert bool(left) == is_other
+    assert ("Neg" in {node.op_type for node in onnx.load(out).graph.node}) != is_other
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (["--tensorrt", "85"], "'85' is no version of TensorRT"),
+        (["--tensorrt", "8.5", "--target", "onnxruntime"], "and the target is onnxruntime"),
+        (["--device", "raspberry-pi-5"], "Add --target onnxruntime"),
+        (["--device", "jetson-nono"], "Did you mean jetson-nano"),
+        (["--tensorrt", "8.5", "--tune"], "TensorRT 8.5 fuses otherwise"),
+    ],
+)
+def test_versions_that_do_not_fit(tmp_path, capsys, asked, said):
+    path = simam(tmp_path)
+    assert app.run(["optimize", str(path), "-o", str(tmp_path / "out.onnx"), *asked]) == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out.onnx").exists()

@@ -7,7 +7,8 @@ import onnx_ir as ir
 import onnxruntime as ort
 from onnx import checker, helper, numpy_helper
 
-from edgeattn.lowering.pipeline import TARGETS, lower
+from edgeattn.lowering.pipeline import lower
+from edgeattn.lowering.target import TARGETS
 from export_tests.lowering.float64 import as_double, assert_equal64, evaluate64
 from export_tests.lowering.kit import ops
 

@@ -9,7 +9,8 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 from torch import nn
 
 from edgeattn.attention.simam import SimAM
-from edgeattn.lowering.pipeline import TARGETS, lower
+from edgeattn.lowering.pipeline import lower
+from edgeattn.lowering.target import TARGETS
 from export_tests.lowering.kit import evaluate64, export, ops, tiny_net
 from export_tests.lowering.spellings.table import SPELLINGS
 

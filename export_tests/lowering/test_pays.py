@@ -15,7 +15,8 @@ import pytest
 
 from edgeattn.engine.plan import plan
 from edgeattn.lowering.measures import Figures
-from edgeattn.lowering.pipeline import TARGETS, lower
+from edgeattn.lowering.pipeline import lower
+from edgeattn.lowering.target import TARGETS
 from edgeattn.records.layers import traffic_bytes
 from export_tests.lowering.graphs import Graph
 from export_tests.lowering.kit import as_double, assert_equal64

@@ -2,7 +2,8 @@
 
 import pytest
 
-from edgeattn.lowering.pipeline import TARGETS, lower
+from edgeattn.lowering.pipeline import lower
+from edgeattn.lowering.target import TARGETS
 from edgeattn.lowering.tournament import Comparison, tune
 from export_tests.lowering.kit import as_double, assert_equal64, export, ops, tiny_net
 from export_tests.lowering.spellings.table import SPELLINGS

@@ -1,6 +1,6 @@
 """TensorRT before TensorRT-RTX's generation: only forms that rest on fusions that it documents.
 
-The forms were picked on plans of TensorRT-RTX. Older TensorRTs fuse by patterns, which NVIDIA lists,
+The forms were picked on plans of TensorRT-RTX. Older TensorRTs fuse by patterns that NVIDIA lists,
 and what the list does not have may be a dozen kernels there: nobody measured it. So what is taken
 here, and what it costs, follows the list alone (`FUSIONS`). Where it leaves something open, the
 dearer reading is taken: a fused kernel gives one value, and slices, pads, selections and copies are
@@ -31,7 +31,7 @@ FUSIONS: Final[Mapping[str, str]] = {
     " another map, which must not broadcast",
     "pointwise": "PointWise: adjacent activations, unary and elementwise layers and scales are one"
     " kernel",
-    "average-pooling": "Reduce: a mean over height and width, of kept dimensions, is a pooling layer",
+    "average-pooling": "Reduce: a mean over height and width that keeps them is a pooling layer",
     "shuffle-reduce": "Shuffle and Reduce: a transpose is part of the reduction that reads it",
     "shuffle-shuffle": "Shuffle and Shuffle: transposes and reshapes in a row are one, or none",
 }
@@ -200,7 +200,7 @@ class _Plan:
         return not users or self._is_output(value) or not set(users) <= set(members)
 
     def _absorbed(self, members: Sequence[ir.Node]) -> ir.Value | None:
-        """Return the map of a convolution outside whose kernel computes these nodes, if one does."""
+        """Return the map of a convolution outside whose kernel computes these nodes, if any."""
         for value in map(self._source, filter(is_read, members[0].inputs)):
             layer = value.producer()
             if layer is None or layer in self._inside or layer.op_type not in _LAYERS:

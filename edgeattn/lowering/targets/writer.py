@@ -76,6 +76,7 @@ class Writer:
 
     Attributes:
         taken: The form that was taken, by family, since this was last emptied.
+        asked: The same, ever.
     """
 
     # By family, the forms that a target has for it; the first is what is taken unless told.
@@ -92,6 +93,7 @@ class Writer:
         self.terms = raising.terms
         self.dtype = dtype
         self.taken: dict[str, str] = {}
+        self.asked: dict[str, str] = {}
         self._chosen = chosen or {}
         self._raising = raising
         self._written: dict[tuple[Term, View], Written] = {}
@@ -121,7 +123,7 @@ class Writer:
     def takes(self, family: str, form: str) -> bool:
         """Return whether a form is the one to take, and record that it was asked."""
         taken = self._chosen.get(family, self.default(family))
-        self.taken[family] = taken
+        self.taken[family] = self.asked[family] = taken
         return taken == form
 
     def write(self, term: Term, axes: Axes) -> ir.Value:
