@@ -244,6 +244,7 @@ def _shared(kernels: Sequence[Kernel], device: DeviceProfile) -> list[float]:
     spreads = [interval.MODEL]
     if any("__my" in (kernel.tactic[:4], kernel.name[:4]) for kernel in kernels):
         spreads.append(interval.PLAN)
-    if device.is_guess("kernel_floor_us") or device.is_guess("efficiency.compute"):
+    is_guess = device.is_guess("kernel_floor_us") or device.is_guess("efficiency.compute")
+    if is_guess and not device.fitted_to:
         spreads.append(interval.GUESS)
     return spreads
