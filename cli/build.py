@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -12,6 +13,7 @@ from edgeattn.base.errors import CheckError, InputError
 from edgeattn.options.build import EngineOptions, TargetOptions
 from edgeattn.options.export import ExportOptions
 from edgeattn.options.flags import Flag
+from edgeattn.options.hosts import only
 from edgeattn.options.model import ModelRequest
 from edgeattn.options.precision import named
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from edgeattn.engine.target import Target
     from edgeattn.records.engine import EngineManifest
+    from edgeattn.workflows.build import Builder
 
 
 _FILE: Final = ".onnx"
@@ -57,40 +60,42 @@ def build(
     writing: Writing,
     screen: Screen,
 ) -> None:
-    """Build an engine for a device, without one if need be, and say what was built.
+    """Build an engine for a device, there or without one, and say what was built.
 
     Writes FILE.engine, and beside it FILE.json: kernels, traffic, precision of each kernel. Ends
     with 1 if kernels were built in another precision than was asked.
     """
     with screen.working() as stage:
-        from edgeattn.engine.build import check
-        from edgeattn.engine.target import choose
         from edgeattn.options.cast import check_options
         from edgeattn.workflows.build import BuildOptions
         from edgeattn.workflows.build import build as build_engine
 
-        chosen = choose(
-            device=where.device,
-            capability=where.compute_capability,
-            runtime=where.runtime,
-            as_plan=where.plan,
-        )
         precision = cast.values["precision"] and named(cast.values["precision"])
         asked = engine.read(precision=precision or "fp32")
         casting = cast_options(cast, seed=choice.value("seed"))
-        check(chosen.library, asked)
-        if casting is not None and not model.endswith(_FILE):
-            check_options(casting)  # before a model is exported; a file may need no cast
-        source = _source(
-            model, _folder(output), choice, lowering | writing, chosen, where.device, context, stage
-        )
-        found = build_engine(
-            source,
-            BuildOptions(target=chosen, engine=asked, precision=precision, cast=casting, log=log),
-            output or Path(),
-            command=command_line(context.obj),
-            on_stage=stage,
-        )
+        with _chosen(where, asked, stage) as (chosen, builder):
+            if casting is not None and not model.endswith(_FILE):
+                check_options(casting)  # before a model is exported; a file may need no cast
+            path = _source(
+                model,
+                _folder(output),
+                choice,
+                lowering | writing,
+                chosen,
+                where,
+                context,
+                stage,
+            )
+            found = build_engine(
+                path,
+                BuildOptions(
+                    target=chosen, engine=asked, precision=precision, cast=casting, log=log
+                ),
+                output or Path(),
+                builder=builder,
+                command=command_line(context.obj),
+                on_stage=stage,
+            )
     folder = _folder(output)
     document = found.model_copy(
         update={"engine": str(folder / found.engine), "manifest": str(folder / found.manifest)}
@@ -100,13 +105,44 @@ def build(
         raise typer.Exit(CheckError.exit_code)
 
 
+@contextlib.contextmanager
+def _chosen(
+    where: TargetOptions, asked: EngineOptions, stage: Callable[[str], None]
+) -> Iterator[tuple[Target, Builder]]:
+    """Choose what is built for, and what builds it: a library that is here, or a host."""
+    if where.on:
+        from edgeattn.workflows.build_on import builder_on
+
+        if where.device or where.compute_capability or where.runtime or where.plan:
+            raise InputError(
+                "A host builds for itself, with its own TensorRT: --on takes neither --device,"
+                " --compute-capability, --runtime nor --plan.",
+                mend="Leave that out.",
+            )
+        with builder_on(only(where.on), asked, on_stage=stage) as found:
+            yield found
+        return
+    from edgeattn.engine.build import check
+    from edgeattn.engine.target import choose
+    from edgeattn.workflows.build import build_here
+
+    chosen = choose(
+        device=where.device,
+        capability=where.compute_capability,
+        runtime=where.runtime,
+        as_plan=where.plan,
+    )
+    check(chosen.library, asked)
+    yield chosen, build_here
+
+
 def _source(
     model: str,
     folder: Path,
     choice: Asked[ModelRequest],
     writing: Asked[ExportOptions],
     target: Target,
-    where: str | None,
+    where: TargetOptions,
     context: typer.Context,
     stage: Callable[[str], None],
 ) -> Path:
@@ -123,7 +159,8 @@ def _source(
 
     device = target.device
     highest = None if device is None else device.opset
-    options = export_options(writing, highest=highest, device=where)
+    version = target.library.version if where.on else None
+    options = export_options(writing, highest=highest, device=where.device, tensorrt=version)
     request = request_of(choice, model)
     path = onnx_destination(folder, model, [one.name for one in request.attentions])
     export(request, options, path, command=command_line(context.obj), on_stage=stage)

@@ -22,8 +22,10 @@ from .tables import print_notes
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from edgeattn.models.build import BuiltModel
     from edgeattn.records.ladder import Comparison, Ladder, Rung
     from edgeattn.runtimes.onnxruntime import Array
+    from edgeattn.workflows.host_step import There
 
 _STYLES: Final = {"fell": "red", "not climbed": "yellow"}
 
@@ -36,8 +38,11 @@ def climb(
     cast: CastOptions | None,
     inputs: list[Array] | None,
     stage: Callable[[str], None],
+    *,
+    built: BuiltModel | None = None,
+    there: There | None = None,
 ) -> Ladder:
-    """Climb from a model, or from an ONNX file.
+    """Climb from a model, or from an ONNX file; on a host, without --ladder, with the file itself.
 
     Raises:
         InputError: Options of a model are given with a file.
@@ -51,8 +56,10 @@ def climb(
             rules=rules_of(lowering),
             cast=cast,
         )
-        return climb_model(request_of(choice, subject), options, inputs=inputs, on_stage=stage)
-    if choice.given() - {"seed", "shape"} or how.dynamic_batch:
+        return climb_model(
+            request_of(choice, subject), options, inputs=inputs, there=there, on_stage=stage
+        )
+    if (choice.given() - {"seed", "shape"} and built is None) or how.dynamic_batch:
         raise InputError(
             f"Options of a model are given, and {subject} is a file that is exported already."
         )
@@ -71,6 +78,9 @@ def climb(
         ),
         cast=cast,
         inputs=inputs,
+        lower=how.ladder or there is None,
+        built=built,
+        there=there,
         on_stage=stage,
     )
 
@@ -78,6 +88,8 @@ def climb(
 def print_ladder(console: Console, ladder: Ladder) -> None:
     """Print the rungs from the start up, and the first that fell."""
     console.print(f"{ladder.start}  {ladder.model}", style="bold")
+    if ladder.machine is not None:
+        console.print(f"on {ladder.machine.title}")
     rows = table("rung", "", "against", "weights", "SQNR dB", "max rel", "argmax", "held to", "s")
     for rung in ladder.rungs:
         style = _STYLES.get(rung.state)

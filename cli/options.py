@@ -89,6 +89,7 @@ def export_options(
     highest: int | None = None,
     cast: CastOptions | None = None,
     device: str | None = None,
+    tensorrt: str | None = None,
 ) -> ExportOptions:
     """Read how to export.
 
@@ -97,6 +98,7 @@ def export_options(
         highest: The highest opset that is taken where it is to go, if none is asked.
         cast: How to cast.
         device: What it is for, where something else than these options says it.
+        tensorrt: The version of TensorRT there, likewise.
 
     Raises:
         InputError: It is said how to lower, and not to.
@@ -107,8 +109,9 @@ def export_options(
         )
     usual: int = asked.value("opset")
     opset = asked.values["opset"] or min(usual, highest or usual)
-    known = {} if device is None else {"device": device}
-    return asked.read(opset=opset, rules=rules_of(asked), cast=cast, **known)
+    known = {"device": device, "tensorrt": tensorrt}
+    said = {name: one for name, one in known.items() if one is not None}
+    return asked.read(opset=opset, rules=rules_of(asked), cast=cast, **said)
 
 
 def cast_options(asked: Asked[CastOptions], **known: object) -> CastOptions | None:

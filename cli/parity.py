@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -12,6 +13,7 @@ from edgeattn.base.errors import CheckError, InputError
 from edgeattn.options.cast import CastOptions
 from edgeattn.options.export import ExportOptions
 from edgeattn.options.flags import Flag
+from edgeattn.options.hosts import only
 from edgeattn.options.model import ModelRequest
 from edgeattn.options.parity import ParityOptions
 from edgeattn.runtimes.inputs import closed
@@ -23,7 +25,7 @@ from .screen import Screen
 from .tables import print_notes, print_parity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     from rich.console import Console
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from edgeattn.precision.pixels import Chosen
     from edgeattn.records.manifest import Tensor
     from edgeattn.runtimes.onnxruntime import Array
+    from edgeattn.workflows.host_step import There
 
 ENGINE: Final = ".engine"
 
@@ -57,10 +60,14 @@ def parity(
     """Compare an ONNX file with another one, or with a model, output by output.
 
     An engine (X.engine) is run on its GPU, and compared with the ONNX file that its manifest names,
-    or with B.onnx. Ends with 0 if they agree. If not, ends with 1 and names the first module that
-    differs; with --ladder, the first rung that falls too.
+    or with B.onnx. With --on, an ONNX file's engine is built and run on the device itself. Ends
+    with 0 if they agree. If not, ends with 1 and names the first module that differs; with --ladder
+    or --on, the first rung that falls too.
     """
-    if how.ladder:
+    if how.on and subject.endswith(".onnx") and not how.ladder:
+        _check_file_alone(other, how, choice, lowering)
+        _climb(subject, how, choice, lowering, cast, screen)
+    elif how.ladder or (how.on and not subject.endswith(ENGINE)):
         if other is not None or how.reference is not None or how.max_rel is not None:
             raise InputError(
                 "A ladder takes neither a second file, nor --reference, nor --max-rel."
@@ -98,11 +105,47 @@ def _climb(
 
             stage("reading the data")
             inputs, notes = read_inputs(how.data, subject, *_taken(subject, choice, cast))
-        ladder = climb(subject, how, choice, lowering, options, inputs, stage)
+        built = None
+        if how.reference is not None:
+            built = _built(request_of(choice, how.reference), Path(subject), stage)
+        with _there(how.on, stage) as there:
+            ladder = climb(
+                subject, how, choice, lowering, options, inputs, stage, built=built, there=there
+            )
         ladder = ladder.model_copy(update={"notes": tuple(dict.fromkeys([*ladder.notes, *notes]))})
     screen.show(ladder, lambda console: print_ladder(console, ladder))
     if ladder.first_fall is not None:
         raise typer.Exit(CheckError.exit_code)
+
+
+@contextlib.contextmanager
+def _there(on: Sequence[str], stage: Callable[[str], None]) -> Iterator[There | None]:
+    """Connect to the host that the last rung is climbed on, if one is asked for."""
+    if not on:
+        yield None
+        return
+    from edgeattn.workflows.host_step import there
+
+    with there(only(on), stage) as found:
+        yield found
+
+
+def _check_file_alone(
+    other: Path | None,
+    how: ParityOptions,
+    choice: Asked[ModelRequest],
+    lowering: Asked[ExportOptions],
+) -> None:
+    """Refuse what says nothing where a file itself is judged on a host."""
+    if other is not None or how.max_rel is not None:
+        raise InputError("An ONNX file on a host takes neither a second file nor --max-rel.")
+    if how.opset is not None or how.dynamic_batch or lowering.given():
+        raise InputError(
+            "Options of an export or of lowering are given, and the file is taken as it is.",
+            mend="Add --ladder.",
+        )
+    if how.reference is None and choice.given() - {"seed", "shape"}:
+        raise InputError("Options of a model are given without --reference MODEL.")
 
 
 def _taken(
@@ -161,27 +204,35 @@ def _compare(
             report = _with_model(path, built, inputs, tolerance)
         else:
             stage("parity")
-            report = _comparison(path)(
-                path, other, inputs=inputs, seed=choice.value("seed"), tolerance=tolerance
-            )
+            with _comparison(path, how.on, stage) as compare:
+                report = compare(
+                    path, other, inputs=inputs, seed=choice.value("seed"), tolerance=tolerance
+                )
     report = report.model_copy(update={"notes": (*report.notes, *notes)})
     screen.show(report, lambda console: _report(console, report))
     if not report.passed:
         raise typer.Exit(CheckError.exit_code)
 
 
-def _comparison(path: Path) -> Callable[..., ParityReport]:
+@contextlib.contextmanager
+def _comparison(
+    path: Path, on: Sequence[str], stage: Callable[[str], None]
+) -> Iterator[Callable[..., ParityReport]]:
     """Return what compares a file, or an engine, with an ONNX file."""
-    if path.suffix == ENGINE:
-        from edgeattn.engine.parity import compare_engine
+    if path.suffix != ENGINE:
+        from edgeattn.parity import compare_files
 
-        return compare_engine
-    from edgeattn.parity import compare_files
+        yield compare_files
+        return
+    from edgeattn.engine.parity import compare_engine
 
-    return compare_files
+    with _there(on, stage) as there:
+        yield compare_engine if there is None else there.compare
 
 
 def _report(console: Console, report: ParityReport) -> None:
+    if report.machine is not None:
+        console.print(f"on {report.machine.title}")
     print_parity(console, report)
     print_notes(console, report.notes)
 

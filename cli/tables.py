@@ -167,9 +167,9 @@ def print_engine(console: Console, manifest: EngineManifest) -> None:
         rows = table("profile", "shapes", "traffic, MB")
         for point in manifest.points:
             shapes = ", ".join(f"{n}:{'x'.join(map(str, s))}" for n, s in point.shapes.items())
-            rows.add_row(
-                f"{point.profile} {point.point}", shapes, f"{point.traffic_bytes / 1e6:.1f}"
-            )
+            moved = point.traffic_bytes
+            traffic = "not said" if moved is None else f"{moved / 1e6:.1f}"
+            rows.add_row(f"{point.profile} {point.point}", shapes, traffic)
         console.print(rows)
     if precision.mismatches:
         console.print()

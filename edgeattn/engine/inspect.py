@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -185,7 +185,10 @@ def _of_manifest(
             f" {digest[:_DIGITS]}, and the manifest says {manifest.sha256[:_DIGITS]}."
         )
     layers = manifest.layers.of_profile(0 if shown is None else shown.profile)
-    each = [_bytes_of(kernel) for kernel in layers.kernels] if shown is None else shown.kernel_bytes
+    each: Sequence[int | None] = [_bytes_of(kernel) for kernel in layers.kernels]
+    if shown is not None:
+        is_known = shown.traffic_bytes is not None
+        each = shown.kernel_bytes if is_known else [None] * len(layers.kernels)
     if len(each) != len(layers.kernels):
         raise InputError(
             f"The manifest of {engine.name} has {len(layers.kernels)} kernels, and bytes of"

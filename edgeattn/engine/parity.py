@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Protocol
 
 from edgeattn.base import files
 from edgeattn.base.errors import InputError
-from edgeattn.engine.runtime import Engine, open_engine
+from edgeattn.engine.runtime import open_engine
 from edgeattn.parity.compare import Reference, Run, batch_of, compare
 from edgeattn.parity.metrics import Tolerance, tolerance_of
 from edgeattn.records.engine import EngineManifest
 from edgeattn.records.parity import ParityReport
 from edgeattn.runtimes.onnxruntime import Array, Session, random_inputs
+
+
+class Runs(Protocol):
+    """An engine that is loaded, wherever that is."""
+
+    @property
+    def manifest(self) -> EngineManifest:
+        """What it was built with."""
+
+    @property
+    def inputs(self) -> Mapping[str, Sequence[int]]:
+        """The shape of each input, -1 where it is open."""
+
+    @property
+    def output_names(self) -> Sequence[str]:
+        """The outputs, in the engine's order."""
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Run it once; see `runtime.Engine.run`."""
 
 
 def compare_engine(
@@ -22,6 +43,7 @@ def compare_engine(
     inputs: Sequence[Array] | None = None,
     seed: int = 0,
     tolerance: Tolerance | None = None,
+    opened: Callable[[Path], AbstractContextManager[Runs]] = open_engine,
 ) -> ParityReport:
     """Run an engine on its GPU and compare it with an ONNX file, which is the reference.
 
@@ -31,12 +53,13 @@ def compare_engine(
         inputs: One array per input; by default drawn at every shape that the engine was built for.
         seed: Seed of the draw.
         tolerance: What passes; by default that of the engine's precision.
+        opened: Loads the engine, where it is to run.
 
     Raises:
         InputError: A file cannot be read, does not belong, or takes other inputs.
         MissingError: The library or the GPU that the engine was built for is not here.
     """
-    with open_engine(path) as engine:
+    with opened(path) as engine:
         manifest = engine.manifest
         session = Session(other or source_of(path, manifest))
         names = [value.name for value in session.inputs]
@@ -63,7 +86,7 @@ def tolerance_of_engine(precision: str) -> Tolerance:
 
 
 def runs_of_engine(
-    engine: Engine,
+    engine: Runs,
     names: Sequence[str],
     outputs: Sequence[str],
     inputs: Mapping[int, Sequence[Array]],

@@ -12,7 +12,7 @@ from edgeattn.base import files
 from edgeattn.base.errors import InputError, MissingError
 from edgeattn.base.versions import numbers
 from edgeattn.engine.gpu import Gpu, local_gpu
-from edgeattn.engine.libraries import TITLES, Library, check_runtime, dotted, load
+from edgeattn.engine.libraries import TITLES, Capability, Library, check_runtime, dotted, load
 from edgeattn.records.engine import EngineManifest, read_manifest
 
 #: The major versions between which a version-compatible engine goes, besides within its own.
@@ -71,10 +71,7 @@ def check_version(path: Path, manifest: EngineManifest, library: Library) -> Non
             f"{library.title} is too old: what engines are run with here came with TensorRT 8.5.",
             mend=f"Run it with trtexec --loadEngine={path}",
         )
-    if manifest.runtime_version == library.version:
-        return
-    is_compatible = bool(manifest.options.get("version_compatible"))
-    if is_compatible and _goes_to(manifest.runtime_version, library.version):
+    if goes_with(manifest, library.version):
         return
     raise MissingError(
         f"{path} was built with {TITLES[library.runtime]} {manifest.runtime_version}, and"
@@ -95,15 +92,28 @@ def check_gpu(path: Path, manifest: EngineManifest, gpu: Gpu | None) -> None:
             " NVIDIA GPU is here.",
             mend="Run this on the device that it was built for.",
         )
-    have = dotted(gpu.compute_capability)
-    is_portable = bool(manifest.options.get("hardware_compatible"))
-    if have == manifest.compute_capability or (is_portable and gpu.compute_capability >= _AMPERE):
+    if goes_on(manifest, gpu.compute_capability):
         return
+    have = dotted(gpu.compute_capability)
     raise MissingError(
         f"{path} was built for compute capability {manifest.compute_capability}; the {gpu.name}"
         f" that is here has {have}.",
         mend="Build it for this one: edgeattn build MODEL.onnx",
     )
+
+
+def goes_with(manifest: EngineManifest, version: str) -> bool:
+    """Return whether a version of its library reads an engine."""
+    built = manifest.runtime_version
+    is_compatible = bool(manifest.options.get("version_compatible"))
+    return built == version or (is_compatible and _goes_to(built, version))
+
+
+def goes_on(manifest: EngineManifest, capability: Capability) -> bool:
+    """Return whether an engine runs on a GPU of a compute capability."""
+    is_portable = bool(manifest.options.get("hardware_compatible"))
+    is_same = dotted(capability) == manifest.compute_capability
+    return is_same or (is_portable and capability >= _AMPERE)
 
 
 def _goes_to(built: str, here: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Final
 
 from edgeattn.base.errors import InputError
 from edgeattn.options.flags import Flag, flag, flags, switch
+from edgeattn.options.hosts import on
 from edgeattn.options.precision import Precision
 from edgeattn.options.shapes import parse_sizes
 
@@ -102,6 +103,9 @@ class TargetOptions:
     )
     runtime: str | None = flag(
         "--runtime NAME", "tensorrt or tensorrt-rtx. [what is installed and can serve the device]"
+    )
+    on: tuple[str, ...] = on(
+        "Build on the device itself, with its trtexec, and fetch what was built."
     )
     plan: bool = switch(
         "--plan",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from edgeattn.base.errors import InputError
 from edgeattn.options.flags import Flag, flags
 
 ON: Final = "--on [USER@]HOST[:PORT]"
@@ -21,3 +22,15 @@ def on(said: str) -> Any:
 
 def _texts(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(texts)
+
+
+def only(texts: Sequence[str]) -> str:
+    """Return the one host that is given, where no more than one makes sense.
+
+    Raises:
+        InputError: Several are given.
+    """
+    parts = [part for text in texts for part in text.split(",")]
+    if len(parts) > 1:
+        raise InputError(f"--on names {len(parts)} hosts, and this is done on one at a time.")
+    return parts[0]

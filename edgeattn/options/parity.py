@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from edgeattn.options.flags import Flag, flag, flags, switch
+from edgeattn.options.hosts import on
 
 DATA: Final = Flag(
     "--input FILE",
@@ -36,6 +37,10 @@ class ParityOptions:
     )
     opset: int | None = flag("--opset", "The opset, with --ladder. [17]", min=13)
     dynamic_batch: bool = switch("--dynamic-batch", "Export with an open batch, with --ladder.")
+    on: tuple[str, ...] = on(
+        "Run it on the device itself, as an engine of its trtexec or in its onnxruntime: the last"
+        " rung of the ladder."
+    )
     data: tuple[Path, ...] = flags(DATA, default=(), read=paths)
     max_rel: float | None = flag(
         "--max-rel",

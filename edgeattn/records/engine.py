@@ -47,14 +47,14 @@ class Point(Frozen):
         profile: The profile's number.
         point: Which of its shapes.
         shapes: The shapes of the inputs.
-        traffic_bytes: Bytes that all kernels move at these shapes.
-        kernel_bytes: Bytes that each kernel moves, in the order of the layers.
+        traffic_bytes: Bytes that all kernels move at these shapes; None if it is not known.
+        kernel_bytes: Bytes that each kernel moves, in the order of the layers; empty likewise.
     """
 
     profile: int
     point: Literal["min", "opt", "max"]
     shapes: dict[str, tuple[int, ...]]
-    traffic_bytes: int
+    traffic_bytes: int | None
     kernel_bytes: tuple[int, ...]
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 from edgeattn.records.base import Frozen
 from edgeattn.records.parity import OutputParity, Weights
+from edgeattn.records.trace import Machine
 
 State = Literal["passed", "fell", "not climbed"]
 
@@ -36,7 +37,8 @@ class Rung(Frozen):
     """A rung, and what was found on it.
 
     Attributes:
-        rung: Its name: `onnx`, `lowered`, `cast` or `engine`.
+        rung: Its name: `onnx`, `lowered`, `cast`, `engine`, or `onnxruntime` on a host without
+            TensorRT.
         state: Whether it passed, fell, or was not climbed.
         precision: The precision whose tolerance it is held to.
         comparisons: What it was compared with.
@@ -64,6 +66,7 @@ class Ladder(Frozen):
         first_fall: The first rung that fell, or None if none did.
         first_difference: The first module or tensor that differs there.
         notes: What the user should know.
+        machine: What the last rung was climbed on, where that was a host.
     """
 
     schema_version: Literal[1] = 1
@@ -73,3 +76,4 @@ class Ladder(Frozen):
     first_fall: str | None
     first_difference: str | None
     notes: tuple[str, ...]
+    machine: Machine | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from edgeattn.records.base import Frozen
+from edgeattn.records.trace import Machine
 
 #: Whether a graph holds the model's own weights, or some drawn at random.
 Weights = Literal["model", "random"]
@@ -75,6 +76,7 @@ class ParityReport(Frozen):
         first_difference: The first module, in order of execution, whose output differs; None
             where all agree, or where no module can be named.
         notes: What a user should know of it.
+        machine: What was judged ran on it, where that was a host.
     """
 
     passed: bool
@@ -85,3 +87,4 @@ class ParityReport(Frozen):
     cases: tuple[ParityCase, ...]
     first_difference: str | None = None
     notes: tuple[str, ...] = ()
+    machine: Machine | None = None

@@ -155,8 +155,7 @@ def build(
         asked = _check_precision(taken, options)
         try:
             with clock.stage("build"):
-                rewritten = for_library(taken.model, options.target)
-                network = _stored(rewritten, taken, staging)
+                network, rewritten = network_of(taken, options.target, staging.parent)
                 built = builder(network, staging / destination.name, options, log, on_stage)
         finally:
             if options.log is not None:
@@ -301,15 +300,24 @@ def _check_precision(found: Source, options: BuildOptions) -> Precision:
     return asked
 
 
-def _stored(rewritten: Rewritten | None, found: Source, staging: Path) -> Source:
-    """Return the file to build from; one that was rewritten lies where it goes with the staging."""
+def network_of(found: Source, target: Target, folder: Path) -> tuple[Source, Rewritten | None]:
+    """Return the file to build from, and what was rewritten in it for the library.
+
+    Args:
+        found: The file, taken up.
+        target: What is built for.
+        folder: Where another file goes, if the library is not to read this one.
+    """
+    rewritten = for_library(found.model, target)
     if rewritten is None and found.is_as_written:
-        return found
+        return found, None
 
     model = found.model if rewritten is None else rewritten.model
-    path = staging.parent / "rewritten.onnx"
+    path = folder / "rewritten.onnx"
     save(model, path)
-    return replace(found, path=path, model=model)
+    weights = folder / f"{path.name}.data"
+    data = (weights,) if weights.is_file() else ()
+    return replace(found, path=path, model=model, data=data), rewritten
 
 
 def _resolved(built: Built, found: Source) -> tuple[LayerInformation, tuple[Point, ...]]:
@@ -346,11 +354,21 @@ def _at_opt(built: Built, found: Source) -> tuple[LayerInformation, tuple[Point,
     if information.is_open:
         information = resolve(information, shapes, found.model)
     moved = _traffic(information)
-    if moved is None:
-        return information, ()
-    each = tuple(kernel.traffic_bytes for kernel in information.kernels)
-    point = Point(profile=0, point="opt", shapes=shapes, traffic_bytes=moved, kernel_bytes=each)
-    return information, (point,)
+    each = () if moved is None else tuple(kernel.traffic_bytes for kernel in information.kernels)
+    points = []
+    for point in _POINTS:
+        sizes = dict(getattr(built.profiles[0], point))
+        is_known = sizes == shapes
+        points.append(
+            Point(
+                profile=0,
+                point=point,
+                shapes=sizes,
+                traffic_bytes=moved if is_known else None,
+                kernel_bytes=each if is_known else (),
+            )
+        )
+    return information, tuple(points)
 
 
 def _traffic(information: LayerInformation) -> int | None:

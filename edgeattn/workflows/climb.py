@@ -72,6 +72,7 @@ def climb(
 
     Raises:
         InputError: A rung cannot be made of this model, or not as it was asked.
+        MissingError: What a rung that is asked for by name needs is not there.
     """
     standing = [_Standing(start=one, below=one, rung=start, path=path) for one in references]
     rungs: list[Rung] = []
@@ -100,19 +101,10 @@ def _climbed(step: Step, standing: list[_Standing], start: str, notes: list[str]
     """Take the model up one rung; weights of which nothing can be told stay behind."""
     comparisons: list[Comparison] = []
     for one in [one for one in standing if one.start.weights in step.weights]:
-        try:
-            made = step.make(one.start, one.path)
-        except MissingError as error:
-            return _not_climbed(step, " ".join(filter(None, [error.fact, error.mend])))
-        except CheckError as error:
-            return _fell(step, comparisons, error.fact, None)
-        try:
-            runs = list(made.runs)
-        except InputError as error:
-            fact = error.fact.replace(str(made.path), step.name)  # it lies in a scratch folder
-            return _fell(step, comparisons, fact, None)
-        except MissingError as error:
-            return _not_climbed(step, error.fact)
+        came = _run(step, one, comparisons)
+        if isinstance(came, Rung):
+            return came
+        made, runs = came
         against = {one.rung: one.below, start: one.start}
         found = [_compared(step, runs, one.start, *pair) for pair in against.items()]
         if one.start.weights == "random" and (chaos := _chaos(one.start, found)):
@@ -132,6 +124,27 @@ def _climbed(step: Step, standing: list[_Standing], start: str, notes: list[str]
         precision=step.tolerance.precision,
         comparisons=tuple(comparisons),
     )
+
+
+def _run(
+    step: Step, one: _Standing, comparisons: Sequence[Comparison]
+) -> tuple[Candidate, list[Run]] | Rung:
+    """Make what stands on a rung, and run it; or return why it is not climbed, or fell."""
+    made = None
+    try:
+        made = step.make(one.start, one.path)
+        return made, list(made.runs)
+    except CheckError as error:
+        return _fell(step, comparisons, error.fact, None)
+    except MissingError as error:
+        if step.is_asked:
+            raise
+        return _not_climbed(step, " ".join(filter(None, [error.fact, error.mend])))
+    except InputError as error:
+        if made is None or step.is_asked:
+            raise
+        fact = error.fact.replace(str(made.path), step.name)  # it lies in a scratch folder
+        return _fell(step, comparisons, fact, None)
 
 
 def _compared(

@@ -1,4 +1,4 @@
-"""The parity ladder: a model, or an ONNX file, step by step up to its engine.
+"""The parity ladder: a model, or an ONNX file, step by step up to its engine, here or on a host.
 
 What each step makes is compared with the step below and with the start: see `climb`.
 """
@@ -23,10 +23,16 @@ from edgeattn.options.cast import CastOptions, check_options
 from edgeattn.options.export import ExportOptions
 from edgeattn.options.model import ModelRequest
 from edgeattn.options.optimize import OptimizeOptions
+from edgeattn.options.precision import Precision
 from edgeattn.parity.check import tolerance_of_rewrites
 from edgeattn.parity.compare import Reference, batch_of, precision_of, runs_of
 from edgeattn.parity.metrics import tolerance_of
-from edgeattn.parity.references import file_reference, run_reference
+from edgeattn.parity.references import (
+    batches_of,
+    file_reference,
+    module_reference,
+    run_reference,
+)
 from edgeattn.precision import cast as casting
 from edgeattn.precision.calibration import RANDOM, read_samples
 from edgeattn.precision.pixels import Chosen, choose
@@ -40,6 +46,7 @@ from edgeattn.workflows.artifact import check_opset
 from edgeattn.workflows.climb import climb
 from edgeattn.workflows.engine_step import make_engine
 from edgeattn.workflows.forms import Forming
+from edgeattn.workflows.host_step import There
 from edgeattn.workflows.optimize import lowered_copy
 from edgeattn.workflows.pipeline import (
     Candidate,
@@ -70,6 +77,7 @@ def climb_model(
     options: ExportOptions,
     *,
     inputs: Sequence[Array] | None = None,
+    there: There | None = None,
     on_stage: OnStage = lambda _: None,
 ) -> Ladder:
     """Climb from a torch model: torch, onnx, lowered, cast, engine.
@@ -83,6 +91,7 @@ def climb_model(
         options: How it is exported, and cast; without a cast, that rung is left out.
         inputs: Real data, one array per input; by default the first sample that the cast is
             calibrated on, or random data.
+        there: The host that the last rung is climbed on; None for this machine.
         on_stage: Called with the name of each rung as it begins.
 
     Raises:
@@ -126,8 +135,9 @@ def climb_model(
             )
             for rung, chosen in (("onnx", None), ("lowered", forming))
         ]
-        steps += _upper_steps(folder, options.cast, "fp32", built.pixels)
-        return climb(built.source, "torch", references, steps, notes=notes, on_stage=on_stage)
+        steps += _upper_steps(folder, options.cast, "fp32", built.pixels, there, notes)
+        ladder = climb(built.source, "torch", references, steps, notes=notes, on_stage=on_stage)
+    return _on(ladder, there)
 
 
 @blames_the_file
@@ -137,6 +147,9 @@ def climb_file(
     *,
     cast: CastOptions | None = None,
     inputs: Sequence[Array] | None = None,
+    lower: bool = True,
+    built: BuiltModel | None = None,
+    there: There | None = None,
     on_stage: OnStage = lambda _: None,
 ) -> Ladder:
     """Climb from an ONNX file: onnx, lowered, cast, engine.
@@ -147,6 +160,9 @@ def climb_file(
         cast: How it is cast; None leaves that rung out.
         inputs: Real data, one array per input; by default the first sample that the cast is
             calibrated on, or random data.
+        lower: Whether it is lowered; if not, the file itself is climbed with.
+        built: The torch model that the file is of, to stand below it.
+        there: The host that the last rung is climbed on; None for this machine.
         on_stage: Called with the name of each rung as it begins.
 
     Raises:
@@ -162,27 +178,41 @@ def climb_file(
     pixels = _pixels(cast, path=path, model=model)
     sample, notes = _calibrated_on(cast, describe(model.graph.inputs), pixels)
     inputs = sample if inputs is None else inputs
-    if inputs is None:
+    steps = []
+    if built is not None:
+        taken = built.inputs if inputs is None else _as_tensors(inputs, built)
+        reference = module_reference(built.module, batches_of(path, taken))
+        notes += built.notes
+        own_tolerance = tolerance_of(precision_of(path))
+        make = partial(_make_itself, path)
+        steps.append(Step(name="onnx", tolerance=own_tolerance, make=make, weights=("model",)))
+    elif inputs is None:
         reference, remarks = run_reference(path, options.shapes, options.seed)
         notes += remarks
     else:
         batch = batch_of(inputs)
         reference = file_reference(path, {batch: inputs}, {batch: Session(path).run(inputs)})
     with files.scratch() as folder:
-        tolerance = tolerance_of_rewrites(path)
-        make = partial(_make_optimised, options, forming, folder, notes)
-        steps = [Step(name="lowered", tolerance=tolerance, make=make)]
+        if lower:
+            make = partial(_make_optimised, options, forming, folder, notes)
+            tolerance = tolerance_of_rewrites(path)
+            steps.append(Step(name="lowered", tolerance=tolerance, make=make))
         own = None if pixels.is_asked else pixels.pixels
-        steps += _upper_steps(folder, cast, precision_of(path), own)
-        return climb(
+        steps += _upper_steps(folder, cast, precision_of(path), own, there, notes)
+        ladder = climb(
             str(path),
-            "onnx",
+            "onnx" if built is None else "torch",
             [reference],
             steps,
             path=path.resolve(),
             notes=notes,
             on_stage=on_stage,
         )
+    return _on(ladder, there)
+
+
+def _on(ladder: Ladder, there: There | None) -> Ladder:
+    return ladder if there is None else ladder.model_copy(update={"machine": there.machine})
 
 
 def _check_cast(cast: CastOptions | None) -> None:
@@ -240,6 +270,10 @@ def _make_exported(
     return Candidate(path=path, runs=runs_of(path, reference.inputs))
 
 
+def _make_itself(path: Path, reference: Reference, _below: Path) -> Candidate:
+    return Candidate(path=path.resolve(), runs=runs_of(path, reference.inputs))
+
+
 def _make_optimised(
     options: OptimizeOptions,
     forming: Forming,
@@ -257,15 +291,23 @@ def _make_optimised(
 
 
 def _upper_steps(
-    folder: Path, cast: CastOptions | None, precision: str, pixels: Pixels | None
+    folder: Path,
+    cast: CastOptions | None,
+    precision: Precision,
+    pixels: Pixels | None,
+    there: There | None,
+    notes: list[str],
 ) -> list[Step]:
     """Return the steps of every ladder: the cast, where one is asked, and the engine."""
     steps = []
     top = tolerance_of_engine(precision)
     if cast is not None:
         top = tolerance_of_cast(cast)
-        make = partial(_make_cast, cast, folder, pixels)
-        steps.append(Step(name="cast", tolerance=top, make=make, weights=("model",)))
+        if there is None or there.takes_cast(cast):
+            make = partial(_make_cast, cast, folder, pixels)
+            steps.append(Step(name="cast", tolerance=top, make=make, weights=("model",)))
+    if there is not None:
+        return [*steps, there.step(folder, cast, precision, notes)]
     make = partial(make_engine, folder)
     return [*steps, Step(name="engine", tolerance=top, make=make, weights=("model",))]
 

@@ -67,12 +67,15 @@ class Step:
         tolerance: What the candidate is held to.
         make: Makes the candidate, for a reference, of the file that the step below made.
         weights: The weights that it is made with.
+        is_asked: Whether it was asked for by name: where it cannot be made, that is an error, and
+            no rung that is left out.
     """
 
     name: str
     tolerance: Tolerance
     make: Callable[[Reference, Path], Candidate]
     weights: tuple[Weights, ...] = BOTH
+    is_asked: bool = False
 
 
 def check_float32(built: BuiltModel) -> None:

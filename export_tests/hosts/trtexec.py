@@ -214,6 +214,8 @@ class Played:
 
     def run(self, options):
         version = ".".join(map(str, (*self.version, 0)[:3]))
+        self.log("I", "=== Device Information ===")
+        self.log("I", f"Compute Capability: {self.capability}")
         self.log("I", f"TensorRT version: {version}")
         if "loadEngine" in options:
             engine = self.loaded(Path(options["loadEngine"]))

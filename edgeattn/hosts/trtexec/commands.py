@@ -5,25 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, Self
+from typing import Final, Self
 
 from edgeattn.base.errors import InputError, MissingError
 from edgeattn.base.legible import legible
 from edgeattn.base.versions import numbers
 from edgeattn.engine.shapes import written
+from edgeattn.hosts.probe import HostFacts
 from edgeattn.hosts.trtexec.flags import FLAGS, OLDEST, Version, knows
 from edgeattn.options.build import EngineOptions, Profile, Shapes
 from edgeattn.options.precision import Precision
-
-
-class HostFacts(Protocol):
-    """What is asked of a host."""
-
-    address: str
-    trtexec: str | None
-    trtexec_fault: str
-    tensorrt: str | None
-
 
 _BY_DEFAULT: Final = EngineOptions()
 # As its banner has it: 8502, and from 10 on 100300.

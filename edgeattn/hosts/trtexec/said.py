@@ -53,6 +53,10 @@ MORE_MEMORY: Final = (
 )
 
 
+class RefusedError(InputError):
+    """trtexec does not build, load or run what it was given: its own words are the fact."""
+
+
 def log_of(text: str) -> Log:
     """Read what trtexec printed; a line without a severity behind an error belongs to it."""
     log = Log()
@@ -85,7 +89,8 @@ def failed(fact: str, log: Log, code: int, *, host: str) -> EdgeattnError:
         host: What the host is called.
 
     Returns:
-        A `MissingError` where memory, the device or the version is what is missing.
+        A `MissingError` where memory, the device or the version is what is missing; else a
+        `RefusedError`.
     """
     all_errors = list(dict.fromkeys(map(legible, log.errors)))
     errors = [one for one in all_errors if not _AROUND.match(one)] or all_errors
@@ -115,7 +120,7 @@ def failed(fact: str, log: Log, code: int, *, host: str) -> EdgeattnError:
         named = ", ".join(dict.fromkeys(map(str, modules)))
         advice.append(f"Try what lowering makes of {named}: edgeattn optimize IN.onnx -o OUT.onnx")
     reason = "\n  ".join(errors[:_MOST_ERRORS]) or last(errors, said) or f"exit code {code}"
-    return InputError(f"{fact}:\n  {reason}", mend="\n".join(advice))
+    return RefusedError(f"{fact}:\n  {reason}", mend="\n".join(advice))
 
 
 def last(errors: list[str], said: str) -> str:

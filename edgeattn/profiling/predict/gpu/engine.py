@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from edgeattn.devices.efficiency import Peak
 from edgeattn.devices.schema import DeviceProfile, OperatingPoint
-from edgeattn.profiling.predict.gpu.predict import BY_DEFAULT, How, Prediction, predict
+from edgeattn.profiling.predict.gpu.predict import Prediction, predict
 from edgeattn.profiling.predict.gpu.rate import PEAKS
 from edgeattn.profiling.sources.engines.kernels import trace_kernels
 from edgeattn.profiling.sources.engines.plans import Plan
@@ -14,11 +14,7 @@ from edgeattn.records.trace import Kernel, Machine
 
 
 def predict_engine(
-    plan: Plan,
-    device: DeviceProfile,
-    point: OperatingPoint,
-    macs: Mapping[str, int] | None,
-    how: How = BY_DEFAULT,
+    plan: Plan, device: DeviceProfile, point: OperatingPoint, macs: Mapping[str, int] | None
 ) -> tuple[Prediction, tuple[Kernel, ...]]:
     """Predict what an engine takes on a device, as a whole and by its kernels.
 
@@ -27,9 +23,8 @@ def predict_engine(
         device: The device.
         point: Its operating point.
         macs: Multiply-accumulates of each node; None if they are not known.
-        how: How it is run.
     """
-    found = predict(plan.information.kernels, device, point, how)
+    found = predict(plan.information.kernels, device, point)
     return found, trace_kernels(plan.information, found.kernels, node_macs=macs)
 
 

@@ -1,0 +1,272 @@
+"""The last step of a ladder on a host: an engine, built and run by its trtexec."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Final, cast
+
+from edgeattn.base.errors import CheckError, InputError
+from edgeattn.engine.log import Log
+from edgeattn.engine.parity import compare_engine, source_of, tolerance_of_engine
+from edgeattn.graph.reading import Source, read
+from edgeattn.graph.writing import describe
+from edgeattn.hosts.engines import Engines, check_engine, open_inputs
+from edgeattn.hosts.machine import machine_of
+from edgeattn.hosts.trtexec.commands import Trtexec
+from edgeattn.hosts.trtexec.said import RefusedError
+from edgeattn.hosts.trtexec.tensors import DIGITS_DB, DIGITS_REL
+from edgeattn.hosts.visit import Guest, guests
+from edgeattn.legalise import take_up
+from edgeattn.options.build import EngineOptions, Profile
+from edgeattn.options.cast import CastOptions
+from edgeattn.options.precision import Precision
+from edgeattn.parity.compare import Reference, Run
+from edgeattn.parity.metrics import Tolerance
+from edgeattn.records.engine import EngineManifest
+from edgeattn.records.parity import ParityReport
+from edgeattn.records.trace import Machine
+from edgeattn.runtimes.onnxruntime import Array, Session
+from edgeattn.workflows.build import network_of
+from edgeattn.workflows.build_on import flags_of, target_of
+from edgeattn.workflows.engine_step import first_difference
+from edgeattn.workflows.pipeline import Candidate, Step, tolerance_of_cast
+
+_DIGITS: Final = (
+    "trtexec writes outputs with six significant digits: differences below 5e-6 of a value are not"
+    " seen."
+)
+_ENGINE: Final = "compared.engine"
+# As text some 60 MB, which a comparison value by value may fetch.
+_MOST_VALUES: Final = 6e6
+
+OnStage = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class There:
+    """A host that the last step is taken on.
+
+    Attributes:
+        guest: The host.
+        trtexec: Its trtexec.
+        on_stage: Called as the step goes on.
+    """
+
+    guest: Guest
+    trtexec: Trtexec
+    on_stage: OnStage
+
+    @property
+    def machine(self) -> Machine:
+        """What the step is taken on."""
+        return machine_of(self.guest.facts, "trtexec")
+
+    def takes_cast(self, cast: CastOptions) -> bool:
+        """Return whether the file is cast before; TensorRT before 10 takes fp16 by a flag."""
+        return self.trtexec.is_strongly_typed or cast.precision != "fp16"
+
+    def step(
+        self, folder: Path, cast: CastOptions | None, precision: Precision, notes: list[str]
+    ) -> Step:
+        """Return the step.
+
+        Args:
+            folder: Where files go.
+            cast: The precision that is asked, if one is.
+            precision: The precision of the file that the ladder begins with.
+            notes: What the user should know, which it adds to.
+
+        Raises:
+            InputError: More is asked than can be seen.
+        """
+        tolerance = tolerance_of_engine(precision) if cast is None else tolerance_of_cast(cast)
+        asked: Precision = precision if cast is None else cast.precision
+        notes.append(_DIGITS)
+        return Step(
+            name="engine",
+            tolerance=as_written(tolerance),
+            make=partial(_make_engine, self, folder, asked, notes),
+            weights=("model",),
+            is_asked=True,
+        )
+
+    def compare(
+        self,
+        path: Path,
+        other: Path | None = None,
+        *,
+        inputs: Sequence[Array] | None = None,
+        seed: int = 0,
+        tolerance: Tolerance | None = None,
+    ) -> ParityReport:
+        """Run an engine on the host; see `engine.parity.compare_engine`."""
+        manifest = check_engine(path, self.guest.facts, self.trtexec)
+        onnx = other or source_of(path, manifest)
+        tolerance = as_written(tolerance or tolerance_of_engine(manifest.precision.asked))
+        report = compare_engine(
+            path,
+            onnx,
+            inputs=inputs,
+            seed=seed,
+            tolerance=tolerance,
+            opened=partial(_opened, self, manifest, read(onnx)),
+        )
+        return report.model_copy(
+            update={"machine": self.machine, "notes": (*report.notes, _DIGITS)}
+        )
+
+
+@contextlib.contextmanager
+def there(address: str, on_stage: OnStage = lambda _: None) -> Iterator[There]:
+    """Connect to a host to take the last step on.
+
+    Raises:
+        MissingError: It cannot be reached, or has no trtexec.
+    """
+    with guests([address], on_stage) as (guest,):
+        yield There(guest=guest, trtexec=Trtexec.of(guest.facts), on_stage=on_stage)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Loaded:
+    """An engine in a room of a host."""
+
+    manifest: EngineManifest
+    onnx: Source
+    engines: Engines
+
+    @property
+    def inputs(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each input."""
+        return open_inputs(self.onnx)
+
+    @property
+    def output_names(self) -> Sequence[str]:
+        """The outputs."""
+        return [one.name for one in describe(self.onnx.model.graph.outputs)]
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Run it once."""
+        return self.engines.run(_ENGINE, self.onnx, feeds, log=Log())
+
+
+@contextlib.contextmanager
+def _opened(there: There, manifest: EngineManifest, onnx: Source, path: Path) -> Iterator[_Loaded]:
+    """Bring an engine to a host; its inputs and outputs are those of its ONNX file."""
+    core = cast("int | None", manifest.options.get("dla_core"))
+    with there.guest.visit() as visit:
+        there.on_stage(f"sending {path.name} to {visit.facts.address}")
+        visit.room.put(path, _ENGINE)
+        yield _Loaded(
+            manifest=manifest,
+            onnx=onnx,
+            engines=Engines(
+                room=visit.room,
+                trtexec=there.trtexec,
+                dla_core=core if isinstance(core, int) else None,
+            ),
+        )
+
+
+def as_written(tolerance: Tolerance) -> Tolerance:
+    """Return a tolerance for outputs that were written with six digits.
+
+    Raises:
+        InputError: What is asked lies beyond these.
+    """
+    if tolerance.min_sqnr_db > DIGITS_DB:
+        raise InputError(
+            f"An SQNR of {tolerance.min_sqnr_db:g} dB cannot be seen: trtexec writes outputs with"
+            f" six digits, which is {DIGITS_DB:.0f} dB.",
+            mend=f"Ask for --min-sqnr {DIGITS_DB:.0f} at most.",
+        )
+    return replace(tolerance, max_rel=tolerance.max_rel + DIGITS_REL)
+
+
+def _make_engine(
+    there: There,
+    folder: Path,
+    asked: Precision,
+    notes: list[str],
+    reference: Reference,
+    below: Path,
+) -> Candidate:
+    """Build the engine of the file below on the host, and run it there on the reference's inputs.
+
+    Raises:
+        CheckError: trtexec builds no engine of the file.
+        MissingError: The host's memory or space ran out, or the connection broke.
+    """
+    session = Session(below)
+    run = partial(_runs, there, folder, asked)
+    return Candidate(
+        path=below,
+        runs=run(session, reference.inputs, notes=notes),
+        locate=lambda tolerance: first_difference(
+            folder,
+            below,
+            reference.inputs,
+            tolerance,
+            lambda exposed, inputs: next(run(exposed, inputs, notes=[])),
+            most_values=_MOST_VALUES,
+        ),
+    )
+
+
+def _runs(
+    there: There,
+    folder: Path,
+    asked: Precision,
+    session: Session,
+    inputs: Mapping[int, Sequence[Array]],
+    *,
+    notes: list[str],
+) -> Iterator[Run]:
+    """Build an engine on the host, and run it at every batch size."""
+    target = target_of(there.guest.facts, there.trtexec)
+    source, _ = network_of(take_up(read(session.path)), target, folder)
+    names = [value.name for value in session.inputs]
+    feeds = {batch: dict(zip(names, arrays, strict=True)) for batch, arrays in inputs.items()}
+    is_open = any(-1 in shape for shape in open_inputs(source).values())
+    smallest, largest = (_shapes(feeds[batch]) for batch in (min(feeds), max(feeds)))
+    profile = Profile(min=smallest, opt=largest, max=largest)
+    options = EngineOptions(precision=asked, profiles=(profile,) if is_open else ())
+    log = Log()
+    with there.guest.visit() as visit, _falling():
+        notes += visit.room.notes
+        engines = Engines(room=visit.room, trtexec=there.trtexec)
+        engines.build(
+            source,
+            _ENGINE,
+            options,
+            precisions=flags_of(source, asked),
+            log=log,
+            on_line=lambda line: there.on_stage(f"build on {engines.host}: {line}"),
+        )
+        for batch, arrays in feeds.items():
+            there.on_stage(f"batch {batch} on {engines.host}")
+            found = engines.run(_ENGINE, source, arrays, log=log)
+            yield Run(
+                # The reference's: an engine's own are those of its library.
+                optimisations="off",
+                batch=batch,
+                names=list(found),
+                outputs=list(found.values()),
+            )
+
+
+def _shapes(feeds: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in feeds.items()}
+
+
+@contextlib.contextmanager
+def _falling() -> Iterator[None]:
+    """Let the rung fall where trtexec does not take the file, which ONNX Runtime runs."""
+    try:
+        yield
+    except RefusedError as error:
+        raise CheckError(error.fact, mend=error.mend) from error

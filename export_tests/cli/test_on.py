@@ -1,0 +1,247 @@
+"""`edgeattn parity --on` and `build --on`, on a real sshd, with the stand-in for trtexec."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from edgeattn.base import files
+from export_tests.engine.nets import small
+from export_tests.hosts import trtexec
+
+
+@pytest.fixture
+def host(sshd):
+    """Plays a version of trtexec on a host, and sees to it that nothing is left there."""
+
+    def play(version="10.3.0", **settings):
+        trtexec.install(sshd.path, version, **settings)
+        return sshd.address
+
+    yield play
+    assert [one for one in sshd.left if one != ".ses"] == []  # ONNX Runtime's own
+
+
+def behind(sshd, command):
+    """Has a shell command run behind every run of trtexec."""
+    program = sshd.path / "trtexec"
+    program.rename(sshd.path / "played")
+    program.write_text(f'#!/bin/sh\n"${{0%/*}}"/played "$@" || exit\n{command}\n')
+    program.chmod(0o755)
+
+
+def states(run):
+    return {one["rung"]: one["state"] for one in json.loads(run.stdout)["rungs"]}
+
+
+@pytest.mark.slow
+def test_the_engine_on_the_device_against_the_file(edgeattn, host, tmp_path):
+    small(tmp_path / "m.onnx")
+    run = edgeattn("parity", "m.onnx", "--on", host("8.5.2"), "--precision", "fp16", "--json")
+    assert run.returncode == 0, run.stderr
+    said = json.loads(run.stdout)
+    assert states(run) == {"engine": "passed"}  # a flag asks for fp16, and no cast
+    (comparison,) = said["rungs"][0]["comparisons"]
+    assert (comparison["against"], said["rungs"][0]["precision"]) == ("onnx", "fp16")
+    assert 106 < comparison["outputs"][0]["sqnr_db"] < 130  # of six digits
+    assert "TensorRT 8.5.2, by trtexec" in said["machine"]["title"]
+    assert said["machine"]["facts"]["tensorrt"] == "8.5.2"
+    assert any("six significant digits" in note for note in said["notes"])
+
+
+def test_an_engine_of_another_function_falls_and_is_named(edgeattn, host, tmp_path):
+    small(tmp_path / "m.onnx")
+    run = edgeattn("parity", "m.onnx", "--on", host(spoils=0.3))
+    assert run.returncode == 1, run.stderr
+    assert "the first rung that falls: engine, at stem" in run.stdout
+    assert "engine fell: It differs from onnx" in run.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", trtexec.VERSIONS)
+def test_every_batch_on_every_version(edgeattn, host, tmp_path, version):
+    small(tmp_path / "m.onnx", batch="N")
+    ask = ["parity", "m.onnx", "--on", host(version), "--precision", "fp16", "--json"]
+    run = edgeattn(*ask)
+    assert run.returncode == 0, run.stderr
+    cast = {} if version < "9.9" and not version.startswith("1") else {"cast": "passed"}
+    assert states(run) == {**cast, "engine": "passed"}
+    assert json.loads(run.stdout)["rungs"][-1]["comparisons"][0]["runs"] == 4
+
+
+@pytest.mark.slow
+def test_from_the_torch_model_up(edgeattn, host, tmp_path):
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n"
+        "def make():\n"
+        "    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU())\n"
+    )
+    model = ["net.py:make", "--shape", "1x3x12x12", "-a", "se", "--at", "1", "--seed", "1"]
+    model += ["--attention-arg", "reduction=2"]
+    run = edgeattn("parity", *model, "--on", host(), "--precision", "fp16", "--json")
+    assert run.returncode == 0, run.stderr
+    assert list(states(run).items()) == [
+        (one, "passed") for one in ("onnx", "lowered", "cast", "engine")
+    ]
+    assert edgeattn("export", *model, "-o", "m.onnx").returncode == 0
+    reference = ["--reference", *model]
+    run = edgeattn("parity", "m.onnx", *reference, "--on", host("8.2.1"), "--json")
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout)["start"] == "torch"
+    assert list(states(run).items()) == [("onnx", "passed"), ("engine", "passed")]
+    run = edgeattn("parity", "m.onnx", "--ladder", "--on", host("11.1.0"), "--json")
+    assert list(states(run)) == ["lowered", "engine"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("[ ! -f outputs.json ] || truncate -s -400 outputs.json", "cut off|cannot be read"),
+        ("rm -f outputs.json", "cannot be fetched"),
+    ],
+)
+def test_outputs_that_are_not_whole_are_an_error_and_no_fall(
+    edgeattn, host, sshd, tmp_path, command, said
+):
+    small(tmp_path / "m.onnx")
+    address = host()
+    behind(sshd, command)
+    run = edgeattn("parity", "m.onnx", "--on", address)
+    assert run.returncode == 2
+    assert re.search(said, run.stderr)
+
+
+@pytest.mark.slow
+def test_what_arrives_as_something_else_is_an_error(edgeattn, host, sshd, tmp_path):
+    small(tmp_path / "m.onnx")
+    address = host()
+    broken = sshd.path / "sha256sum"
+    broken.write_text("#!/bin/sh\necho 0000  -\n")
+    broken.chmod(0o755)
+    for command in ("parity", "build"):
+        run = edgeattn(command, "m.onnx", "--on", address)
+        assert run.returncode == 2
+        assert "arrived on" in run.stderr
+        assert "as something else" in run.stderr
+    assert {one.name for one in tmp_path.iterdir()} == {"m.onnx"}
+
+
+def test_an_engine_is_built_there_and_fetched(edgeattn, host, tmp_path):
+    small(tmp_path / "m.onnx")
+    ask = ["build", "m.onnx", "--on", host(), "--precision", "fp16", "-o", "x.engine", "--json"]
+    run = edgeattn(*ask, "--log", "log.txt")
+    assert run.returncode == 0, run.stderr
+    said = json.loads(run.stdout)
+    assert said["sha256"] == files.sha256(tmp_path / "x.engine")
+    assert (said["runtime"], said["runtime_version"]) == ("tensorrt", "10.3.0")
+    assert said["compute_capability"] == "8.7"
+    assert said["machine"]["title"].endswith("TensorRT 10.3, by trtexec")
+    assert said["onnx"] == "m-fp16.onnx"
+    assert said["sources"]["m-fp16.onnx"] == files.sha256(tmp_path / "m-fp16.onnx")
+    assert said["precision"]["built"]["fp16"] == said["kernels"] > 0
+    assert said["traffic_bytes"] > 0
+    assert trtexec.SAYS in (tmp_path / "log.txt").read_text()
+    names = {"x.engine", "x.json", "m.onnx", "m-fp16.onnx", "m-fp16.json", "log.txt"}
+    assert {one.name for one in tmp_path.iterdir()} == names
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", trtexec.VERSIONS)
+def test_builds_of_every_version_and_the_engine_against_its_file(edgeattn, host, tmp_path, version):
+    small(tmp_path / "m.onnx", batch="N")
+    shapes = ["--min-shapes", "x:1x3x16x16", "--opt-shapes", "x:2x3x16x16"]
+    shapes += ["--max-shapes", "x:4x3x16x16", "-o", "x.engine", "--workspace", "64", "--json"]
+    address = host(version)
+    run = edgeattn("build", "m.onnx", "--on", address, *shapes, "--timing-cache", "t.cache")
+    assert run.returncode == 0, run.stderr
+    said = json.loads(run.stdout)
+    assert (tmp_path / "t.cache").read_bytes()
+    assert [one["shapes"]["x"][0] for one in said["points"]] == [1, 2, 4]
+    if version == "8.0.1":
+        assert said["kernels"] is said["traffic_bytes"] is None
+        assert any("tells nothing of an engine's layers" in note for note in said["notes"])
+    else:
+        assert said["points"][1]["traffic_bytes"] == said["traffic_bytes"] > 0
+    assert edgeattn("inspect", "x.engine").returncode == 0
+    run = edgeattn("parity", "x.engine", "--on", address, "--json")
+    assert run.returncode == 0, run.stderr
+    said = json.loads(run.stdout)
+    assert len(said["cases"]) == 3
+    assert "by trtexec" in said["machine"]["title"]
+    run = edgeattn("parity", "x.engine", "--on", host(version, spoils=0.3))
+    assert run.returncode == 1
+
+
+@pytest.mark.slow
+def test_an_engine_of_elsewhere_is_refused(edgeattn, host, tmp_path):
+    small(tmp_path / "m.onnx")
+    assert edgeattn("build", "m.onnx", "--on", host("8.5.2"), "-o", "x.engine").returncode == 0
+    run = edgeattn("parity", "x.engine", "--on", host("10.3.0"))
+    assert run.returncode == 3
+    assert "was built with TensorRT 8.5.2, and" in run.stderr
+    assert "has TensorRT 10.3.0" in run.stderr
+    assert "edgeattn build MODEL.onnx --on" in run.stderr
+    run = edgeattn("parity", "x.engine", "--on", host("8.5.2", capability="7.2"))
+    assert run.returncode == 3
+    assert "built for compute capability 8.7, and the GPU of" in run.stderr
+    manifest = tmp_path / "x.json"
+    manifest.write_text(manifest.read_text().replace('"tensorrt"', '"tensorrt-rtx"'))
+    run = edgeattn("parity", "x.engine", "--on", host("8.5.2"))
+    assert run.returncode == 3
+    assert "was built with TensorRT-RTX 8.5.2" in run.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fails", ["killed", "memory"])
+def test_a_death_for_memory_says_so(edgeattn, host, tmp_path, fails):
+    small(tmp_path / "m.onnx")
+    run = edgeattn("build", "m.onnx", "--on", host(fails=fails), "--log", "log.txt")
+    assert run.returncode == 3
+    assert "its memory ran out" in run.stderr
+    assert "swap" in run.stderr
+    assert {one.name for one in tmp_path.iterdir()} == {"m.onnx", "log.txt"}
+
+
+@pytest.mark.slow
+def test_what_trtexec_refuses_is_told_in_its_words(edgeattn, host, tmp_path):
+    small(tmp_path / "m.onnx")
+    run = edgeattn("build", "m.onnx", "--on", host(fails="space"))
+    assert run.returncode == 2
+    assert "Saving engine to file failed" in run.stderr
+    run = edgeattn("build", "m.onnx", "--on", host("8.5.2"), "--optimization-level", "1")
+    assert run.returncode == 2
+    assert "TensorRT 8.5.2 has no --optimization-level: it came with 8.6" in run.stderr
+    run = edgeattn("build", "m.onnx", "--on", host(), "--dla", "0", "--precision", "fp16")
+    assert run.returncode == 2
+    assert "There is no DLA core 0 on" in run.stderr
+
+
+def test_no_trtexec_is_a_missing_thing(edgeattn, sshd, tmp_path):
+    small(tmp_path / "m.onnx")
+    run = edgeattn("build", "m.onnx", "--on", sshd.address)
+    assert run.returncode == 3
+    assert "There is no trtexec on" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (["build", "m.onnx", "--device", "jetson-orin-nano-8gb"], "--on takes neither --device"),
+        (["build", "m.onnx", "--runtime", "tensorrt"], "--on takes neither --device"),
+        (["build", "m.onnx", "--plan"], "--on takes neither --device"),
+        (["build", "m.onnx", "--on", "two"], "--on names 2 hosts"),
+        (["parity", "m.onnx", "n.onnx"], "neither a second file"),
+        (["parity", "m.onnx", "--max-rel", "1"], "nor --max-rel"),
+        (["parity", "m.onnx", "--target", "onnxruntime"], "Add --ladder"),
+        (["parity", "m.onnx", "-a", "se"], "without --reference MODEL"),
+        (["parity", "m.onnx", "--min-sqnr", "60"], "none is asked for"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(edgeattn, tmp_path, ask, said):
+    small(tmp_path / "m.onnx")
+    run = edgeattn(*ask, "--on", "nowhere.invalid")
+    assert run.returncode == 2
+    assert said in run.stderr
