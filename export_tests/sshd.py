@@ -27,7 +27,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 MaxStartups 100
-SetEnv {environment}
+ForceCommand export {environment}; exec /bin/sh -c "$SSH_ORIGINAL_COMMAND"
 """
 _CLIENT: Final = """
 Host *
@@ -125,7 +125,8 @@ def start(
         "TMPDIR": str(tmp),
         "EDGEATTN_LOCK": str(folder / "lock"),
     }
-    said = " ".join(f'"{name}={value}"' for name, value in environment.items())
+    # Exported by the login shell itself: what its own files say of PATH is another machine's.
+    said = " ".join(f"{name}={shlex.quote(value)}" for name, value in environment.items())
     (folder / "sshd_config").write_text(
         _SERVER.format(address=f"{ip}:{port}", folder=folder, environment=said)
     )
