@@ -1,6 +1,6 @@
 """Compares predicted times of TensorRT engines with measured ones.
 
-    python benchmarks/prediction_gpu.py [FOLDER ...] [--fit] [--layers NAME] [--plans]
+    python benchmarks/prediction_gpu.py [FOLDER ...] [--fit] [--layers NAME] [--plans DIR]
 
 A folder holds engines: layers.json, profile.json and measurement.json of each, as in the default,
 export_tests/engine/files. For each engine: the measured and the predicted end-to-end time,
@@ -9,7 +9,7 @@ the interval, and Spearman's rank correlation of the layers' times.
 `--fit` picks the model's three free constants again, on all engines, on all but one, and on all but
 those of one device, and predicts what was left out. `--layers` prints the layers of an engine.
 `--plans` compares plans of TensorRT-RTX with published times on devices of which there is no engine
-here.
+here, and keeps the plans in a folder; those of YOLO models want ultralytics.
 """
 
 from __future__ import annotations
@@ -47,7 +47,9 @@ def main() -> int:
     parser.add_argument("folder", type=Path, nargs="*", default=[MEASURED])
     parser.add_argument("--fit", action="store_true", help="fit again, leaving engines out")
     parser.add_argument("--layers", metavar="NAME", help="print the layers of this engine")
-    parser.add_argument("--plans", action="store_true", help="compare plans with published times")
+    parser.add_argument(
+        "--plans", type=Path, metavar="DIR", help="compare plans with published times"
+    )
     asked = parser.parse_args()
     engines = read_engines(asked.folder)
     if not engines:
@@ -62,7 +64,7 @@ def main() -> int:
     if asked.plans:
         from prediction_plans import print_plans
 
-        print_plans()
+        print_plans(asked.plans)
     return 0
 
 

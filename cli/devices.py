@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from edgeattn.base.files import write
 from edgeattn.options.calibrate import CalibrationOptions
 from edgeattn.options.flags import Flag
 from edgeattn.options.precision import PRECISIONS
 from edgeattn.report.grid import columns, table
 
 from . import probing
+from .fits import fit_document, print_fit
 from .groups import grouped
 from .screen import Screen
 from .tables import print_notes, size
@@ -75,17 +77,27 @@ def show(
 @grouped
 def calibrate(
     *,
+    more: Annotated[list[Path] | None, Flag("[FILE]…", "More files of --from.")] = None,
     output: Annotated[
         Path | None, Flag("--output -o FILE.toml", "The file. [after the processor, here]")
     ] = None,
     options: CalibrationOptions,
     screen: Screen,
 ) -> None:
-    """Measure this machine's processor, and write a device file.
+    """Measure this machine's processor, or fit to what was measured, and write a device file.
 
-    Single operators of ONNX Runtime are timed. `edgeattn profile MODEL --device FILE.toml` then
-    predicts what a model takes. Nothing else should run meanwhile.
+    Single operators of ONNX Runtime are timed; nothing else should run meanwhile. With --from,
+    traces of one device are fitted instead, and nothing is measured. `edgeattn profile MODEL
+    --device FILE.toml` then predicts what a model takes.
     """
+    if more or options.traces:
+        fit([*options.traces, *(more or [])], output, options, screen)
+    else:
+        measure(output, options, screen)
+
+
+def measure(output: Path | None, options: CalibrationOptions, screen: Screen) -> None:
+    """Measure this machine's processor."""
     with screen.working() as stage:
         from edgeattn.engine.gpu import local_gpu
         from edgeattn.profiling.calibration import calibrate as calibration
@@ -102,12 +114,51 @@ def calibrate(
     def report(console: Console) -> None:
         _print_device(console, device, [device.at()])
         print_notes(console, notes)
-        console.print(f"written: {path}. Predict with it: edgeattn profile MODEL --device {path}")
+        _print_written(console, path)
 
     screen.show(document, report)
 
 
 app.command()(probing.probe)
+
+
+def fit(
+    files: Sequence[Path], output: Path | None, options: CalibrationOptions, screen: Screen
+) -> None:
+    """Fit a device profile to files that were measured already."""
+    with screen.working() as stage:
+        from edgeattn.base.errors import InputError
+        from edgeattn.profiling.calibration import calibrate as calibration
+        from edgeattn.workflows.calibrate import calibrate_from
+
+        if not options.traces:
+            raise InputError(
+                f"{files[0]} is given, and nothing is said of it.",
+                mend="Fit to it: edgeattn devices calibrate --from FILE",
+            )
+        if output is not None:
+            calibration.check_file(output)
+        found = calibrate_from(files, options, on_stage=stage)
+        path = output or calibration.file_of(options.name or f"{found.learned.start.name}-fitted")
+        calibration.check_file(path)
+        write(path, found.text)
+    device = found.device.model_copy(update={"name": options.name or path.stem})
+    document = {
+        **_document(device, device.at()),
+        "file": str(path),
+        "warnings": found.learned.notes,
+        "fit": fit_document(found.learned),
+    }
+
+    def report(console: Console) -> None:
+        print_fit(console, found.learned)
+        _print_written(console, path)
+
+    screen.show(document, report)
+
+
+def _print_written(console: Console, path: Path) -> None:
+    console.print(f"written: {path}. Predict with it: edgeattn profile MODEL --device {path}")
 
 
 def _document(device: DeviceProfile, point: OperatingPoint) -> dict[str, Any]:

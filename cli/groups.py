@@ -6,6 +6,7 @@ import collections.abc
 import dataclasses
 import functools
 import inspect
+import keyword
 import typing
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
@@ -159,8 +160,9 @@ def _option(flag: Flag) -> Any:
 
 
 def _name(flag: Flag) -> str:
-    """Return the long name of an option as Python writes it: `half_io`."""
-    return flag.spelling.split()[0].partition("/")[0].removeprefix("--").replace("-", "_")
+    """Return the long name of an option as Python writes it: `half_io`, and `from_` of `--from`."""
+    name = flag.spelling.split()[0].partition("/")[0].removeprefix("--").replace("-", "_")
+    return f"{name}_" if keyword.iskeyword(name) else name
 
 
 def _is_inverse(flag: Flag) -> bool:

@@ -56,6 +56,7 @@ def _capability(value: object) -> tuple[int, int]:
 
 
 Count = Annotated[int, BeforeValidator(_count(1, 100_000))]
+Traces = Annotated[int, BeforeValidator(_count(0, 100_000))]
 Dlas = Annotated[int, BeforeValidator(_count(0, 16))]
 Mhz = Annotated[float, BeforeValidator(_number(50, 20_000, ", in MHz"))]
 Gbps = Annotated[float, BeforeValidator(_number(0.5, 50_000, ", in GB/s"))]

@@ -24,6 +24,7 @@ from edgeattn.devices.fields import (
     Opset,
     Table,
     Tflops,
+    Traces,
     Version,
 )
 
@@ -128,6 +129,7 @@ class DeviceProfile(Table):
         power_mode: Its power modes.
         jetpack: The JetPack releases that serve it, the newest last.
         guesses: The keys, or tables of keys, that rest on no source.
+        fitted_to: How many traces measured on such a device its figures were fitted to.
     """
 
     name: str
@@ -153,6 +155,7 @@ class DeviceProfile(Table):
     power_mode: tuple[PowerMode, ...] = ()
     jetpack: tuple[JetPack, ...] = ()
     guesses: tuple[str, ...] = ()
+    fitted_to: Traces = 0
 
     @property
     def newest_jetpack(self) -> JetPack | None:
@@ -182,6 +185,15 @@ class DeviceProfile(Table):
         takes_rtx = self.kind == "gpu" and self.compute_capability in TENSORRT_RTX
         return ("tensorrt", "tensorrt-rtx") if takes_rtx else ("tensorrt",)
 
+    @property
+    def whole(self) -> Self:
+        """The device with what its file may leave out of a GPU."""
+        if self.sms is None:
+            return self
+        cache = self.last_level_gbps or self.sms * self.clock_mhz * _L2_BYTES / 1e3
+        load_us = self.load_us or _LOAD_CLOCKS / self.clock_mhz
+        return self.model_copy(update={"last_level_gbps": cache, "load_us": load_us})
+
     def is_guess(self, key: str) -> bool:
         """Return whether a figure is a guess: its key as in `efficiency.bandwidth.pooling`."""
         return any(key == guess or key.startswith(f"{guess}.") for guess in self.guesses)
@@ -210,10 +222,8 @@ class DeviceProfile(Table):
         """Scale the figures: what SMs do together by both, what takes clocks by the clock."""
         clock = clock_mhz / self.clock_mhz
         speed = clock * sms / self.sms if sms is not None and self.sms is not None else clock
-        cache, load_us = self.last_level_gbps, self.load_us
-        if self.sms is not None:  # a GPU
-            cache = cache or self.sms * self.clock_mhz * _L2_BYTES / 1e3
-            load_us = load_us or _LOAD_CLOCKS / self.clock_mhz
+        said = self.whole
+        cache, load_us = said.last_level_gbps, said.load_us
         return OperatingPoint(
             power_mode=power_mode,
             clock_mhz=clock_mhz,

@@ -85,7 +85,7 @@ class Product:
 
 def kind_of(kernel: Kernel) -> Kind:
     """Return the kind of work that a kernel does, by the strongest of its steps."""
-    steps = _steps(kernel)
+    steps = frozenset(steps_of(kernel))
     for kind, strong in _STRONG_STEPS:
         if steps & strong:
             return kind
@@ -93,6 +93,12 @@ def kind_of(kernel: Kernel) -> Kind:
         return "shuffle" if steps <= _SHUFFLE_STEPS else "pointwise"
     lower = kernel.kind.lower()
     return next((kind for kind, pattern in _LAYERS if re.search(pattern, lower)), "other")
+
+
+def steps_of(kernel: Kernel) -> tuple[str, ...]:
+    """Return what one of Myelin's kernels does, step by step; none for a kernel of another."""
+    found = _STEPS.match(kernel.name)
+    return tuple(re.findall(r"[A-Z][a-z0-9]*", found["steps"])) if found else ()
 
 
 def macs_of(kernel: Kernel) -> int:
@@ -138,11 +144,6 @@ def product_of(kernel: Kernel) -> Product | None:
         step=max(1.0, places / rows),
         data=data,
     )
-
-
-def _steps(kernel: Kernel) -> frozenset[str]:
-    found = _STEPS.match(kernel.name)
-    return frozenset(re.findall(r"[A-Z][a-z0-9]*", found["steps"])) if found else frozenset()
 
 
 def _columns(weights: KernelTensor, kernel: Kernel, out: KernelTensor) -> int:

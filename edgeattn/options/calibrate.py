@@ -1,8 +1,9 @@
-"""How this machine's processor is calibrated."""
+"""How a device is calibrated."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from edgeattn.options.flags import flag
 
@@ -12,9 +13,23 @@ class CalibrationOptions:
     """How to calibrate.
 
     Attributes:
+        traces: What was measured already; nothing is measured then.
         seconds: What it may take, beside what it takes to load the operators.
     """
 
+    traces: tuple[Path, ...] = flag(
+        "--from FILE",
+        "Fit to what was measured: what `profile -o` wrote, or trtexec's layers, profile and times."
+        " May be given again; files that follow count too.",
+        default=(),
+        read=lambda paths: tuple(map(Path, paths)),
+    )
+    device: str | None = flag(
+        "--device NAME", "The profile that a fit begins from. [the one that the traces name]"
+    )
+    power_mode: str | None = flag(
+        "--power-mode NAME", "The mode that they were measured in. [as they say]"
+    )
     threads: int | None = flag("--threads N", "Threads that the figures are of. [all cores]", min=1)
     name: str = flag("--name NAME", "The device's name. [its file's]", default="")
     title: str = flag("--title TEXT", "Its title. [the processor's name]", default="")

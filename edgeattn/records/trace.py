@@ -215,6 +215,27 @@ class Identity(_Frozen):
     kept: dict[str, str]
 
 
+class Expected(_Frozen):
+    """What was predicted of a model that was measured, of the kernels that were measured.
+
+    Attributes:
+        device: The device profile that it rests on.
+        title: The same for people.
+        power_mode: Its power mode; "" if there is none.
+        latency_ms: The latency.
+        interval_ms: Between what bounds.
+        kernels_us: What each kernel adds to that, in the order of the trace; 0 of those that no
+            prediction is of.
+    """
+
+    device: str
+    title: str
+    power_mode: str = ""
+    latency_ms: float
+    interval_ms: tuple[float, float]
+    kernels_us: tuple[float, ...]
+
+
 class EndToEnd(_Frozen):
     """What the reconciliation rests on.
 
@@ -291,6 +312,7 @@ class Trace(_Frozen):
         layers: Of an engine that was measured, what its kernels are made of: what they take
             elsewhere can be told from it.
         power: What the device drew; None where nothing tells it, or nothing was asked.
+        expected: Of what was measured, what was predicted; None if nothing was.
         warnings: Why the figures are not to be trusted.
         notes: What else a reader should know.
         command: The command that made it.
@@ -317,6 +339,7 @@ class Trace(_Frozen):
     identity: Identity | None = None
     layers: LayerInformation | None = None
     power: Power | None = None
+    expected: Expected | None = None
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     versions: dict[str, str] = {}

@@ -21,6 +21,7 @@ from edgeattn.profiling.measure.tensorrt import traces as tensorrt
 from edgeattn.profiling.measure.torch import traces as torch
 from edgeattn.profiling.predict.cpu import traces as cpu
 from edgeattn.profiling.predict.gpu import traces as gpu
+from edgeattn.profiling.predict.gpu.predict import How
 from edgeattn.profiling.route import Route, choose, named_device
 from edgeattn.profiling.sources.engines.plans import build_plan
 from edgeattn.profiling.sources.engines.source import EngineSource, read_engine
@@ -172,6 +173,7 @@ def _engines(
         folder,
         marginal=marginal,
         plan_timeout_s=options.plan_timeout_s,
+        how=How(runtime="tensorrt" if options.runtime == "tensorrt" else None),
         on_stage=on_stage,
     )
 

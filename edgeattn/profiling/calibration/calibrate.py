@@ -20,13 +20,28 @@ from edgeattn.base.worker import ask
 from edgeattn.devices import profile
 from edgeattn.devices.schema import DeviceProfile
 from edgeattn.options.calibrate import CalibrationOptions
-from edgeattn.profiling.calibration.file import Facts, written
+from edgeattn.profiling.calibration.cpu import device_of
+from edgeattn.profiling.calibration.file import written
 from edgeattn.profiling.calibration.fit import fit, read_samples
 from edgeattn.profiling.measure.machine import Load, now, warnings_of
 from edgeattn.runtimes.runner import cpu_name, last_cache_kib, usable_cores
 
 _PROCESS: Final = "edgeattn.profiling.calibration.process"
 _SUFFIX: Final = ".toml"
+# Where the system says nothing.
+_COMMON_MHZ: Final = 2000
+_COMMON_KIB: Final = 4096
+_HOW: Final = {
+    "cores": "threads that computed; all figures are of as many",
+    "clock_mhz": "no prediction rests on it",
+    "bandwidth_gbps": "weights of 96 MiB, read by a product of one row",
+    "last_level_cache_kib": "as the system says, or a guess",
+    "last_level_holds_us": "an eighth of it, read again after pauses",
+    "last_level_gbps": "what the fastest operator moves",
+    "kernel_floor_us": "small nodes of several operators, in a chain, not profiled",
+    "wake_us": "small kernels on all threads, above their share of the time on one",
+    "peak_tflops.fp32": "what the fastest class of layers reaches",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,18 +83,34 @@ def calibrate(
     found = ask(_PROCESS, job, does="calibrated", on_progress=lambda said: on_stage(said["stage"]))
     load = Load(**found["load"])
     figures = fit(read_samples(found), threads, found["node_us"][str(threads)])
-    processor = cpu_name()
-    words = f"{threads} thread{'s' if threads > 1 else ''}"
-    facts = Facts(
-        name=options.name,
-        title=options.title or processor,
-        clock_mhz=load.clock_mhz[1] if load.clock_mhz else None,
-        cache_kib=cache_kib,
-        header=_header(processor, words, load),
+    told = device_of(figures, _blank(options, load.clock_mhz, cache_kib), is_whole=True)
+    text = written(
+        told.device, name=options.name, header=_header(threads, load), how={**told.how, **_HOW}
     )
-    text = written(figures, facts)
     device = DeviceProfile.model_validate({"name": "this-machine", **tomllib.loads(text)})
     return Calibration(device=device, text=text, warnings=tuple(warnings_of(load)))
+
+
+def _blank(
+    options: CalibrationOptions, clock_mhz: tuple[float, float] | None, cache_kib: int | None
+) -> DeviceProfile:
+    """Return this machine with what the system says of it; all else is measured."""
+    said = {"clock_mhz": clock_mhz and clock_mhz[1], "last_level_cache_kib": cache_kib}
+    common = {"clock_mhz": _COMMON_MHZ, "last_level_cache_kib": _COMMON_KIB}
+    return DeviceProfile.model_validate(
+        {
+            "name": "this-machine",
+            "title": options.title or cpu_name(),
+            "kind": "cpu",
+            "cores": 1,
+            "bandwidth_gbps": 1.0,
+            "kernel_floor_us": 1.0,
+            "peak_tflops": {"fp32": 1.0},
+            "efficiency": {"compute": 1.0, "bandwidth": {"other": 1.0}},
+            **{key: value or common[key] for key, value in said.items()},
+            "guesses": [key for key, value in said.items() if value is None],
+        }
+    )
 
 
 def file_of(name: str) -> Path:
@@ -111,11 +142,12 @@ def write(calibration: Calibration, path: Path) -> None:
     files.write(path, calibration.text)
 
 
-def _header(processor: str, words: str, load: Load) -> list[str]:
+def _header(threads: int, load: Load) -> list[str]:
     known = versions()
     made_by = f"edgeattn {known['edgeattn']}, ONNX Runtime {known['onnxruntime']}"
+    words = f"{threads} thread{'s' if threads > 1 else ''}"
     return [
-        f"{processor}, {words}, measured on {now()}",
+        f"{cpu_name()}, {words}, measured on {now()}",
         f"by `edgeattn devices calibrate` ({made_by}):",
         "single operators, in interleaved rounds; means of those in which little else ran.",
         f"Other processes had {load.cores_of_others:.2f} cores meanwhile.",

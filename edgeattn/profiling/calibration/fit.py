@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 # Work of this many µs at least is told from the floor; so little does no sleeping thread wake.
 _LEAST_US: Final = 1.0
 _LEAST_WAKE_US: Final = 0.5
+# Of so many samples, those are left out that are so many times as fast or slow as their median:
+# what the ends of runs cost, and what a cache holds, makes less of a difference.
+_SEVERAL: Final = 5
+_FAR: Final = 4.0
 # Weights that were pushed out take so much longer at least.
 _SLOWER: Final = 1.4
 
@@ -74,8 +78,8 @@ class Figures:
     Attributes:
         threads: Threads that computed.
         floor_us: What the smallest kernel adds.
-        wake_us: What waking the others adds; None if there is one thread.
-        memory_gbps: What all threads read of memory.
+        wake_us: What waking the others adds; None if there is one thread, or nothing tells.
+        memory_gbps: What all threads read of memory; None if nothing tells.
         holds_us: How long the last cache holds what is not touched; None for no end of that.
         layers: Of each class of layers.
         operators: Of each operator.
@@ -84,7 +88,7 @@ class Figures:
     threads: int
     floor_us: float
     wake_us: float | None
-    memory_gbps: float
+    memory_gbps: float | None
     holds_us: float | None
     layers: Mapping[Layer, Rate]
     operators: Mapping[str, Rate]
@@ -110,18 +114,28 @@ def read_samples(found: Mapping[str, Any]) -> list[Sample]:
     ]
 
 
-def fit(samples: Sequence[Sample], threads: int, floor_us: float) -> Figures:
+def fit(
+    samples: Sequence[Sample],
+    threads: int,
+    floor_us: float,
+    *,
+    ends: Mapping[Layer, float] | None = None,
+    wake_us: float | None = None,
+) -> Figures:
     """Make figures of samples.
 
     Args:
         samples: All that was run.
         threads: Threads of the sessions that are not there for the wake.
         floor_us: What the smallest kernel takes on all threads.
+        ends: What the ends of runs are believed to cost where runs of one length do not tell.
+        wake_us: What the wake is believed to be where no sample is there for it.
     """
-    wake_us = _wake_us([one for one in samples if one.role == "wake"], threads, floor_us)
+    wakes = [one for one in samples if one.role == "wake"]
+    wake_us = _wake_us(wakes, threads, floor_us) if wakes else wake_us
     layers: dict[Layer, list[tuple[Work, float]]] = defaultdict(list)
     operators: dict[str, list[tuple[Work, float]]] = defaultdict(list)
-    memory_gbps = 0.0
+    memory_gbps = None
     for one in samples:
         took_us = max(_LEAST_US, one.time_us - floor_us)
         if one.role == "memory":
@@ -146,7 +160,11 @@ def fit(samples: Sequence[Sample], threads: int, floor_us: float) -> Figures:
         wake_us=wake_us,
         memory_gbps=memory_gbps,
         holds_us=_holds_us([one for one in samples if one.role == "hold"]),
-        layers={name: _layer(layers[name]) for name in get_args(Layer) if layers[name]},
+        layers={
+            name: _layer(layers[name], (ends or {}).get(name, 0.0))
+            for name in get_args(Layer)
+            if layers[name]
+        },
         operators={name: _operator(operators[name]) for name in sorted(operators)},
     )
 
@@ -171,6 +189,8 @@ def _holds_us(samples: Sequence[Sample]) -> float | None:
     """
     import numpy as np
 
+    if not samples:
+        return None
     ages = np.array([one.pause_us + one.time_us for one in samples])
     took = np.array([one.time_us for one in samples])
     fast, slow = float(took.min()), float(took.max())
@@ -185,17 +205,20 @@ def _holds_us(samples: Sequence[Sample]) -> float | None:
     return best
 
 
-def _layer(pairs: Sequence[tuple[Work, float]]) -> Rate:
+def _layer(pairs: Sequence[tuple[Work, float]], believed_ends: float) -> Rate:
     """Fit the rate of a class of layers, and what the ends of its runs cost."""
     import numpy as np
 
+    pairs = _alike(pairs, [work.flops / us for work, us in pairs])
     flops = np.array([work.flops for work, _ in pairs])
     runs = np.array([work.run for work, _ in pairs], dtype=float)
     took = np.array([us for _, us in pairs])
     both = np.stack([flops / took, flops / runs / took], axis=1)
     slope, ends = _least_squares(both)
     if ends < 0 or slope <= 0 or len(set(runs.tolist())) == 1:
-        slope, ends = float(_least_squares(both[:, :1])[0]), 0.0
+        alone = both[:, :1] + believed_ends * both[:, 1:]
+        slope = float(_least_squares(alone)[0])
+        ends = slope * believed_ends
     value = 1 / slope / 1e3
     seen = flops * (1 + ends / slope / runs) / took / 1e3
     return Rate(value=value, ends=ends / slope, seen=tuple(map(float, seen)))
@@ -209,7 +232,22 @@ def _least_squares(columns: npt.NDArray[np.float64]) -> tuple[float, ...]:
     return tuple(map(float, solved))
 
 
+def _alike(
+    pairs: Sequence[tuple[Work, float]], rates: Sequence[float]
+) -> Sequence[tuple[Work, float]]:
+    """Return samples but for those that something disturbed: far from the median of several."""
+    if len(rates) < _SEVERAL:
+        return pairs
+    middle = statistics.median(rates)
+    return [
+        pair
+        for pair, rate in zip(pairs, rates, strict=True)
+        if middle / _FAR <= rate <= middle * _FAR
+    ]
+
+
 def _operator(pairs: Sequence[tuple[Work, float]]) -> Rate:
+    pairs = _alike(pairs, [work.moved_bytes / us for work, us in pairs])
     moved = sum(work.moved_bytes for work, _ in pairs)
     took = sum(us for _, us in pairs)
     return Rate(value=moved / took / 1e3, seen=tuple(w.moved_bytes / us / 1e3 for w, us in pairs))

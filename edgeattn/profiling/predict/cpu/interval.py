@@ -25,4 +25,5 @@ GUESS: Final = 0.4
 def shared(device: DeviceProfile) -> list[float]:
     """Return the spreads of the errors that all kernels on a CPU share."""
     is_guess = device.is_guess("efficiency") or not device.efficiency.operators
+    is_guess = is_guess and not device.fitted_to
     return [MODEL, *([GUESS] if is_guess else [])]

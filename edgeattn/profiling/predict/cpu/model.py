@@ -44,9 +44,7 @@ def predict_model(
         shared: Spreads of the errors that all kernels share.
     """
     works = [work_of(kernel) for kernel in kernels]
-    traffic = [traffic_of(kernel) for kernel in kernels]
-    precisions = [kernel.precision or "fp32" for kernel in kernels]
-    times = _times(works, traffic, precisions, machine)
+    times = [one for one, _ in timed(kernels, machine)]
     spreads = [interval.KNOWN if is_known(work) else interval.UNKNOWN for work in works]
     found = tuple(
         kernel.model_copy(
@@ -64,24 +62,25 @@ def predict_model(
     return PredictedModel(kernels=found, latency_us=total, low_us=low, high_us=high)
 
 
-def _times(
-    works: Sequence[Work],
-    traffic: Sequence[Traffic],
-    precisions: Sequence[str],
-    machine: CpuMachine,
-) -> list[KernelTime]:
-    """Run kernels one after another, twice: the second time, as after another inference."""
+def timed(kernels: Sequence[Kernel], machine: CpuMachine) -> list[tuple[KernelTime, float]]:
+    """Run kernels one after another, twice: the second time, as after another inference.
+
+    Returns:
+        What each takes, and the bytes that are not in the last cache for it.
+    """
+    works, traffic = [work_of(one) for one in kernels], [traffic_of(one) for one in kernels]
     cache = Cache(machine.cache_bytes, machine.cache_holds_us)
     needed = sum(work.weights_bytes for work in works) + alive_bytes(traffic)
     now_us, latency_us = 0.0, 0.0
-    found: list[KernelTime] = []
+    found: list[tuple[KernelTime, float]] = []
     for _ in range(2):
         began_us, found = now_us, []
         missing = 1 - cache.part_of_weights(needed, latency_us)
-        for work, moved, precision in zip(works, traffic, precisions, strict=True):
+        for kernel, work, moved in zip(kernels, works, traffic, strict=True):
             missed = cache.missed_bytes(moved, now_us) + missing * work.weights_bytes
-            found.append(time_of(work, missed, machine, precision))
-            now_us += found[-1].time_us
+            time = time_of(work, missed, machine, kernel.precision or "fp32")
+            found.append((time, missed))
+            now_us += time.time_us
             cache.touch(moved, now_us)
         latency_us = now_us - began_us
     return found

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from edgeattn.devices.efficiency import Peak
 from edgeattn.devices.schema import DeviceProfile, OperatingPoint
-from edgeattn.profiling.predict.gpu.predict import Prediction, predict
+from edgeattn.profiling.predict.gpu.predict import BY_DEFAULT, How, Prediction, predict
 from edgeattn.profiling.predict.gpu.rate import PEAKS
 from edgeattn.profiling.sources.engines.kernels import trace_kernels
 from edgeattn.profiling.sources.engines.plans import Plan
@@ -14,7 +14,11 @@ from edgeattn.records.trace import Kernel, Machine
 
 
 def predict_engine(
-    plan: Plan, device: DeviceProfile, point: OperatingPoint, macs: Mapping[str, int] | None
+    plan: Plan,
+    device: DeviceProfile,
+    point: OperatingPoint,
+    macs: Mapping[str, int] | None,
+    how: How = BY_DEFAULT,
 ) -> tuple[Prediction, tuple[Kernel, ...]]:
     """Predict what an engine takes on a device, as a whole and by its kernels.
 
@@ -23,8 +27,9 @@ def predict_engine(
         device: The device.
         point: Its operating point.
         macs: Multiply-accumulates of each node; None if they are not known.
+        how: How it is run.
     """
-    found = predict(plan.information.kernels, device, point)
+    found = predict(plan.information.kernels, device, point, how)
     return found, trace_kernels(plan.information, found.kernels, node_macs=macs)
 
 

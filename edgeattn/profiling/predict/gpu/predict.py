@@ -10,6 +10,8 @@ kernel of a CUDA graph takes (`DeviceProfile`).
 A time is what the kernel adds to the latency without a profiler, which itself adds 2 to 6 µs to
 each kernel. Kernels of several streams overlap (`streams`).
 
+Where TensorRT runs what TensorRT-RTX planned, activations may be passes by themselves (`passes`).
+
 What it does badly, by benchmarks/prediction_gpu.py: layout copies of images (half to twice the
 time), and the inside of regions and plugins, of which the bytes alone are known. Published times of
 an AGX Xavier and a T4 are 1.5 to 4 times what it predicts: hosts that launch kernel by kernel, and
@@ -20,13 +22,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import groupby
+from typing import Final, Literal
 
 from edgeattn.base.errors import InputError
 from edgeattn.devices.schema import DeviceProfile, OperatingPoint
+from edgeattn.engine.libraries import Runtime
 from edgeattn.engine.work import kind_of
 from edgeattn.profiling.predict.gpu import interval
 from edgeattn.profiling.predict.gpu.cache import found_in_cache
+from edgeattn.profiling.predict.gpu.passes import as_tensorrt
 from edgeattn.profiling.predict.gpu.streams import Task, schedule
 from edgeattn.profiling.predict.gpu.tactic import read_tactic
 from edgeattn.profiling.predict.gpu.tiles import Busy, busy, joined
@@ -55,6 +60,24 @@ class Prediction:
     end_to_end_us: float
     low_us: float
     high_us: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class How:
+    """How an engine is run.
+
+    Attributes:
+        runtime: The library; None for TensorRT-RTX where the device runs that, else TensorRT.
+    """
+
+    runtime: Runtime | None = None
+
+    def is_tensorrt(self, device: DeviceProfile) -> bool:
+        """Return whether it is TensorRT that runs a plan on a device."""
+        return (self.runtime or device.runtimes[-1]) == "tensorrt"
+
+
+BY_DEFAULT: Final = How()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,13 +129,19 @@ class Parts:
         return longest if self.time > 2 * self.floor else "floor"
 
 
-def predict(kernels: Sequence[Kernel], device: DeviceProfile, point: OperatingPoint) -> Prediction:
+def predict(
+    kernels: Sequence[Kernel],
+    device: DeviceProfile,
+    point: OperatingPoint,
+    how: How = BY_DEFAULT,
+) -> Prediction:
     """Predict what the kernels of one inference take.
 
     Args:
         kernels: Those of one optimisation profile, in the order of the engine.
         device: A GPU or a Jetson.
         point: One of its operating points: `device.at(power_mode)`.
+        how: How they are run.
 
     Raises:
         InputError: The device is a CPU, or a kernel's shapes or types are not known.
@@ -122,8 +151,11 @@ def predict(kernels: Sequence[Kernel], device: DeviceProfile, point: OperatingPo
             f"{device.title} runs no TensorRT engine.",
             mend="Name a GPU or a Jetson: edgeattn devices list",
         )
-    traffic = traffic_of(kernels)
-    parts = parts_of(kernels, traffic, device, point)
+    shared = _shared(kernels, device)
+    run = list(as_tensorrt(kernels, device) if how.is_tensorrt(device) else enumerate(kernels))
+    launches = [kernel for _, kernel in run]
+    traffic = traffic_of(launches)
+    parts = parts_of(launches, traffic, device, point)
     times = [one.time for one in parts]
     spans = schedule(
         [
@@ -133,25 +165,31 @@ def predict(kernels: Sequence[Kernel], device: DeviceProfile, point: OperatingPo
                 use=one.use,
                 after=frozenset(piece.source for piece in moved.reads if piece.source is not None),
             )
-            for kernel, moved, one in zip(kernels, traffic, parts, strict=True)
+            for kernel, moved, one in zip(launches, traffic, parts, strict=True)
         ]
     )
-    shared = _shared(kernels, device)
     end = max((end for _, end in spans), default=0.0)
     spread = interval.of_many(times, [one.spread for one in parts])
     low, high = interval.bounds(end, spread, *shared)
     return Prediction(
         kernels=tuple(
-            KernelTime(
-                time_us=one.time,
-                interval_us=interval.bounds(one.time, one.spread, *shared),
-                bound=one.bound,
-            )
-            for one in parts
+            _summed([part for _, part in together], shared)
+            for _, together in groupby(zip(run, parts, strict=True), lambda one: one[0][0])
         ),
         end_to_end_us=end,
         low_us=low,
         high_us=high,
+    )
+
+
+def _summed(parts: Sequence[Parts], shared: Sequence[float]) -> KernelTime:
+    """Return what a kernel takes, all parts of it that the device runs together."""
+    times = [one.time for one in parts]
+    spread = interval.of_many(times, [one.spread for one in parts])
+    return KernelTime(
+        time_us=sum(times),
+        interval_us=interval.bounds(sum(times), spread, *shared),
+        bound=max(parts, key=lambda one: one.time).bound,
     )
 
 
@@ -206,6 +244,7 @@ def _shared(kernels: Sequence[Kernel], device: DeviceProfile) -> list[float]:
     spreads = [interval.MODEL]
     if any("__my" in (kernel.tactic[:4], kernel.name[:4]) for kernel in kernels):
         spreads.append(interval.PLAN)
-    if device.is_guess("kernel_floor_us") or device.is_guess("efficiency.compute"):
+    is_guess = device.is_guess("kernel_floor_us") or device.is_guess("efficiency.compute")
+    if is_guess and not device.fitted_to:
         spreads.append(interval.GUESS)
     return spreads

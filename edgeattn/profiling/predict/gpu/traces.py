@@ -10,6 +10,7 @@ from edgeattn.devices.schema import DeviceProfile, OperatingPoint
 from edgeattn.options.profile import Item, Stage
 from edgeattn.profiling.assemble import BareModel, Found, FoundBare, Profiled, assemble
 from edgeattn.profiling.predict.gpu.engine import machine_of, predict_engine
+from edgeattn.profiling.predict.gpu.predict import BY_DEFAULT, How
 from edgeattn.profiling.sources.engines.plans import build_plan, stands_in
 from edgeattn.profiling.sources.engines.source import EngineSource
 from edgeattn.records.trace import Difference, EndToEnd, Latency
@@ -28,6 +29,7 @@ def predict(
     *,
     marginal: bool,
     plan_timeout_s: float | None = None,
+    how: How = BY_DEFAULT,
     on_stage: Stage,
 ) -> list[Profiled]:
     """Predict what engines take on a device.
@@ -40,6 +42,7 @@ def predict(
         folder: Where plans may be written.
         marginal: Predict each with its sites replaced by identity too, if its model is here.
         plan_timeout_s: Seconds that the plan of such a model may take; None for no limit.
+        how: How the engines are run.
         on_stage: Called with the name of each stage as it begins.
 
     Raises:
@@ -49,7 +52,7 @@ def predict(
     def find(place: int, item: Item) -> Found:
         on_stage(f"predict {item.name}")
         source = sources[place]
-        found, kernels = predict_engine(source.plan, device, point, source.node_macs)
+        found, kernels = predict_engine(source.plan, device, point, source.node_macs, how)
         not_for = stands_in(source.plan, device)
         is_planned = source.plan.runtime == "tensorrt-rtx" and not_for is None
         return Found(
@@ -79,7 +82,7 @@ def predict(
             timeout_s=plan_timeout_s,
             on_progress=lambda done, count: on_stage(f"{stage} {done}/{count}"),
         )
-        other, kernels = predict_engine(plan, device, point, sources[place].node_macs)
+        other, kernels = predict_engine(plan, device, point, sources[place].node_macs, how)
         above = Difference.of_predictions(found.latency.p50, other.end_to_end_us / 1e3)
         return FoundBare(kernels=kernels, difference=above)
 

@@ -20,8 +20,9 @@ from edgeattn.base.errors import InputError
 from edgeattn.engine import layers
 from edgeattn.records.layers import LayerInformation
 
-_What = Literal["layers", "profile", "times"]
-_WRITTEN_BY: Final[dict[_What, str]] = {
+#: What trtexec exports.
+What = Literal["layers", "profile", "times"]
+_WRITTEN_BY: Final[dict[What, str]] = {
     "layers": "--exportLayerInfo",
     "profile": "--exportProfile",
     "times": "--exportTimes",
@@ -84,6 +85,19 @@ class _Run(BaseModel):
     start_ms: float | None = Field(None, alias="startComputeMs", allow_inf_nan=False)
     enqueue_from_ms: float | None = Field(None, alias="startEnqMs", allow_inf_nan=False)
     enqueue_to_ms: float | None = Field(None, alias="endEnqMs", allow_inf_nan=False)
+
+
+def told(path: Path) -> What | None:
+    """Return which of trtexec's files one is; None if it is none, or no JSON.
+
+    Raises:
+        InputError: It cannot be read as text.
+    """
+    try:
+        return _what(documents.parse_json(documents.read_text(path), str(path), is_foreign=True))
+    except InputError:
+        documents.read_text(path)  # says what is wrong with the file itself
+        return None
 
 
 def read_layers(path: Path) -> Listed:
@@ -151,7 +165,7 @@ def _time_us(path: Path, row: _Row, runs: Any) -> float:
     raise InputError(f"{path} does not say what {row.name!r} takes.")
 
 
-def _parsed(path: Path, *, given_as: _What, must_be_json: bool = True) -> Any:
+def _parsed(path: Path, *, given_as: What, must_be_json: bool = True) -> Any:
     """Read JSON that is what it is given as; None for what is no JSON, where it need not be."""
     text = documents.read_text(path)
     mend = f"Write it again with trtexec {_WRITTEN_BY[given_as]}: the file may be cut off."
@@ -172,7 +186,7 @@ def _parsed(path: Path, *, given_as: _What, must_be_json: bool = True) -> Any:
     )
 
 
-def _what(document: Any) -> _What | None:
+def _what(document: Any) -> What | None:
     """Return which of trtexec's files a document is; None if it is none."""
     if isinstance(document, dict):
         is_manifest = isinstance(document.get("layers"), dict)

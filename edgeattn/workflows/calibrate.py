@@ -1,0 +1,100 @@
+"""Calibrate: a device's figures, from what was measured on it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeattn.base.errors import InputError
+from edgeattn.devices.schema import DeviceProfile
+from edgeattn.options.calibrate import CalibrationOptions
+from edgeattn.options.profile import ProfileOptions, Stage, TrtexecFiles
+from edgeattn.profiling.calibration.file import written
+from edgeattn.profiling.calibration.learn import Learned, header, how, learn, start_of
+from edgeattn.profiling.route import named_device
+from edgeattn.profiling.sources.trtexec.files import What, told
+from edgeattn.profiling.sources.trtexec.traces import of_files
+from edgeattn.records.trace import Trace
+from edgeattn.report.saved import read_saved
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibrated:
+    """A device file that was fitted to traces.
+
+    Attributes:
+        learned: The fit.
+        device: The device.
+        text: The file.
+    """
+
+    learned: Learned
+    device: DeviceProfile
+    text: str
+
+
+def calibrate_from(
+    paths: Sequence[Path], options: CalibrationOptions, *, on_stage: Stage = lambda _: None
+) -> Calibrated:
+    """Fit a device profile to traces that one has.
+
+    Args:
+        paths: What `profile` and `compare` wrote; or trtexec's layer information, profiles and
+            times, as many of each, in one order.
+        options: The device to begin from, its power mode, and what the new one is called.
+        on_stage: Called with the name of each stage as it begins.
+
+    Raises:
+        InputError: A file cannot be read, they do not belong together, or nothing can be learned
+            of them.
+    """
+    on_stage("read")
+    traces = list(_traces(paths, options))
+    return calibrated(traces, options, on_stage=on_stage)
+
+
+def calibrated(
+    traces: Sequence[Trace], options: CalibrationOptions, *, on_stage: Stage = lambda _: None
+) -> Calibrated:
+    """Fit a device profile to traces."""
+    start = start_of(traces, options.device)
+    on_stage("fit")
+    learned = learn(traces, start, options.power_mode)
+    title = options.title or f"{start.title}, fitted"
+    device = learned.fitted.device.model_copy(update={"title": title})
+    text = written(
+        device, name=options.name, header=header(learned), how=how(learned.fitted.figures)
+    )
+    return Calibrated(learned=learned, device=device, text=text)
+
+
+def _traces(paths: Sequence[Path], options: CalibrationOptions) -> Iterator[Trace]:
+    """Read the traces of files, those of trtexec's last."""
+    theirs: dict[What, list[Path]] = defaultdict(list)
+    for path in paths:
+        what = told(path)
+        if what is not None:
+            theirs[what].append(path)
+        else:
+            yield from (row.trace for row in read_saved([path]) if _is_measured(row.trace))
+    counts = {what: len(found) for what, found in theirs.items()}
+    layers, profiles, times = (theirs[one] for one in ("layers", "profile", "times"))
+    if len(layers) != len(profiles) or (times and len(times) != len(layers)):
+        said = ", ".join(f"{count} of {what}" for what, count in counts.items())
+        raise InputError(
+            f"Of trtexec's files there are {said}, which do not make runs.",
+            mend="Give layer information and a profile of each run, and times of all or of none,"
+            " in one order.",
+        )
+    named = ProfileOptions(device=options.device, power_mode=options.power_mode)
+    for place, (own, measured) in enumerate(zip(layers, profiles, strict=True)):
+        given = TrtexecFiles(layers=own, profile=measured, times=times[place] if times else None)
+        (found,) = of_files(given, None, named, named_device(named))
+        yield found.row.trace
+
+
+def _is_measured(trace: Trace) -> bool:
+    """Return whether it can be learned from; of a report, a prediction beside it is passed over."""
+    return trace.evidence == "measured"
