@@ -6,6 +6,7 @@ import bisect
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Final
 
 #: What tegrastats says of a rail: its name, what it draws now in mW, and the mean so far. JetPack 4
@@ -55,58 +56,57 @@ def total(rails: Iterable[str]) -> Total | None:
 
 
 class Meter:
-    """What was drawn up to each reading of a rail.
+    """What a rail drew, reading by reading.
 
     Args:
         times_s: When it was read, in order.
-        joules: What had been drawn by then.
+        watts: What it drew then, if that is what is read.
+        joules: What it had drawn by then, if that is what is read.
     """
 
-    def __init__(self, times_s: Sequence[float], joules: Sequence[float]) -> None:
-        self._times, self._joules = times_s, joules
-
-    @classmethod
-    def of_power(cls, times_s: Sequence[float], watts: Sequence[float]) -> Meter:
-        """Return the meter of a rail whose power is read."""
-        joules, sum_j = [], 0.0
-        for place, time_s in enumerate(times_s):
-            if place:
-                mean = (watts[place] + watts[place - 1]) / 2
-                sum_j += mean * (time_s - times_s[place - 1])
-            joules.append(sum_j)
-        return cls(times_s, joules)
+    def __init__(
+        self,
+        times_s: Sequence[float],
+        *,
+        watts: Sequence[float] = (),
+        joules: Sequence[float] = (),
+    ) -> None:
+        self._times, self._watts, self._joules = times_s, watts, joules
 
     @classmethod
     def of_counter(cls, times_s: Sequence[float], joules: Sequence[float], range_j: float) -> Meter:
         """Return the meter of a rail whose energy is counted, and which begins anew at a range."""
-        found, turns = [], 0
-        for place, one in enumerate(joules):
-            if place and one < joules[place - 1]:
-                turns += 1
-            found.append(one + turns * range_j)
-        return cls(times_s, found)
-
-    def energy_j(self, began_s: float, ended_s: float) -> float | None:
-        """Return what was drawn from one time to another; None if that is not known."""
-        if ended_s <= began_s:
-            return None
-        first, last = self._at(began_s), self._at(ended_s)
-        return None if first is None or last is None else last - first
+        turns = accumulate((b < a for a, b in pairwise(joules)), initial=0)
+        counted = [one + turn * range_j for one, turn in zip(joules, turns, strict=False)]
+        return cls(times_s, joules=counted)
 
     def readings(self, began_s: float, ended_s: float) -> int:
         """Return how often it was read between two times."""
-        return bisect.bisect_right(self._times, ended_s) - bisect.bisect_left(self._times, began_s)
+        first, last = self._inside(began_s, ended_s)
+        return last - first
 
-    def _at(self, time_s: float) -> float | None:
-        times, joules = self._times, self._joules
-        if len(times) < 2 or not times[0] - _GAP_S / 4 <= time_s <= times[-1] + _GAP_S / 4:
+    def energy_j(self, began_s: float, ended_s: float) -> float | None:
+        """Return what was drawn between two times; None if that is not known.
+
+        Only what was read between them counts, unless that is nothing: what stands beside may draw
+        more, or less.
+        """
+        first, last = self._inside(began_s, ended_s)
+        if last - first < (1 if self._watts else 2):  # between two readings, or at one
+            first, last = max(0, first - 1), min(len(self._times), last + 1)
+        times = self._times[first:last]
+        if ended_s <= began_s or len(times) < (1 if self._watts else 2):
             return None
-        place = min(max(bisect.bisect_left(times, time_s), 1), len(times) - 1)
-        length = times[place] - times[place - 1]
-        if not 0 < length <= _GAP_S:
+        if max(b - a for a, b in pairwise((began_s, *times, ended_s))) > _GAP_S:
             return None
-        part = (time_s - times[place - 1]) / length
-        return joules[place - 1] + part * (joules[place] - joules[place - 1])
+        if self._watts:
+            mean_w = sum(self._watts[first:last]) / len(times)
+        else:
+            mean_w = (self._joules[last - 1] - self._joules[first]) / (times[-1] - times[0])
+        return mean_w * (ended_s - began_s)
+
+    def _inside(self, began_s: float, ended_s: float) -> tuple[int, int]:
+        return bisect.bisect_left(self._times, began_s), bisect.bisect_right(self._times, ended_s)
 
 
 def meters(
@@ -124,7 +124,7 @@ def meters(
     found = {}
     for rail in dict.fromkeys(rail for _, rails in power for rail in rails):
         rows = [(time_s, rails[rail]) for time_s, rails in power if rail in rails]
-        found[rail] = Meter.of_power([row[0] for row in rows], [row[1] for row in rows])
+        found[rail] = Meter([row[0] for row in rows], watts=[row[1] for row in rows])
     for rail, range_j in ranges_j.items():
         rows = [(time_s, rails[rail]) for time_s, rails in counted if rail in rails]
         found[rail] = Meter.of_counter([r[0] for r in rows], [r[1] for r in rows], range_j)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +27,8 @@ _RASPBERRY: Final = {
 }
 _KERNEL: Final = 2  # the process whose children are the kernel's own
 _SSH: Final = ("sshd", "dropbear")
-_MOST_NAMED: Final = 3
+# Those that had most are named: so many, if they had so much.
+_MOST_NAMED, _NAMED = 3, 0.01
 
 
 @dataclass(slots=True)
@@ -128,8 +130,8 @@ class Seen:
 
     @property
     def whole(self) -> tuple[tuple[float, float], ...]:
-        """From before the first run to after the last."""
-        return ((self.before.time_s, self.after.time_s),)
+        """From the first look to the last."""
+        return ((0.0, math.inf),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,10 +209,10 @@ def _throttled(seen: Seen) -> Iterator[str]:
 def _of_others(seen: Seen) -> Iterator[str]:
     others = cores_of_others(seen.before, seen.after)
     if sum(others.values()) > MOST_CORES_OF_OTHERS:
-        most = [f"{name} {cores:.2f}" for name, cores in list(others.items())[:_MOST_NAMED]]
+        most = [f"{name} {cores:.2f}" for name, cores in others.items() if cores >= _NAMED]
         yield (
             f"Other processes had {sum(others.values()):.2f} cores while this was measured:"
-            f" {', '.join(most)}."
+            f" {', '.join(most[:_MOST_NAMED])}."
         )
     busy = _idle_cores(seen)
     if busy is not None and busy > MOST_CORES_OF_OTHERS:

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from edgeattn.hosts.probe import HostFacts
 
 # Seconds between looks at power; and how many of those apart the other looks are.
-_PAUSE_S, _OFTEN = 0.1, 10
+_PAUSE_S, _OFTEN = 0.25, 4
 _LIMIT_S: Final = 60.0
 # What begins: the idle span without what starting it draws.
 _SETTLE_S: Final = 0.5
 # Fewer readings than this, and a mean of them says little.
 _FEWEST: Final = 10
 _END_S: Final = 5.0
+_CUT: Final = "=== processes"
 
 
 @contextlib.contextmanager
@@ -77,6 +78,7 @@ class Watch:
         self._idle: list[tuple[float, float]] = []
         self._ran: list[tuple[float, float]] = []
         self._few: int | None = None
+        self._after: Processes | None = None
         self._before = self._processes(0.0)[1]
         if is_on:
             self._looks.columns(room.read("columns").decode(errors="replace"))
@@ -86,6 +88,7 @@ class Watch:
 
         What runs afterwards is set against this: power, and what other processes have.
         """
+        self._after = None
         span, self._before = self._processes(seconds)
         if seconds > 0 and span is not None:
             settled = span[0] + min(_SETTLE_S, seconds / 4)
@@ -106,7 +109,7 @@ class Watch:
             None where the board tells nothing, or nothing was read meanwhile.
         """
         self._ran += spans
-        self._fetch()
+        self._after = self._fetch()
         found = meters(self._looks.power, self._looks.counted, self._looks.ranges_j)
         chosen = total(found)
         if chosen is None:
@@ -178,14 +181,14 @@ class Watch:
         return {**found, "power": told}
 
     def _seen(self) -> Seen:
-        self._fetch()
-        _, after = self._processes(0.0)
+        if self._after is None:
+            self._after = self._fetch()
         return Seen(
             looks=self._looks,
             idle=tuple(self._idle),
             ran=tuple(self._ran),
             before=self._before,
-            after=after,
+            after=self._after,
         )
 
     def _idle_w(self, found: dict[str, Meter], chosen: Total) -> float | None:
@@ -196,14 +199,17 @@ class Watch:
         ]
         return sum(one for one, _ in known) / sum(s for _, s in known) if known else None
 
-    def _fetch(self) -> None:
+    def _fetch(self) -> Processes:
+        """Fetch what was seen since the last time, and return what every process has had."""
         if not self._is_on:
-            return
-        script = 'tail -c +"$1" samples'
-        data = self._room.sh(script, str(self._offset + 1), limit_s=_LIMIT_S).stdout
+            return Processes()
+        script = f"{_script('')}\ntail -c +\"$2\" samples; printf '\\n{_CUT}\\n'; processes"
+        ran = self._room.sh(script, "", str(self._offset + 1), limit_s=_LIMIT_S)
+        data, _, rest = ran.stdout.partition(f"\n{_CUT}\n".encode())
         whole = data[: data.rfind(b"\n") + 1]
         self._offset += len(whole)
         self._looks.add(whole.decode(errors="replace"))
+        return Processes.read(rest.decode(errors="replace").split("\n"))
 
     def _processes(self, seconds: float) -> tuple[tuple[float, float] | None, Processes]:
         """Wait there, and return from when to when, and what every process has had by then."""
