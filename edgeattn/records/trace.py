@@ -225,7 +225,7 @@ class Expected(_Frozen):
         latency_ms: The latency.
         interval_ms: Between what bounds.
         kernels_us: What each kernel adds to that, in the order of the trace; 0 of those that no
-            prediction is of.
+            prediction is of. None of them where other kernels were predicted, as of a plan.
     """
 
     device: str

@@ -7,9 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 from edgeattn.profiling.attribution import STATUSES, Attribution, Cost
+from edgeattn.profiling.expectation import beside
 from edgeattn.profiling.owners import Owned
 from edgeattn.profiling.sums import Sum
-from edgeattn.records.trace import Difference
+from edgeattn.records.trace import Difference, Trace
 from edgeattn.report.content import SCHEMA_VERSION, Report, Row
 from edgeattn.report.headline import hidden_ms
 from edgeattn.report.units import part_of
@@ -69,6 +70,7 @@ def _row(row: Row) -> dict[str, Any]:
         "latency_ms": trace.latency_ms.model_dump(mode="json"),
         "interval_ms": trace.interval_ms,
         "windows": trace.windows,
+        "expected": _expected(trace),
         "kernels": [_kernel(one) for one in attribution.kernels],
         "sites": [
             {
@@ -105,6 +107,22 @@ def _row(row: Row) -> dict[str, Any]:
         "warnings": trace.warnings,
         "notes": trace.notes,
         "trace": trace.model_dump(mode="json"),
+    }
+
+
+def _expected(trace: Trace) -> dict[str, Any] | None:
+    found = beside(trace)
+    if found is None:
+        return None
+    said = found.expected
+    return {
+        "device": said.device,
+        "power_mode": said.power_mode,
+        "latency_ms": said.latency_ms,
+        "interval_ms": said.interval_ms,
+        "error": found.error,
+        "holds": found.holds,
+        "kinds": [asdict(one) for one in found.kinds],
     }
 
 

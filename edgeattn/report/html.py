@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Final
 
 from edgeattn.base.versions import own_version
 from edgeattn.profiling.attribution import STATUSES
+from edgeattn.profiling.expectation import beside
 from edgeattn.profiling.owners import Owned
 from edgeattn.profiling.sums import Sum
 from edgeattn.records.trace import KIND_TITLES, Evidence
 from edgeattn.report import units
+from edgeattn.report.beside import off
 from edgeattn.report.content import Report, Row, to_show
 from edgeattn.report.headline import excess, headline, headline_of, hidden_ms, share, subject
 from edgeattn.report.page_data import page_data
@@ -60,6 +62,7 @@ def render(report: Report) -> str:
             groups=_by_evidence(report),
             headlines=[headline_of(report, row) for row in report.rows],
             excess=[excess(report, row) for row in report.rows],
+            expectations=[beside(row.trace) for row in report.rows],
             hidden=[hidden_ms(report, row) for row in report.rows],
         )
     )
@@ -102,6 +105,7 @@ def _environment() -> Environment:
         "runtimes": RUNTIMES,
         "statuses": STATUSES,
         "part": units.part_of,
+        "off": off,
     }
     return environment
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from edgeattn.profiling.attribution import STATUSES, Attribution, Cost, SiteCost
 from edgeattn.records.trace import KIND_TITLES, Difference, Trace
+from edgeattn.report import beside
 from edgeattn.report.content import Report, Row, to_show
 from edgeattn.report.grid import columns, table
 from edgeattn.report.headline import headline, headline_of
@@ -61,6 +62,9 @@ def profile_lines(report: Report, *, top: int | None) -> Iterator[RenderableType
         yield ""
     yield kinds(row.attribution)
     yield ""
+    for one in (*beside.of_models([row]), *beside.of_kinds(row)):
+        yield one
+        yield ""
     yield from footing(row)
 
 
@@ -75,6 +79,7 @@ def comparison_lines(report: Report) -> Iterator[RenderableType]:
         yield ""
         yield from {_where(row.trace): provenance(row.trace) for row in rows}.values()
         yield comparison(rows)
+        yield from beside.of_models(rows)
     yield ""
     for other in dict.fromkeys(row.trace.machine.not_for for row in report.rows):
         if other:

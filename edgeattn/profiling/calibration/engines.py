@@ -24,7 +24,7 @@ from edgeattn.devices.efficiency import Efficiency
 from edgeattn.devices.schema import DeviceProfile
 from edgeattn.profiling.calibration.figures import Figure, Fitted
 from edgeattn.profiling.calibration.solve import solve
-from edgeattn.profiling.predict.gpu.predict import Parts, Prediction, parts_of, predict
+from edgeattn.profiling.predict.gpu.predict import AS_LISTED, Parts, Prediction, parts_of, predict
 from edgeattn.profiling.predict.gpu.traffic import traffic_of
 from edgeattn.records.layers import Kernel
 from edgeattn.records.trace import Trace
@@ -155,7 +155,7 @@ def fit_engines(engines: Sequence[Engine], start: DeviceProfile) -> Fitted:
 
 def predicted(engine: Engine, device: DeviceProfile) -> Prediction:
     """Predict an engine that was measured."""
-    return predict(engine.kernels, device, device.at(engine.power_mode))
+    return predict(engine.kernels, device, device.at(engine.power_mode), AS_LISTED)
 
 
 @dataclass(frozen=True, slots=True)

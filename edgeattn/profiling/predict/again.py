@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from edgeattn.base.errors import InputError
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+from edgeattn.base.errors import EdgeattnError, InputError
 from edgeattn.devices.schema import DeviceProfile
+from edgeattn.profiling.assemble import Profiled
 from edgeattn.profiling.predict.cpu import interval
 from edgeattn.profiling.predict.cpu.machine import machine_of
 from edgeattn.profiling.predict.cpu.model import predict_model
-from edgeattn.profiling.predict.gpu.predict import predict
+from edgeattn.profiling.predict.gpu.predict import AS_LISTED, predict
+from edgeattn.profiling.sources.engines.plans import Plan
 from edgeattn.records.trace import Expected, Trace
 
-_AGAIN = "Profile the model again with this edgeattn: edgeattn profile MODEL -o TRACE.json"
+_AGAIN: Final = "Profile the model again with this edgeattn: edgeattn profile MODEL -o TRACE.json"
+_NO_DEVICE: Final = (
+    "No prediction stands beside it: no device profile is known of {}. Name the nearest with"
+    " --device, or make one: edgeattn devices calibrate."
+)
+_NONE: Final = "No prediction stands beside it: {}"
+_OTHER_MODE: Final = "{} has no power mode {!r}: the prediction is for {}."
+_OF_A_PLAN: Final = (
+    "The device did not tell the layers of its engine: the prediction is of what TensorRT-RTX plans"
+    " for the model."
+)
 
 
 def check(trace: Trace) -> None:
@@ -55,7 +71,7 @@ def expected(trace: Trace, device: DeviceProfile, power_mode: str | None = None)
     check(trace)
     point = device.at(power_mode)
     if trace.layers is not None:
-        found = predict(trace.layers.kernels, device, point)
+        found = predict(trace.layers.kernels, device, point, AS_LISTED)
         times = [one.time_us for one in found.kernels]
         latency, low, high = found.end_to_end_us, found.low_us, found.high_us
     elif device.kind != "cpu":
@@ -76,4 +92,70 @@ def expected(trace: Trace, device: DeviceProfile, power_mode: str | None = None)
         latency_ms=latency / 1e3,
         interval_ms=(low / 1e3, high / 1e3),
         kernels_us=(*times, *[0.0] * rest),
+    )
+
+
+def beside(
+    found: Profiled,
+    device: DeviceProfile | None,
+    power_mode: str | None = None,
+    *,
+    plan: Callable[[], Plan | None] = lambda: None,
+) -> Profiled:
+    """Set a prediction beside a model that was measured; a note where there can be none.
+
+    Args:
+        found: What was measured on a device.
+        device: Its profile; None if none is known.
+        power_mode: The mode that it ran in; None for what the trace says.
+        plan: Returns the plan of the model, where the device did not tell what its engine is made
+            of; None if there is none.
+    """
+    trace = _beside(found.row.trace, device, power_mode, plan)
+    return replace(found, row=found.row.model_copy(update={"trace": trace}))
+
+
+def _beside(
+    trace: Trace,
+    device: DeviceProfile | None,
+    power_mode: str | None,
+    plan: Callable[[], Plan | None],
+) -> Trace:
+    if device is None:
+        return _noted(trace, _NO_DEVICE.format(trace.machine.title))
+    mode = power_mode or trace.machine.power_mode or None
+    notes = []
+    if mode is not None and mode not in {one.name for one in device.power_mode}:
+        if device.power_mode:
+            other = device.default_power_mode
+            notes.append(_OTHER_MODE.format(device.title, mode, other))
+        mode = None
+    try:
+        own = None
+        if trace.runtime == "tensorrt" and trace.layers is None:
+            own = plan()
+        if own is None:
+            told = expected(trace, device, mode)
+        else:
+            told = _of_plan(own, device, mode)
+            notes.append(_OF_A_PLAN)
+    except EdgeattnError as error:
+        return _noted(trace, _NONE.format(error.fact))
+    return _noted(trace.model_copy(update={"expected": told}), *notes)
+
+
+def _noted(trace: Trace, *notes: str) -> Trace:
+    return trace.model_copy(update={"notes": (*trace.notes, *notes)})
+
+
+def _of_plan(plan: Plan, device: DeviceProfile, mode: str | None) -> Expected:
+    point = device.at(mode)
+    found = predict(plan.information.kernels, device, point)
+    return Expected(
+        device=device.name,
+        title=device.title,
+        power_mode=point.power_mode,
+        latency_ms=found.end_to_end_us / 1e3,
+        interval_ms=(found.low_us / 1e3, found.high_us / 1e3),
+        kernels_us=(),
     )

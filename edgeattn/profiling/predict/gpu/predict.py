@@ -78,6 +78,8 @@ class How:
 
 
 BY_DEFAULT: Final = How()
+#: Of an engine that was run: its layers are what it runs.
+AS_LISTED: Final = How(runtime="tensorrt-rtx")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
