@@ -32,7 +32,6 @@ samples() {
     [ -z "$fast" ] || look f $fast
     if [ $((count % often)) = 0 ]; then
       look s $slow
-      IFS= read -r line </proc/loadavg && printf 'l %s %s\n' "$up" "$line"
       IFS= read -r line </proc/stat && printf 'c %s %s\n' "$up" "$line"
     fi
     count=$((count + 1))

@@ -8,7 +8,7 @@ from typing import Literal
 
 from edgeattn.base.legible import all_legible, legible
 from edgeattn.profiling.attribution import Attribution, attribute
-from edgeattn.records.trace import Difference, SavedRow, Trace
+from edgeattn.records.trace import Difference, EnergyDifference, SavedRow, Trace
 
 SCHEMA_VERSION: Literal[2] = 2
 
@@ -21,10 +21,12 @@ class Row:
         attribution: Its attribution, which has its trace.
         difference: What it takes above the first row's model, measured in interleaved rounds or
             predicted for the same device; None for the first, or if they were not run together.
+        energy: What an inference draws above the first's, where both were watched.
     """
 
     attribution: Attribution
     difference: Difference | None = None
+    energy: EnergyDifference | None = None
 
     @property
     def trace(self) -> Trace:
@@ -79,7 +81,10 @@ def report_of(saved: Sequence[SavedRow], *, title: str = "", command: str = "") 
         title: The heading; by default, what the rows are called.
         command: The command that made it.
     """
-    rows = tuple(Row(attribution=attribute(one.trace), difference=one.difference) for one in saved)
+    rows = tuple(
+        Row(attribution=attribute(one.trace), difference=one.difference, energy=one.energy)
+        for one in saved
+    )
     names = list(dict.fromkeys(row.trace.name for row in rows))
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
     return Report(title=title or f"{names[0]}{more}", rows=rows, command=command)

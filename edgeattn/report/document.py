@@ -10,7 +10,7 @@ from edgeattn.profiling.attribution import STATUSES, Attribution, Cost
 from edgeattn.profiling.expectation import beside
 from edgeattn.profiling.owners import Owned
 from edgeattn.profiling.sums import Sum
-from edgeattn.records.trace import Difference, Trace
+from edgeattn.records.trace import Difference, EnergyDifference, Trace
 from edgeattn.report.content import SCHEMA_VERSION, Report, Row
 from edgeattn.report.headline import hidden_ms
 from edgeattn.report.units import part_of
@@ -32,6 +32,7 @@ def profile_document(report: Report) -> dict[str, Any]:
     if not report.is_of_one:
         document["against"] = _row(report.rows[0])
         document["difference"] = _difference(row.difference)
+        document["energy_difference"] = _difference(row.energy)
     return document | {"command": report.command}
 
 
@@ -43,14 +44,18 @@ def comparison_document(report: Report) -> dict[str, Any]:
         "title": report.title,
         "models": [
             _row(row)
-            | {"difference": _difference(row.difference), "hidden_ms": hidden_ms(report, row)}
+            | {
+                "difference": _difference(row.difference),
+                "energy_difference": _difference(row.energy),
+                "hidden_ms": hidden_ms(report, row),
+            }
             for row in report.rows
         ],
         "command": report.command,
     }
 
 
-def _difference(difference: Difference | None) -> dict[str, Any] | None:
+def _difference(difference: Difference | EnergyDifference | None) -> dict[str, Any] | None:
     return None if difference is None else difference.model_dump(mode="json")
 
 
@@ -71,6 +76,7 @@ def _row(row: Row) -> dict[str, Any]:
         "interval_ms": trace.interval_ms,
         "windows": trace.windows,
         "expected": _expected(trace),
+        "power": None if trace.power is None else trace.power.model_dump(mode="json"),
         "kernels": [_kernel(one) for one in attribution.kernels],
         "sites": [
             {

@@ -142,9 +142,12 @@ def _cost(report: Report, row: Row) -> str:
     known = excess(report, row)
     if known is None:
         return f"{percent(row.attribution.attention_share)} of the time"
+    drawn = ""
+    if row.energy is not None and known is row.difference:
+        drawn = f", {row.energy.percent:+.1f} % energy"
     if known.ci95 is not None and known.ci95[0] <= 0 <= known.ci95[1]:
-        return f"no latency that stands out of the noise ({known.percent:+.1f} %)"
-    return f"{known.percent:+.1f} % latency"
+        return f"no latency that stands out of the noise ({known.percent:+.1f} %){drawn}"
+    return f"{known.percent:+.1f} % latency{drawn}"
 
 
 def _more(report: Report, row: Row) -> Iterator[str]:

@@ -92,6 +92,7 @@ def _environment() -> Environment:
         "size": units.size,
         "us": units.microseconds,
         "ms": units.milliseconds,
+        "mj": units.millijoules,
         "ratio": units.ratio,
         "percent": units.percent,
         "share": share,

@@ -32,18 +32,23 @@ def _rows(path: Path) -> list[SavedRow]:
     elif artifact == "profile":
         against = document.get("against")
         found = [] if against is None else [{"trace": against.get("trace")}]
-        found.append({"trace": document.get("trace"), "difference": document.get("difference")})
+        found.append(_row(document))
     elif artifact == "comparison":
-        found = [
-            {"trace": one.get("trace"), "difference": one.get("difference")}
-            for one in document.get("models", ())
-        ]
+        found = [_row(one) for one in document.get("models", ())]
     else:
         raise InputError(f"{path} is no trace of edgeattn's.", mend=_AGAIN)
     rows: list[SavedRow] = documents.checked(
         list[SavedRow], found, f"{path} cannot be read as a trace", mend=_AGAIN
     )
     return rows
+
+
+def _row(one: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "trace": one.get("trace"),
+        "difference": one.get("difference"),
+        "energy": one.get("energy_difference"),
+    }
 
 
 def _document(path: Path) -> dict[str, Any]:

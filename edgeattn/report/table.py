@@ -7,12 +7,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from edgeattn.profiling.attribution import STATUSES, Attribution, Cost, SiteCost
-from edgeattn.records.trace import KIND_TITLES, Difference, Trace
+from edgeattn.records.trace import KIND_TITLES, Difference, EnergyDifference, Trace
 from edgeattn.report import beside
 from edgeattn.report.content import Report, Row, to_show
 from edgeattn.report.grid import columns, table
 from edgeattn.report.headline import headline, headline_of
-from edgeattn.report.units import count, microseconds, milliseconds, part_of, percent, ratio, size
+from edgeattn.report.units import (
+    count,
+    microseconds,
+    millijoules,
+    milliseconds,
+    part_of,
+    percent,
+    ratio,
+    size,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -53,6 +62,9 @@ def profile_lines(report: Report, *, top: int | None) -> Iterator[RenderableType
         other = report.rows[0]
         latency = milliseconds(other.trace.latency_ms.p50)
         yield Text(f"against {other.label}: {latency}, {_above(row.difference)}", style="bold")
+        if row.energy is not None and other.trace.power is not None:
+            energy = millijoules(other.trace.power.energy_mj)
+            yield Text(f"energy there: {energy}, {_above_in_energy(row.energy)}", style="bold")
     yield ""
     if row.attribution.sites:
         yield hidden_cost(row.attribution, top=top)
@@ -80,6 +92,9 @@ def comparison_lines(report: Report) -> Iterator[RenderableType]:
         yield from {_where(row.trace): provenance(row.trace) for row in rows}.values()
         yield comparison(rows)
         yield from beside.of_models(rows)
+        powers = [row.trace.power for row in rows if row.trace.power is not None]
+        for rail in dict.fromkeys(f"{one.rail}, {one.covers}, by {one.source}" for one in powers):
+            yield f"energy: of an inference, idle power too; {rail}"
     yield ""
     for other in dict.fromkeys(row.trace.machine.not_for for row in report.rows):
         if other:
@@ -108,7 +123,7 @@ def heading(report: Report, row: Row) -> Iterator[RenderableType]:
     yield provenance(trace)
     if trace.machine.not_for:
         yield Text(trace.machine.not_for, style="bold yellow")
-    yield columns([("latency", _latency(trace))])
+    yield columns([("latency", _latency(trace)), *_power(trace)])
     if row.attribution.sites:
         found = headline_of(report, row)
         yield Text(str(found), style="bold red")
@@ -191,9 +206,10 @@ def comparison(rows: Sequence[Row]) -> Table:
     devices = {row.device for row in rows}
     own = ("device",) if len(devices) > 1 else ()
     first = 2 + len(own)
+    drawn = ("energy", "%", "95 %") if any(row.trace.power for row in rows) else ()
     grid = table(
-        "model", "variant", *own, "params", "MACs", "kernels", "latency", "above", "%", "95 %", "",
-        right=range(first, first + 7),
+        "model", "variant", *own, "params", "MACs", "kernels", "latency", "above", "%", "95 %",
+        "", *drawn, right=[*range(first, first + 7), *range(first + 8, first + 8 + len(drawn))],
     )  # fmt: skip
     most = max((row.difference.percent for row in rows if row.difference), default=0.0)
     for row in rows:
@@ -207,6 +223,7 @@ def comparison(rows: Sequence[Row]) -> Table:
             str(len(row.trace.kernels)),
             _with_interval(row.trace),
             *_differs(row.difference, most),
+            *(_drawn(row) if drawn else ()),
         )
     return grid
 
@@ -218,6 +235,14 @@ def _differs(difference: Difference | None, most: float) -> tuple[str, str, str,
     interval = "" if difference.ci95 is None else "{:+.1f} … {:+.1f}".format(*difference.ci95)
     above = milliseconds(difference.p50_ms)
     return above, f"{difference.percent:+.1f}", interval, bar(max(difference.percent, 0.0), most)
+
+
+def _drawn(row: Row) -> tuple[str, str, str]:
+    """Write the energy of an inference, and how it differs, in per cent, with its interval."""
+    energy = millijoules(row.trace.power.energy_mj) if row.trace.power else "-"
+    if row.energy is None:
+        return energy, "", ""
+    return energy, f"{row.energy.percent:+.1f}", "{:+.1f} … {:+.1f}".format(*row.energy.ci95)
 
 
 def footing(row: Row) -> Iterator[RenderableType]:
@@ -277,6 +302,26 @@ def _latency(trace: Trace) -> str:
     if found.cv is not None:
         said.append(f"cv {percent(found.cv)}, {len(found.samples)} runs")
     return " · ".join(said)
+
+
+def _power(trace: Trace) -> Iterator[tuple[str, str]]:
+    """Say what was drawn; or that it is not to be had, where it was asked for."""
+    power = trace.power
+    if power is None:
+        if "power" in trace.machine.facts:
+            yield "power", trace.machine.facts["power"]
+        return
+    idle = "" if power.idle_w is None else f", {power.idle_w:.3g} W of it idle"
+    above = (
+        "" if power.above_idle_mj is None else f", {millijoules(power.above_idle_mj)} above idle"
+    )
+    yield "power", f"{power.mean_w:.3g} W{idle} · {power.rail}, {power.covers}, by {power.source}"
+    yield "energy", f"{millijoules(power.energy_mj)} an inference{above}"
+
+
+def _above_in_energy(energy: EnergyDifference) -> str:
+    low, high = energy.ci95
+    return f"{energy.mj:+.3g} mJ, {energy.percent:+.1f} % (95 %: {low:+.1f} … {high:+.1f} %)"
 
 
 def _with_interval(trace: Trace) -> str:

@@ -44,6 +44,16 @@ def milliseconds(time_ms: float | None) -> str:
     return microseconds(None if time_ms is None else 1e3 * time_ms)
 
 
+def millijoules(energy_mj: float | None) -> str:
+    """Write an energy that is given in mJ: 350 µJ, 48.2 mJ, 1.23 J; - where it is not known."""
+    if energy_mj is None:
+        return "-"
+    for scale, unit in ((1e3, "J"), (1.0, "mJ")):
+        if abs(energy_mj) >= scale:
+            return f"{energy_mj / scale:.3g} {unit}"
+    return f"{1e3 * energy_mj:.3g} µJ"
+
+
 def part_of(value: float, whole: float) -> float:
     """Return a part of a whole, of 1; 0 if there is nothing."""
     return value / whole if whole else 0.0
