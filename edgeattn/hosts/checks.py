@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -14,6 +15,8 @@ _LAYERS_FROM: Final = (8, 2)
 # Less than the first is short; nothing can be done with less than the second.
 _SHORT_BYTES, _NO_BYTES = 2 << 30, 200 << 20
 _CLOCK_OFF_S: Final = 120.0
+# The mode of Super configurations that caps nothing, which not every profile has.
+_UNCAPPED: Final = "MAXN_SUPER"
 
 State = Literal["works", "limited", "absent"]
 
@@ -117,12 +120,13 @@ def _mode(facts: HostFacts) -> Check | None:
 
 
 def _fastest(facts: HostFacts) -> tuple[int, str] | None:
-    """Return the number and the name of the fastest mode that the device has and we know."""
+    """Return the number and the name of the fastest mode; None if it, or our own, is not known."""
     device = profile.find(facts.device) if facts.device else None
     speeds = {one.name: one.clock_mhz * one.sms for one in device.power_mode} if device else {}
+    speeds.setdefault(_UNCAPPED, math.inf)
     named = {number: as_in_profile(one, device) for number, one in facts.power_modes.items()}
     known = [(speeds[name], number, name) for number, name in named.items() if name in speeds]
-    if not known:
+    if not known or facts.power_mode not in speeds:
         return None
     _, number, name = max(known, key=lambda one: (one[0], one[2] == facts.power_mode))
     return number, name

@@ -31,6 +31,8 @@ _JETPACKS: Final = {
     "36.4.0": "6.1", "36.4.3": "6.2", "36.4.4": "6.2.1",
 }  # fmt: skip
 _RELEASE: Final = re.compile(r"R(\d+) .*?REVISION: *(\d+(?:\.\d+)*)")
+# A mode with what its processors do behind it: 15W_2CORE, MAXP_CORE_ALL.
+_MODE: Final = re.compile(r"(?:MODE_)?(\d+W|MAX[PQ])(?:_.*)?")
 _TRTEXEC: Final = re.compile(r"TensorRT v(\d{4,7})\b")
 _ILLEGAL: Final = 128 + 4  # SIGILL
 
@@ -370,11 +372,9 @@ def _power_mode(told: _Told, device: DeviceProfile | None) -> str | None:
 def as_in_profile(name: str, device: DeviceProfile | None) -> str:
     """Return a mode as its device profile names it: 15W for MODE_15W_2CORE; else as it stands."""
     known = {mode.name for mode in device.power_mode} if device else set()
+    found = _MODE.fullmatch(name)
     short = name.removeprefix("MODE_")
-    for one in (name, short, short.partition("_")[0]):
-        if one in known:
-            return one
-    return short
+    return found[1] if found and name not in known and found[1] in known else short
 
 
 def _clocks(told: _Told) -> dict[str, float]:

@@ -58,7 +58,7 @@ sed -n 's/^model name[^:]*: *//p' "$root/proc/cpuinfo" 2>/dev/null | head -n 1 |
 sed -n 's/^MemTotal: *\([0-9]*\).*/\1/p' "${root}/proc/meminfo" | each memory-kib
 sed -n 's/^MemAvailable: *\([0-9]*\).*/\1/p' "${root}/proc/meminfo" | each available-kib
 say load "$(text /proc/loadavg)"
-df -Pk "${TMPDIR:-/tmp}" | awk 'NR == 2 { print $4 }' | each free-kib
+timeout 10 df -Pk "${TMPDIR:-/tmp}" | awk 'NR == 2 { print $4 }' | each free-kib
 say folder "${TMPDIR:-/tmp}"
 for tool in awk cat df flock mktemp sha256sum timeout wc; do
   command -v "$tool" >/dev/null || say lacks "$tool"

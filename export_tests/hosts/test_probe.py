@@ -161,6 +161,28 @@ def test_what_does_not_work_is_said_with_its_mend(tmp_path: Path) -> None:
     assert box.rails == ("package-0 by RAPL",)
 
 
+@pytest.mark.parametrize(
+    ("modes", "mode", "mend"),
+    [
+        (["MAXN_SUPER", "10W", "40W"], "MAXN_SUPER", None),
+        (["MAXN_SUPER", "10W", "40W"], "40W", "-m 0"),
+        (["MAXN", "MODE_10W", "MODE_25W"], "MODE_25W", "-m 0"),
+        (["MAXN", "MODE_10W"], "MAXN", None),
+        (["MAXN", "MINE"], "MINE", None),  # of which nothing is known
+    ],
+)
+def test_the_fastest_mode(modes: list[str], mode: str, mend: str | None) -> None:
+    """A mode is called slow only where it is known to be."""
+    lines = [
+        "architecture\taarch64", "compatible\tnvidia,p3767-0000",
+        "release\t# R36 (release), REVISION: 4.3,", f"nvpmodel\tNV Power Mode: {mode}",
+        *(f"power-mode\t{number} {one}" for number, one in enumerate(modes)),
+    ]  # fmt: skip
+    found = said(probing.read("orin", "\n".join(lines), asked=0), "power mode")
+    assert found.state == ("limited" if mend else "works")
+    assert found.mend.endswith(mend or "")
+
+
 def test_what_a_host_says_is_not_trusted() -> None:
     """Whatever it prints is bounded, and commands no terminal."""
     text = "\n".join(
