@@ -33,6 +33,10 @@ _DETAILS: Final = (
 )
 
 
+class NamesAloneError(InputError):
+    """Layer information that has only the names of layers."""
+
+
 def read_json(text: str) -> LayerInformation:
     """Read layer information from JSON.
 
@@ -72,7 +76,7 @@ def of_document(document: Any) -> LayerInformation:
     if not layers:
         raise InputError("The layer information lists no layer.", mend=_DETAILS)
     if any(isinstance(layer, str) for layer in layers):
-        raise InputError(
+        raise NamesAloneError(
             "The layer information has the names of layers alone, without their tensors.",
             mend=_DETAILS,
         )

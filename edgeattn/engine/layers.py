@@ -38,4 +38,4 @@ def read(path: Path) -> LayerInformation:
         listed = document_of(text)
         return layer_log.read_log(text) if listed is None else of_document(listed)
     except InputError as error:
-        raise InputError(f"{path}: {error.fact}", mend=error.mend) from error
+        raise type(error)(f"{path}: {error.fact}", mend=error.mend) from error

@@ -22,13 +22,20 @@ def precision_of(model: ir.Model) -> Precision:
         `int8` where values are quantised, else `fp16` where weights, inputs or outputs are half or
         values are cast to it, else `fp32`.
     """
+    found = precisions_of(model)
+    return "int8" if "int8" in found else "fp16" if "fp16" in found else "fp32"
+
+
+def precisions_of(model: ir.Model) -> frozenset[Precision]:
+    """Return the precisions below fp32 that a model is written in, some of it at least."""
+    found: set[Precision] = set()
     if next(_of_type(model, "DequantizeLinear"), None) is not None:
-        return "int8"
+        found.add("int8")
     values = (*model.graph.initializers.values(), *model.graph.inputs, *model.graph.outputs)
-    if any(value.dtype == _HALF for value in values):
-        return "fp16"
     casts = (node.attributes["to"].as_int() for node in _of_type(model, "Cast"))
-    return "fp16" if any(to == _HALF for to in casts) else "fp32"
+    if any(value.dtype == _HALF for value in values) or any(to == _HALF for to in casts):
+        found.add("fp16")
+    return frozenset(found)
 
 
 def quantised_nodes(model: ir.Model) -> frozenset[str]:

@@ -149,7 +149,15 @@ class Trtexec:
         ]
 
     def profile_command(
-        self, engine: str, profile: str, layers: str, *, shapes: Shapes, warm_up_ms: int, runs: int
+        self,
+        engine: str,
+        profile: str,
+        layers: str,
+        *,
+        shapes: Shapes,
+        warm_up_ms: int,
+        runs: int,
+        seconds: int = 0,
     ) -> list[str]:
         """Take an engine through the profiler, in a run behind one without it.
 
@@ -159,10 +167,11 @@ class Trtexec:
             layers: Where the layer information is written, by a version that has it.
             shapes: The shape of each input that is open.
             warm_up_ms: How long it runs before anything counts.
-            runs: How many runs count.
+            runs: How many runs count, at least.
+            seconds: For how long it runs, at least.
         """
         return [
-            *self._run(engine, shapes, warm_up_ms, runs),
+            *self._run(engine, shapes, warm_up_ms, runs, seconds),
             *self._maybe("--separateProfileRun"),
             self._flag("--exportProfile", profile),
             *self.layers_flags(layers),
@@ -202,14 +211,16 @@ class Trtexec:
             *(self._flag(name, value) for name, value in _ONCE.items()),
         ]
 
-    def _run(self, engine: str, shapes: Shapes, warm_up_ms: int, runs: int) -> list[str]:
+    def _run(
+        self, engine: str, shapes: Shapes, warm_up_ms: int, runs: int, seconds: int = 0
+    ) -> list[str]:
         return [
             self.path,
             self._flag("--loadEngine", engine),
             *self._maybe("--explicitBatch"),
             *self._shapes("--shapes", shapes),
             self._flag("--warmUp", str(warm_up_ms)),
-            self._flag("--duration", "0"),
+            self._flag("--duration", str(seconds)),
             self._flag("--iterations", str(runs)),
             self._flag("--avgRuns", str(runs)),
             *self._maybe("--useSpinWait"),

@@ -23,6 +23,7 @@ _NO_MEMORY: Final = re.compile(
     r"|NvMapMemAlloc\w* error|\bKilled\b",
     re.IGNORECASE,
 )
+_NO_SPACE: Final = re.compile(r"Saving engine to file failed|No space left on device")
 # What is left where every tactic was skipped for its memory.
 _NO_TACTIC: Final = re.compile(r"Could not find any implementation for node")
 _OTHER_DEVICE: Final = re.compile(
@@ -79,7 +80,14 @@ def capability_of(log: Log) -> Capability | None:
     return None
 
 
-def failed(fact: str, log: Log, code: int, *, host: str) -> EdgeattnError:
+def failed(
+    fact: str,
+    log: Log,
+    code: int,
+    *,
+    host: str,
+    keep: str = "The whole log is kept with --log FILE.",
+) -> EdgeattnError:
     """Return the error that says why trtexec failed.
 
     Args:
@@ -87,9 +95,10 @@ def failed(fact: str, log: Log, code: int, *, host: str) -> EdgeattnError:
         log: What it said.
         code: Its exit code.
         host: What the host is called.
+        keep: How the whole log can be had.
 
     Returns:
-        A `MissingError` where memory, the device or the version is what is missing; else a
+        A `MissingError` where memory, space, the device or the version is what is missing; else a
         `RefusedError`.
     """
     all_errors = list(dict.fromkeys(map(legible, log.errors)))
@@ -101,6 +110,11 @@ def failed(fact: str, log: Log, code: int, *, host: str) -> EdgeattnError:
     if code in _KILLED or is_starved or _NO_MEMORY.search(words):
         how = "it was killed (signal 9)" if code in _KILLED else last(errors, words)
         return MissingError(f"{fact}: its memory ran out: {how}.", mend=MORE_MEMORY)
+    if found := _NO_SPACE.search(words):
+        return MissingError(
+            f"{fact}: {found[0]}: its disk is full, or cannot be written to.",
+            mend="Free some space there, or have its login set TMPDIR to a folder with space.",
+        )
     if found := _OTHER_DEVICE.search(said):
         return MissingError(
             f"{fact}: the engine was built for compute capability {found[2]}, and the GPU of {host}"
@@ -115,12 +129,12 @@ def failed(fact: str, log: Log, code: int, *, host: str) -> EdgeattnError:
             mend=f"Build it there: edgeattn build MODEL.onnx --on {host}",
         )
     modules = [module_of(one) for one in _NODE.findall(said) if module_of(one)]
-    advice = ["The whole log is kept with --log FILE."]
+    advice = [keep]
     if modules:
         named = ", ".join(dict.fromkeys(map(str, modules)))
         advice.append(f"Try what lowering makes of {named}: edgeattn optimize IN.onnx -o OUT.onnx")
     reason = "\n  ".join(errors[:_MOST_ERRORS]) or last(errors, said) or f"exit code {code}"
-    return RefusedError(f"{fact}:\n  {reason}", mend="\n".join(advice))
+    return RefusedError(f"{fact}:\n  {reason}", mend="\n".join(filter(None, advice)))
 
 
 def last(errors: list[str], said: str) -> str:

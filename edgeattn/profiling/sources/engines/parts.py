@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from edgeattn.base.errors import InputError
+from edgeattn.engine.layer_names import name_nodes
 from edgeattn.profiling.sources.engines.kernels import KernelTime, trace_kernels, unique
 from edgeattn.profiling.sources.engines.layer_times import Joined
 from edgeattn.profiling.sources.engines.nodes import guessed
 from edgeattn.profiling.sources.model import Known, Subject
+from edgeattn.records.kinds import kind_of, strongest
 from edgeattn.records.layers import LayerInformation
 from edgeattn.records.trace import Kernel
 
@@ -65,6 +68,8 @@ def _kernels(joined: Joined, subject: Subject | None) -> tuple[Kernel, ...]:
     )
     names = [kernel.name for kernel in kernels] + [name for name, _, _ in joined.others]
     others = zip(list(unique(names))[len(kernels) :], joined.others, strict=True)
+    if not kernels and subject is not None:
+        return tuple(_named(subject, others))
     moved = 0 if kernels else None  # without layers, nothing says
     return kernels + tuple(
         Kernel(
@@ -72,6 +77,25 @@ def _kernels(joined: Joined, subject: Subject | None) -> tuple[Kernel, ...]:
         )
         for name, (_, kind, time_us) in others
     )
+
+
+def _named(
+    subject: Subject, times: Iterable[tuple[str, tuple[str, str, float]]]
+) -> Iterator[Kernel]:
+    """Match times to the model's nodes by the names of layers, where these are all that is told."""
+    known = {node.name: node for node in subject.nodes}
+    left = dict(subject.macs)
+    for name, (told, _, time_us) in times:
+        nodes = tuple(one for one in name_nodes(told) if one in known)
+        yield Kernel(
+            name=name,
+            op="",
+            kind=strongest(kind_of(known[one].op_type) for one in nodes) or "other",
+            time_us=time_us,
+            traffic_bytes=None,
+            macs=sum(left.pop(one, 0) for one in nodes),
+            nodes=nodes,
+        )
 
 
 def _check(subject: Subject, information: LayerInformation) -> None:

@@ -132,15 +132,19 @@ def read_profile(path: Path) -> tuple[Entry, ...]:
     return tuple(Entry(name=row.name, time_us=_time_us(path, row, runs)) for row in rows)
 
 
-def read_times(path: Path) -> Times:
+def read_times(path: Path, *, warm_up_ms: float = _WARM_UP_MS) -> Times:
     """Read the runs that trtexec timed.
+
+    Args:
+        path: Of --exportTimes.
+        warm_up_ms: Of --warmUp.
 
     Raises:
         InputError: It is something else, or cannot be read.
     """
     document = _parsed(path, given_as="times")
     runs: list[_Run] = _checked(path, list[_Run], document)
-    kept = [run for run in runs if run.start_ms is None or run.start_ms >= _WARM_UP_MS]
+    kept = [run for run in runs if run.start_ms is None or run.start_ms >= warm_up_ms]
     if len(kept) < _FEWEST:  # it was run without a warm-up, or hardly at all
         kept = runs
     enqueued = [

@@ -10,20 +10,38 @@ from edgeattn.base import files
 from edgeattn.profiling import samples
 from edgeattn.profiling.assemble import Found
 from edgeattn.profiling.sources.engines.layer_times import by_name, join
-from edgeattn.profiling.sources.engines.parts import parts_of
+from edgeattn.profiling.sources.engines.parts import EngineParts, parts_of
 from edgeattn.profiling.sources.model import Subject
 from edgeattn.profiling.sources.trtexec.files import read_layers, read_profile, read_times
 from edgeattn.records.trace import EndToEnd, Latency, Machine
 
 _UNKNOWN: Final = "a device that was not named"
-_NAMES_ALONE: Final = (
-    "No layers were given (trtexec --exportLayerInfo): times stand by the names of layers, and"
-    " belong to no module."
-)
+_NO_LAYERS: Final = "No layers were given (trtexec --exportLayerInfo): times stand by the names of"
+_NAMES_ALONE: Final = f"{_NO_LAYERS} layers, and belong to no module."
+_BY_NAME: Final = f"{_NO_LAYERS} layers, and are matched to the model's nodes by these."
 _SUMMED: Final = (
     "No times were given (trtexec --exportTimes): the latency is the sum of the profile, which is"
     " above what the engine takes without a profiler."
 )
+
+
+def read_kernels(
+    layers: Path | None, profile: Path, *, subject: Subject | None = None
+) -> EngineParts:
+    """Read what trtexec exported of kernels.
+
+    Args:
+        layers: As `read_trtexec` has it.
+        profile: Of --exportProfile.
+        subject: The ONNX model that the engine was built from; None if it is not at hand.
+
+    Raises:
+        InputError: As `read_trtexec`.
+    """
+    listed = None if layers is None else read_layers(layers)
+    entries = read_profile(profile)
+    joined = by_name(entries) if listed is None else join(listed, entries)
+    return parts_of(joined, subject)
 
 
 def read_trtexec(
@@ -42,11 +60,10 @@ def read_trtexec(
         InputError: A file cannot be read, is something else, or they do not belong together: says
             how many layers match, and the first that does not.
     """
-    listed = None if layers is None else read_layers(layers)
-    entries = read_profile(profile)
-    joined = by_name(entries) if listed is None else join(listed, entries)
-    parts = parts_of(joined, subject)
-    notes = [_NAMES_ALONE] if layers is None else [*parts.notes]
+    parts = read_kernels(layers, profile, subject=subject)
+    notes = [*parts.notes]
+    if layers is None:
+        notes = [_NAMES_ALONE if subject is None else _BY_NAME]
     enqueue_us = None
     if times is None:
         latency = Latency(p50=sum(kernel.time_us for kernel in parts.kernels) / 1e3)
