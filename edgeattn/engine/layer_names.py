@@ -80,5 +80,5 @@ def _parts(name: str) -> list[str]:
         else:
             brackets += [False] * step.count("(")
             part += step
-    stripped = [one.strip() for one in (*parts, part)]
+    stripped = [one.strip(" ") for one in (*parts, part)]
     return [one for one in stripped if one and not _OWN.match(one)]

@@ -80,14 +80,7 @@ def capability_of(log: Log) -> Capability | None:
     return None
 
 
-def failed(
-    fact: str,
-    log: Log,
-    code: int,
-    *,
-    host: str,
-    keep: str = "The whole log is kept with --log FILE.",
-) -> EdgeattnError:
+def failed(fact: str, log: Log, code: int, *, host: str) -> EdgeattnError:
     """Return the error that says why trtexec failed.
 
     Args:
@@ -95,7 +88,6 @@ def failed(
         log: What it said.
         code: Its exit code.
         host: What the host is called.
-        keep: How the whole log can be had.
 
     Returns:
         A `MissingError` where memory, space, the device or the version is what is missing; else a
@@ -129,12 +121,12 @@ def failed(
             mend=f"Build it there: edgeattn build MODEL.onnx --on {host}",
         )
     modules = [module_of(one) for one in _NODE.findall(said) if module_of(one)]
-    advice = [keep]
+    advice = [f"The whole log is kept by edgeattn build MODEL.onnx --on {host} --log FILE"]
     if modules:
         named = ", ".join(dict.fromkeys(map(str, modules)))
         advice.append(f"Try what lowering makes of {named}: edgeattn optimize IN.onnx -o OUT.onnx")
     reason = "\n  ".join(errors[:_MOST_ERRORS]) or last(errors, said) or f"exit code {code}"
-    return RefusedError(f"{fact}:\n  {reason}", mend="\n".join(filter(None, advice)))
+    return RefusedError(f"{fact}:\n  {reason}", mend="\n".join(advice))
 
 
 def last(errors: list[str], said: str) -> str:

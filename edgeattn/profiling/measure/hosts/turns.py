@@ -227,7 +227,7 @@ def _run(bench: Bench, command: Sequence[str], engine: HostEngine) -> str:
         host = str(bench.visit.room.host.address)
         log = log_of(_ENDED.sub("", ran.text) + ran.stderr)
         fact = f"trtexec on {host} does not run {engine.of}"
-        raise failed(fact, log, code, host=host, keep="")
+        raise failed(fact, log, code, host=host)
     return ran.text
 
 
