@@ -15,6 +15,7 @@ from edgeattn.graph import identity
 from edgeattn.graph.writing import save
 from edgeattn.options.profile import Item
 from edgeattn.profiling import samples
+from edgeattn.profiling.predict.difference import difference as predicted
 from edgeattn.profiling.sources.model import Known, Subject
 from edgeattn.records.layers import LayerInformation
 from edgeattn.records.trace import (
@@ -49,6 +50,7 @@ class Found:
         latency: Its latency.
         end_to_end: What the reconciliation rests on.
         interval_ms: Of a prediction, the bounds of the latency.
+        shared_spread: Of a prediction, the spread of the errors that all kernels share.
         windows: How many windows of runs were measured until they agreed.
         difference: What it takes above the first model, if both were run in the same rounds.
         power: What the device drew, if it was watched.
@@ -68,6 +70,7 @@ class Found:
     latency: Latency
     end_to_end: EndToEnd
     interval_ms: tuple[float, float] | None = None
+    shared_spread: float | None = None
     windows: int = 0
     difference: Difference | None = None
     power: Power | None = None
@@ -169,6 +172,7 @@ def assemble(
             machine=found.machine,
             latency_ms=found.latency,
             interval_ms=found.interval_ms,
+            shared_spread=found.shared_spread,
             windows=found.windows,
             end_to_end=found.end_to_end,
             kernels=found.kernels,
@@ -185,9 +189,16 @@ def assemble(
         energy = None
         if first is not None and found.difference is not None:
             energy = samples.energy_difference(found.power, first.power)
-        row = SavedRow(trace=trace, difference=found.difference, energy=energy)
-        if found.evidence == "predicted":
-            row = SavedRow.of_prediction(trace, first)
+        above = found.difference
+        if found.evidence == "predicted" and first is not None:
+            above = predicted(
+                trace.kernels,
+                trace.latency_ms.p50,
+                first.kernels,
+                first.latency_ms.p50,
+                trace.shared_spread,
+            )
+        row = SavedRow(trace=trace, difference=above, energy=energy)
         rows.append(Profiled(row=row, information=found.information))
     return rows
 

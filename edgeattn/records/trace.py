@@ -6,7 +6,7 @@ files, and the predictions. What is derived from them (owners, sites, ratios) is
 
 from __future__ import annotations
 
-from typing import Final, Literal, Self
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -136,19 +136,21 @@ class Difference(_Frozen):
         p50_ms: The median over rounds of A's latency less B's, in ms.
         percent: The same, per cent of B's median.
         ci95: 95 % interval of `percent`, by bootstrap of rounds; of a prediction, None.
+        predicted90: Of a prediction, between what bounds `percent` lies, nine times in ten; None
+            if that is not known.
         rounds: How many rounds were run.
     """
 
     p50_ms: float
     percent: float
     ci95: tuple[float, float] | None
+    predicted90: tuple[float, float] | None = None
     rounds: int
 
-    @classmethod
-    def of_predictions(cls, ours_ms: float, theirs_ms: float) -> Self:
-        """Return how two predicted latencies differ."""
-        percent = 100 * (ours_ms / theirs_ms - 1)
-        return cls(p50_ms=ours_ms - theirs_ms, percent=percent, ci95=None, rounds=0)
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """The interval of `percent`, measured or predicted."""
+        return self.ci95 or self.predicted90
 
 
 class EnergyDifference(_Frozen):
@@ -307,6 +309,8 @@ class Trace(_Frozen):
         sha256: The hash of each file that it rests on.
         variant: Of a comparison, plain, stock or lowered; "" if it stands alone.
         interval_ms: Of a prediction, the bounds of the latency.
+        shared_spread: Of a prediction, the standard deviation of the logarithm of what all kernels'
+            times are off together.
         windows: How many windows of runs were measured until they agreed.
         params: Parameters of the model; None if they are not known.
         layers: Of an engine that was measured, what its kernels are made of: what they take
@@ -330,6 +334,7 @@ class Trace(_Frozen):
     machine: Machine
     latency_ms: Latency
     interval_ms: tuple[float, float] | None = None
+    shared_spread: float | None = None
     windows: int = 0
     end_to_end: EndToEnd
     kernels: tuple[Kernel, ...]
@@ -357,11 +362,3 @@ class SavedRow(_Frozen):
     trace: Trace
     difference: Difference | None = None
     energy: EnergyDifference | None = None
-
-    @classmethod
-    def of_prediction(cls, trace: Trace, first: Trace | None) -> Self:
-        """Set a predicted trace beside the first one; None if it is itself the first."""
-        if first is None:
-            return cls(trace=trace)
-        ours, theirs = trace.latency_ms.p50, first.latency_ms.p50
-        return cls(trace=trace, difference=Difference.of_predictions(ours, theirs))

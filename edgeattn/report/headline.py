@@ -145,8 +145,9 @@ def _cost(report: Report, row: Row) -> str:
     drawn = ""
     if row.energy is not None and known is row.difference:
         drawn = f", {row.energy.percent:+.1f} % energy"
-    if known.ci95 is not None and known.ci95[0] <= 0 <= known.ci95[1]:
-        return f"no latency that stands out of the noise ({known.percent:+.1f} %){drawn}"
+    if known.bounds is not None and known.bounds[0] <= 0 <= known.bounds[1]:
+        noise = "the noise" if known.predicted90 is None else "what predictions are off by"
+        return f"no latency that stands out of {noise} ({known.percent:+.1f} %){drawn}"
     return f"{known.percent:+.1f} % latency{drawn}"
 
 
@@ -157,9 +158,12 @@ def _more(report: Report, row: Row) -> Iterator[str]:
     if known is not None:
         than = report.first(row).label if known is row.difference else _without(row)
         interval = ""
-        if known.ci95 is not None:
-            low, high = known.ci95
-            interval = f", 95 % interval {low:+.1f} to {high:+.1f} %"
+        if known.bounds is not None:
+            low, high = known.bounds
+            what = (
+                "95 % interval" if known.predicted90 is None else "predicted to be, 9 times in 10,"
+            )
+            interval = f", {what} {low:+.1f} to {high:+.1f} %"
         yield f"{known.p50_ms:+.3g} ms above {than}{interval}."
     launches = f"{cost.launches} of {attribution.whole.launches} launches"
     moved = ""

@@ -47,6 +47,7 @@ def page_data(report: Report) -> dict[str, Any]:
                         "parts": [[p.kind, int(p.is_site), _short(p.time_us)] for p in bar.parts],
                         "latency": _short(bar.latency_us),
                         "interval": bar.interval_us and [*map(_short, bar.interval_us)],
+                        "above": bar.above,
                     }
                     for bar in bars
                 ],

@@ -13,7 +13,7 @@ from edgeattn.profiling.attribution import Attribution
 from edgeattn.profiling.owners import Owned
 from edgeattn.profiling.sums import Module
 from edgeattn.records.kinds import Kind
-from edgeattn.records.trace import KIND_TITLES, Evidence, Trace
+from edgeattn.records.trace import KIND_TITLES, Difference, Evidence, Trace
 from edgeattn.report.bands import UNATTRIBUTABLE
 from edgeattn.report.content import Report, Row
 
@@ -109,6 +109,8 @@ class Bar:
         parts: The backbone's first, then those of sites; their sum is all kernels' time.
         latency_us: End to end.
         interval_us: Of a prediction, its bounds.
+        above: Of a prediction, between what bounds it lies above the first, in words; "" if that
+            is not known. Its own bounds do not say it, since most of an error hits both.
     """
 
     place: int
@@ -116,6 +118,7 @@ class Bar:
     parts: tuple[Part, ...]
     latency_us: float
     interval_us: tuple[float, float] | None
+    above: str
 
 
 def kinds(report: Report) -> dict[Evidence, tuple[Bar, ...]]:
@@ -144,7 +147,15 @@ def _bar(place: int, row: Row) -> Bar:
         ),
         latency_us=1e3 * row.trace.latency_ms.p50,
         interval_us=interval_ms and (1e3 * interval_ms[0], 1e3 * interval_ms[1]),
+        above=_above(row.difference),
     )
+
+
+def _above(difference: Difference | None) -> str:
+    if difference is None or difference.predicted90 is None:
+        return ""
+    low, high = difference.predicted90
+    return f"{low:+.0f} to {high:+.0f} %"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

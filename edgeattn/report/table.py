@@ -207,8 +207,10 @@ def comparison(rows: Sequence[Row]) -> Table:
     own = ("device",) if len(devices) > 1 else ()
     first = 2 + len(own)
     drawn = ("energy", "%", "95 %") if any(row.trace.power for row in rows) else ()
+    found = next((row.difference for row in rows if row.difference), None)
+    interval = "" if found is None else interval_title(found)
     grid = table(
-        "model", "variant", *own, "params", "MACs", "kernels", "latency", "above", "%", "95 %",
+        "model", "variant", *own, "params", "MACs", "kernels", "latency", "above", "%", interval,
         "", *drawn, right=[*range(first, first + 7), *range(first + 8, first + 8 + len(drawn))],
     )  # fmt: skip
     most = max((row.difference.percent for row in rows if row.difference), default=0.0)
@@ -228,11 +230,16 @@ def comparison(rows: Sequence[Row]) -> Table:
     return grid
 
 
+def interval_title(difference: Difference) -> str:
+    """Return what the interval of a difference is called."""
+    return "95 %" if difference.predicted90 is None else "90 %, predicted"
+
+
 def _differs(difference: Difference | None, most: float) -> tuple[str, str, str, str]:
     """Write a difference: in ms, in per cent, its interval, and a bar."""
     if difference is None:
         return "", "", "", ""
-    interval = "" if difference.ci95 is None else "{:+.1f} … {:+.1f}".format(*difference.ci95)
+    interval = "" if difference.bounds is None else "{:+.1f} … {:+.1f}".format(*difference.bounds)
     above = milliseconds(difference.p50_ms)
     return above, f"{difference.percent:+.1f}", interval, bar(max(difference.percent, 0.0), most)
 
@@ -336,7 +343,7 @@ def _above(difference: Difference | None) -> str:
     if difference is None:
         return "not run together"
     interval = ""
-    if difference.ci95 is not None:
-        low, high = difference.ci95
-        interval = f" (95 %: {low:+.1f} … {high:+.1f} %)"
+    if difference.bounds is not None:
+        low, high = difference.bounds
+        interval = f" ({interval_title(difference)}: {low:+.1f} … {high:+.1f} %)"
     return f"{difference.p50_ms:+.3g} ms, {difference.percent:+.1f} %{interval}"

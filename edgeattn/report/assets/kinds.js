@@ -32,7 +32,7 @@ function drawBars(bars, width, label) {
     const name = fitted(bar.label, isWide ? left - 12 : width);
     return svg("g", { role: "group", "aria-label": bar.label },
       text(0, isWide ? top + 14 : top - 6, name), ...parts, ...drawSites(bar, room),
-      ...drawLatency(bar, room), drawSum(bar, room));
+      ...drawLatency(bar, room), ...drawSum(bar, room));
   });
   const picture = sheet(width, bars.length * pitch + 4, { role: "group", "aria-label": label }, ...shapes);
   walked(picture, items);
@@ -78,10 +78,12 @@ function drawLatency(bar, { x, top, height }) {
   return shapes;
 }
 
-// The sum stands at the bar's end, or after what would cross it.
+// The sum stands at the bar's end, or after what would cross it; below it, how far the model is
+// predicted to lie above the first.
 function drawSum(bar, { x, top }) {
   const end = x(total(bar));
   const mark = bar.interval ? x(bar.interval[1]) : x(bar.latency);
   const at = bar.interval || mark < end + 60 ? Math.max(end, mark) : end;
-  return text(at + 8, top + 14, `Σ ${time(total(bar))}`, { class: "strong" });
+  const sum = text(at + 8, top + 14, `Σ ${time(total(bar))}`, { class: "strong" });
+  return bar.above ? [sum, text(at + 8, top + 28, bar.above)] : [sum];
 }

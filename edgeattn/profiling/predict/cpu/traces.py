@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,9 +15,10 @@ from edgeattn.profiling.measure.onnxruntime.traces import runnable
 from edgeattn.profiling.predict.cpu import interval
 from edgeattn.profiling.predict.cpu.machine import machine_of
 from edgeattn.profiling.predict.cpu.model import PredictedModel, predict_model
+from edgeattn.profiling.predict.difference import difference
 from edgeattn.profiling.predict.gpu.engine import machine_of as told_of
 from edgeattn.profiling.sources.model import Subject
-from edgeattn.records.trace import Difference, EndToEnd, Latency
+from edgeattn.records.trace import EndToEnd, Latency
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -78,6 +80,7 @@ def predict(
             kernels=found.kernels,
             latency=Latency(p50=found.latency_us / 1e3),
             interval_ms=(found.low_us / 1e3, found.high_us / 1e3),
+            shared_spread=math.hypot(*shared),
             end_to_end=EndToEnd(latency_us=found.latency_us),
             notes=[_MADE_HERE, *subject.notes],
             subject=subject,
@@ -86,7 +89,13 @@ def predict(
     def find_bare(place: int, item: Item, found: Found, bare: BareModel) -> FoundBare:
         on_stage(f"{item.name} without its sites")
         other = predicted(bare.path, bare.model, subjects[place])
-        above = Difference.of_predictions(found.latency.p50, other.latency_us / 1e3)
+        above = difference(
+            found.kernels,
+            found.latency.p50,
+            other.kernels,
+            other.latency_us / 1e3,
+            found.shared_spread,
+        )
         return FoundBare(kernels=other.kernels, difference=above)
 
     without = None if options.marginal is False else find_bare

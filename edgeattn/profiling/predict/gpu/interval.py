@@ -28,10 +28,15 @@ PLAN: Final = 0.15
 GUESS: Final = 0.25
 
 
+def factor(*spreads: float) -> float:
+    """Return by what a figure whose error has these spreads is too large or too small at most."""
+    return math.exp(_NINE_TENTHS * math.hypot(*spreads))
+
+
 def bounds(time: float, *spreads: float) -> tuple[float, float]:
     """Return the bounds of a time whose error has these spreads."""
-    factor = math.exp(_NINE_TENTHS * math.hypot(*spreads))
-    return time / factor, time * factor
+    by = factor(*spreads)
+    return time / by, time * by
 
 
 def of_many(times: Sequence[float], spreads: Sequence[float]) -> float:

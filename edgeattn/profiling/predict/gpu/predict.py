@@ -20,6 +20,7 @@ clocks that are not held, may be why, and neither is in the model.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -54,12 +55,14 @@ class Prediction:
         end_to_end_us: From the start of the first to the end of the last.
         low_us: It takes no less, in 19 cases of 20.
         high_us: It takes no more, in 19 cases of 20.
+        shared_spread: The spread of the errors that all kernels share.
     """
 
     kernels: tuple[KernelTime, ...]
     end_to_end_us: float
     low_us: float
     high_us: float
+    shared_spread: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,16 +184,17 @@ def predict(
         end_to_end_us=end,
         low_us=low,
         high_us=high,
+        shared_spread=math.hypot(*shared),
     )
 
 
 def _summed(parts: Sequence[Parts], shared: Sequence[float]) -> KernelTime:
     """Return what a kernel takes, all parts of it that the device runs together."""
-    times = [one.time for one in parts]
-    spread = interval.of_many(times, [one.spread for one in parts])
+    time = sum(one.time for one in parts)
+    spread = max(one.spread for one in parts)
     return KernelTime(
-        time_us=sum(times),
-        interval_us=interval.bounds(sum(times), spread, *shared),
+        time_us=time,
+        interval_us=interval.bounds(time, spread, *shared),
         bound=max(parts, key=lambda one: one.time).bound,
     )
 

@@ -9,11 +9,12 @@ from typing import Final
 from edgeattn.devices.schema import DeviceProfile, OperatingPoint
 from edgeattn.options.profile import Item, Stage
 from edgeattn.profiling.assemble import BareModel, Found, FoundBare, Profiled, assemble
+from edgeattn.profiling.predict.difference import difference
 from edgeattn.profiling.predict.gpu.engine import machine_of, predict_engine
 from edgeattn.profiling.predict.gpu.predict import BY_DEFAULT, How
 from edgeattn.profiling.sources.engines.plans import build_plan, stands_in
 from edgeattn.profiling.sources.engines.source import EngineSource
-from edgeattn.records.trace import Difference, EndToEnd, Latency
+from edgeattn.records.trace import EndToEnd, Latency
 
 _PLANNED: Final = (
     "TensorRT-RTX compiles these kernels on the device, and may choose other tactics there."
@@ -64,6 +65,7 @@ def predict(
             kernels=kernels,
             latency=Latency(p50=found.end_to_end_us / 1e3),
             interval_ms=(found.low_us / 1e3, found.high_us / 1e3),
+            shared_spread=found.shared_spread,
             end_to_end=EndToEnd(
                 latency_us=found.end_to_end_us, streams=len({one.stream for one in kernels})
             ),
@@ -83,7 +85,13 @@ def predict(
             on_progress=lambda done, count: on_stage(f"{stage} {done}/{count}"),
         )
         other, kernels = predict_engine(plan, device, point, sources[place].node_macs, how)
-        above = Difference.of_predictions(found.latency.p50, other.end_to_end_us / 1e3)
+        above = difference(
+            found.kernels,
+            found.latency.p50,
+            kernels,
+            other.end_to_end_us / 1e3,
+            found.shared_spread,
+        )
         return FoundBare(kernels=kernels, difference=above)
 
     return assemble(items, find, find_bare=find_bare if marginal else None, folder=folder)
