@@ -11,6 +11,7 @@ whose activations are brought to the size of trained ones.
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import math
 import statistics
 import subprocess
@@ -28,8 +29,10 @@ from edgeattn.devices.profile import find
 from edgeattn.devices.schema import DeviceProfile
 from edgeattn.engine.plan import plan
 from edgeattn.engine.work import kind_of
+from edgeattn.profiling.predict.difference import difference
 from edgeattn.profiling.predict.gpu.predict import How, Prediction, predict
-from edgeattn.records.layers import Kernel, KernelTensor
+from edgeattn.profiling.sources.engines.kernels import trace_kernels
+from edgeattn.records.layers import Kernel, KernelTensor, LayerInformation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +207,40 @@ def print_plans(folder: Path) -> None:
             if rows:
                 print(f"{' on '.join(table)}, {', '.join(precisions)}: {_summary(rows)}")
     print()
+    print_pairs(found)
     print_left_out({one: kernels for one, (kernels, _) in found.items() if is_fitted(one)})
+
+
+def print_pairs(found: Mapping[Published, tuple[Sequence[Kernel], Prediction]]) -> None:
+    """Print how many published ratios, of two rows of a table, lie in the predicted interval."""
+    holds: dict[tuple[str, str], list[bool]] = {}
+    for one, other in itertools.combinations(found, 2):
+        if one.table == other.table:
+            holds.setdefault(one.table, []).append(_pair_holds(one, other, found))
+    for table, each in holds.items():
+        print(f"{' on '.join(table)}: {sum(each)} of {len(each)} ratios of two rows hold")
+    each = [one for table in holds.values() for one in table]
+    print(f"all: {sum(each)} of {len(each)} hold, {statistics.mean(each):.0%}\n")
+
+
+def _pair_holds(
+    one: Published,
+    other: Published,
+    found: Mapping[Published, tuple[Sequence[Kernel], Prediction]],
+) -> bool:
+    kernels = [
+        trace_kernels(
+            LayerInformation(kernels=tuple(found[each][0]), bindings=(), form=""),
+            found[each][1].kernels,
+        )
+        for each in (one, other)
+    ]
+    ours, theirs = (found[each][1] for each in (one, other))
+    said = difference(
+        kernels[0], ours.end_to_end_us, kernels[1], theirs.end_to_end_us, ours.shared_spread
+    ).predicted90
+    assert said is not None, "the spread is known"
+    return said[0] <= 100 * (one.engine_ms / other.engine_ms - 1) <= said[1]
 
 
 def is_fitted(one: Published) -> bool:
@@ -265,30 +301,35 @@ def planned(one: Published, device: DeviceProfile, folder: Path) -> Sequence[Ker
     of_ampere = sorted(one for one in TENSORRT_RTX if one >= (8, 6))
     capability = nearest_architecture(max(device.compute_capability, (8, 6)), of_ampere)
     precision = "fp32" if one.precision == "fp32" else "fp16"
-    stem = f"{one.model.rpartition(':')[2]}.{precision}"
-    kept = folder / f"{stem}.sm{capability[0]}{capability[1]}.json"
+    name = one.model.rpartition(":")[2]
+    kept = folder / f"{name}.{precision}.sm{capability[0]}{capability[1]}.json"
     if not kept.exists():
-        model = exported(one.model, precision, folder / f"{stem}.onnx")
+        model = exported(one.model, precision, folder)
         kept.write_bytes(_KERNELS.dump_json(plan(model, compute_capability=capability)))
     kernels = _KERNELS.validate_json(kept.read_bytes())
     return [in_int8(kernel) for kernel in kernels] if one.precision == "int8" else kernels
 
 
-def exported(model: str, precision: str, path: Path) -> Path:
-    """Export a model, as its author wrote it, unless the file is there."""
+def exported(model: str, precision: str, folder: Path) -> Path:
+    """Export a model as its author wrote it, unless it is there; FP16 is all of it in FP16."""
+    framework, _, name = model.rpartition(":")
+    path = folder / f"{name}.{precision}.onnx"
     if path.exists():
         return path
-    options = ["--precision", "fp16"] if precision == "fp16" else []
-    framework, _, name = model.rpartition(":")
+    edgeattn = str(Path(sys.executable).parent / "edgeattn")
+    if precision == "fp16":
+        whole = str(exported(model, "fp32", folder))
+        options = ["--precision", "fp16", "--min-sqnr", "0", "-q", "-o", str(path)]
+        subprocess.run([edgeattn, "cast", whole, *options], check=True)
+        return path
+    options = []
     if framework == "ultralytics":
         if importlib.util.find_spec(framework) is None:
             raise ImportError("ultralytics is not installed")
-        factory = path.parent / "yolo.py"
+        factory = folder / "yolo.py"
         factory.write_text(f"{_FACTORY}\n\ndef model():\n    return make({name!r})\n")
-        model, options = f"{factory}:model", [*options, "--shape", "1x3x640x640", "--no-lower"]
-    edgeattn = str(Path(sys.executable).parent / "edgeattn")
-    command = [edgeattn, "export", model, *options, "-q", "-o", str(path)]
-    subprocess.run(command, check=True)
+        model, options = f"{factory}:model", ["--shape", "1x3x640x640", "--no-lower"]
+    subprocess.run([edgeattn, "export", model, *options, "-q", "-o", str(path)], check=True)
     return path
 
 
