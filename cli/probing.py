@@ -95,6 +95,9 @@ def _print(console: Console, found: list[Any]) -> None:
 def _facts(facts: HostFacts) -> list[tuple[str, str]]:
     modes = ", ".join(f"{name} ({number})" for number, name in facts.power_modes.items())
     cpu = f"{facts.cores} processors, {facts.architecture}"
+    clocks = [f"{name} {mhz:.0f} MHz" for name, mhz in facts.clocks_mhz.items()]
+    if facts.l4t and "memory" not in facts.clocks_mhz:
+        clocks.append("memory: told to root alone")
     rows = (
         ("calls itself", facts.model),
         ("device", facts.device or "none of ours"),
@@ -110,7 +113,7 @@ def _facts(facts: HostFacts) -> list[tuple[str, str]]:
         ("disk", f"{size(facts.disk_free_bytes)} free in {facts.folder}"),
         ("DLA cores", str(facts.dla_cores) if facts.l4t else None),
         ("power mode", facts.power_mode and f"{facts.power_mode}{modes and f', of {modes}'}"),
-        ("clocks", ", ".join(f"{name} {mhz:.0f} MHz" for name, mhz in facts.clocks_mhz.items())),
+        ("clocks", ", ".join(clocks)),
         (
             "temperatures",
             ", ".join(f"{name} {one:.0f} °C" for name, one in facts.temperatures_c.items()),

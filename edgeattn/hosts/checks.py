@@ -6,14 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from edgeattn.base.versions import numbers
+from edgeattn.base.errors import MissingError
 from edgeattn.devices import profile
 from edgeattn.hosts.probe import HostFacts, as_in_profile
+from edgeattn.hosts.trtexec.commands import Trtexec
 
-_OLDEST_TENSORRT: Final = (8, 0)
-_LAYERS_FROM: Final = (8, 2)
 # Less than the first is short; nothing can be done with less than the second.
 _SHORT_BYTES, _NO_BYTES = 2 << 30, 200 << 20
+_LITTLE_BYTES: Final = 1 << 30
 _CLOCK_OFF_S: Final = 120.0
 # The mode of Super configurations that caps nothing, which not every profile has.
 _UNCAPPED: Final = "MAXN_SUPER"
@@ -35,7 +35,7 @@ def checks(facts: HostFacts) -> tuple[Check, ...]:
     """Say what would and would not work on a host, and how to mend it."""
     found = (
         _connection(facts), _trtexec(facts), _onnxruntime(facts), _mode(facts), _power(facts),
-        _disk(facts), _clock(facts), _profile(facts),
+        _memory(facts), _disk(facts), _clock(facts), _profile(facts),
     )  # fmt: skip
     return tuple(one for one in found if one is not None)
 
@@ -62,12 +62,12 @@ def _trtexec(facts: HostFacts) -> Check:
         if facts.l4t is None:
             mend = "TensorRT is NVIDIA's: without a GPU of theirs, ONNX Runtime measures."
         return Check(title=title, state="absent", detail="there is no trtexec", mend=mend)
-    version = numbers(facts.tensorrt or "")
     detail = f"TensorRT {facts.tensorrt}, {facts.trtexec}"
-    if version[:2] < _OLDEST_TENSORRT:
-        mend = "TensorRT 8.0 is the oldest: JetPack 4.6."
-        return Check(title=title, state="absent", detail=detail, mend=mend)
-    if version[:2] < _LAYERS_FROM:
+    try:
+        trtexec = Trtexec.of(facts)
+    except MissingError as error:
+        return Check(title=title, state="absent", detail=error.fact, mend=error.mend)
+    if not trtexec.has_layers:
         detail += "; it tells no layer information: kernels are matched by name"
         return Check(title=title, state="limited", detail=detail, mend="JetPack 4.6.1 has 8.2.")
     if facts.opset is not None:
@@ -143,6 +143,19 @@ def _power(facts: HostFacts) -> Check:
             " sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj"
         )
     return Check(title="power", state="absent", detail=detail, mend=mend)
+
+
+def _memory(facts: HostFacts) -> Check | None:
+    free = facts.memory_free_bytes
+    if free >= _LITTLE_BYTES:
+        return None
+    return Check(
+        title="memory",
+        state="limited",
+        detail=f"{free / 1e9:.1f} GB of {facts.memory_bytes / 1e9:.1f} GB to be had: builds of"
+        " engines may die",
+        mend="End what runs there; a desktop, for one: sudo systemctl isolate multi-user",
+    )
 
 
 def _disk(facts: HostFacts) -> Check:

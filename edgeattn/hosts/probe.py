@@ -14,6 +14,7 @@ from edgeattn.base.legible import legible
 from edgeattn.base.versions import numbers
 from edgeattn.devices import profile
 from edgeattn.hosts.modules import identify
+from edgeattn.hosts.trtexec.flags import parse_version
 
 if TYPE_CHECKING:
     from edgeattn.devices.schema import DeviceProfile
@@ -33,7 +34,7 @@ _JETPACKS: Final = {
 _RELEASE: Final = re.compile(r"R(\d+) .*?REVISION: *(\d+(?:\.\d+)*)")
 # A mode with what its processors do behind it: 15W_2CORE, MAXP_CORE_ALL.
 _MODE: Final = re.compile(r"(?:MODE_)?(\d+W|MAX[PQ])(?:_.*)?")
-_TRTEXEC: Final = re.compile(r"TensorRT v(\d{4,7})\b")
+_TRTEXEC: Final = "[TensorRT v"
 _ILLEGAL: Final = 128 + 4  # SIGILL
 
 
@@ -205,8 +206,8 @@ def read(address: str, text: str, *, asked: float) -> HostFacts:
     )
     device = profile.find(board.device) if board.device else None
     l4t, trtexec, banner = _l4t(told), told.first("trtexec") or None, told.all("trtexec-says")
-    found = _TRTEXEC.search(" ".join(banner))
-    fault = "" if found or trtexec is None else (banner or ["it says nothing"])[0]
+    runs = any(_TRTEXEC in line for line in banner)
+    fault = "" if runs or trtexec is None else (banner or ["it says nothing"])[0]
     clocks, temperatures = _clocks(told), _temperatures(told)
     return HostFacts(
         address=address,
@@ -227,7 +228,7 @@ def read(address: str, text: str, *, asked: float) -> HostFacts:
         l4t=l4t,
         jetpack=_jetpack(told, l4t, device),
         cuda=_version(told.first("cuda")),
-        tensorrt=_tensorrt(found[1] if found else "", told),
+        tensorrt=_tensorrt(told),
         trtexec=None if fault else trtexec,
         trtexec_fault=f"{trtexec}: {fault}" if fault else "",
         pythons=tuple(sorted(_pythons(told), key=lambda one: not one.can_run)),
@@ -309,22 +310,15 @@ def _jetpack(told: _Told, l4t: str | None, device: DeviceProfile | None) -> str 
     return None
 
 
-def _tensorrt(banner: str, told: _Told) -> str | None:
-    """Return the version of TensorRT: trtexec's own, else the package's, else the library's.
-
-    Args:
-        banner: 8502 of 8.5.2, 100300 of 10.3.0, as trtexec says it; "" if it says nothing.
-        told: What the host said.
-    """
-    if banner:
-        thousand = 1000 if len(banner) == 4 else 10000
-        major, rest = divmod(int(banner), thousand)
-        return f"{major}.{rest // 100}.{rest % 100}"
+def _tensorrt(told: _Told) -> str | None:
+    """Return the version of TensorRT: trtexec's own, else the package's, else the library's."""
     packages = _packages(told)
-    names = ("libnvinfer-bin", "libnvinfer10", "libnvinfer8")
-    said = next((packages[one] for one in names if one in packages), told.first("libnvinfer"))
-    version = _version(said)
-    return ".".join(version.split(".")[:3]) if version else None
+    said = [line for line in told.all("trtexec-says") if _TRTEXEC in line]
+    said += [packages.get(one, "") for one in ("libnvinfer-bin", "libnvinfer10", "libnvinfer8")]
+    for text in (*said, told.first("libnvinfer")):
+        if version := parse_version(text):
+            return ".".join(map(str, version))
+    return None
 
 
 def _pythons(told: _Told) -> Iterator[PythonFacts]:

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from edgeattn.base.errors import InputError, MissingError
-from edgeattn.hosts.trtexec.commands import Trtexec, parse_version
+from edgeattn.hosts.trtexec.commands import Trtexec
+from edgeattn.hosts.trtexec.flags import parse_version
 from edgeattn.options.build import EngineOptions, Profile
 from export_tests.engine.nets import small
 from export_tests.hosts.trtexec import SAYS, VERSIONS, Played, install

@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
 from edgeattn.base.errors import InputError, MissingError
 from edgeattn.base.legible import legible
-from edgeattn.base.versions import numbers
 from edgeattn.engine.shapes import written
 from edgeattn.hosts.probe import HostFacts
-from edgeattn.hosts.trtexec.flags import FLAGS, OLDEST, Version, knows
+from edgeattn.hosts.trtexec.flags import FLAGS, OLDEST, Version, knows, parse_version
 from edgeattn.options.build import EngineOptions, Profile, Shapes
 from edgeattn.options.precision import Precision
 
 _BY_DEFAULT: Final = EngineOptions()
-# As its banner has it: 8502, and from 10 on 100300.
-_BANNER: Final = re.compile(r"\[TensorRT v(\d{4,6})\]")
-_WRITTEN: Final = re.compile(r"\b(\d{1,2}(?:\.\d{1,3}){1,3})\b")
-
-
-def parse_version(text: str) -> Version | None:
-    """Read a version of TensorRT: of trtexec's banner, of dpkg, or in words; None if none is said.
-
-    Args:
-        text: Such as `&&&& RUNNING TensorRT.trtexec [TensorRT v8502]` or `10.3.0.30-1+cuda12.5`.
-    """
-    if found := _BANNER.search(text):
-        rest, patch = divmod(int(found[1]), 100)
-        return (*divmod(rest, 100 if rest >= 1000 else 10), patch)
-    return numbers(found[1])[:3] if (found := _WRITTEN.search(text)) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

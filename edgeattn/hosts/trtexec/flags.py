@@ -7,15 +7,20 @@ it: an unknown one ends trtexec with an error, and no flag here is needed where 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
+from edgeattn.base.versions import numbers
 from edgeattn.engine.libraries import Support
 
 Version = tuple[int, ...]
 
 #: The oldest version whose flags are known.
 OLDEST: Final[Version] = (8, 0)
+# As its banner has it: 8502, and from 10 on 100300.
+_BANNER: Final = re.compile(r"\[TensorRT v(\d{4,6})\]")
+_WRITTEN: Final = re.compile(r"\b(\d{1,2}(?:\.\d{1,3}){1,3})\b")
 _ALWAYS: Final = Support(since=OLDEST)
 # What 11 does without being told; it warns of the flag.
 _BY_DEFAULT_FROM_11: Final = Support(since=OLDEST, until=(11,))
@@ -57,3 +62,15 @@ def knows(version: Version, flag: str) -> bool:
     support = FLAGS[flag]
     since, until = support.since or (), support.until
     return since <= version and (until is None or version < until)
+
+
+def parse_version(text: str) -> Version | None:
+    """Read a version of TensorRT: of trtexec's banner, of dpkg, or in words; None if none is said.
+
+    Args:
+        text: Such as `&&&& RUNNING TensorRT.trtexec [TensorRT v8502]` or `10.3.0.30-1+cuda12.5`.
+    """
+    if found := _BANNER.search(text):
+        rest, patch = divmod(int(found[1]), 100)
+        return (*divmod(rest, 100 if rest >= 1000 else 10), patch)
+    return numbers(found[1])[:3] if (found := _WRITTEN.search(text)) else None
