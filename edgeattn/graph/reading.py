@@ -139,12 +139,14 @@ class Facts:
         has_loops: Whether it holds a loop, which may go round as often as its data say.
         precision: The precision that it is written in.
         inputs: What it takes.
+        data: The files beside it that hold its weights.
     """
 
     is_plain: bool
     has_loops: bool
     precision: Precision
     inputs: tuple[Tensor, ...]
+    data: tuple[Path, ...]
 
 
 def facts_of(path: Path) -> Facts:
@@ -169,6 +171,7 @@ def _kept_facts(found: Source) -> Facts:
         has_loops=bool(operators & {"Loop", "Scan"}),
         precision=precision_of(found.model),
         inputs=describe(found.model.graph.inputs),
+        data=found.data,
     )
     _FACTS[found.path, *_state(found.path)] = facts
     return facts

@@ -24,8 +24,8 @@ found() { # NAME FILE...: sets $program to the first that can be run; on PATH, b
 
 python() { # FILE: says what is there of ONNX Runtime; one that dies of it is said too
   say python "$1"
-  # No .pyc files, no core file.
-  (ulimit -c 0; exec timeout 60 "$1" -B -c '
+  # No .pyc files, no core file, and nothing of onnxruntime's among temporary files.
+  (ulimit -c 0; export TMPDIR=/dev/null; exec timeout 60 "$1" -B -c '
 import sys
 def say(key, value):
     print("python-%s\t%s" % (key, str(value).strip().replace("\n", " ")[:300]))

@@ -10,6 +10,7 @@ has a process of its own, as where it is deployed, and now and then a new one: o
 than another of the same model by some per cent, as its memory happens to lie.
 """
 
+import base64
 import contextlib
 import ctypes
 import hashlib
@@ -25,6 +26,8 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
+import zlib
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Tuple
 
 _LARGE_BYTES = 128 << 20
@@ -395,13 +398,14 @@ def window(
 
 
 class _Child:
-    """A model in a process of its own.
+    """A runner that this one has started, and that ends with it.
 
-    A run that is not timed goes before each, since the caches hold another model's weights.
+    Where it times a model, a run that is not timed goes before each, since the caches hold another
+    model's weights.
     """
 
-    def __init__(self, job: Dict[str, Any]) -> None:
-        self._name = job["models"][0]["name"]
+    def __init__(self, does: str) -> None:
+        self._does = does
         command = [sys.executable, os.path.abspath(__file__), "--end-with-parent"]
         self.process = subprocess.Popen(
             command,
@@ -409,11 +413,6 @@ class _Child:
             stdout=subprocess.PIPE,
             universal_newlines=True,
         )
-        try:
-            self.ask(job)
-        except BaseException:
-            self.close()
-            raise
 
     def __call__(self) -> float:
         return float(self.ask({"task": "turn"})["ms"])
@@ -434,7 +433,7 @@ class _Child:
         code = self.process.wait()
         by = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"failed: code {code}"
         hint = "Is there memory enough?" if code == -9 else ""
-        raise Fault(f"The process that ran {self._name} {by}.", hint)
+        raise Fault(f"The process that {self._does} {by}.", hint)
 
     def close(self) -> None:
         """End it at once."""
@@ -453,11 +452,23 @@ class Bench:
         self._job = {}  # type: Dict[str, Any]
         self._alone = None  # type: Optional[Session]
         self._children = []  # type: List[_Child]
+        self._apart = {}  # type: Dict[str, _Child]
         self._orders = orders(1)
 
     def do(self, job: Dict[str, Any]) -> Dict[str, Any]:
-        """Do a job: `task` says which, and the rest are its arguments."""
-        task = job.pop("task")
+        """Do a job: `task` says which, and the rest are its arguments.
+
+        Where `apart` names a process, that one does it, until its task is `end`.
+        """
+        apart, task = job.pop("apart", None), job["task"]
+        if apart is not None:
+            if task == "end":
+                self._apart.pop(apart).close()
+                return {}
+            if apart not in self._apart:
+                self._apart[apart] = _Child(apart)
+            return self._apart[apart].ask(job)
+        del job["task"]
         tasks = {
             "about": about,
             "machine": machine,
@@ -467,6 +478,7 @@ class Bench:
             "profile": profile,
             "outputs": outputs,
             "draws": draws,
+            "make_folder": make_folder,
             "join": join,
         }  # type: Dict[str, Callable[..., Dict[str, Any]]]
         return tasks[task](**job)
@@ -496,7 +508,8 @@ class Bench:
             child.close()
         self._children = []
         for model in self._job["models"]:
-            self._children.append(_Child(dict(self._job, models=[model])))
+            self._children.append(_Child(f"ran {model['name']}"))
+            self._children[-1].ask(dict(self._job, models=[model]))
 
     def window(
         self,
@@ -509,8 +522,8 @@ class Bench:
         """Run the models by turns, or one only; several in new processes, if that is asked.
 
         Returns:
-            `rows`, as `window` gives them; `span`, when in seconds of the system's uptime; and
-            `runs`, how often each model was run meanwhile.
+            `rows`, as `window` gives them, but for one model only; `span`, when in seconds of the
+            system's uptime; and `runs`, how often each model was run meanwhile.
         """
         if renew and self._children:
             self._renew()
@@ -523,7 +536,7 @@ class Bench:
         began = uptime_s()
         rows = window(runs, order, fewest, most, seconds)
         return {
-            "rows": [[round(one, 6) for one in row] for row in rows],
+            "rows": [[round(one, 6) for one in row] for row in rows if only is None],
             "span": [began, uptime_s()],
             "runs": len(rows) * (2 if self._children else 1),
         }
@@ -631,11 +644,11 @@ def profile(
         runs: The fewest and the most runs.
         seconds: After which it ends in between.
         folder: Where it writes; `OPTIMISED` stays there.
-        pack: Whether that is compressed, and its weights left out.
+        pack: Whether that is returned too, compressed, and without its weights.
 
     Returns:
         For each node of the optimised graph, in order of execution: its name, operator, median
-        time, bytes and shapes; and the median of the whole run while it was profiled.
+        time, bytes and shapes; the median of the whole run while it was profiled; and `graph`.
     """
     os.makedirs(folder, exist_ok=True)
     session = Session(model, session_options(threads, folder))
@@ -645,13 +658,12 @@ def profile(
     warm = session.runs
     repeat(session.run, runs[0], seconds, runs[1])
     events, whole_us = read_events(session.end_profiling())
+    found = _by_node(events, whole_us, warm)
     if pack:
-        import gzip
-
-        path = os.path.join(folder, OPTIMISED)
-        with open(path, "rb") as plain, gzip.open(path + ".gz", "wb") as packed:
-            packed.write(without_weights(plain.read()))
-    return _by_node(events, whole_us, warm)
+        with open(os.path.join(folder, OPTIMISED), "rb") as file:
+            graph = zlib.compress(without_weights(file.read()))
+        found["graph"] = base64.b64encode(graph).decode()
+    return found
 
 
 def without_weights(model: bytes) -> bytes:
@@ -780,6 +792,12 @@ def outputs(
     return {"files": files}
 
 
+def make_folder(path: str) -> Dict[str, Any]:
+    """Make a folder, and those around it."""
+    os.makedirs(path, exist_ok=True)
+    return {}
+
+
 def join(path: str, parts: List[Tuple[str, int, int]], sha256: str) -> Dict[str, Any]:
     """Write a file that consists of parts of others.
 
@@ -837,6 +855,11 @@ def main(arguments: Sequence[str] = ()) -> int:
             fact = fact.format(sys.executable, name)
             _say("missing", {"fact": fact, "mend": mend.format(sys.executable)})
             return 3
+        except Exception as error:  # noqa: BLE001  # who asked is to know of it, whatever it is
+            traceback.print_exc()
+            what = f"{type(error).__name__}: {_first_line(error)}"
+            _say("error", {"fact": f"The runner failed: {what}", "mend": ""})
+            return 2
     return 0
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from edgeattn.profiling import samples
-from edgeattn.records.trace import Difference, Latency
+from edgeattn.records.trace import Difference, Latency, Power
 from edgeattn.runtimes import runner
 
 #: Runs a model once and returns what that took, in ms.
@@ -56,6 +56,7 @@ class Timed:
         agree: Whether the last three agreed.
         of_machine: Warnings of what the machine did while they ran.
         facts: What is known of the machine while they ran.
+        power: What each drew; none where nothing tells.
     """
 
     samples_ms: tuple[tuple[float, ...], ...]
@@ -63,6 +64,7 @@ class Timed:
     agree: bool
     of_machine: tuple[str, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
+    power: tuple[Power | None, ...] = ()
 
     def latency(self, model: int) -> Latency:
         """Sum up the latency of a model, by its place."""

@@ -11,14 +11,15 @@ from edgeattn.base import files
 from edgeattn.base.worker import Talk, Worker
 from edgeattn.graph.reading import as_read
 from edgeattn.profiling.measure.machine import Watch, warnings_of
+from edgeattn.records.trace import Power
 from edgeattn.runtimes import runner
 
 
 class Place:
     """This machine; other places are classes of their own, made of this one."""
 
-    #: Whether what a runner writes is compressed.
-    packs = False
+    #: Whether files come back only in what a runner says; and whether the machine's power is told.
+    packs = tells_power = False
 
     @property
     def cores(self) -> int:
@@ -49,14 +50,14 @@ class Place:
         with files.scratch() as folder:
             yield str(folder)
 
-    @contextlib.contextmanager
-    def optimised(self, folder: str) -> Iterator[Path]:
-        """Yield the optimised graph that a runner wrote to such a folder, as a file here."""
-        yield Path(folder) / runner.OPTIMISED
-
     def limit_s(self, expected_s: float) -> float | None:
         """Return the seconds that a job gets which should take so long; None for any."""
         del expected_s
+        return None
+
+    def power(self, spans: Sequence[tuple[float, float]], runs: Sequence[int]) -> Power | None:
+        """Return what was drawn in spans of the system's uptime, with so many runs in each."""
+        del spans, runs
         return None
 
     def watch(self) -> Watched:

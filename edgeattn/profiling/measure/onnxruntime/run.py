@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from pydantic import BaseModel, NonNegativeFloat, NonNegativeInt, PositiveFloat
+from pydantic import BaseModel, BeforeValidator, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 from edgeattn.base.errors import InputError
 from edgeattn.base.versions import version_of
@@ -33,8 +35,9 @@ from edgeattn.profiling.measure.rounds import (
 )
 from edgeattn.profiling.predict.cpu.work import with_work
 from edgeattn.records.kinds import kind_of, strongest
-from edgeattn.records.trace import Kernel
+from edgeattn.records.trace import Kernel, Power
 from edgeattn.runtimes.onnxruntime import inputs_of, limit_of, to_draw
+from edgeattn.runtimes.runner import OPTIMISED
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -45,6 +48,11 @@ _WINDOW: Final = (1 / 30, 1.0)
 _PROFILED: Final = (1 / 20, 1.5)
 # What loading a model, and warming it up, is expected to take at most.
 _LOAD_S: Final = 240.0
+# Windows of one model alone, of several that are compared, to see what each draws.
+_POWER_ROUNDS: Final = 6
+_ANY: Final = 10**6
+# What an optimised graph may be, without its weights.
+_MOST_BYTES: Final = 1 << 28
 # Windows after which models that are compared get new processes.
 _RENEWED_AFTER: Final = 3
 _PRECISIONS: Final = {"float": "fp32", "float16": "fp16", "int8": "int8", "uint8": "int8"}
@@ -55,6 +63,7 @@ def time_models(
     options: ProfileOptions,
     *,
     place: Place = HERE,
+    with_power: bool = True,
     on_progress: Stage = lambda _: None,
 ) -> Timed:
     """Measure models end to end, without the profiler; several in interleaved rounds.
@@ -63,6 +72,7 @@ def time_models(
         paths: The ONNX files.
         options: How they are run: on as many threads as there are cores by default.
         place: Where.
+        with_power: Whether to see what each draws, where the place tells.
         on_progress: Told how far it is.
 
     Raises:
@@ -79,21 +89,29 @@ def time_models(
         runner = stack.enter_context(place.runner("measured"))
         loaded = _Loaded.model_validate(runner.ask(job, limit_s=place.limit_s(_LOAD_S)))
         watch = place.watch()
-        expected_s = seconds + fewest * sum(loaded.ms) / 1e3
+        expected_s = seconds + 2 * fewest * sum(loaded.ms) / 1e3
+        windows_run: list[_Window] = []
+
+        def ran(**how: object) -> _Window:
+            limit_s = place.limit_s(expected_s + (_LOAD_S if how.get("renew") else 0))
+            job = {"task": "window", "seconds": seconds, **how}
+            return _Window.model_validate(runner.ask(job, limit_s=limit_s))
 
         def window(windows: int) -> list[list[float]]:
             is_new = len(paths) > 1 and windows > 0 and windows % _RENEWED_AFTER == 0
-            said = runner.ask(
-                {
-                    "task": "window",
-                    "fewest": fewest,
-                    "most": most,
-                    "seconds": seconds,
-                    "renew": is_new,
-                },
-                limit_s=place.limit_s(expected_s + (_LOAD_S if is_new else 0)),
-            )
-            return _Window.model_validate(said).of(len(paths))
+            found = ran(fewest=fewest, most=most, renew=is_new)
+            windows_run.append(found)
+            return found.of(len(paths))
+
+        def powers() -> Iterator[Power | None]:
+            by_model = {0: windows_run} if len(paths) == 1 else {}
+            # What is run by turns draws power together: each by itself, now, and by turns again.
+            for turn in range(0 if by_model else _POWER_ROUNDS):
+                for model in range(len(paths))[:: (-1) ** turn]:
+                    alone = ran(fewest=1, most=_ANY, only=model)
+                    by_model.setdefault(model, []).append(alone)
+            for _, each in sorted(by_model.items()):
+                yield place.power([one.span for one in each], [one.runs for one in each])
 
         def on_window(said: Mapping[str, Any]) -> None:
             watch.look()
@@ -101,8 +119,9 @@ def time_models(
 
         found = take_windows(len(paths), window, limits, on_window=on_window)
         warnings = watch.warnings()
+        power = tuple(powers()) if with_power and place.tells_power else ()
         runner.finish()
-    return Timed(**timed_of({**found, "warnings": warnings}))
+    return Timed(**timed_of({**found, "warnings": warnings}), power=power)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +159,7 @@ def profile_kernels(
     Raises:
         InputError: ONNX Runtime does not load it, or fails while it runs.
     """
+    import onnx
     import onnx_ir
 
     job = {
@@ -156,7 +176,10 @@ def profile_kernels(
         said = runner.ask(job | {"model": given, "folder": folder}, limit_s=place.limit_s(_LOAD_S))
         runner.finish()
         found = _Seen.model_validate(said)
-        optimised = onnx_ir.load(stack.enter_context(place.optimised(folder)))
+        if found.graph is None:
+            optimised = onnx_ir.load(Path(folder) / OPTIMISED)
+        else:
+            optimised = onnx_ir.from_proto(onnx.ModelProto.FromString(found.graph))
         name_all(optimised)
         known = origins(model, optimised)
     rows = list(_named(found.nodes, optimised))
@@ -167,12 +190,23 @@ def profile_kernels(
     )
 
 
+def _unpacked(graph: object) -> object:
+    """Return what a runner compressed, unless it is larger than any graph."""
+    inflate = zlib.decompressobj()
+    data = inflate.decompress(base64.b64decode(str(graph), validate=True), _MOST_BYTES)
+    if not inflate.eof:
+        raise ValueError("it is cut short, or too large")
+    return data
+
+
 class _Loaded(BaseModel):
     ms: list[NonNegativeFloat]
 
 
 class _Window(BaseModel):
     rows: list[list[PositiveFloat]]
+    span: tuple[float, float]
+    runs: int
 
     def of(self, models: int) -> list[list[float]]:
         """Return the rows, which are of so many models.
@@ -197,6 +231,7 @@ class _Row(BaseModel):
 class _Seen(BaseModel):
     nodes: list[_Row]
     profiled_us: NonNegativeFloat
+    graph: Annotated[bytes, BeforeValidator(_unpacked)] | None = None
 
 
 @contextmanager
