@@ -56,7 +56,7 @@ class Timed:
         agree: Whether the last three agreed.
         of_machine: Warnings of what the machine did while they ran.
         facts: What is known of the machine while they ran.
-        power: What each drew; none where nothing tells.
+        powers: What each drew; none where nothing tells.
     """
 
     samples_ms: tuple[tuple[float, ...], ...]
@@ -64,7 +64,7 @@ class Timed:
     agree: bool
     of_machine: tuple[str, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
-    power: tuple[Power | None, ...] = ()
+    powers: tuple[Power | None, ...] = ()
 
     def latency(self, model: int) -> Latency:
         """Sum up the latency of a model, by its place."""

@@ -119,9 +119,9 @@ def time_models(
 
         found = take_windows(len(paths), window, limits, on_window=on_window)
         warnings = watch.warnings()
-        power = tuple(powers()) if with_power and place.tells_power else ()
+        drawn = tuple(powers()) if with_power and place.tells_power else ()
         runner.finish()
-    return Timed(**timed_of({**found, "warnings": warnings}), power=power)
+    return Timed(**timed_of({**found, "warnings": warnings}), powers=drawn)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

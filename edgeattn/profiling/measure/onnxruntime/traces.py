@@ -87,7 +87,7 @@ def measure_at(
             latency=latency,
             end_to_end=EndToEnd(latency_us=1e3 * latency.p50, profiled_us=found.profiled_us),
             windows=timed.windows,
-            power=timed.power[model] if timed.power else None,
+            power=timed.powers[model] if timed.powers else None,
             difference=timed.difference(model, 0) if model else None,
             warnings=[*timed.warnings, *samples.warnings_of(latency)],
             notes=[copies, *subject.notes],
