@@ -73,7 +73,7 @@ def build(
         precision = cast.values["precision"] and named(cast.values["precision"])
         asked = engine.read(precision=precision or "fp32")
         casting = cast_options(cast, seed=choice.value("seed"))
-        with _chosen(where, asked, stage) as (chosen, builder):
+        with _chosen(where, asked, stage) as (chosen, builder, opset):
             if casting is not None and not model.endswith(_FILE):
                 check_options(casting)  # before a model is exported; a file may need no cast
             path = _source(
@@ -83,6 +83,7 @@ def build(
                 lowering | writing,
                 chosen,
                 where,
+                opset,
                 context,
                 stage,
             )
@@ -108,8 +109,12 @@ def build(
 @contextlib.contextmanager
 def _chosen(
     where: TargetOptions, asked: EngineOptions, stage: Callable[[str], None]
-) -> Iterator[tuple[Target, Builder]]:
-    """Choose what is built for, and what builds it: a library that is here, or a host."""
+) -> Iterator[tuple[Target, Builder, int | None]]:
+    """Choose what is built for, what builds it (a library that is here, or a host), and an opset.
+
+    Yields:
+        Them; the opset is the highest that is taken there, None if it is not known.
+    """
     if where.on:
         from edgeattn.workflows.build_on import builder_on
 
@@ -133,7 +138,7 @@ def _chosen(
         as_plan=where.plan,
     )
     check(chosen.library, asked)
-    yield chosen, build_here
+    yield chosen, build_here, None if chosen.device is None else chosen.device.opset
 
 
 def _source(
@@ -143,6 +148,7 @@ def _source(
     writing: Asked[ExportOptions],
     target: Target,
     where: TargetOptions,
+    opset: int | None,
     context: typer.Context,
     stage: Callable[[str], None],
 ) -> Path:
@@ -157,10 +163,8 @@ def _source(
         return Path(model)
     from edgeattn.workflows.export import export
 
-    device = target.device
-    highest = None if device is None else device.opset
     version = target.library.version if where.on else None
-    options = export_options(writing, highest=highest, device=where.device, tensorrt=version)
+    options = export_options(writing, highest=opset, device=where.device, tensorrt=version)
     request = request_of(choice, model)
     path = onnx_destination(folder, model, [one.name for one in request.attentions])
     export(request, options, path, command=command_line(context.obj), on_stage=stage)

@@ -49,9 +49,14 @@ def climb(
     """
     from edgeattn.workflows.ladder import climb_file, climb_model
 
+    usual: int = lowering.value("opset")
+    if there is not None:
+        usual = min(usual, there.opset or usual)
+        own = {name: said for name, said in there.destined.items() if not lowering.values[name]}
+        lowering |= Asked(ExportOptions, own)
     if not subject.endswith(".onnx"):
         options = lowering.read(
-            opset=how.opset or lowering.value("opset"),
+            opset=how.opset or usual,
             dynamic_batch=how.dynamic_batch,
             rules=rules_of(lowering),
             cast=cast,

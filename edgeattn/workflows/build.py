@@ -136,8 +136,8 @@ def build(
         CheckError: The cast file differs from the one that was read.
         MissingError: Something that is needed is not on this machine.
     """
-    engines.check(options.target.library, options.engine)
     if builder is build_here:
+        engines.check(options.target.library, options.engine)
         apart.start()
     clock = Clock(on_stage)
     with clock.stage("read"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgeattn.engine.build import Built, check
@@ -40,7 +40,7 @@ def builder_on(
     asked: EngineOptions,
     *,
     on_stage: Callable[[str], None] = lambda _: None,
-) -> Iterator[tuple[Target, Builder]]:
+) -> Iterator[tuple[Target, Builder, int | None]]:
     """Connect to a host that is to build an engine, for as long as the block lasts.
 
     Args:
@@ -49,7 +49,8 @@ def builder_on(
         on_stage: Called with the name of each stage as it begins.
 
     Yields:
-        What is built for there, and what `build.build` is to build it by.
+        What is built for there, what `build.build` is to build it by, and the highest opset that
+        is parsed there, None if that is not known.
 
     Raises:
         InputError: Its library has not what is asked.
@@ -58,9 +59,9 @@ def builder_on(
     with guests([address], on_stage) as (guest,):
         trtexec = Trtexec.of(guest.facts)
         target = target_of(guest.facts, trtexec)
-        check(target.library, asked)
+        check(target.library, replace(asked, workspace_mib=None))  # trtexec always had it
         check_dla(asked.dla_core, guest.facts.dla_cores, address)
-        yield target, _Builder(guest=guest, trtexec=trtexec)
+        yield target, _Builder(guest=guest, trtexec=trtexec), guest.facts.opset
 
 
 def target_of(facts: HostFacts, trtexec: Trtexec) -> Target:

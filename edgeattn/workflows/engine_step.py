@@ -77,11 +77,12 @@ def _closing(engine: Engine, runs: Iterator[Run]) -> Iterator[Run]:
         yield from runs
 
 
-def _run_exposed(folder: Path, session: Session, inputs: Mapping[int, Sequence[Array]]) -> Run:
+def _run_exposed(
+    folder: Path, session: Session, inputs: Mapping[int, Sequence[Array]]
+) -> Iterator[Run]:
     names = [value.name for value in session.inputs]
     engine = _built(session.path, names, inputs, folder / "exposed.engine")
-    (run,) = _closing(engine, runs_of_engine(engine, names, session.output_names, inputs))
-    return run
+    return _closing(engine, runs_of_engine(engine, names, session.output_names, inputs))
 
 
 def first_difference(
@@ -89,7 +90,7 @@ def first_difference(
     onnx: Path,
     inputs: Mapping[int, Sequence[Array]],
     tolerance: Tolerance,
-    run_exposed: Callable[[Session, Mapping[int, Sequence[Array]]], Run],
+    run_exposed: Callable[[Session, Mapping[int, Sequence[Array]]], Iterator[Run]],
     *,
     most_values: float = math.inf,
 ) -> str | None:
@@ -119,7 +120,7 @@ def first_difference(
         modules = _fewer(modules, want, most_values)
         want = _values(expose(onnx, list(modules), folder / "exposed.onnx"), inputs[batch])
     try:
-        run = run_exposed(Session(folder / "exposed.onnx"), {batch: inputs[batch]})
+        (run,) = run_exposed(Session(folder / "exposed.onnx"), {batch: inputs[batch]})
     except (InputError, CheckError, MissingError):
         return None  # it is the difference that is to be told, not that it cannot be placed
     have = dict(zip(run.names, run.outputs, strict=True))

@@ -1,4 +1,4 @@
-"""The last step of a ladder on a host: an engine, built and run by its trtexec."""
+"""The last step of a ladder on a host: an engine of its trtexec, or else its onnxruntime."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from edgeattn.graph.reading import Source, read
 from edgeattn.graph.writing import describe
 from edgeattn.hosts.engines import Engines, check_engine, open_inputs
 from edgeattn.hosts.machine import machine_of
+from edgeattn.hosts.onnxruntime import Bench
 from edgeattn.hosts.trtexec.commands import Trtexec
 from edgeattn.hosts.trtexec.said import RefusedError
 from edgeattn.hosts.trtexec.tensors import DIGITS_DB, DIGITS_REL
@@ -25,7 +26,7 @@ from edgeattn.options.build import EngineOptions, Profile
 from edgeattn.options.cast import CastOptions
 from edgeattn.options.precision import Precision
 from edgeattn.parity.compare import Reference, Run
-from edgeattn.parity.metrics import Tolerance
+from edgeattn.parity.metrics import Tolerance, tolerance_of
 from edgeattn.records.engine import EngineManifest
 from edgeattn.records.parity import ParityReport
 from edgeattn.records.trace import Machine
@@ -44,6 +45,7 @@ _ENGINE: Final = "compared.engine"
 _MOST_VALUES: Final = 6e6
 
 OnStage = Callable[[str], None]
+_Running = Callable[[Session, Mapping[int, Sequence[Array]]], Iterator[Run]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,22 +54,37 @@ class There:
 
     Attributes:
         guest: The host.
-        trtexec: Its trtexec.
+        trtexec: Its trtexec; None where it has none, and its ONNX Runtime runs the file.
         on_stage: Called as the step goes on.
     """
 
     guest: Guest
-    trtexec: Trtexec
+    trtexec: Trtexec | None
     on_stage: OnStage
 
     @property
     def machine(self) -> Machine:
         """What the step is taken on."""
-        return machine_of(self.guest.facts, "trtexec")
+        python = self.guest.facts.python
+        by = f"ONNX Runtime {python.onnxruntime}" if python and not self.trtexec else "trtexec"
+        return machine_of(self.guest.facts, by)
+
+    @property
+    def destined(self) -> dict[str, str]:
+        """What models are lowered for there, as the options of lowering have it."""
+        if self.trtexec is None:
+            return {"target": "onnxruntime"}
+        return {"tensorrt": ".".join(map(str, self.trtexec.version))}
+
+    @property
+    def opset(self) -> int | None:
+        """The highest opset that its TensorRT parses; None if that is not known."""
+        return None if self.trtexec is None else self.guest.facts.opset
 
     def takes_cast(self, cast: CastOptions) -> bool:
         """Return whether the file is cast before; TensorRT before 10 takes fp16 by a flag."""
-        return self.trtexec.is_strongly_typed or cast.precision != "fp16"
+        is_weak = self.trtexec is not None and not self.trtexec.is_strongly_typed
+        return not is_weak or cast.precision != "fp16"
 
     def step(
         self, folder: Path, cast: CastOptions | None, precision: Precision, notes: list[str]
@@ -83,16 +100,15 @@ class There:
         Raises:
             InputError: More is asked than can be seen.
         """
+        if self.trtexec is None:
+            tolerance = tolerance_of(precision) if cast is None else tolerance_of_cast(cast)
+            run = partial(_run_model, self, notes=notes)
+            return _step("onnxruntime", tolerance, partial(_make, folder, run))
         tolerance = tolerance_of_engine(precision) if cast is None else tolerance_of_cast(cast)
         asked: Precision = precision if cast is None else cast.precision
         notes.append(_DIGITS)
-        return Step(
-            name="engine",
-            tolerance=as_written(tolerance),
-            make=partial(_make_engine, self, folder, asked, notes),
-            weights=("model",),
-            is_asked=True,
-        )
+        run = partial(_run_engine, self, self.trtexec, folder, asked, notes=notes)
+        return _step("engine", as_written(tolerance), partial(_make, folder, run))
 
     def compare(
         self,
@@ -104,7 +120,8 @@ class There:
         tolerance: Tolerance | None = None,
     ) -> ParityReport:
         """Run an engine on the host; see `engine.parity.compare_engine`."""
-        manifest = check_engine(path, self.guest.facts, self.trtexec)
+        trtexec = self.trtexec or Trtexec.of(self.guest.facts)  # which says what is missing
+        manifest = check_engine(path, self.guest.facts, trtexec)
         onnx = other or source_of(path, manifest)
         tolerance = as_written(tolerance or tolerance_of_engine(manifest.precision.asked))
         report = compare_engine(
@@ -113,7 +130,7 @@ class There:
             inputs=inputs,
             seed=seed,
             tolerance=tolerance,
-            opened=partial(_opened, self, manifest, read(onnx)),
+            opened=partial(_opened, self, trtexec, manifest, read(onnx)),
         )
         return report.model_copy(
             update={"machine": self.machine, "notes": (*report.notes, _DIGITS)}
@@ -125,10 +142,11 @@ def there(address: str, on_stage: OnStage = lambda _: None) -> Iterator[There]:
     """Connect to a host to take the last step on.
 
     Raises:
-        MissingError: It cannot be reached, or has no trtexec.
+        MissingError: It cannot be reached, or has neither trtexec nor ONNX Runtime.
     """
     with guests([address], on_stage) as (guest,):
-        yield There(guest=guest, trtexec=Trtexec.of(guest.facts), on_stage=on_stage)
+        trtexec = Trtexec.of(guest.facts) if guest.runtime() == "tensorrt" else None
+        yield There(guest=guest, trtexec=trtexec, on_stage=on_stage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +173,9 @@ class _Loaded:
 
 
 @contextlib.contextmanager
-def _opened(there: There, manifest: EngineManifest, onnx: Source, path: Path) -> Iterator[_Loaded]:
+def _opened(
+    there: There, trtexec: Trtexec, manifest: EngineManifest, onnx: Source, path: Path
+) -> Iterator[_Loaded]:
     """Bring an engine to a host; its inputs and outputs are those of its ONNX file."""
     core = cast("int | None", manifest.options.get("dla_core"))
     with there.guest.visit() as visit:
@@ -164,11 +184,7 @@ def _opened(there: There, manifest: EngineManifest, onnx: Source, path: Path) ->
         yield _Loaded(
             manifest=manifest,
             onnx=onnx,
-            engines=Engines(
-                room=visit.room,
-                trtexec=there.trtexec,
-                dla_core=core if isinstance(core, int) else None,
-            ),
+            engines=Engines(room=visit.room, trtexec=trtexec, dla_core=core),
         )
 
 
@@ -187,38 +203,47 @@ def as_written(tolerance: Tolerance) -> Tolerance:
     return replace(tolerance, max_rel=tolerance.max_rel + DIGITS_REL)
 
 
-def _make_engine(
-    there: There,
-    folder: Path,
-    asked: Precision,
-    notes: list[str],
-    reference: Reference,
-    below: Path,
-) -> Candidate:
-    """Build the engine of the file below on the host, and run it there on the reference's inputs.
+def _step(name: str, tolerance: Tolerance, make: Callable[[Reference, Path], Candidate]) -> Step:
+    return Step(name=name, tolerance=tolerance, make=make, weights=("model",), is_asked=True)
+
+
+def _make(folder: Path, run: _Running, reference: Reference, below: Path) -> Candidate:
+    """Take the file below to the host, and run it there on the reference's inputs.
 
     Raises:
         CheckError: trtexec builds no engine of the file.
         MissingError: The host's memory or space ran out, or the connection broke.
     """
-    session = Session(below)
-    run = partial(_runs, there, folder, asked)
     return Candidate(
         path=below,
-        runs=run(session, reference.inputs, notes=notes),
+        runs=run(Session(below), reference.inputs),
         locate=lambda tolerance: first_difference(
             folder,
             below,
             reference.inputs,
             tolerance,
-            lambda exposed, inputs: next(run(exposed, inputs, notes=[])),
+            run,
             most_values=_MOST_VALUES,
         ),
     )
 
 
-def _runs(
+def _run_model(
+    there: There, session: Session, inputs: Mapping[int, Sequence[Array]], *, notes: list[str]
+) -> Iterator[Run]:
+    """Run a file in the host's ONNX Runtime, at every batch size."""
+    feeds = [session.taken(arrays) for arrays in inputs.values()]
+    with there.guest.visit() as visit:
+        notes += visit.room.notes
+        there.on_stage(f"running {session.path.name} on {visit.facts.address}")
+        found = Bench(visit.room, visit.facts).outputs(session.path, feeds)
+    for batch, outputs in zip(inputs, found, strict=True):
+        yield Run(optimisations="on", batch=batch, names=session.output_names, outputs=outputs)
+
+
+def _run_engine(
     there: There,
+    trtexec: Trtexec,
     folder: Path,
     asked: Precision,
     session: Session,
@@ -227,10 +252,9 @@ def _runs(
     notes: list[str],
 ) -> Iterator[Run]:
     """Build an engine on the host, and run it at every batch size."""
-    target = target_of(there.guest.facts, there.trtexec)
+    target = target_of(there.guest.facts, trtexec)
     source, _ = network_of(take_up(read(session.path)), target, folder)
-    names = [value.name for value in session.inputs]
-    feeds = {batch: dict(zip(names, arrays, strict=True)) for batch, arrays in inputs.items()}
+    feeds = {batch: session.taken(arrays) for batch, arrays in inputs.items()}
     is_open = any(-1 in shape for shape in open_inputs(source).values())
     smallest, largest = (_shapes(feeds[batch]) for batch in (min(feeds), max(feeds)))
     profile = Profile(min=smallest, opt=largest, max=largest)
@@ -238,7 +262,7 @@ def _runs(
     log = Log()
     with there.guest.visit() as visit, _falling():
         notes += visit.room.notes
-        engines = Engines(room=visit.room, trtexec=there.trtexec)
+        engines = Engines(room=visit.room, trtexec=trtexec)
         engines.build(
             source,
             _ENGINE,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 
 import pytest
 
@@ -129,6 +130,40 @@ def test_what_arrives_as_something_else_is_an_error(edgeattn, host, sshd, tmp_pa
     assert {one.name for one in tmp_path.iterdir()} == {"m.onnx"}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_a_host_without_tensorrt_runs_the_file_in_its_onnxruntime(
+    edgeattn, sshd, tmp_path, precision
+):
+    small(tmp_path / "m.onnx", batch="N")
+    python = sshd.path / "python3"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    ask = ["--precision", precision, *(["--calibration", "random"] if precision == "int8" else [])]
+    run = edgeattn("parity", "m.onnx", "--on", sshd.address, *ask, "--json")
+    assert run.returncode == 0, run.stderr
+    cast = {} if precision == "fp32" else {"cast": "passed"}
+    assert states(run) == {**cast, "onnxruntime": "passed"}
+    said = json.loads(run.stdout)
+    assert said["rungs"][-1]["precision"] == precision
+    assert said["rungs"][-1]["comparisons"][0]["runs"] == 4
+    assert "by ONNX Runtime" in said["machine"]["title"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["8.5.2", "10.3.0"])
+def test_int8_is_in_the_file_for_every_version(edgeattn, host, sshd, tmp_path, version):
+    small(tmp_path / "m.onnx")
+    address = host(version)
+    asked = tmp_path / "asked"
+    behind(sshd, f'echo "$@" >>{asked}')
+    ask = ["--precision", "int8", "--calibration", "random"]
+    run = edgeattn("parity", "m.onnx", "--on", address, *ask, "--json")
+    assert run.returncode == 0, run.stderr
+    assert states(run) == {"cast": "passed", "engine": "passed"}
+    assert ("--int8" in asked.read_text()) == version.startswith("8")
+
+
 def test_an_engine_is_built_there_and_fetched(edgeattn, host, tmp_path):
     small(tmp_path / "m.onnx")
     ask = ["build", "m.onnx", "--on", host(), "--precision", "fp16", "-o", "x.engine", "--json"]
@@ -209,8 +244,8 @@ def test_a_death_for_memory_says_so(edgeattn, host, tmp_path, fails):
 def test_what_trtexec_refuses_is_told_in_its_words(edgeattn, host, tmp_path):
     small(tmp_path / "m.onnx")
     run = edgeattn("build", "m.onnx", "--on", host(fails="space"))
-    assert run.returncode == 2
-    assert "Saving engine to file failed" in run.stderr
+    assert run.returncode == 3
+    assert "its disk is full" in run.stderr
     run = edgeattn("build", "m.onnx", "--on", host("8.5.2"), "--optimization-level", "1")
     assert run.returncode == 2
     assert "TensorRT 8.5.2 has no --optimization-level: it came with 8.6" in run.stderr
