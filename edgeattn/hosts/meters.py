@@ -11,7 +11,9 @@ from typing import Final
 
 #: What tegrastats says of a rail: its name, what it draws now in mW, and the mean so far. JetPack 4
 #: leaves the unit out. Memory, which has the same form, is in MB.
-TEGRASTATS_RAIL: Final = re.compile(r"\b([A-Z][A-Z0-9_]*) (\d{1,9})(?:mW)?/\d{1,9}(?:mW)?(?=\s|$)")
+TEGRASTATS_RAIL: Final = re.compile(
+    r"\b([A-Z][A-Z0-9_]*) (-?\d{1,9})(?:mW)?/-?\d{1,9}(?:mW)?(?=\s|$)"
+)
 _MODULE: Final = "the whole module"
 # Rails that are all of it, or whose sum is, and what that feeds; the first that is there. NVIDIA's
 # guides to the power of each module name them: VDDQ_VDD2_1V8AO is fed by VIN_SYS_5V0, and is in it.

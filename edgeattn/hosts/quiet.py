@@ -6,10 +6,13 @@ import math
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from edgeattn.base.legible import legible
 from edgeattn.hosts.looks import Looks
+
+if TYPE_CHECKING:
+    from edgeattn.hosts.probe import HostFacts
 
 #: Cores that other processes had, and above which a figure is not to be trusted.
 MOST_CORES_OF_OTHERS: Final = 0.1
@@ -143,9 +146,9 @@ class _Clock:
     most_mhz: float | None
 
 
-def _clock(seen: Seen, *, is_jetson: bool) -> _Clock | None:
+def _clock(seen: Seen, host: HostFacts) -> _Clock | None:
     """Return the clock of what computes: the GPU's, or the fastest processors'."""
-    if is_jetson and (gpu := seen.values("gpu_hz", seen.while_ran)):
+    if host.l4t and (gpu := seen.values("gpu_hz", seen.while_ran)):
         loads = [
             one for values in seen.values("gpu_load", seen.while_ran).values() for one in values
         ]
@@ -164,27 +167,29 @@ def _clock(seen: Seen, *, is_jetson: bool) -> _Clock | None:
     return None
 
 
-def warnings_of(seen: Seen, *, is_jetson: bool) -> list[str]:
+def warnings_of(seen: Seen, host: HostFacts) -> list[str]:
     """Return why what was measured is not to be trusted."""
     return [
-        *_of_clock(seen, is_jetson=is_jetson),
+        *_of_clock(seen, host),
         *(f"The host was throttled while this was measured: {one}." for one in _throttled(seen)),
         *_of_others(seen),
     ]
 
 
-def _of_clock(seen: Seen, *, is_jetson: bool) -> Iterator[str]:
-    clock = _clock(seen, is_jetson=is_jetson)
+def _of_clock(seen: Seen, host: HostFacts) -> Iterator[str]:
+    clock = _clock(seen, host)
     if clock is None:
         return
     low, high = min(clock.mhz), max(clock.mhz)
-    pin = " sudo jetson_clocks pins it, there." if is_jetson else ""
+    pin = " sudo jetson_clocks pins it, there." if host.l4t else ""
+    # What a PC allows one core is more than all may have.
+    is_turbo = host.architecture.startswith(("x86", "i686"))
     if high > low * (1 + STEADY):
         yield (
             f"The {clock.title}'s clock changed while this was measured: {low:.0f} to"
             f" {high:.0f} MHz.{pin}"
         )
-    elif clock.most_mhz and clock.most_mhz > high * (1 + STEADY):
+    elif not is_turbo and clock.most_mhz and clock.most_mhz > high * (1 + STEADY):
         yield (
             f"The {clock.title} ran at {high:.0f} MHz, where its mode allows"
             f" {clock.most_mhz:.0f}.{pin}"
@@ -236,10 +241,10 @@ def _idle_cores(seen: Seen) -> float | None:
     return busy_s / idle_s if idle_s > 0 else None
 
 
-def facts_of(seen: Seen, *, is_jetson: bool) -> dict[str, str]:
+def facts_of(seen: Seen, host: HostFacts) -> dict[str, str]:
     """Return what is known of a host while models ran, in words."""
     found: dict[str, str] = {}
-    if clock := _clock(seen, is_jetson=is_jetson):
+    if clock := _clock(seen, host):
         low, high = min(clock.mhz), max(clock.mhz)
         most = f", of {clock.most_mhz:.0f} that its mode allows" if clock.most_mhz else ""
         found[f"{clock.title} clock"] = (

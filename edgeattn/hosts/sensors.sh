@@ -70,14 +70,18 @@ heat() { # temperatures, and whether they hold anything back
   for cooler in "$root"/sys/class/thermal/cooling_device*; do
     [ $((count += 1)) -le 32 ] || break
     first_line "$cooler/type" || continue
-    case $value in *fan* | *Fan* | *powerclamp*) continue ;; esac
+    case $value in # others turn fans, or dim screens
+      *cpu* | *CPU* | *rocessor* | *gpu* | *GPU* | *devfreq* | *throttle* | *balanced* | *heavy*) ;;
+      *) continue ;;
+    esac
     column cooling "$value" "$cooler/cur_state"
   done
   for file in "$root"/sys/class/hwmon/hwmon*/oc*_event_cnt; do
     column overcurrents "${file##*/}" "$file"
   done
-  column raspberry_throttled get_throttled \
-    "$root/sys/devices/platform/soc/soc:firmware/get_throttled"
+  for file in "$root"/sys/devices/platform/soc*/soc*:firmware/get_throttled; do
+    column raspberry_throttled get_throttled "$file"
+  done
   column throttles package "$root/sys/devices/system/cpu/cpu0/thermal_throttle/package_throttle_count"
 }
 

@@ -124,7 +124,7 @@ class Watch:
             min(found[rail].readings(began, ended) for rail in chosen.rails)
             for began, ended, _ in kept
         )
-        self._few = min(readings, self._few or readings)
+        self._few = readings if self._few is None else min(readings, self._few)
         whole_s = sum(ended - began for began, ended in spans)
         if isinstance(runs, int):
             of_spans = {span: runs * (span[1] - span[0]) / whole_s for span in spans if whole_s > 0}
@@ -161,7 +161,7 @@ class Watch:
         """Return why what was measured is not to be trusted."""
         if not self._is_on:
             return ["The host could not be watched: clocks, heat and other load are not known."]
-        found = warnings_of(self._seen(), is_jetson=self._facts.l4t is not None)
+        found = warnings_of(self._seen(), self._facts)
         if self._few is not None and self._few < _FEWEST:
             found.append(
                 f"Power was read {self._few} times only while a model ran: measure it for longer."
@@ -172,7 +172,7 @@ class Watch:
         """Return what is known of the host while models ran: clocks, temperatures, load, power."""
         if not self._is_on:
             return {}
-        found = facts_of(self._seen(), is_jetson=self._facts.l4t is not None)
+        found = facts_of(self._seen(), self._facts)
         rails = [rail for _, watts in (*self._looks.power, *self._looks.counted) for rail in watts]
         chosen = total(rails)
         told = "not to be had: the board tells none that we may read"
@@ -213,8 +213,11 @@ class Watch:
 
     def _processes(self, seconds: float) -> tuple[tuple[float, float] | None, Processes]:
         """Wait there, and return from when to when, and what every process has had by then."""
-        script = _script("") + '\nuptime; echo "$up"; sleep "$2"; uptime; echo "$up"; processes'
-        ran = self._room.sh(script, "", f"{seconds:.1f}", limit_s=_LIMIT_S + seconds)
+        script = (
+            _script("")
+            + '\nuptime; echo "$up"; sleep "$2" || sleep 1; uptime; echo "$up"; processes'
+        )
+        ran = self._room.sh(script, "", f"{seconds:g}", limit_s=_LIMIT_S + seconds)
         lines = ran.text.split("\n")
         span = None
         with contextlib.suppress(ValueError, IndexError):

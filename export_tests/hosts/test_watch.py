@@ -180,12 +180,12 @@ def test_tegrastats_lines() -> None:
     found.add(
         "t 10.00 RAM 1200/3956MB (lfb 1x2MB) SWAP 0/1978MB IRAM 0/252kB(lfb 252kB) GR3D_FREQ 99%"
         " POM_5V_IN 2532/2532 POM_5V_GPU 0/0 POM_5V_CPU 405/405\n"
-        "t 10.25 GPU 1234mW/1234mW CPU 311mW/311mW SOC 933mW/933mW\n"
+        "t 10.25 GPU 1234mW/1234mW CPU 311mW/311mW SOC -3mW/933mW\n"
         "t nan VDD_IN 1mW/1mW\nt 10.5\nf 10.6 1 2 3\nc 10.7 cpu x\n\x00\n"
     )
     assert [dict(one) for _, one in found.power] == [
         {"POM_5V_IN": 2.532, "POM_5V_GPU": 0.0, "POM_5V_CPU": 0.405},
-        {"GPU": 1.234, "CPU": 0.311, "SOC": 0.933},
+        {"GPU": 1.234, "CPU": 0.311, "SOC": -0.003},
     ]
     assert [time_s for time_s, _ in found.power] == [10.0, 10.25]
 
@@ -232,14 +232,17 @@ def _clock(*mhz: float, load: int = 900, most: float = 918) -> Seen:
 
 def test_clocks() -> None:
     """The clock of what computes counts: the GPU's where it is busy, else the processors'."""
-    assert warnings_of(_clock(918, 918, 910), is_jetson=True) == []
-    (moved,) = warnings_of(_clock(306, 918, 918), is_jetson=True)
+    assert warnings_of(_clock(918, 918, 910), _JETSON) == []
+    (moved,) = warnings_of(_clock(306, 918, 918), _JETSON)
     assert moved.startswith("The GPU's clock changed while this was measured: 306 to 918 MHz.")
-    (low,) = warnings_of(_clock(612, 612), is_jetson=True)
+    (low,) = warnings_of(_clock(612, 612), _JETSON)
     assert low.startswith("The GPU ran at 612 MHz, where its mode allows 918.")
-    (of_cpu,) = warnings_of(_clock(306, 918, load=3), is_jetson=True)
+    (of_cpu,) = warnings_of(_clock(306, 918, load=3), _JETSON)
     assert of_cpu.startswith("The CPU's clock changed while this was measured: 1000 to 1500 MHz.")
-    assert facts_of(_clock(918, 918), is_jetson=True)["GPU clock"] == (
+    pc = probing.read("pc", "architecture\tx86_64", asked=0)
+    turbo = _seen(["cpu_khz\t0", "cpu_most_khz\t0"], "s 11.00 3500000 4900000\n")
+    assert warnings_of(turbo, pc) == []
+    assert facts_of(_clock(918, 918), _JETSON)["GPU clock"] == (
         "918 MHz (918 to 918), of 918 that its mode allows"
     )
 
@@ -258,9 +261,9 @@ def test_clocks() -> None:
 def test_throttling(kind: str, before: str, ran: str, words: str | None) -> None:
     """What held it back while it ran is said, and what did before is not."""
     seen = _seen([kind], f"s 5.00 {before}\ns 15.00 {ran}\n")
-    found = " ".join(warnings_of(seen, is_jetson=True))
+    found = " ".join(warnings_of(seen, _JETSON))
     assert words in found if words else found == ""
-    assert facts_of(seen, is_jetson=True)["throttled"] != "no" if words else True
+    assert facts_of(seen, _JETSON)["throttled"] != "no" if words else True
 
 
 def test_others() -> None:
@@ -277,7 +280,7 @@ def test_others() -> None:
     assert set(cores_of_others(first, after)) == {"systemd", "sshd", "gnome-shell"}
     after.all[70] = (1, 51_010.0, "gnome-shell")
     seen = _seen([], "", before=first, after=after)
-    (warning,) = warnings_of(seen, is_jetson=True)
+    (warning,) = warnings_of(seen, _JETSON)
     assert warning == ("Other processes had 0.51 cores while this was measured: gnome-shell 0.51.")
 
 
@@ -287,7 +290,7 @@ def test_a_host_that_was_busy_before() -> None:
         f"s {up}.00 700\nc {up}.00 cpu {100 * up} 0 0 {50 * up} 0 0 0 0 0 0\n" for up in range(2, 6)
     )
     seen = _seen(["gpu_load\tgpu"], looks, idle=((1.5, 5.5),))
-    found = warnings_of(seen, is_jetson=True)
+    found = warnings_of(seen, _JETSON)
     assert found == [
         "1.00 cores were busy before anything of ours ran.",
         "The GPU was busy before anything of ours ran: 70 % of the time.",
