@@ -35,6 +35,7 @@ class HostEngine:
         subject: The ONNX model that it was built from; None if it is not at hand.
         known: What is known of an engine that was given; None of one that was built here.
         notes: What a reader should know.
+        dla_core: The DLA core that it runs on; None for the GPU.
     """
 
     file: str
@@ -43,6 +44,7 @@ class HostEngine:
     subject: Subject | None
     known: Known | None = None
     notes: tuple[str, ...] = ()
+    dla_core: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +88,9 @@ class Bench:
         precisions = precisions_of(source.model)
         try:
             there = Engines(room=self.visit.room, trtexec=self.trtexec)
-            _, notes = there.build(source, file, EngineOptions(), precisions=precisions, log=Log())
+            # Engines that are compared share the times of tactics: the same work is done the same.
+            shared = EngineOptions(timing_cache=self.folder / "tactics.cache")
+            _, notes = there.build(source, file, shared, precisions=precisions, log=Log())
         except InputError as error:
             raise self._with_opset(error, source.opset) from error
         return HostEngine(
@@ -127,6 +131,7 @@ class Bench:
             shapes=_shapes(engine, manifest, self.options),
             subject=source.subject,
             known=source,
+            dla_core=core if isinstance(core := manifest.options.get("dla_core"), int) else None,
         )
 
     def _with_opset(self, error: InputError, opset: int) -> InputError:

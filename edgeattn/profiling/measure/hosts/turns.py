@@ -220,7 +220,8 @@ def _run(bench: Bench, command: Sequence[str], engine: HostEngine) -> str:
         InputError: It fails: quotes it.
         MissingError: The engine is of elsewhere, or memory there ran out.
     """
-    ran = bench.visit.room.sh(_TURN, *command, limit_s=_LIMIT_S)
+    dla = [] if engine.dla_core is None else [f"--useDLACore={engine.dla_core}"]
+    ran = bench.visit.room.sh(_TURN, *command, *dla, limit_s=_LIMIT_S)
     ended = _ENDED.findall(ran.text)
     code = int(ended[-1]) if ended else ran.code or 1
     if code:

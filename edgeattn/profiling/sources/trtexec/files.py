@@ -27,6 +27,7 @@ _WRITTEN_BY: Final[dict[What, str]] = {
     "profile": "--exportProfile",
     "times": "--exportTimes",
 }
+_AGAIN: Final = "Export it again with trtexec."
 # trtexec's warm-up, which the times of TensorRT 7 and 8 begin with.
 _WARM_UP_MS: Final = 200.0
 _FEWEST: Final = 10
@@ -147,6 +148,8 @@ def read_times(path: Path, *, warm_up_ms: float = _WARM_UP_MS) -> Times:
     kept = [run for run in runs if run.start_ms is None or run.start_ms >= warm_up_ms]
     if len(kept) < _FEWEST:  # it was run without a warm-up, or hardly at all
         kept = runs
+    if not any(run.compute_ms for run in kept):
+        raise InputError(f"{path} has no run that took any time.", mend=_AGAIN)
     enqueued = [
         1e3 * (run.enqueue_to_ms - run.enqueue_from_ms)
         for run in kept
@@ -204,6 +207,5 @@ def _what(document: Any) -> What | None:
 
 
 def _checked(path: Path, kind: Any, document: Any) -> Any:
-    mend = "Export it again with trtexec."
     fact = f"{path} cannot be read"
-    return documents.checked(kind, document, fact, counted_in="entry", mend=mend)
+    return documents.checked(kind, document, fact, counted_in="entry", mend=_AGAIN)

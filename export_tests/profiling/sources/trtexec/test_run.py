@@ -265,6 +265,7 @@ ROW = {"name": "a", "timeMs": 1.0, "averageMs": 1.0, "medianMs": 1.0, "percentag
         ("profile", '[{"count": 1}, {"name": "a", "medianMs": NaN}]', "entry 0.medianMs"),
         ("times", profile_of(ROW), "what trtexec --exportProfile writes, and is given as --times"),
         ("times", [{"computeMs": 1.0}, {"latencyMs": 1.0}], "entry 1.computeMs"),
+        ("times", runs([0.0, 0.0]), "has no run that took any time"),
         ("times", "", "no JSON"),
         (
             "layers",
