@@ -31,8 +31,8 @@ from edgeattn.records.trace import Latency, Power
 T = TypeVar("T")
 
 # What a turn runs before anything counts, and what counts, in ms; and how many runs that may be.
-_WARM_UP_MS, _TURN_MS = 500, 500
-_FEWEST, _MOST = 20, 4000
+_WARM_UP_MS, _TURN_MS = 500, 1000
+_FEWEST, _MOST = 20, 5000
 # The profiler takes that many seconds, and as many before it without it.
 _PROFILED_S, _PROFILED_RUNS = 1, 10
 # A turn of one engine is a window; of several, a window has two rounds, so that three have six.
