@@ -237,6 +237,9 @@ def _facts(device: DeviceProfile) -> list[tuple[str, str]]:
         ("fast in", ", ".join(device.precisions)),
         ("engines of", ", ".join(device.runtimes) or "none: ONNX Runtime serves it"),
     ]
+    if device.enqueue_us is not None:
+        enqueue = f"{device.enqueue_us:g} µs a kernel{_mark(device, 'enqueue_us')}"
+        facts.append(("host, without a CUDA graph", enqueue))
     if device.kind == "cpu":
         facts += _cpu_facts(device)
     if device.newest_jetpack:

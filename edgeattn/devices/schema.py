@@ -49,7 +49,15 @@ _NEEDED: Final = {
 _REFUSED: Final = {
     "jetson": ("cores", "wake_us", "last_level_holds_us"),
     "gpu": ("cores", "dla_cores", "jetpack", "wake_us", "last_level_holds_us"),
-    "cpu": ("compute_capability", "sms", "dla_cores", "load_us", "power_mode", "jetpack"),
+    "cpu": (
+        "compute_capability",
+        "sms",
+        "dla_cores",
+        "enqueue_us",
+        "load_us",
+        "power_mode",
+        "jetpack",
+    ),
 }
 
 
@@ -118,8 +126,11 @@ class DeviceProfile(Table):
         last_level_gbps: What can be read out of that cache. For a GPU, if not given: 32
             bytes per clock and SM. For a CPU, what the fastest kernels move while it holds all.
         kernel_floor_us: What the smallest kernel adds to the latency of a stream of kernels that
-            wait for each other, launched as a CUDA graph. A profiler adds to it, and so does a
-            host that launches kernels one by one. In a power mode it grows as the clock falls.
+            wait for each other, launched as a CUDA graph. A profiler adds to it. In a power mode it
+            grows as the clock falls.
+        enqueue_us: What the host takes to launch one kernel of an engine, where it launches them
+            one by one and not as a CUDA graph; it does not grow as the GPU's clock falls. If not
+            given, the host is taken to keep ahead of the GPU.
         load_us: What one step of a product's loop waits for its operands where nothing else hides
             it. For a GPU, if not given: 640 clocks.
         wake_us: What waking a CPU's other threads adds to a kernel that all share; a guess if not
@@ -147,6 +158,7 @@ class DeviceProfile(Table):
     last_level_gbps: Gbps | None = None
     dla_cores: Dlas = 0
     kernel_floor_us: Microseconds
+    enqueue_us: Microseconds | None = None
     load_us: Microseconds | None = None
     wake_us: Microseconds | None = None
     peak_tflops: dict[Peak, Tflops]

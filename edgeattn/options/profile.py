@@ -51,6 +51,10 @@ class ProfileOptions:
         "onnxruntime, tensorrt, tensorrt-rtx or torch, where the file leaves a choice.",
     )
     predict: bool = switch("--predict", "Predict even what could be measured here.")
+    cuda_graph: bool = switch(
+        "--no-cuda-graph",
+        "Predict an engine whose kernels the host launches one by one, and not as a CUDA graph.",
+    )
     threads: int | None = flag("--threads N", "Threads. [all cores]", min=1)
     batch: int = flag("--batch N", "What an open batch stands for.", default=1, min=1)
     limit_s: float = flag(

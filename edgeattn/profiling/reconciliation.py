@@ -44,6 +44,12 @@ def reconciled(trace: Trace) -> Reconciliation:
 def _of_prediction(trace: Trace, gap_us: float) -> str:
     if trace.end_to_end.streams > 1 and gap_us < 0:
         return f"{trace.end_to_end.streams} streams: kernels on them overlap."
+    enqueue_us = trace.end_to_end.enqueue_us
+    if enqueue_us is not None and enqueue_us > MOST_ENQUEUE * trace.end_to_end.latency_us:
+        return (
+            f"The host: launching one by one takes {enqueue_us:.0f} µs, so the GPU waits for it."
+            " A CUDA graph would spare that."
+        )
     if abs(gap_us) < _EQUAL * trace.end_to_end.latency_us:
         return "No gap: a prediction is the sum of its kernels."
     return "What lies between kernels."

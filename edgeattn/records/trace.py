@@ -71,7 +71,7 @@ class Kernel(_Frozen):
         causes: Of a layout copy, the kernels that want the other layout, the nearest first.
         precision: What it computes in; "" if it is not known.
         stream: The stream that it runs on.
-        bound: Of a prediction, what holds it back: compute, traffic, latency, floor.
+        bound: Of a prediction, what holds it back: compute, traffic, latency, floor, host.
         work: Of ONNX Runtime's, what it does; None if that is not known.
     """
 

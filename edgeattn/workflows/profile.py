@@ -173,7 +173,10 @@ def _engines(
         folder,
         marginal=marginal,
         plan_timeout_s=options.plan_timeout_s,
-        how=How(runtime="tensorrt" if options.runtime == "tensorrt" else None),
+        how=How(
+            runtime="tensorrt" if options.runtime == "tensorrt" else None,
+            cuda_graph=options.cuda_graph,
+        ),
         on_stage=on_stage,
     )
 

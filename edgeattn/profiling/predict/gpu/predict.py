@@ -5,7 +5,8 @@
 compute, latency and feeding are those of `tiles`; kernels that are no product have none.
 Traffic is all that it moves by L2's bandwidth, or what of it is not in L2 (`cache`) by the
 memory's, whichever is longer; of both, a kind of kernel reaches a part. The floor is what any
-kernel of a CUDA graph takes (`DeviceProfile`).
+kernel of a CUDA graph takes (`DeviceProfile`). Without a graph a kernel starts no sooner than the
+host, which launches one after the other, has come to it.
 
 A time is what the kernel adds to the latency without a profiler, which itself adds 2 to 6 µs to
 each kernel. Kernels of several streams overlap (`streams`).
@@ -14,8 +15,8 @@ Where TensorRT runs what TensorRT-RTX planned, activations may be passes by them
 
 What it does badly, by benchmarks/prediction_gpu.py: layout copies of images (half to twice the
 time), and the inside of regions and plugins, of which the bytes alone are known. Published times of
-an AGX Xavier and a T4 are 1.5 to 4 times what it predicts: hosts that launch kernel by kernel, and
-clocks that are not held, may be why, and neither is in the model.
+ResNets on an AGX Xavier and a T4 are up to 1.8 times what it predicts, and neither TensorRT's own
+passes nor the host explain that; clocks that are not held may.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from edgeattn.profiling.sources.engines.kernels import KernelTime
 from edgeattn.records.kinds import Kind
 from edgeattn.records.layers import Kernel
 
-Bound = Literal["compute", "traffic", "latency", "floor"]
+Bound = Literal["compute", "traffic", "latency", "floor", "host"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +52,13 @@ class Prediction:
     Attributes:
         kernels: What its kernels take while nothing runs beside them, in the order in which they
             were given; each bound by most of what it does: arithmetic, moving bytes (of memory, or
-            of operands out of L2), waiting for them, or the launch.
+            of operands out of L2), waiting for them, the launch, or a host that launches it late.
         end_to_end_us: From the start of the first to the end of the last.
         low_us: It takes no less, in 19 cases of 20.
         high_us: It takes no more, in 19 cases of 20.
         shared_spread: The spread of the errors that all kernels share.
+        enqueue_us: What the host takes to launch them one by one; None for a CUDA graph, or if that
+            is not known.
     """
 
     kernels: tuple[KernelTime, ...]
@@ -63,6 +66,7 @@ class Prediction:
     low_us: float
     high_us: float
     shared_spread: float
+    enqueue_us: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +75,12 @@ class How:
 
     Attributes:
         runtime: The library; None for TensorRT-RTX where the device runs that, else TensorRT.
+        cuda_graph: Whether all kernels are launched as one CUDA graph; else the host launches them
+            one by one.
     """
 
     runtime: Runtime | None = None
+    cuda_graph: bool = True
 
     def is_tensorrt(self, device: DeviceProfile) -> bool:
         """Return whether it is TensorRT that runs a plan on a device."""
@@ -162,6 +169,7 @@ def predict(
     traffic = traffic_of(launches)
     parts = parts_of(launches, traffic, device, point)
     times = [one.time for one in parts]
+    launch_us = None if how.cuda_graph else device.enqueue_us
     spans = schedule(
         [
             Task(
@@ -171,32 +179,37 @@ def predict(
                 after=frozenset(piece.source for piece in moved.reads if piece.source is not None),
             )
             for kernel, moved, one in zip(launches, traffic, parts, strict=True)
-        ]
+        ],
+        launch_us or 0.0,
     )
+    bounds: list[Bound] = [
+        "host"
+        if launch_us is not None and one.time < launch_us == start / (place + 1)
+        else one.bound
+        for place, (one, (start, _)) in enumerate(zip(parts, spans, strict=True))
+    ]
     end = max((end for _, end in spans), default=0.0)
     spread = interval.of_many(times, [one.spread for one in parts])
     low, high = interval.bounds(end, spread, *shared)
     return Prediction(
         kernels=tuple(
-            _summed([part for _, part in together], shared)
-            for _, together in groupby(zip(run, parts, strict=True), lambda one: one[0][0])
+            _summed([(part, bound) for _, part, bound in together], shared)
+            for _, together in groupby(zip(run, parts, bounds, strict=True), lambda one: one[0][0])
         ),
         end_to_end_us=end,
         low_us=low,
         high_us=high,
         shared_spread=math.hypot(*shared),
+        enqueue_us=launch_us and launch_us * len(run),
     )
 
 
-def _summed(parts: Sequence[Parts], shared: Sequence[float]) -> KernelTime:
-    """Return what a kernel takes, all parts of it that the device runs together."""
-    time = sum(one.time for one in parts)
-    spread = max(one.spread for one in parts)
-    return KernelTime(
-        time_us=time,
-        interval_us=interval.bounds(time, spread, *shared),
-        bound=max(parts, key=lambda one: one.time).bound,
-    )
+def _summed(parts: Sequence[tuple[Parts, Bound]], shared: Sequence[float]) -> KernelTime:
+    """Return what a kernel takes, all that the device runs of it together, each with its bound."""
+    time = sum(one.time for one, _ in parts)
+    spread = max(one.spread for one, _ in parts)
+    _, bound = max(parts, key=lambda pair: pair[0].time)
+    return KernelTime(time_us=time, interval_us=interval.bounds(time, spread, *shared), bound=bound)
 
 
 def parts_of(

@@ -33,17 +33,19 @@ class Task:
     after: frozenset[int]
 
 
-def schedule(tasks: Sequence[Task]) -> list[tuple[float, float]]:
+def schedule(tasks: Sequence[Task], launch_us: float = 0.0) -> list[tuple[float, float]]:
     """Return when each kernel starts and ends, in µs.
 
     Args:
         tasks: The kernels, in the order of the engine; each waits for earlier ones only.
+        launch_us: What the host takes to launch one after the other; 0 if it launches all at once.
     """
+    launched = [launch_us * (place + 1) for place in range(len(tasks))]
     queues: dict[int, list[int]] = {}
     for place, task in enumerate(tasks):
         queues.setdefault(task.stream, []).append(place)
     if len(queues) < 2:
-        return _in_turn(tasks)
+        return _in_turn(tasks, launched)
     for queue in queues.values():
         queue.reverse()
     starts, ends = [0.0] * len(tasks), [0.0] * len(tasks)
@@ -52,13 +54,17 @@ def schedule(tasks: Sequence[Task]) -> list[tuple[float, float]]:
     now = 0.0
     while len(done) < len(tasks):
         busy = {tasks[place].stream for place in left}
+        awaited = []
         for stream, queue in queues.items():
             if queue and stream not in busy and tasks[queue[-1]].after <= done:
+                if launched[queue[-1]] > now:
+                    awaited.append(launched[queue[-1]])
+                    continue
                 place = queue.pop()
                 left[place], starts[place] = tasks[place].time_us, now
         speed = 1 / max(1.0, sum(tasks[place].use for place in left))
-        step = min(left.values())
-        now += step / speed
+        until = min([now + time / speed for time in left.values()] + awaited)
+        step, now = (until - now) * speed, until
         for place in list(left):
             left[place] -= step
             if left[place] <= _DONE:
@@ -68,9 +74,10 @@ def schedule(tasks: Sequence[Task]) -> list[tuple[float, float]]:
     return list(zip(starts, ends, strict=True))
 
 
-def _in_turn(tasks: Sequence[Task]) -> list[tuple[float, float]]:
+def _in_turn(tasks: Sequence[Task], launched: Sequence[float]) -> list[tuple[float, float]]:
     found, now = [], 0.0
-    for task in tasks:
-        found.append((now, now + task.time_us))
-        now += task.time_us
+    for task, ready in zip(tasks, launched, strict=True):
+        start = max(now, ready)
+        now = start + task.time_us
+        found.append((start, now))
     return found

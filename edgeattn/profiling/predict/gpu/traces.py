@@ -21,6 +21,15 @@ _PLANNED: Final = (
 )
 
 
+def _launched(device: DeviceProfile) -> str:
+    if device.enqueue_us is None:
+        return (
+            f"What a host takes to launch kernels of {device.title} is not known: it keeps ahead."
+        )
+    guess = ", a guess" if device.is_guess("enqueue_us") else ""
+    return f"The host launches kernel by kernel, {device.enqueue_us:g} µs each{guess}."
+
+
 def predict(
     items: Sequence[Item],
     sources: Sequence[EngineSource],
@@ -67,9 +76,15 @@ def predict(
             interval_ms=(found.low_us / 1e3, found.high_us / 1e3),
             shared_spread=found.shared_spread,
             end_to_end=EndToEnd(
-                latency_us=found.end_to_end_us, streams=len({one.stream for one in kernels})
+                latency_us=found.end_to_end_us,
+                enqueue_us=found.enqueue_us,
+                streams=len({one.stream for one in kernels}),
             ),
-            notes=[*source.notes, *([_PLANNED] if is_planned else [])],
+            notes=[
+                *source.notes,
+                *([_PLANNED] if is_planned else []),
+                *([] if how.cuda_graph else [_launched(device)]),
+            ],
             subject=source.subject,
             information=source.plan.information,
         )

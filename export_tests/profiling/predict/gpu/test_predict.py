@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edgeattn.base.errors import InputError
 from edgeattn.devices.profile import find, names
-from edgeattn.profiling.predict.gpu.predict import predict
+from edgeattn.profiling.predict.gpu.predict import How, predict
 from export_tests.profiling.predict.gpu.kernels import (
     convolution,
     kernel,
@@ -132,6 +132,30 @@ def test_streams_overlap_and_share():
         times = [one.time_us for one in found.kernels]
         assert max(times) <= found.end_to_end_us <= sum(times)
         assert (found.end_to_end_us > 1.9 * max(times)) is (shape == large)
+
+
+def test_a_host_that_launches_kernel_by_kernel():
+    """Small kernels wait for it, large ones do not; with a CUDA graph none does."""
+    xavier, one_by_one = find("jetson-agx-xavier"), How(cuda_graph=False)
+    small = [pointwise(f"x{place}", f"x{place + 1}", (1, 64, 7, 7)) for place in range(20)]
+    waits = predict(small, xavier, xavier.at(), one_by_one)
+    last = waits.kernels[-1].time_us
+    assert waits.end_to_end_us == pytest.approx(20 * xavier.enqueue_us + last)
+    assert waits.enqueue_us == 20 * xavier.enqueue_us
+    assert {one.bound for one in waits.kernels} == {"host"}
+    graph = predict(small, xavier, xavier.at())
+    assert graph.end_to_end_us < 0.5 * waits.end_to_end_us
+    assert graph.enqueue_us is None
+    large = [pointwise(f"x{place}", f"x{place + 1}", (8, 64, 224, 224)) for place in range(20)]
+    hidden = predict(large, xavier, xavier.at(), one_by_one)
+    together = predict(large, xavier, xavier.at()).end_to_end_us
+    assert hidden.end_to_end_us == pytest.approx(together + xavier.enqueue_us)
+    assert "host" not in {one.bound for one in hidden.kernels}
+
+
+def test_a_host_of_which_nothing_is_known_keeps_ahead():
+    found = predict([pointwise()], RTX3090, RTX3090.at(), How(cuda_graph=False))
+    assert found == predict([pointwise()], RTX3090, RTX3090.at())
 
 
 def test_a_kernel_waits_for_another_stream():

@@ -45,6 +45,21 @@ def test_a_stream_waits_for_its_first():
     assert schedule(tasks) == [(0, 4), (4, 5), (5, 6)]
 
 
+@pytest.mark.parametrize("streams", [1, 2])
+def test_a_host_that_launches_one_by_one(streams):
+    """Short kernels wait for their launch, long ones hide it, and the first waits for one."""
+    short = [task(1, stream=place % streams, use=0.2) for place in range(4)]
+    assert schedule(short, 10) == [(10, 11), (20, 21), (30, 31), (40, 41)]
+    long = [task(50) for _ in range(4)]
+    assert schedule(long, 10) == [(10, 60), (60, 110), (110, 160), (160, 210)]
+    assert schedule(short, 0) == schedule(short)
+
+
+def test_a_launch_meanwhile():
+    """The first runs alone until the other is launched; then each has half of the GPU."""
+    assert schedule([task(10), task(5, stream=1)], 4) == [(4, 19), (8, 18)]
+
+
 def test_nothing():
     assert schedule([]) == []
 
