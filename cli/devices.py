@@ -86,11 +86,12 @@ def calibrate(
 ) -> None:
     """Measure this machine's processor, or fit to what was measured, and write a device file.
 
-    Single operators of ONNX Runtime are timed; nothing else should run meanwhile. With --from,
-    traces of one device are fitted instead, and nothing is measured. `edgeattn profile MODEL
-    --device FILE.toml` then predicts what a model takes.
+    Single operators of ONNX Runtime are timed; nothing else should run meanwhile. With --on, a
+    device is measured: a Jetson by networks of single operators, which its trtexec builds. With
+    --from, traces of one device are fitted instead, and nothing is measured. `edgeattn profile
+    MODEL --device FILE.toml` then predicts what a model takes.
     """
-    if more or options.traces:
+    if more or options.traces or options.on:
         fit([*options.traces, *(more or [])], output, options, screen)
     else:
         measure(output, options, screen)
@@ -125,20 +126,25 @@ app.command()(probing.probe)
 def fit(
     files: Sequence[Path], output: Path | None, options: CalibrationOptions, screen: Screen
 ) -> None:
-    """Fit a device profile to files that were measured already."""
+    """Fit a device profile to files that were measured already, or to what a host takes."""
     with screen.working() as stage:
         from edgeattn.base.errors import InputError
         from edgeattn.profiling.calibration import calibrate as calibration
-        from edgeattn.workflows.calibrate import calibrate_from
+        from edgeattn.workflows.calibrate import calibrate_from, calibrate_on
 
-        if not options.traces:
+        if options.on and files:
+            raise InputError("--on measures, and --from does not: give one of them.")
+        if files and not options.traces:
             raise InputError(
                 f"{files[0]} is given, and nothing is said of it.",
                 mend="Fit to it: edgeattn devices calibrate --from FILE",
             )
         if output is not None:
             calibration.check_file(output)
-        found = calibrate_from(files, options, on_stage=stage)
+        if options.on:
+            found = calibrate_on(options, on_stage=stage)
+        else:
+            found = calibrate_from(files, options, on_stage=stage)
         path = output or calibration.file_of(options.name or f"{found.learned.start.name}-fitted")
         calibration.check_file(path)
         write(path, found.text)

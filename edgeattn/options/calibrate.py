@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeattn.options.flags import flag
+from edgeattn.options.hosts import on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,6 +15,7 @@ class CalibrationOptions:
 
     Attributes:
         traces: What was measured already; nothing is measured then.
+        on: The host that is measured; none for this machine.
         seconds: What it may take, beside what it takes to load the operators.
     """
 
@@ -24,8 +26,10 @@ class CalibrationOptions:
         default=(),
         read=lambda paths: tuple(map(Path, paths)),
     )
+    on: tuple[str, ...] = on("Measure a device, by its trtexec or its Python's onnxruntime.")
     device: str | None = flag(
-        "--device NAME", "The profile that a fit begins from. [the one that the traces name]"
+        "--device NAME",
+        "The profile that a fit begins from. [the one that the traces, or the host, name]",
     )
     power_mode: str | None = flag(
         "--power-mode NAME", "The mode that they were measured in. [as they say]"

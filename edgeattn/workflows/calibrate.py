@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgeattn.base.errors import InputError
+from edgeattn.base.files import scratch
+from edgeattn.devices.profile import find
 from edgeattn.devices.schema import DeviceProfile
+from edgeattn.hosts.visit import guests
 from edgeattn.options.calibrate import CalibrationOptions
+from edgeattn.options.hosts import only
 from edgeattn.options.profile import ProfileOptions, Stage, TrtexecFiles
+from edgeattn.profiling.calibration.engines_there import measure_engines
 from edgeattn.profiling.calibration.file import written
 from edgeattn.profiling.calibration.learn import Learned, header, how, learn, start_of
 from edgeattn.profiling.route import named_device
@@ -55,13 +60,46 @@ def calibrate_from(
     return calibrated(traces, options, on_stage=on_stage)
 
 
+def calibrate_on(options: CalibrationOptions, *, on_stage: Stage = lambda _: None) -> Calibrated:
+    """Measure a host's GPU with generated networks, and fit a device profile to what they take.
+
+    Args:
+        options: The host; the device to begin from, and what the new one is called.
+        on_stage: Called with the name of each stage as it begins.
+
+    Raises:
+        InputError: No device profile is known of it, or its trtexec takes none of the networks.
+        MissingError: It cannot be reached, or has no trtexec, memory or space.
+    """
+    with guests([only(options.on)], on_stage) as (guest,):
+        guest.runtime("tensorrt")
+        facts = guest.facts
+        name = options.device or facts.device
+        if name is None:
+            raise InputError(
+                f"No device profile is known of {facts.title}.",
+                mend="Add --device NAME, the nearest to it; see: edgeattn devices list",
+            )
+        start = find(name)
+        start.at(options.power_mode or None)
+        with guest.visit() as visit, scratch() as folder:
+            found = measure_engines(visit, start, folder, on_stage)
+    return calibrated(found.traces, options, notes=found.notes, on_stage=on_stage, start=start)
+
+
 def calibrated(
-    traces: Sequence[Trace], options: CalibrationOptions, *, on_stage: Stage = lambda _: None
+    traces: Sequence[Trace],
+    options: CalibrationOptions,
+    *,
+    notes: Sequence[str] = (),
+    start: DeviceProfile | None = None,
+    on_stage: Stage = lambda _: None,
 ) -> Calibrated:
     """Fit a device profile to traces."""
-    start = start_of(traces, options.device)
+    start = start or start_of(traces, options.device)
     on_stage("fit")
     learned = learn(traces, start, options.power_mode)
+    learned = replace(learned, notes=(*notes, *learned.notes))
     title = options.title or f"{start.title}, fitted"
     device = learned.fitted.device.model_copy(update={"title": title})
     text = written(

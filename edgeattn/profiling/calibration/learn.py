@@ -23,6 +23,10 @@ from edgeattn.records.trace import Expected, Trace
 
 _ALL_DEVICES = "see: edgeattn devices list"
 _ONE = "There is one trace: no other was left to try the fit on."
+_MODE = (
+    "Nothing says in which power mode {} was measured: it is taken for {}. Say it with"
+    " --power-mode."
+)
 _SPREAD_PERCENT = 100
 
 
@@ -147,9 +151,11 @@ def learn(traces: Sequence[Trace], start: DeviceProfile, power_mode: str | None 
                 left_out=left_out,
             )
         )
-    return Learned(
-        start=start, fitted=fitted, tried=tuple(tried), notes=tuple(_notes(traces, fitted))
-    )
+    notes = list(_notes(traces, fitted))
+    for trace, mode in pairs:
+        if mode is None and start.power_mode:
+            notes.append(_MODE.format(trace.name, start.default_power_mode))
+    return Learned(start=start, fitted=fitted, tried=tuple(tried), notes=tuple(notes))
 
 
 def _fit(pairs: Sequence[tuple[Trace, str | None]], start: DeviceProfile) -> Fitted:
@@ -203,9 +209,11 @@ def header(learned: Learned) -> list[str]:
     """Return what stands at the head of the device file."""
     count = len(learned.tried)
     traces = f"{count} trace{'s' if count > 1 else ''}"
+    titles = dict.fromkeys(one.trace.machine.title for one in learned.tried)
     lines = [
         f"{learned.start.title}, fitted to {traces} on {now()}",
         f"by `edgeattn devices calibrate` (edgeattn {own_version()}), from {learned.start.name}.",
+        f"Measured on: {'; '.join(titles)}.",
     ]
     for one in learned.tried:
         said = (

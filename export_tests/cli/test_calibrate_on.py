@@ -1,0 +1,72 @@
+"""`edgeattn devices calibrate --on`, on a real sshd, with the stand-in for trtexec."""
+
+from __future__ import annotations
+
+import json
+
+import onnx
+import pytest
+
+from edgeattn.devices.profile import find
+from edgeattn.profiling.calibration.networks import networks
+from export_tests.hosts import trtexec
+
+
+@pytest.fixture
+def host(sshd):
+    """Plays a version of trtexec on a host, and sees to it that nothing is left there."""
+
+    def play(version="10.3.0", **settings):
+        trtexec.install(sshd.path, version, **settings)
+        return sshd.address
+
+    yield play
+    assert [one for one in sshd.left if one != ".ses"] == []  # ONNX Runtime's own
+
+
+def test_the_networks_are_what_any_tensorrt_parses(tmp_path):
+    found = list(networks(find("jetson-orin-nano-8gb"), tmp_path))
+    assert [one.name for one in found] == ["floor", "fp32", "fp16", "int8"]
+    for one in found:
+        model = onnx.load(one.path)
+        onnx.checker.check_model(model)
+        onnx.shape_inference.infer_shapes(model, strict_mode=True, check_type=True)
+        assert {opset.version for opset in model.opset_import} == {13}
+    nano = [one.name for one in networks(find("jetson-nano"), tmp_path)]
+    assert nano == ["floor", "fp32", "fp16"]  # it has no fast int8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["8.2.1", "8.6.2", "10.3.0", "11.1.0"])
+def test_a_device_is_measured(edgeattn, host, tmp_path, version):
+    address = host(version)
+    command = ["devices", "calibrate", "--on", address, "--device", "jetson", "-o", "mine.toml"]
+    run = edgeattn(*command, "--json")
+    assert run.returncode == 0, run.stderr
+    document = json.loads(run.stdout)
+    names = [one["name"] for one in document["fit"]["traces"]]
+    assert names == [f"calibration, {one}" for one in ("floor", "fp32", "fp16", "int8")]
+    text = (tmp_path / "mine.toml").read_text()
+    assert f"TensorRT {version.removesuffix('.0')}, by trtexec" in text
+    device = find(str(tmp_path / "mine.toml"))
+    assert device.fitted_to == 4
+    assert "fp16" in device.efficiency.types  # the stand-in makes nothing of Q/DQ
+
+
+def test_a_host_that_no_profile_is_known_of(edgeattn, host):
+    run = edgeattn("devices", "calibrate", "--on", host())
+    assert run.returncode == 2
+    assert "No device profile is known of" in run.stderr
+
+
+def test_a_trtexec_that_fails(edgeattn, host, tmp_path):
+    command = ["devices", "calibrate", "--on", host(fails="memory"), "--device", "jetson"]
+    run = edgeattn(*command, "-o", "mine.toml")
+    assert run.returncode == 3
+    assert not (tmp_path / "mine.toml").exists()
+
+
+def test_versions_that_tell_nothing_of_layers(edgeattn, host):
+    run = edgeattn("devices", "calibrate", "--on", host("8.0.1"), "--device", "jetson")
+    assert run.returncode == 2
+    assert "does not say what the layers" in run.stderr
