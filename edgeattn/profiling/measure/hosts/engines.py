@@ -11,6 +11,7 @@ from edgeattn.base.errors import InputError
 from edgeattn.devices.profile import find
 from edgeattn.engine import quantised
 from edgeattn.engine.log import Log
+from edgeattn.engine.shapes import written
 from edgeattn.graph.precision import precisions_of
 from edgeattn.graph.reading import Source, read
 from edgeattn.graph.writing import save
@@ -81,10 +82,10 @@ class Bench:
         rewritten = quantised.rewrite(subject.model)
         source = read(path)
         if rewritten is not None or not _is_buildable(source, subject):
-            written = self.folder / Path(file).stem / path.name
-            written.parent.mkdir()
-            save((subject.model if rewritten is None else rewritten.model).clone(), written)
-            source = read(written)
+            own = self.folder / Path(file).stem / path.name
+            own.parent.mkdir()
+            save((subject.model if rewritten is None else rewritten.model).clone(), own)
+            source = read(own)
         precisions = precisions_of(source.model)
         try:
             there = Engines(room=self.visit.room, trtexec=self.trtexec)
@@ -123,12 +124,14 @@ class Bench:
             )
         engine = path.with_name(manifest.engine)
         check_engine(engine, self.visit.facts, self.trtexec)
-        source = read_engine(path, self.options)
+        source, shapes = read_engine(path, self.options), _shapes(engine, manifest, self.options)
+        told = ", ".join(f"{name}:{written(shape)}" for name, shape in shapes.items())
         self.visit.room.put(engine, file)
         return HostEngine(
             file=file,
             of=engine.name,
-            shapes=_shapes(engine, manifest, self.options),
+            shapes=shapes,
+            notes=(f"It was run at {told}.",) if shapes else (),
             subject=source.subject,
             known=source,
             dla_core=core if isinstance(core := manifest.options.get("dla_core"), int) else None,
@@ -178,7 +181,8 @@ def _shapes(path: Path, manifest: EngineManifest, options: ProfileOptions) -> Sh
         (one.shapes for one in points if (one.profile, one.point) == (0, "opt")), {}
     )
     if options.shapes:
-        names = [one.name for one in manifest.layers.bindings if one.is_input]
+        # TensorRT 8.0 tells no bindings: what is known is what is open.
+        names = [one.name for one in manifest.layers.bindings if one.is_input] or list(tuned)
         if len(names) != len(options.shapes):
             raise InputError(
                 f"{path} takes {len(names)} inputs ({', '.join(names)}), and --shape is given"

@@ -116,7 +116,7 @@ def measure(
 def _machine(facts: HostFacts, kernels: Sequence[Kernel], seen: Mapping[str, str]) -> Machine:
     """Describe a host, with the peaks and bandwidths of its device profile where it has one."""
     here = Machine(
-        device=facts.device or "host",
+        device=facts.device or facts.title,
         title=facts.words("trtexec"),
         power_mode=facts.power_mode or "",
         facts={**seen, "measured": now()},
