@@ -11,13 +11,15 @@ from edgeattn.base.errors import InputError
 from edgeattn.base.files import scratch
 from edgeattn.devices.profile import find
 from edgeattn.devices.schema import DeviceProfile
+from edgeattn.hosts.probe import HostFacts
+from edgeattn.hosts.trtexec.commands import Trtexec
 from edgeattn.hosts.visit import guests
 from edgeattn.options.calibrate import CalibrationOptions
 from edgeattn.options.hosts import only
 from edgeattn.options.profile import ProfileOptions, Stage, TrtexecFiles
 from edgeattn.profiling.calibration.engines_there import measure_engines
 from edgeattn.profiling.calibration.file import written
-from edgeattn.profiling.calibration.learn import Learned, header, how, learn, start_of
+from edgeattn.profiling.calibration.learn import Learned, header, how, learn, start_of, titled
 from edgeattn.profiling.route import named_device
 from edgeattn.profiling.sources.trtexec.files import What, told
 from edgeattn.profiling.sources.trtexec.traces import of_files
@@ -73,18 +75,43 @@ def calibrate_on(options: CalibrationOptions, *, on_stage: Stage = lambda _: Non
     """
     with guests([only(options.on)], on_stage) as (guest,):
         guest.runtime("tensorrt")
-        facts = guest.facts
-        name = options.device or facts.device
-        if name is None:
+        start = _start_on(guest.facts, options.device)
+        trtexec = Trtexec.of(guest.facts)
+        if not trtexec.has_layers:
             raise InputError(
-                f"No device profile is known of {facts.title}.",
-                mend="Add --device NAME, the nearest to it; see: edgeattn devices list",
+                f"{trtexec.title} does not tell what the layers of an engine are: nothing can be"
+                " fitted to them.",
+                mend="Fit to what a newer TensorRT measured on such a device: edgeattn devices"
+                " calibrate --from TRACE.json",
             )
-        start = find(name)
-        start.at(options.power_mode or None)
+        start.at(options.power_mode)
         with guest.visit() as visit, scratch() as folder:
             found = measure_engines(visit, start, folder, on_stage)
     return calibrated(found.traces, options, notes=found.notes, on_stage=on_stage, start=start)
+
+
+def _start_on(facts: HostFacts, name: str | None) -> DeviceProfile:
+    """Return the profile that a host's GPU is believed to be.
+
+    Raises:
+        InputError: None is known of it, or the one that is named is of a CPU.
+    """
+    found = find(name) if name is not None else None
+    if found is None and facts.device is not None:
+        found = find(facts.device)
+    if name is None and (found is None or found.kind == "cpu"):
+        found = titled(facts.gpu)
+    if found is None:
+        raise InputError(
+            f"No device profile is known of {facts.gpu or facts.title}.",
+            mend="Add --device NAME, the nearest to it; see: edgeattn devices list",
+        )
+    if found.kind == "cpu":
+        raise InputError(
+            f"{found.title} runs no engine of TensorRT.",
+            mend="Name a Jetson or a GPU: edgeattn devices list",
+        )
+    return found
 
 
 def calibrated(

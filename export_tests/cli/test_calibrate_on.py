@@ -69,4 +69,4 @@ def test_a_trtexec_that_fails(edgeattn, host, tmp_path):
 def test_versions_that_tell_nothing_of_layers(edgeattn, host):
     run = edgeattn("devices", "calibrate", "--on", host("8.0.1"), "--device", "jetson")
     assert run.returncode == 2
-    assert "does not say what the layers" in run.stderr
+    assert "does not tell what the layers" in run.stderr

@@ -92,12 +92,15 @@ def start_of(traces: Sequence[Trace], name: str | None) -> DeviceProfile:
 
 def _named(trace: Trace) -> DeviceProfile | None:
     """Return the profile that ships for a trace's device, by its name or its title."""
+    if trace.machine.device in profile.names():
+        return profile.find(trace.machine.device)
+    return titled(trace.machine.title)
+
+
+def titled(title: str) -> DeviceProfile | None:
+    """Return the profile that ships for what calls itself so: `NVIDIA A100 80GB PCIe`."""
     known = [profile.find(name) for name in profile.names()]
-    by_name = {device.name: device for device in known}
-    if trace.machine.device in by_name:
-        return by_name[trace.machine.device]
-    title = _bare(trace.machine.title)
-    return next((device for device in known if _bare(device.title) == title), None)
+    return next((device for device in known if _bare(device.title) == _bare(title)), None)
 
 
 def _bare(title: str) -> str:
