@@ -83,7 +83,7 @@ class Bench:
         source = read(path)
         if rewritten is not None or not _is_buildable(source, subject):
             own = self.folder / Path(file).stem / path.name
-            own.parent.mkdir()
+            own.parent.mkdir(exist_ok=True)
             save((subject.model if rewritten is None else rewritten.model).clone(), own)
             source = read(own)
         precisions = precisions_of(source.model)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from edgeattn.base.errors import InputError
@@ -38,6 +39,8 @@ _PROFILED_S, _PROFILED_RUNS = 1, 10
 # A turn of one engine is a window; of several, a window has two rounds, so that three have six.
 _WINDOWS: Final = {False: (1, 1, 0.0), True: (2, 2, 0.0)}
 _LIMIT_S: Final = 1800.0
+# What no file of its kind reaches: names of 10,000 kernels, or times of all runs, are 20 MB.
+_MOST_BYTES: Final = 200 << 20
 _LEAST_SPACE_KIB: Final = 1024
 _NO_GRAPH: Final = "CUDA graph capture on the stream has failed"
 # Before each line of trtexec's, the host's uptime where inference begins and has ended.
@@ -137,11 +140,8 @@ def profiled(bench: Bench, engine: HostEngine) -> tuple[EngineParts, list[str]]:
         seconds=_PROFILED_S,
     )
     _run(bench, command, engine)
-    home = bench.folder
-    profile = bench.visit.room.get("profile.json", home / "profile.json")
-    layers = None
-    if bench.trtexec.has_layers:
-        layers = bench.visit.room.get("layers.json", home / "layers.json")
+    profile = _fetched(bench, "profile.json")
+    layers = _fetched(bench, "layers.json") if bench.trtexec.has_layers else None
     why = f"{bench.trtexec.title} tells nothing of layers but their names and times"
     try:
         parts = _read(bench, lambda: read_kernels(layers, profile, subject=engine.subject))
@@ -201,7 +201,7 @@ def _turn(bench: Bench, engine: HostEngine, runs: int) -> Turn:
         engine.file, "times.json", shapes=engine.shapes, warm_up_ms=_WARM_UP_MS, runs=runs
     )
     text = _run(bench, command, engine)
-    path = bench.visit.room.get("times.json", bench.folder / "times.json")
+    path = _fetched(bench, "times.json")
     times = _read(bench, lambda: read_times(path, warm_up_ms=_WARM_UP_MS))
     span_s = None
     with contextlib.suppress(ValueError):
@@ -230,6 +230,10 @@ def _run(bench: Bench, command: Sequence[str], engine: HostEngine) -> str:
         fact = f"trtexec on {host} does not run {engine.of}"
         raise failed(fact, log, code, host=host)
     return ran.text
+
+
+def _fetched(bench: Bench, name: str) -> Path:
+    return bench.visit.room.get(name, bench.folder / name, most_bytes=_MOST_BYTES)
 
 
 def _read(bench: Bench, reader: Callable[[], T]) -> T:
