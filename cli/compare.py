@@ -16,7 +16,7 @@ from edgeattn.options.profile import ProfileOptions
 
 from .groups import Asked, grouped
 from .options import Casting, Lowering, Model, Modelling, Writing, attentions_of, command_line
-from .profile import Models, target_of
+from .profile import Models, connected, end_with, failures
 from .reporting import OutputChoice, print_report
 from .screen import Screen
 
@@ -53,24 +53,29 @@ def compare(
         folder = _folder(keep, stack)
         texts = choice.values["attention"] or ()
         names = tuple(dict.fromkeys(name for text in texts for name in text.split(",")))
-        models = Models(where, choice, cast, lowering | writing, folder, stage)
-        out.check_runtime(lambda: target_of(models.options()))
+        guests = stack.enter_context(connected(where, stage))
+        models = Models(where, choice, cast, lowering | writing, folder, stage, guests)
+        aims = models.aims()
+        out.check_runtime(lambda: aims[0].target)
         command = command_line(context.obj)
         found = compare_models(
             choice.read(source=model, attentions=()),
             _attentions(choice, names),
-            models.export(),
+            {aim.name: models.export(aim) for aim in aims},
             models.options(),
             folder,
+            hosts=[(guest, models.aim(guest).name) for guest in guests],
             stock=stock,
             command=command,
             on_stage=stage,
         )
         report = report_of(found.rows, title=f"{model} with {', '.join(names)}", command=command)
-        document = comparison_document(report) | {"left_out": found.left_out}
+        document = comparison_document(report) | failures(found.failed)
+        document["left_out"] = found.left_out
         stage("write")
         out.write(report, document)
     screen.show(document, lambda console: print_report(console, report, top=None))
+    end_with(found.failed)
     if found.left_out:
         raise typer.Exit(CheckError.exit_code)
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from edgeattn.base.errors import InputError
+from edgeattn.base.errors import EdgeattnError, InputError
 from edgeattn.base.files import scratch
+from edgeattn.base.legible import legible, shortened
 from edgeattn.options.cast import CastOptions
 from edgeattn.options.export import ExportOptions
 from edgeattn.options.flags import Flag
@@ -34,6 +36,7 @@ from .reporting import TOP, OutputChoice, print_report
 from .screen import Screen
 
 if TYPE_CHECKING:
+    from edgeattn.hosts.visit import Guest
     from edgeattn.profiling.assemble import Profiled
 
 _FILES: Final = "--layers and --profile are of a run that was measured already"
@@ -62,19 +65,24 @@ def profile(
 ) -> None:
     """Profile a model: what it takes, where, and what FLOPs do not say of it.
 
-    ONNX Runtime measures an ONNX file on this machine. With --device, the kernels of a real
-    TensorRT plan are predicted for that device, or measured where its GPU is here. With --layers
-    and --profile, the run was somebody else's, and trtexec wrote it down.
+    ONNX Runtime measures an ONNX file on this machine. With --on, a machine that is reached by
+    SSH measures it: nothing is installed there, and nothing left. With --device, the kernels of a
+    real TensorRT plan are predicted for that device, or measured where its GPU is here. With
+    --layers and --profile, the run was somebody else's, and trtexec wrote it down.
     """
+    failed: tuple[EdgeattnError, ...] = ()
     with screen.working() as stage, contextlib.ExitStack() as stack:
         from edgeattn.report.content import report_of
-        from edgeattn.report.document import profile_document
+        from edgeattn.report.document import document_of, profile_document
 
         given = _files(files)
+        if given is not None and where.value("hosts"):
+            raise InputError(f"{_FILES}: leave --on out.")
         names = [name for name in (against, model) if name is not None]
         out.check(read=[Path(name) for name in names])
         folder = stack.enter_context(scratch())
-        models = Models(where, choice, cast, lowering | writing, folder, stage)
+        guests = stack.enter_context(connected(where, stage))
+        models = Models(where, choice, cast, lowering | writing, folder, stage, guests)
         command = command_line(context.obj)
         if given is not None:
             found = _of_files(given, model, against, models, command)
@@ -82,13 +90,45 @@ def profile(
             raise InputError("No model is named.", mend="See: edgeattn profile --help")
         else:
             out.check_runtime(lambda: models.runtime(names[-1]))
-            found = models.profiled(names, command)
+            found, failed = models.profiled(names, command)
         report = report_of([one.row for one in found], command=command)
-        document = profile_document(report)
+        document = document_of(report) if len(guests) > 1 else profile_document(report)
+        document |= failures(failed)
         stage("write")
         out.write(report, document, found[-1].information)
     shown = None if screen.verbose else top or TOP
     screen.show(document, lambda console: print_report(console, report, top=shown))
+    end_with(failed)
+
+
+@contextlib.contextmanager
+def connected(
+    where: Asked[ProfileOptions], stage: Callable[[str], None]
+) -> Iterator[tuple[Guest, ...]]:
+    """Connect to the hosts that are asked for; to none if none is."""
+    texts = where.value("hosts")
+    if not texts:
+        yield ()
+        return
+    from edgeattn.hosts.visit import guests
+
+    where.read().check_hosts()
+    with guests(texts, stage) as found:
+        yield found
+
+
+def failures(failed: Sequence[EdgeattnError]) -> dict[str, Any]:
+    """Return what a document says of hosts on which nothing was found; nothing if all did it."""
+    told = [{"fact": error.fact, "mend": error.mend} for error in failed]
+    return {"failed": told} if told else {}
+
+
+def end_with(failed: Sequence[EdgeattnError]) -> None:
+    """End with the error of the first host that failed, once what others found is shown."""
+    for error in failed:
+        print(f"error: {shortened(legible(str(error)))}", file=sys.stderr)
+    if failed:
+        raise typer.Exit(failed[0].exit_code)
 
 
 def _files(asked: Asked[TrtexecFiles]) -> TrtexecFiles | None:
@@ -121,6 +161,28 @@ def _of_files(
     return profile_files(given, onnx, models.options(), command=command)
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Aim:
+    """What models are exported for.
+
+    Attributes:
+        target: What they are lowered for.
+        tensorrt: The version of TensorRT that is to run them; None if it is not known.
+        opset: The highest opset that it takes; None if that is not known.
+        device: The device that they are for, if one is named.
+    """
+
+    target: str
+    tensorrt: str | None = None
+    opset: int | None = None
+    device: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What a folder of such models is called."""
+        return f"{self.target}{self.tensorrt or ''}"
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Models:
     """Models that are named, and brought to files where they are none."""
@@ -131,6 +193,7 @@ class Models:
     writing: Asked[ExportOptions]
     folder: Path
     stage: Callable[[str], None]
+    guests: tuple[Guest, ...] = ()
 
     def options(self) -> ProfileOptions:
         """Return how to profile."""
@@ -140,31 +203,67 @@ class Models:
         """Return the runtime that a model is profiled by."""
         from edgeattn.profiling.route import choose, is_model
 
+        options = self.options()
+        if self.guests:
+            return self.guests[0].runtime(options.runtime)
         if is_model(name):
-            options = self.options()
             return options.runtime or target_of(options)
-        return choose(Path(name), self.options()).runtime
+        return choose(Path(name), options).runtime
 
-    def profiled(self, names: Sequence[str], command: str) -> list[Profiled]:
-        """Profile models; the first is what others are compared with."""
+    def profiled(
+        self, names: Sequence[str], command: str
+    ) -> tuple[list[Profiled], tuple[EdgeattnError, ...]]:
+        """Profile models; the first is what others are compared with.
+
+        Returns:
+            What was found, and why nothing was found on a host.
+        """
         from edgeattn.profiling.route import is_model
+        from edgeattn.workflows.profile import Lane, profile_on, profile_torch
         from edgeattn.workflows.profile import profile as profile_items
-        from edgeattn.workflows.profile import profile_torch
 
         options = self.options()
         if options.runtime == "torch" and all(map(is_model, names)):
             requests = [request_of(self.choice, name) for name in names]
-            return profile_torch(requests, names, options, command=command, on_stage=self.stage)
+            return profile_torch(requests, names, options, command=command, on_stage=self.stage), ()
         asked = self.choice.given() - {"seed", "shape"} | self.cast.given() | self.writing.given()
         if asked and not any(map(is_model, names)):
             raise InputError(
                 f"Options of a model are given, and {names[-1]} is a file.",
                 mend="Give the model's name, or change the file: edgeattn optimize, edgeattn cast.",
             )
-        items = [item for name in names for item in self._items(name)]
-        return profile_items(items, options, command=command, on_stage=self.stage)
+        if self.guests:
+            made = {
+                aim: [item for name in names for item in self._items(name, aim)]
+                for aim in self.aims()
+            }
+            lanes = [Lane(guest=one, items=made[self.aim(one)]) for one in self.guests]
+            on = profile_on(lanes, options, command=command, on_stage=self.stage)
+            return on.found, on.failed
+        (aim,) = self.aims()
+        items = [item for name in names for item in self._items(name, aim)]
+        return profile_items(items, options, command=command, on_stage=self.stage), ()
 
-    def _items(self, name: str) -> list[Item]:
+    def aim(self, guest: Guest) -> Aim:
+        """Return what models are exported for that a host is to run.
+
+        Raises:
+            MissingError: It runs none.
+        """
+        runtime = guest.runtime(self.options().runtime)
+        if runtime == "onnxruntime":
+            return Aim(target=runtime)
+        return Aim(target=runtime, tensorrt=guest.facts.tensorrt, opset=guest.facts.opset)
+
+    def aims(self) -> list[Aim]:
+        """Return what models are exported for, each once: for each host, or for what is here."""
+        if self.guests:
+            return list(dict.fromkeys(map(self.aim, self.guests)))
+        options = self.options()
+        target = target_of(options)
+        return [Aim(target=target, device=options.device if target == "tensorrt" else None)]
+
+    def _items(self, name: str, aim: Aim) -> list[Item]:
         from edgeattn.profiling.route import is_model
         from edgeattn.workflows.compare import make, name_of
 
@@ -173,20 +272,27 @@ class Models:
             return [Item(path=path, name=path.name)]
         request = request_of(self.choice, name)
         words = [name_of(name), *(one.name for one in request.attentions)]
+        folder = self.folder / aim.name
+        folder.mkdir(exist_ok=True)
         return make(
-            request, "-".join(words), self.export(), self.folder, stock=False, on_stage=self.stage
+            request,
+            "-".join(words),
+            self.export(aim),
+            folder,
+            stock=False,
+            on_stage=self.stage,
         )
 
-    def export(self) -> ExportOptions:
-        """Return how models are exported: for the runtime that they are to be profiled by."""
+    def export(self, aim: Aim) -> ExportOptions:
+        """Return how models are exported: for what they are to be profiled by."""
         asked = self.writing
-        options = self.options()
-        own = target_of(options)
         if asked.values["target"] is None and not asked.values["no_lower"]:
-            asked |= Asked(ExportOptions, {"target": own})
+            asked |= Asked(ExportOptions, {"target": aim.target})
+        is_for_it = asked.values["target"] == aim.target and asked.values["tensorrt"] is None
+        if aim.tensorrt is not None and is_for_it:
+            asked |= Asked(ExportOptions, {"tensorrt": aim.tensorrt})
         cast = cast_options(self.cast, seed=self.choice.value("seed"))
-        device = options.device if own == "tensorrt" else None
-        return export_options(asked, cast=cast, device=device)
+        return export_options(asked, highest=aim.opset, cast=cast, device=aim.device)
 
 
 def target_of(options: ProfileOptions) -> str:

@@ -48,10 +48,14 @@ end() { # ends the stay
 }
 
 holder() { # says who has the lock, and for how many seconds
-  for file in "$base"/edgeattn.??????/holder /tmp/edgeattn.??????/holder; do
-    [ -r "$file" ] && read -r since who <"$file" || continue
-    say busy "$(($(uptime_s) - since))" "$who"
-    return
+  for pause in 1 ''; do # who has just come may not have said so yet
+    for file in "$base"/edgeattn.??????/holder /tmp/edgeattn.??????/holder; do
+      [ -r "$file" ] && read -r since who <"$file" || continue
+      say busy "$(($(uptime_s) - since))" "$who"
+      pause=''
+      return
+    done
+    [ -z "$pause" ] || sleep 1
   done
   say busy
 }

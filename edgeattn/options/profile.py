@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
+from edgeattn.base.errors import InputError
 from edgeattn.options.flags import flag, switch
+from edgeattn.options.hosts import on
 
+# What a host runs models by.
+_OF_HOSTS: Final = ("tensorrt", "onnxruntime")
 Stage = Callable[[str], None]
 
 
@@ -35,11 +40,16 @@ class ProfileOptions:
     """How to profile.
 
     Attributes:
+        hosts: The addresses of hosts to measure on; none for this machine.
         shapes: The shape of each input; none for the file's own.
         seed: Seed of the inputs.
         marginal: None for where it costs little.
     """
 
+    hosts: tuple[str, ...] = on(
+        "Measure on that machine, by its trtexec, or the onnxruntime of its Python; several are"
+        " measured side by side."
+    )
     device: str | None = flag(
         "--device NAME",
         "A device, or the path of a file of your own. [this machine, or an engine's own]"
@@ -81,6 +91,22 @@ class ProfileOptions:
     )
     shapes: tuple[tuple[int, ...], ...] = ()
     seed: int = 0
+
+    def check_hosts(self) -> None:
+        """Refuse what does not go with hosts.
+
+        Raises:
+            InputError: Something is asked that is not to be had on a host.
+        """
+        if self.predict:
+            raise InputError(
+                "--on measures, and --predict predicts.", mend="Leave one of them out."
+            )
+        if self.runtime not in (None, *_OF_HOSTS):
+            raise InputError(
+                f"--runtime {self.runtime} is not to be had on a host.",
+                mend=f"A host runs {' or '.join(_OF_HOSTS)}.",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,11 +6,12 @@ rounds, or predicted for one device.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgeattn.base.errors import CheckError, InputError
+from edgeattn.base.errors import CheckError, EdgeattnError, InputError
+from edgeattn.hosts.visit import Guest
 from edgeattn.options.export import ExportOptions
 from edgeattn.options.model import AttentionRequest, ModelRequest
 from edgeattn.options.optimize import OptimizeOptions
@@ -20,7 +21,7 @@ from edgeattn.workflows.cast import cast
 from edgeattn.workflows.export import export as export_model
 from edgeattn.workflows.forms import Forming
 from edgeattn.workflows.optimize import optimize
-from edgeattn.workflows.profile import profile
+from edgeattn.workflows.profile import Lane, profile, profile_on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,19 +31,22 @@ class Compared:
     Attributes:
         rows: The plain model's trace, then those of each attention.
         left_out: The attentions that could not be exported, and why.
+        failed: Why nothing was found on a host.
     """
 
     rows: tuple[SavedRow, ...]
     left_out: dict[str, str]
+    failed: tuple[EdgeattnError, ...] = ()
 
 
 def compare(
     backbone: ModelRequest,
     attentions: Sequence[AttentionRequest],
-    export: ExportOptions,
+    exports: Mapping[str, ExportOptions],
     options: ProfileOptions,
     folder: Path,
     *,
+    hosts: Sequence[tuple[Guest, str]] = (),
     stock: bool = False,
     command: str = "",
     on_stage: Stage = lambda _: None,
@@ -52,9 +56,12 @@ def compare(
     Args:
         backbone: The model without attention.
         attentions: The attentions, each to be put into a model of its own.
-        export: How models are exported, and cast.
+        exports: How models are exported, and cast, by what they are for; of several, each
+            is some host's.
         options: How they are profiled.
-        folder: Where their files are written.
+        folder: Where their files are written: of several `exports`, in a folder for each.
+        hosts: The hosts that they are measured on, each with its name in `exports`; none
+            for here.
         stock: Profile each as torch writes it too, beside the lowered one.
         command: The command line to record.
         on_stage: Called with the name of each stage as it begins.
@@ -64,10 +71,37 @@ def compare(
         CheckError: The plain model differs from torch.
         MissingError: What is asked cannot be had on this machine.
     """
+    left_out: dict[str, str] = {}
+    made = {}
+    for name, export in exports.items():
+        home = folder if len(exports) == 1 else folder / name
+        home.mkdir(exist_ok=True)
+        made[name] = _made(backbone, attentions, export, home, left_out, stock, on_stage)
+    failed: tuple[EdgeattnError, ...] = ()
+    if hosts:
+        lanes = [Lane(guest=guest, items=made[name]) for guest, name in hosts]
+        on = profile_on(lanes, options, command=command, on_stage=on_stage)
+        found, failed = on.found, on.failed
+    else:
+        (items,) = made.values()
+        found = profile(items, options, command=command, on_stage=on_stage)
+    return Compared(rows=tuple(one.row for one in found), left_out=left_out, failed=failed)
+
+
+def _made(
+    backbone: ModelRequest,
+    attentions: Sequence[AttentionRequest],
+    export: ExportOptions,
+    folder: Path,
+    left_out: dict[str, str],
+    stock: bool,
+    on_stage: Stage,
+) -> list[Item]:
+    """Export the plain model, and one with each attention; says which are left out, and why."""
     name = name_of(backbone.source)
     count = 1 + len(attentions)
     items = make(backbone, name, export, folder, stock=False, on_stage=_counted(on_stage, 1, count))
-    left_out: dict[str, str] = {}
+    failed = 0
     for place, attention in enumerate(attentions):
         request = replace(backbone, attentions=(attention,))
         label = f"{name}-{attention.name}"
@@ -82,11 +116,11 @@ def compare(
             )
         except (InputError, CheckError) as error:  # the others are worth having
             left_out[attention.name] = error.fact
-    if attentions and len(left_out) == len(attentions):
+            failed += 1
+    if attentions and failed == len(attentions):
         reasons = "; ".join(f"{one}: {why}" for one, why in left_out.items())
         raise InputError(f"No attention can be put into {name}: {reasons}")
-    found = profile(items, options, command=command, on_stage=on_stage)
-    return Compared(rows=tuple(one.row for one in found), left_out=left_out)
+    return items
 
 
 def make(

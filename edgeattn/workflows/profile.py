@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from edgeattn.base.errors import InputError
+from edgeattn.base.errors import EdgeattnError, InputError
 from edgeattn.base.files import scratch
 from edgeattn.base.versions import installed
 from edgeattn.engine import apart
 from edgeattn.engine.target import choose as choose_target
+from edgeattn.hosts.visit import Guest, Visit, side_by_side
 from edgeattn.options.build import EngineOptions
 from edgeattn.options.model import ModelRequest
 from edgeattn.options.profile import Item, ProfileOptions, Stage, TrtexecFiles
 from edgeattn.profiling.assemble import Profiled
+from edgeattn.profiling.measure.hosts.onnxruntime import measure as by_onnxruntime
+from edgeattn.profiling.measure.hosts.trtexec import measure as by_trtexec
 from edgeattn.profiling.measure.onnxruntime import traces as onnxruntime
 from edgeattn.profiling.measure.tensorrt import traces as tensorrt
 from edgeattn.profiling.measure.torch import traces as torch
@@ -30,6 +33,85 @@ from edgeattn.profiling.sources.trtexec.traces import of_files
 from edgeattn.runtimes.blame import blames_the_file
 from edgeattn.workflows.build import BuildOptions
 from edgeattn.workflows.build import build as build_engine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """A host, and what is to be profiled on it: the first is what the others are compared with."""
+
+    guest: Guest
+    items: Sequence[Item]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnHosts:
+    """What was found on several hosts.
+
+    Attributes:
+        found: What was found, host by host.
+        failed: Why nothing was found on a host; what was found on others is worth having.
+    """
+
+    found: list[Profiled]
+    failed: tuple[EdgeattnError, ...]
+
+
+def profile_on(
+    lanes: Sequence[Lane],
+    options: ProfileOptions,
+    *,
+    command: str = "",
+    on_stage: Stage = lambda _: None,
+) -> OnHosts:
+    """Profile files on hosts, all hosts at the same time, and each host's files side by side.
+
+    Args:
+        lanes: The hosts, and what is profiled on each.
+        options: How.
+        command: The command line to record.
+        on_stage: Called with the name of each stage as it begins.
+
+    Raises:
+        EdgeattnError: Nothing was found on any host: why, of the first.
+    """
+
+    def measure(lane: Lane) -> list[Profiled]:
+        guest = lane.guest
+        name = f"{guest.host.address}: " if len(lanes) > 1 else ""
+        with scratch() as folder, guest.visit() as visit:
+            found = _on(visit, lane.items, options, folder, lambda said: on_stage(f"{name}{said}"))
+        return [_of_host(one, visit) for one in _signed(found, command)]
+
+    def end() -> None:
+        for lane in lanes:
+            lane.guest.host.close()
+
+    done = side_by_side(measure, lanes, end)
+    failed = tuple(one for one in done if isinstance(one, EdgeattnError))
+    if len(failed) == len(lanes):
+        raise failed[0]
+    found = [one for lane in done if not isinstance(lane, EdgeattnError) for one in lane]
+    return OnHosts(found=found, failed=failed)
+
+
+def _on(
+    visit: Visit, items: Sequence[Item], options: ProfileOptions, folder: Path, on_stage: Stage
+) -> list[Profiled]:
+    is_onnx = all(item.path.suffix == ".onnx" for item in items)
+    marginal = is_onnx if options.marginal is None else options.marginal
+    asked = options.runtime if is_onnx else "tensorrt"
+    runtime = Guest(visit.host, visit.facts).runtime(asked)
+    measure = by_trtexec if runtime == "tensorrt" else by_onnxruntime
+    return measure(items, options, visit, folder, marginal=marginal, on_stage=on_stage)
+
+
+def _of_host(found: Profiled, visit: Visit) -> Profiled:
+    """Record in a trace which host it was measured on, and what a user should know of that."""
+    trace = found.row.trace
+    machine = trace.machine.model_copy(update={"host": str(visit.host.address)})
+    notes = (*trace.notes, *visit.room.notes)
+    trace = trace.model_copy(update={"machine": machine, "notes": notes})
+    return replace(found, row=found.row.model_copy(update={"trace": trace}))
 
 
 @blames_the_file

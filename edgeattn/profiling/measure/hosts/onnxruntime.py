@@ -121,7 +121,7 @@ def measure(
         )
         warnings, facts = seen.warnings(), seen.facts()
     machine = machine.model_copy(update={"facts": {**machine.facts, **facts}})
-    return [_with(one, machine, warnings, visit.room.notes) for one in found]
+    return [_with(one, machine, warnings) for one in found]
 
 
 def _machine(bench: Bench, visit: Visit, options: ProfileOptions) -> Machine:
@@ -144,14 +144,8 @@ def _machine(bench: Bench, visit: Visit, options: ProfileOptions) -> Machine:
     )
 
 
-def _with(
-    one: Profiled, machine: Machine, warnings: Sequence[str], notes: Sequence[str]
-) -> Profiled:
+def _with(one: Profiled, machine: Machine, warnings: Sequence[str]) -> Profiled:
     trace = one.row.trace
-    update = {
-        "machine": machine,
-        "warnings": (*trace.warnings, *warnings),
-        "notes": (*trace.notes, *notes),
-    }
+    update = {"machine": machine, "warnings": (*trace.warnings, *warnings)}
     row = one.row.model_copy(update={"trace": trace.model_copy(update=update)})
     return replace(one, row=row)
