@@ -10,7 +10,7 @@ from edgeattn.options.flags import Flag
 from edgeattn.options.optimize import OptimizeOptions
 
 from .groups import Asked, grouped
-from .options import DESTINED, PHOTOS, Input, Output, command_line, onnx_output, rules_of
+from .options import DESTINED, PHOTOS, TUNING, Input, Output, command_line, onnx_output, rules_of
 from .screen import Screen
 from .tables import (
     located,
@@ -29,7 +29,17 @@ if TYPE_CHECKING:
     from edgeattn.records.manifest import Optimised
 
 _FIRST: Final = (*DESTINED, "opset")
-_LAST: Final = ("tune", "shape", "input", *PHOTOS, "seed", "no_simplify", "simplify_timeout")
+_LAST: Final = (
+    "tune",
+    "on",
+    *TUNING,
+    "shape",
+    "input",
+    *PHOTOS,
+    "seed",
+    "no_simplify",
+    "simplify_timeout",
+)
 
 
 @grouped

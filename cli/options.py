@@ -18,9 +18,11 @@ from edgeattn.options.precision import named
 
 from .groups import Asked
 
-LOWERING: Final = ("target", "tensorrt", "rules")
+LOWERING: Final = ("target", "tensorrt", "forms", "rules")
 #: Where nothing else names a device.
-DESTINED: Final = ("target", "device", "tensorrt", "rules")
+DESTINED: Final = ("target", "device", "tensorrt", "forms", "rules")
+#: How forms are measured on a host.
+TUNING: Final = ("tune_limit", "save_forms")
 PHOTOS: Final = ("mean", "std")
 CASTING: Final = (
     "precision", "keep_fp32", "half_io", "calibration", *PHOTOS, "samples", "quantise_gates",

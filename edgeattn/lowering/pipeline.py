@@ -26,7 +26,7 @@ from edgeattn.lowering.recognise import (
     windows,
 )
 from edgeattn.lowering.record import LEFT_OUT, Lowered
-from edgeattn.lowering.regions import exchange, regions
+from edgeattn.lowering.regions import REGION, exchange, regions
 from edgeattn.lowering.target import spec_of
 from edgeattn.lowering.targets.writer import Writer
 from edgeattn.options.lowering import DEFAULT_TARGET
@@ -92,9 +92,10 @@ def lower(
         record += affine_grid.rewrite_grids(model.graph, build, sums=spec.takes_summed_grids)
     left_out: set[str] = set()
 
-    def note(done: Rewrite | NearMiss, forms: Iterable[tuple[str, str]]) -> None:
+    def note(done: Rewrite | NearMiss, taken: Iterable[tuple[str, str]]) -> None:
         record.append(done)
-        if isinstance(done, Rewrite) and (left := spec.writer.left_out(forms)):
+        is_measured = isinstance(done, Rewrite) and REGION in (forms or {}).get(done.kind, ())
+        if isinstance(done, Rewrite) and not is_measured and (left := spec.writer.left_out(taken)):
             left_out.update(left)
             reason = LEFT_OUT.format(", ".join(left))
             record.append(NearMiss(rule=done.rule, site=done.site, reason=reason))
@@ -123,7 +124,9 @@ def lower(
         done = exchange(region, raising, write, build, must_pay=must_pay)
         if done is not None:
             note(done, done.forms if isinstance(done, Rewrite) else ())
-    left_out.update(*(one.left_out(one.asked.items()) for one in writers.values()))
+    left_out.update(
+        *(one.left_out(one.asked.items()) for one in writers.values() if REGION not in one.chosen)
+    )
     build.release()
     passes.RemoveUnusedNodesPass()(model)
     rewrites, near_misses = fold_permutations(model, target=target)

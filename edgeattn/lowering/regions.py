@@ -39,6 +39,10 @@ TELLING: Final = (
 )
 # What is rewritten only into fewer nodes: the others change what is moved.
 _MUST_SHRINK: Final = frozenset({"channel-shuffle", "hard-activation"})
+#: What is said of a kind of region beside its forms: whether it is lowered, as something measured.
+REGION: Final = "region"
+LOWERED: Final = "lowered"
+STOCK: Final = "stock"
 _ENDS: Final = frozenset({"Add", "Relu", "Clip", "LeakyRelu", "HardSwish", "Identity", "Cast"})
 
 
@@ -164,6 +168,8 @@ def exchange(
     kind = f"{rule} {_largest(region, raising)}"
     writer = write(kind)
     writer.taken = {}
+    if writer.chosen.get(REGION) == STOCK:
+        return NearMiss(rule=rule, site=site, reason="no form was measured to be faster than it is")
     try:
         written = [
             writer.finish(writer.write(*_root(root, raising)), root) for root in region.roots
@@ -178,6 +184,7 @@ def exchange(
         return None
     gone, new = freed(region.nodes, region.roots), build.loose(written)
     before, after = writer.measure(gone, new), writer.measure(new, gone)
+    must_pay = must_pay and REGION not in writer.chosen
     if must_pay and not after.pays_against(before):
         reason = f"its form would take {after}, and as it is it takes {before}"
         if left := writer.left_out(writer.taken.items()):

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from edgeattn.options.cast import CastOptions
 from edgeattn.options.flags import flag, flags, switch
 from edgeattn.options.lowering import (
     DEFAULT_TARGET,
     DEVICE,
+    FORMS,
     RULES,
+    SAVE_FORMS,
     SIMPLIFY,
     SIMPLIFY_TIMEOUT,
     TARGET,
     TENSORRT,
+    TUNE,
+    TUNE_LIMIT,
 )
 
 
@@ -26,6 +31,7 @@ class ExportOptions:
         input_names: Empty for `input`.
         output_names: Empty for `output`.
         lower: Write what the model computes in the forms that the target runs best.
+        tune: Forms compete on the host that the model is to be run on.
         cast: How to cast the model, once it is proven in float32; None leaves it in that.
     """
 
@@ -46,4 +52,8 @@ class ExportOptions:
     device: str | None = flags(DEVICE, default=None)
     tensorrt: str | None = flags(TENSORRT, default=None)
     rules: tuple[str, ...] | None = flags(RULES, default=None)
+    forms: Path | None = flags(FORMS, default=None)
+    tune: bool = flags(TUNE, default=False)
+    tune_limit_s: float = flags(TUNE_LIMIT, default=1800.0)
+    save_forms: Path | None = flags(SAVE_FORMS, default=None)
     cast: CastOptions | None = None

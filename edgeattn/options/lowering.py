@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 from edgeattn.options.flags import Flag
@@ -30,6 +31,18 @@ TENSORRT: Final = Flag(
     "The TensorRT that it is for, such as 8.5: before 10.12, only forms that rest on fusions which"
     " NVIDIA documents. [that of the device's newest JetPack, or any]",
     takes=str,
+)
+FORMS: Final = Flag(
+    "--forms FILE", "Forms that were measured on a device, as --save-forms wrote them.", takes=Path
+)
+TUNE: Final = Flag(
+    "--tune", "Let forms compete, measured: on --on HOST by time there; takes a while, once."
+)
+TUNE_LIMIT: Final = Flag(
+    "--tune-limit S", "Seconds after which no further form is tried on the host.", min=1
+)
+SAVE_FORMS: Final = Flag(
+    "--save-forms FILE.json", "Write the forms that --tune --on HOST measured, for others."
 )
 SIMPLIFY: Final = Flag("--no-simplify", "Leave onnxsim out.")
 SIMPLIFY_TIMEOUT: Final = Flag("--simplify-timeout S", "Seconds that onnxsim gets.", min=1)

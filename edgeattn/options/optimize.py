@@ -7,14 +7,18 @@ from pathlib import Path
 
 from edgeattn.options.cast import PHOTOS
 from edgeattn.options.flags import flag, flags, switch
+from edgeattn.options.hosts import on
 from edgeattn.options.lowering import (
     DEFAULT_TARGET,
     DEVICE,
+    FORMS,
     RULES,
+    SAVE_FORMS,
     SIMPLIFY,
     SIMPLIFY_TIMEOUT,
     TARGET,
     TENSORRT,
+    TUNE_LIMIT,
 )
 from edgeattn.options.parity import DATA, paths
 from edgeattn.options.shapes import parse_shapes
@@ -27,7 +31,7 @@ class OptimizeOptions:
 
     Attributes:
         rules: The rules of lowering to apply; None for all.
-        tune: Forms compete on a TensorRT engine's plan, or on latency here.
+        tune: Forms compete on a TensorRT engine's plan, or on latency: here, or on `on`.
     """
 
     target: str = flags(TARGET, default=DEFAULT_TARGET)
@@ -38,8 +42,14 @@ class OptimizeOptions:
         "--opset", "The opset: exactly this one, or none. [the file's own, at least 13]", min=13
     )
     tune: bool = switch(
-        "--tune", "Let forms compete on this model, measured; takes a minute or more, once."
+        "--tune",
+        "Let forms compete on this model, measured: here, or on --on HOST; takes a minute or more,"
+        " once.",
     )
+    on: tuple[str, ...] = on("The host that --tune measures forms on.")
+    tune_limit_s: float = flags(TUNE_LIMIT, default=1800.0)
+    save_forms: Path | None = flags(SAVE_FORMS, default=None)
+    forms: Path | None = flags(FORMS, default=None)
     simplify: bool = flags(SIMPLIFY, default=True)
     simplify_timeout_s: float = flags(SIMPLIFY_TIMEOUT, default=300.0)
     shapes: tuple[tuple[int, ...], ...] = flag(

@@ -49,6 +49,7 @@ class Trial(Frozen):
         instead_of: The name of the form that stood.
         figures: What was measured of the model with it, and of the one that stood, by name.
         is_taken: Whether it was better, and stands now.
+        fault: Why it could not be measured; "" if it was.
     """
 
     kind: str
@@ -57,6 +58,7 @@ class Trial(Frozen):
     instead_of: str
     figures: dict[str, float]
     is_taken: bool
+    fault: str = ""
 
 
 class LegalisedNode(Frozen):

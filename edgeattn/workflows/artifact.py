@@ -19,6 +19,18 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 
+def without_paths(options: Mapping[str, object]) -> dict[str, object]:
+    """Return options as JSON has them: paths are text."""
+
+    def plain(value: object) -> object:
+        return str(value) if isinstance(value, Path) else value
+
+    return {
+        name: list(map(plain, value)) if isinstance(value, tuple) else plain(value)
+        for name, value in options.items()
+    }
+
+
 def check_opset(opset: int) -> None:
     """Refuse an opset that cannot be written.
 

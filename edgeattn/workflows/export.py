@@ -38,6 +38,7 @@ from edgeattn.workflows.artifact import (
     hashes,
     header_of,
     interface_of,
+    without_paths,
     written_files,
 )
 from edgeattn.workflows.forms import Forming
@@ -137,7 +138,11 @@ def export(
         manifest = Manifest(
             **made.record,
             **written_files(
-                work.staging, destination, sources=_sources(request), clock=clock, command=command
+                work.staging,
+                destination,
+                sources=_sources(request, options),
+                clock=clock,
+                command=command,
             ),
             model=built.source,
             params=built.params,
@@ -307,7 +312,7 @@ def _before_cast(cases: Sequence[ParityCase]) -> str:
     return f"In float32, before the cast, the model was {worst}."
 
 
-def _sources(request: ModelRequest) -> dict[str, str]:
+def _sources(request: ModelRequest, options: ExportOptions) -> dict[str, str]:
     """Return the hash of every file of the user's that went into the model."""
     from edgeattn.models.source import user_file
 
@@ -316,7 +321,7 @@ def _sources(request: ModelRequest) -> dict[str, str]:
         found.insert(0, file[0])
     elif request.source.endswith(".pt2"):
         found.insert(0, Path(request.source))
-    return hashes(found)
+    return hashes([*found, *filter(None, [options.forms])])
 
 
 def _plain(request: ModelRequest, options: ExportOptions) -> dict[str, object]:
@@ -324,6 +329,4 @@ def _plain(request: ModelRequest, options: ExportOptions) -> dict[str, object]:
     del merged["source"]
     if not request.types:
         del merged["types"]
-    return {
-        name: str(value) if isinstance(value, Path) else value for name, value in merged.items()
-    }
+    return without_paths(merged)

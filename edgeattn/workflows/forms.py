@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from edgeattn.base.clock import Clock
 from edgeattn.base.errors import InputError
+from edgeattn.base.legible import legible
+from edgeattn.base.versions import numbers
 from edgeattn.devices.profile import find
 from edgeattn.devices.schema import DeviceProfile
+from edgeattn.hosts.visit import Guest, guests
 from edgeattn.lowering import pipeline as lowering
+from edgeattn.lowering.parts import forms_of, parts_of
 from edgeattn.lowering.record import Lowered
-from edgeattn.lowering.target import check_version, is_rtx_generation
+from edgeattn.lowering.regions import LOWERED, REGION, STOCK
+from edgeattn.lowering.target import TARGETS, check_version, is_rtx_generation
+from edgeattn.lowering.targets.writer import Form
 from edgeattn.options.export import ExportOptions
+from edgeattn.options.hosts import only
 from edgeattn.options.optimize import OptimizeOptions
+from edgeattn.records.forms import MeasuredForms, read_forms, write_forms
 from edgeattn.workflows.tune import run_tuned
+from edgeattn.workflows.tune_on import Tuning, by_content, measured_forms, place_of, words_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -34,29 +46,30 @@ class Forming:
 
     Args:
         options: What it is lowered for, and how forms are chosen.
+        guest: The host that forms are measured on, if they are to be.
 
     Attributes:
         tensorrt: The version of TensorRT that it is lowered for; None for any.
         notes: What a user should know of the forms, once a model is lowered.
+        measured: The forms that were measured; None if none were.
 
     Raises:
-        InputError: The options do not fit each other.
+        InputError: The options do not fit each other, or the file of forms does not fit them.
+        MissingError: The host does not run what is lowered for the target.
     """
 
-    def __init__(self, options: OptimizeOptions | ExportOptions) -> None:
-        self._options = options
+    def __init__(
+        self, options: OptimizeOptions | ExportOptions, guest: Guest | None = None
+    ) -> None:
+        self._options, self._guest = options, guest
         self._device = _device(options)
         self.notes: tuple[str, ...] = ()
-        own = None if self._device is None else self._device.tensorrt
-        self.tensorrt = options.tensorrt or own
+        self.measured = None if options.forms is None else read_forms(options.forms)
+        self._said: list[str] = []
         if options.tensorrt is not None:
             check_version(options.target, options.tensorrt)
-        if isinstance(options, OptimizeOptions) and options.tune and not self.is_trusted:
-            raise InputError(
-                f"--tune compares plans of TensorRT-RTX, and TensorRT {self.tensorrt} fuses"
-                " otherwise.",
-                mend="Leave --tune out.",
-            )
+        self.tensorrt = self._version()
+        _check(options, guest, self.tensorrt)
 
     @property
     def is_trusted(self) -> bool:
@@ -74,7 +87,8 @@ class Forming:
             What was done and tried.
         """
         options = self._options
-        if isinstance(options, OptimizeOptions) and options.tune:
+        how: dict[str, Any] = {} if self.is_trusted else {"tensorrt": self.tensorrt}
+        if options.tune and self._guest is None:
             with clock.stage("tune"):
                 lowered = run_tuned(
                     model,
@@ -83,34 +97,193 @@ class Forming:
                     on_trial=lambda number, count: clock.tell(f"tune {number + 1}/{count}"),
                 )
         else:
+            if self._guest is not None and self.measured is None:
+                with clock.stage("tune"):
+                    self._measure(model, self._guest, clock)
             with clock.stage("lower"):
-                how: dict[str, Any] = {} if self.is_trusted else {"tensorrt": self.tensorrt}
+                if self.measured is not None:
+                    how["forms"] = self._found(model, self.measured)
                 lowered = lowering.lower(model, target=options.target, rules=options.rules, **how)
-        self.notes = self.notes or tuple(self._notes(lowered))
+            if self.measured is not None and options.tune:
+                trials = tuple(one for region in self.measured.regions for one in region.trials)
+                lowered = dataclasses.replace(lowered, trials=trials)
+        self.notes = self.notes or (*self._said, *self._notes(lowered))
         return lowered
 
-    def _notes(self, lowered: Lowered) -> list[str]:
+    def _measure(self, model: ir.Model, guest: Guest, clock: Clock) -> None:
+        options = self._options
+        cast = options.cast.precision if isinstance(options, ExportOptions) and options.cast else ""
+        tuning = Tuning(
+            target=options.target,
+            rules=None if options.rules is None else frozenset(options.rules),
+            tensorrt=self.tensorrt,
+            precision="fp16" if cast == "fp16" else "fp32",
+            limit_s=options.tune_limit_s,
+        )
+        self.measured, notes = measured_forms(model, tuning, guest, tell=clock.tell)
+        self._said += [words_of(self.measured), *notes]
+        if cast not in ("", tuning.precision):
+            self._said.append(f"They were measured in fp32, and the model is cast to {cast}.")
+
+    def _found(self, model: ir.Model, measured: MeasuredForms) -> dict[str, Any]:
+        """Return the measured forms of the kinds of region that a model has."""
+        options = self._options
+        parts = parts_of(model, target=options.target, rules=options.rules, tensorrt=self.tensorrt)
+        found = forms_of(parts, by_content(measured))
+        if options.forms is not None and not self._said:
+            self._said.append(
+                f"Kinds of region: {len(parts)}, of them with forms in {options.forms}:"
+                f" {len(found)}, measured on {measured.place}."
+            )
+            own = self._device
+            if own is not None and measured.place.device not in (None, own.name):
+                self._said.append(f"That is another device than the {own.title}.")
+        return found
+
+    def _version(self) -> str | None:
+        """Return the version of TensorRT: as asked, of the forms, of the host, or the device's.
+
+        Raises:
+            InputError: Two of these contradict each other.
+        """
+        asked, target, device = self._options.tensorrt, self._options.target, self._device
+        if self.measured is not None:
+            _check_forms(self.measured, target, asked, device)
+        place = None
+        if self.measured is not None:
+            place = self.measured.place
+        elif self._guest is not None and self._options.tune:
+            place = place_of(self._guest, target)
+        if target != "tensorrt":
+            return None
+        if place is not None and asked is not None and not _is_part(asked, place.version):
+            raise InputError(
+                f"--tensorrt {asked} is asked, and {place.title} has TensorRT {place.version}.",
+                mend="Leave --tensorrt out.",
+            )
+        if place is not None:
+            return place.version
+        return asked or (None if device is None else device.tensorrt)
+
+    def _notes(self, lowered: Lowered) -> Sequence[str]:
         device = self._device
         if not self.is_trusted:
+            if self.measured is not None and not lowered.left_out:
+                return ()
             left_out = f"; left out: {', '.join(lowered.left_out)}" if lowered.left_out else ""
             title = f" ({device.title})" if device else ""
-            return [
-                _DOCUMENTED.format(version=self.tensorrt, device=title, left_out=left_out)
-            ]  # fmt: skip
-        older = [row.tensorrt for row in device.jetpack if not is_rtx_generation(row.tensorrt)] if (
-            device and self._options.tensorrt is None
-        ) else []  # fmt: skip
-        if not older or device is None or device.newest_jetpack is None:
-            return []
-        newest = device.newest_jetpack
-        return [
-            _OLDER.format(
-                tensorrt=newest.tensorrt,
-                jetpack=newest.jetpack,
-                title=device.title,
-                older=" or ".join(reversed(older)),
+            return [_DOCUMENTED.format(version=self.tensorrt, device=title, left_out=left_out)]
+        if device is None or device.newest_jetpack is None or self.tensorrt != device.tensorrt:
+            return ()
+        older = [row.tensorrt for row in device.jetpack if not is_rtx_generation(row.tensorrt)]
+        if not older or self._options.tensorrt is not None or self.measured is not None:
+            return ()
+        said = _OLDER.format(
+            tensorrt=device.tensorrt,
+            jetpack=device.newest_jetpack.jetpack,
+            title=device.title,
+            older=" or ".join(reversed(older)),
+        )
+        return [said]
+
+
+@contextlib.contextmanager
+def chosen(
+    options: OptimizeOptions, on_stage: Callable[[str], None] = lambda _: None
+) -> Iterator[Forming]:
+    """Yield what chooses forms as options ask, connected to the host that measures them.
+
+    Raises:
+        InputError: The options do not fit each other.
+        MissingError: The host cannot be reached, or does not run what is lowered for the target.
+    """
+    if options.on and not options.tune:
+        raise InputError("--on names the host that --tune measures forms on.", mend="Add --tune.")
+    if not options.on:
+        yield Forming(options)
+        return
+    with guests([only(options.on)], on_stage) as (guest,):
+        yield Forming(options, guest)
+
+
+def save_forms(options: OptimizeOptions | ExportOptions, found: Sequence[Forming]) -> None:
+    """Write the forms that were measured for models, if that is asked.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    measured = [one.measured for one in found if one.measured is not None]
+    if options.save_forms is None or not measured:
+        return
+    regions = {one.content: one for each in measured for one in each.regions}
+    write_forms(
+        options.save_forms, measured[0].model_copy(update={"regions": tuple(regions.values())})
+    )
+
+
+def _check(
+    options: OptimizeOptions | ExportOptions, guest: Guest | None, tensorrt: str | None
+) -> None:
+    """Refuse options that do not fit each other."""
+    is_there = guest is not None or (isinstance(options, OptimizeOptions) and bool(options.on))
+    if options.tune and options.forms is not None:
+        raise InputError("--forms gives forms that were measured, and --tune measures them.")
+    if options.save_forms is not None and not (options.tune and is_there):
+        raise InputError(
+            "--save-forms writes what --tune measures on a host.", mend="Add --tune --on HOST."
+        )
+    if options.tune and not is_there:
+        if not isinstance(options, OptimizeOptions):
+            raise InputError(
+                "--tune measures forms on a host, and none is named.", mend="Add --on HOST."
             )
-        ]
+        if not is_rtx_generation(tensorrt):
+            raise InputError(
+                f"--tune compares plans of TensorRT-RTX, and TensorRT {tensorrt} fuses otherwise.",
+                mend="Add --on HOST, a device that has it, or leave --tune out.",
+            )
+
+
+def _check_forms(
+    found: MeasuredForms, target: str, asked: str | None, device: DeviceProfile | None
+) -> None:
+    """Refuse forms that were measured for another target, or on another version.
+
+    Raises:
+        InputError: Says for what, or on which.
+    """
+    if found.target != target:
+        raise InputError(
+            f"--forms has forms for {found.target}, and the target is {target}.",
+            mend=f"Add --target {found.target}, or leave --forms out.",
+        )
+    known = {name: [one.name for one in forms] for name, forms in _families(target).items()}
+    known |= {REGION: [LOWERED, STOCK]}
+    for family, form in (pair for one in found.regions for pair in one.forms.items()):
+        if form not in known.get(family, ()):
+            raise InputError(
+                f"--forms has a form that is none: {legible(family)} {legible(form)}.",
+                mend=f"edgeattn {legible(found.edgeattn)} wrote it: measure them again.",
+            )
+    version = found.place.version
+    if target == "tensorrt" and device is not None and device.jetpack and asked is None:
+        own = [row.tensorrt for row in device.jetpack]
+        if not any(_is_part(".".join(one.split(".")[:2]), version) for one in own):
+            raise InputError(
+                f"--forms were measured on TensorRT {version}, and the {device.title} has"
+                f" {', '.join(own)}.",
+                mend="Measure them there: --tune --on HOST",
+            )
+
+
+def _families(target: str) -> Mapping[str, tuple[Form, ...]]:
+    return TARGETS[target].writer.forms
+
+
+def _is_part(asked: str, version: str) -> bool:
+    """Return whether a version is one of those that are asked: 10.3.0 is of 10.3."""
+    wanted = numbers(asked)
+    return numbers(version)[: len(wanted)] == wanted
 
 
 def _device(options: OptimizeOptions | ExportOptions) -> DeviceProfile | None:

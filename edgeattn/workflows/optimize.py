@@ -6,6 +6,7 @@ written is compared with the file that was read, both in ONNX Runtime.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -35,9 +36,10 @@ from edgeattn.workflows.artifact import (
     files_of,
     hashes,
     header_of,
+    without_paths,
     written_files,
 )
-from edgeattn.workflows.forms import Forming
+from edgeattn.workflows.forms import Forming, chosen, save_forms
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -73,7 +75,6 @@ def optimize(
         CheckError: If what would be written differs from what was read; nothing is written then.
     """
     check(options.target, options.rules)
-    forming = forming or Forming(options)
     if options.opset is not None:
         check_opset(options.opset)
     clock = Clock(on_stage)
@@ -83,7 +84,8 @@ def optimize(
     files.check_apart(files_of(destination), (found.path, *found.data))
     before = _count(found.model)
     data, assumed = _data(found, options)
-    with files.staged(destination.parent) as staging:
+    with contextlib.ExitStack() as stack, files.staged(destination.parent) as staging:
+        forming = forming or stack.enter_context(chosen(options, clock.tell))
         # Beside what is to land, and on the same disk: gone with it, whatever happens.
         scratch = staging.parent / "scratch"
         scratch.mkdir()
@@ -101,7 +103,9 @@ def optimize(
             **written_files(
                 staging,
                 destination,
-                sources=hashes([source, *found.data, *options.data]),
+                sources=hashes(
+                    [source, *found.data, *options.data, *filter(None, [options.forms])]
+                ),
                 clock=clock,
                 command=command,
             ),
@@ -113,10 +117,11 @@ def optimize(
             trials=lowered.trials,
             legalised=tuple(legalised),
             parity=report,
-            options=asdict(options) | {"data": list(map(str, options.data))},
+            options=without_paths(asdict(options)),
             notes=(*assumed, *notes, *remarks),
         )
         sidecar.write(manifest, path)
+        save_forms(options, [forming])
     return manifest
 
 

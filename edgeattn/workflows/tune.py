@@ -13,21 +13,23 @@ import dataclasses
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 from pydantic import BaseModel
 
 from edgeattn.base import documents, files
-from edgeattn.base.errors import InputError
+from edgeattn.base.errors import EdgeattnError, InputError
 from edgeattn.base.versions import versions
 from edgeattn.engine.plan import plan
 from edgeattn.graph import shapes
 from edgeattn.graph.shapes import without_weights
 from edgeattn.graph.writing import save
+from edgeattn.hosts.connection import BusyError, FullError, LostError
 from edgeattn.lowering.measures import BYTES_PER_KERNEL
 from edgeattn.lowering.pipeline import lower
 from edgeattn.lowering.record import Lowered
@@ -36,6 +38,7 @@ from edgeattn.lowering.tournament import Compare, Comparison, Forms, tune
 from edgeattn.options.profile import ProfileOptions
 from edgeattn.parity.metrics import measure, tolerance_of
 from edgeattn.profiling.measure.onnxruntime.run import time_models
+from edgeattn.profiling.measure.rounds import Timed
 from edgeattn.records.layers import traffic_bytes
 from edgeattn.records.lowering import Trial
 from edgeattn.runtimes.onnxruntime import Session, random_inputs
@@ -74,7 +77,7 @@ def tuned(
     Raises:
         MissingError: TensorRT-RTX is not installed.
     """
-    folder = _cache_folder() if cache is None else cache
+    folder = cache_folder() if cache is None else cache
     file = folder / f"{_key(model, target, rules)}.json"
     known = _read(file)
     if known is not None:
@@ -90,7 +93,8 @@ def tuned(
     return found
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
+    """Return where results are kept."""
     import platformdirs
 
     return platformdirs.user_cache_path("edgeattn", appauthor=False) / "tournament"
@@ -129,9 +133,9 @@ def _read(file: Path) -> tuple[Forms, tuple[Trial, ...]] | None:
     return kept.forms, kept.trials
 
 
-def _written(model: ir.Model, folder: Path, name: str) -> Path:
+def _written(model: ir.Model, folder: Path, name: str, *, external: bool = True) -> Path:
     path = folder / f"{name}.onnx"
-    save(model.clone(), path, external=True)
+    save(model.clone(), path, external=external)
     return path
 
 
@@ -184,19 +188,34 @@ class _Plans:
         return found
 
 
-class _Pairs:
-    """Compares the latencies of two models, as `edgeattn compare` measures them."""
+Time: TypeAlias = Callable[[Sequence[Path]], Timed]
+"""Runs ONNX files by turns, and times each."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._options = ProfileOptions(limit_s=_SECONDS)
+
+class Pairs:
+    """Compares the latencies of two models, as `edgeattn compare` measures them.
+
+    Args:
+        folder: Where their files are written.
+        time: Times them; by default, ONNX Runtime here.
+    """
+
+    def __init__(self, folder: Path, time: Time | None = None) -> None:
+        self._folder, self._is_here = folder, time is None
+        self._time = time or partial(time_models, options=ProfileOptions(limit_s=_SECONDS))
 
     def __call__(self, standing: ir.Model, candidate: ir.Model) -> Comparison:
+        """Compare a model with the one that stands."""
         paths = [
-            _written(model, self._folder, name)
+            _written(model, self._folder, name, external=self._is_here)
             for model, name in ((standing, "standing"), (candidate, "candidate"))
         ]
-        timed = time_models(paths, self._options)
+        try:
+            timed = self._time(paths)
+        except (LostError, BusyError, FullError):
+            raise
+        except EdgeattnError as error:  # the form cannot be built or run: another may
+            return Comparison(is_better=False, figures={}, fault=error.fact)
         before, after = map(np.array, timed.samples_ms)
         ratios = after / before
         draws = np.random.default_rng(0).choice(ratios, (_RESAMPLES, len(ratios)))
@@ -213,7 +232,7 @@ class _Pairs:
         )
 
 
-_MEASURES: Final[Mapping[str, Callable[[Path], Compare]]] = {"plan": _Plans, "latency": _Pairs}
+_MEASURES: Final[Mapping[str, Callable[[Path], Compare]]] = {"plan": _Plans, "latency": Pairs}
 
 
 def run_tuned(

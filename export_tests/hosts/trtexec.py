@@ -11,6 +11,7 @@ took; of an ONNX file, each kernel takes what a measured one of its kind took, o
 and latency is their sum, less what profiling added there. So a graph of fewer kernels is faster,
 and runs vary as the measured ones did. With --loadInputs, outputs are true: ONNX Runtime's, of the
 ONNX file that the engine holds, with six digits as trtexec writes them.
+A test that needs a form to be fast or slow says so: `op_ms`, what a kernel of an operator takes.
 
 A test installs it in a folder of the remote's PATH (`sshd.path`):
 
@@ -105,10 +106,11 @@ class RefusedError(Exception):
 
 class Played:
     def __init__(self, version, *, measured="", fails="", capability="8.7", spoils=0.0,
-                 lasts_s=0.0, captures=True):  # fmt: skip
+                 lasts_s=0.0, captures=True, op_ms=()):  # fmt: skip
         self.version = tuple(map(int, version.split(".")))
         self.measured, self.fails, self.capability = measured, fails, capability
         self.spoils, self.lasts_s, self.captures = spoils, lasts_s, captures
+        self.op_ms = dict(op_ms)
         parts = (*self.version, 0)[:3]
         weights = (10000, 100, 1) if self.version >= (10,) else (1000, 100, 1)
         self.number = sum(part * weight for part, weight in zip(parts, weights, strict=True))
@@ -262,7 +264,10 @@ class Played:
             kernels, times = [], [(row["name"], row["medianMs"]) for row in rows]
         else:
             kernels = _kernels(model, ranges[1], half="fp16" in options and self.version < (10,))
-            times = _times(kernels)
+            times = [
+                (name, self.op_ms.get(kernel["op"], ms))
+                for kernel, (name, ms) in zip(kernels, _times(kernels), strict=True)
+            ]
         engine = {
             "version": self.number,
             "capability": self.capability,
@@ -628,6 +633,7 @@ def _kernels(model, shapes, *, half):
             "kind": _KINDS.get(node.op_type, "Pooling" if node.op_type in _POOLS else "Shuffle"
                                if node.op_type in _MOVES else "PointWiseV2"),
             "nodes": nodes,
+            "op": node.op_type,
             "inputs": [values[name] for name in node.input if name in values],
             "outputs": outputs,
             "weights": sum(sizes.get(name, 0) for name in node.input),

@@ -75,6 +75,7 @@ class Writer:
         chosen: The form to take, by family, where it is not the first.
 
     Attributes:
+        chosen: The form to take, by family, where it is not the first.
         taken: The form that was taken, by family, since this was last emptied.
         asked: The same, ever.
     """
@@ -94,7 +95,7 @@ class Writer:
         self.dtype = dtype
         self.taken: dict[str, str] = {}
         self.asked: dict[str, str] = {}
-        self._chosen = chosen or {}
+        self.chosen = chosen or {}
         self._raising = raising
         self._written: dict[tuple[Term, View], Written] = {}
         self._rows: dict[Term, ir.Value] = {}
@@ -122,7 +123,7 @@ class Writer:
 
     def takes(self, family: str, form: str) -> bool:
         """Return whether a form is the one to take, and record that it was asked."""
-        taken = self._chosen.get(family, self.default(family))
+        taken = self.chosen.get(family, self.default(family))
         self.taken[family] = self.asked[family] = taken
         return taken == form
 

@@ -71,6 +71,17 @@ class _Unwatched(Watched):
         return ()
 
 
+def place(bench: Bench, seen: Watch, *, tells_power: bool = False) -> Place:
+    """Return a host as a place where ONNX Runtime is measured.
+
+    Args:
+        bench: Its ONNX Runtime.
+        seen: What watches it.
+        tells_power: Whether it says what it draws.
+    """
+    return _There(bench, seen, tells_power=tells_power)
+
+
 def measure(
     items: Sequence[Item],
     options: ProfileOptions,
@@ -110,7 +121,7 @@ def measure(
         on_stage("memory bandwidth")
         machine = _machine(bench, visit, options)
         found = measure_at(
-            _There(bench, seen, tells_power=bool(visit.facts.rails)),
+            place(bench, seen, tells_power=bool(visit.facts.rails)),
             machine,
             bench.about.onnxruntime,
             items,

@@ -1,0 +1,155 @@
+"""Parts of a model that forms compete on: a region and what its runtime may fuse with it.
+
+A part is one region of a kind, with what is computed around it up to the next layers, convolutions
+or products, those included: they say which layout its map comes in, and what its last operators are
+fused with. Its names are numbers, so that the same part of another model is the same content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from typing import Final
+
+import onnx_ir as ir
+
+from edgeattn.graph import shapes
+from edgeattn.graph.nodes import is_static
+from edgeattn.lowering.pipeline import lower
+from edgeattn.lowering.raising import FLOATS
+
+_LAYERS: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+# So far from the region what is around it is looked for.
+_DEEPEST: Final = 8
+
+
+def parts_of(
+    model: ir.Model, *, target: str, rules: Iterable[str] | None, tensorrt: str | None
+) -> dict[str, ir.Model]:
+    """Return a part for each kind of region that there are forms for, whether they pay or not.
+
+    Args:
+        model: The model, not yet lowered; it stays as it is.
+        target: The runtime.
+        rules: The rules to apply; None for all.
+        tensorrt: The version of TensorRT.
+    """
+    base = model.clone()
+    base.graph.sort()
+    if shapes.is_incomplete(base):
+        shapes.infer(base)
+    found = lower(base.clone(), target=target, rules=rules, tensorrt=tensorrt, must_pay=False)
+    parts: dict[str, ir.Model] = {}
+    for rewrite in found.rewrites:
+        if rewrite.kind and rewrite.kind not in parts:
+            part = _cut(base, set(rewrite.nodes_before))
+            if part is not None:
+                parts[rewrite.kind] = part
+    return parts
+
+
+def content(part: ir.Model) -> str:
+    """Return the hash of a part: its graph and shapes, whatever its weights are."""
+    skeleton = part.clone()
+    graph = skeleton.graph
+    for name, value in list(graph.initializers.items()):
+        tensor = value.const_value
+        if tensor is not None and tensor.dtype in FLOATS and tensor.size > 1:
+            value.type, value.shape = ir.TensorType(tensor.dtype), ir.Shape(tensor.shape.numpy())
+            del graph.initializers[name]
+            graph.inputs.append(value)
+    data = ir.to_proto(skeleton).SerializeToString(deterministic=True)
+    return hashlib.sha256(data).hexdigest()
+
+
+def _cut(model: ir.Model, names: AbstractSet[str]) -> ir.Model | None:
+    """Return the nodes of these names and what is around them; None if they cannot stand alone."""
+    taken = {node for node in model.graph if node.name in names}
+    if len(taken) < len(names) or "" in names:
+        return None
+    taken |= _around(taken, _makers) | _around(taken, _readers)
+    nodes = [node for node in model.graph if node in taken]
+    nodes = [*_constants(nodes, taken), *nodes]
+    taken = set(nodes)
+    read = dict.fromkeys(v for node in nodes for v in node.inputs if v is not None)
+    inputs = [v for v in read if v.producer() not in taken and not is_static(v)]
+    outputs = [v for node in nodes for v in node.outputs if _is_read_outside(v, taken)]
+    if any(v.dtype not in FLOATS or v.shape is None for v in (*inputs, *outputs)):
+        return None
+    weights = [v for v in read if v.producer() is None and is_static(v)]
+    graph = ir.GraphView(
+        inputs,
+        outputs,
+        nodes=nodes,
+        initializers=weights,
+        opset_imports=model.graph.opset_imports,
+        name="part",
+    ).clone()
+    renumber(graph)
+    return ir.Model(graph, ir_version=model.ir_version)
+
+
+def _makers(node: ir.Node) -> Iterator[ir.Node | None]:
+    return (value.producer() for value in node.inputs if value is not None)
+
+
+def _readers(node: ir.Node) -> Iterator[ir.Node | None]:
+    return (user for value in node.outputs for user in value.consumers())
+
+
+def _around(
+    taken: AbstractSet[ir.Node], step: Callable[[ir.Node], Iterator[ir.Node | None]]
+) -> set[ir.Node]:
+    """Return the nodes before or behind some, up to the next layers."""
+    found: set[ir.Node] = set()
+    edge = list(taken)
+    for _ in range(_DEEPEST):
+        near = {one for node in edge for one in step(node) if one is not None} - taken - found
+        found |= near
+        edge = [node for node in near if node.op_type not in _LAYERS]
+    return found
+
+
+def _constants(nodes: Iterable[ir.Node], taken: AbstractSet[ir.Node]) -> list[ir.Node]:
+    """Return the nodes that make constants for some."""
+    made = dict.fromkeys(
+        maker
+        for node in nodes
+        for value in node.inputs
+        if value is not None and is_static(value) and (maker := value.producer()) is not None
+    )
+    return [maker for maker in made if maker not in taken]
+
+
+def _is_read_outside(value: ir.Value, taken: AbstractSet[ir.Node]) -> bool:
+    users = value.consumers()
+    if is_static(value):
+        return False
+    return value.is_graph_output() or not users or not set(users) <= taken
+
+
+def renumber(graph: ir.Graph) -> None:
+    """Give nodes and values numbers for names, and nothing else to be known by."""
+    values: dict[ir.Value, None] = dict.fromkeys(graph.inputs)
+    for number, node in enumerate(graph):
+        node.name, node.doc_string = f"n{number}", None
+        node.metadata_props.clear()
+        values.update(dict.fromkeys(v for v in (*node.inputs, *node.outputs) if v is not None))
+    for value in values:
+        value.metadata_props.clear()
+    names = [f"v{number}" for number in range(len(values))]
+    ir.convenience.rename_values(list(values), names)
+    order = sorted(graph.initializers.items(), key=lambda item: int(item[0][1:]))
+    graph.initializers.clear()
+    graph.initializers.update(order)
+    graph.metadata_props.clear()
+    graph.doc_string = None
+
+
+def forms_of(
+    parts: Mapping[str, ir.Model], known: Mapping[str, Mapping[str, str]]
+) -> dict[str, Mapping[str, str]]:
+    """Return the forms of parts that are known by their content, by kind."""
+    found = ((kind, known.get(content(part))) for kind, part in parts.items())
+    return {kind: forms for kind, forms in found if forms is not None}
