@@ -90,12 +90,9 @@ class Meter:
     def energy_j(self, began_s: float, ended_s: float) -> float | None:
         """Return what was drawn between two times; None if that is not known.
 
-        Only what was read between them counts, unless that is nothing: what stands beside may draw
-        more, or less.
+        Only what was read between them counts: what runs beside may draw more, or less.
         """
         first, last = self._inside(began_s, ended_s)
-        if last - first < (1 if self._watts else 2):  # between two readings, or at one
-            first, last = max(0, first - 1), min(len(self._times), last + 1)
         times = self._times[first:last]
         if ended_s <= began_s or len(times) < (1 if self._watts else 2):
             return None

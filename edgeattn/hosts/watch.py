@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from edgeattn.hosts.connection import Room
     from edgeattn.hosts.probe import HostFacts
 
-# Seconds between looks at power; and how many of those apart the other looks are.
-_PAUSE_S, _OFTEN = 0.25, 4
 _LIMIT_S: Final = 60.0
 # What begins: the idle span without what starting it draws.
 _SETTLE_S: Final = 0.5
@@ -44,7 +42,8 @@ def watch(room: Room, facts: HostFacts, *, root: str = "") -> Iterator[Watch]:
     Raises:
         LostError: The connection broke.
     """
-    channel = room.talk(_script("watch.sh"), root)
+    python = facts.pythons[0].path if facts.pythons else ""
+    channel = room.talk(_script("watch.sh"), root, python)
     try:
         assert channel.stdout is not None
         found = Watch(room, facts, is_on=channel.stdout.readline(64).strip() == b"watching")
@@ -114,46 +113,36 @@ class Watch:
         chosen = total(found)
         if chosen is None:
             return None
-        kept = [
-            (began, ended, energy)
-            for began, ended in spans
-            if (energy := _energy_j(found, chosen, began, ended)) is not None
-        ]
-        seconds = sum(ended - began for began, ended, _ in kept)
-        readings = sum(
-            min(found[rail].readings(began, ended) for rail in chosen.rails)
-            for began, ended, _ in kept
-        )
+        lengths = [ended - began for began, ended in spans]
+        counts = [runs * one / sum(lengths) for one in lengths] if isinstance(runs, int) else runs
+        drawn = [_energy_j(found, chosen, *span) for span in spans]
+        known = [(one, s) for one, s in zip(drawn, lengths, strict=True) if one is not None]
+        readings = sum(min(found[rail].readings(*span) for rail in chosen.rails) for span in spans)
         self._few = readings if self._few is None else min(readings, self._few)
-        whole_s = sum(ended - began for began, ended in spans)
-        if isinstance(runs, int):
-            of_spans = {span: runs * (span[1] - span[0]) / whole_s for span in spans if whole_s > 0}
-        else:
-            of_spans = dict(zip(spans, map(float, runs), strict=True))
-        count = sum(of_spans[began, ended] for began, ended, _ in kept)
-        if seconds <= 0 or count <= 0:
+        if not known or sum(counts) <= 0:
             return None
-        energy_j = sum(energy for _, _, energy in kept)
+        mean_w = sum(one for one, _ in known) / sum(s for _, s in known)
         idle_w = self._idle_w(found, chosen)
-        is_whole = len(kept) == len(spans) and all(of_spans.values())
+        run_s = sum(lengths) / sum(counts)
         return Power(
             rail=str(chosen),
             covers=chosen.covers,
             source=self._looks.by,
-            mean_w=energy_j / seconds,
+            mean_w=mean_w,
             idle_w=idle_w,
-            energy_mj=1e3 * energy_j / count,
-            above_idle_mj=None if idle_w is None else 1e3 * (energy_j - idle_w * seconds) / count,
-            rounds_mj=tuple(1e3 * energy / of_spans[b, e] for b, e, energy in kept)
-            if is_whole
-            else (),
-            seconds=seconds,
-            runs=round(count),
+            energy_mj=1e3 * mean_w * run_s,
+            above_idle_mj=None if idle_w is None else 1e3 * (mean_w - idle_w) * run_s,
+            rounds_mj=tuple(
+                1e3 * one / count if one is not None and count else None
+                for one, count in zip(drawn, counts, strict=True)
+            ),
+            seconds=sum(lengths),
+            runs=round(sum(counts)),
             readings=readings,
             rails_w={
-                rail: sum(one or 0.0 for one in drawn) / seconds
+                rail: sum(one for one, _ in of_rail) / sum(s for _, s in of_rail)
                 for rail, meter in found.items()
-                if None not in (drawn := [meter.energy_j(b, e) for b, e, _ in kept])
+                if (of_rail := _known(meter, spans))
             },
         )
 
@@ -192,11 +181,8 @@ class Watch:
         )
 
     def _idle_w(self, found: dict[str, Meter], chosen: Total) -> float | None:
-        known = [
-            (energy, ended - began)
-            for began, ended in self._idle
-            if (energy := _energy_j(found, chosen, began, ended)) is not None
-        ]
+        drawn = [(_energy_j(found, chosen, *span), span[1] - span[0]) for span in self._idle]
+        known = [(one, s) for one, s in drawn if one is not None]
         return sum(one for one, _ in known) / sum(s for _, s in known) if known else None
 
     def _fetch(self) -> Processes:
@@ -233,8 +219,14 @@ def _energy_j(
     return sum(known) if len(known) == len(drawn) else None
 
 
+def _known(meter: Meter, spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the energy and the length of the spans in which a rail was read."""
+    drawn = ((meter.energy_j(*span), span[1] - span[0]) for span in spans)
+    return [(one, s) for one, s in drawn if one is not None]
+
+
 def _script(name: str) -> str:
     folder = resources.files("edgeattn.hosts")
     names = ("sensors.sh", *([name] if name else []))
     parts = [folder.joinpath(one).read_text("utf-8") for one in names]
-    return "\n".join([f"root=${{1:-}} pause={_PAUSE_S:g} often={_OFTEN}", *parts])
+    return "\n".join(["root=${1:-}", *parts])

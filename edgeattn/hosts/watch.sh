@@ -1,8 +1,8 @@
 # Samples power, clocks, temperatures and load into files of the folder that it runs in, until its
 # stdin ends: columns (which file is which) and samples (a line for each look). Times are seconds of
-# uptime: the host's wall clock may be wrong, and may be set meanwhile. One process that forks a
-# `sleep` a look. Behind sensors.sh. Set before it: pause, in seconds; often, how many looks apart
-# slow things are.
+# uptime: the host's wall clock may be wrong, and may be set meanwhile. Behind sensors.sh. $2 is a
+# Python: a clock that ticks in one process takes a quarter of what a new `sleep` for each look takes;
+# without one, looks are fewer.
 
 look() { # LETTER FILE...: writes a line: the letter, the uptime, and the word each file begins with
   uptime
@@ -16,7 +16,18 @@ look() { # LETTER FILE...: writes a line: the letter, the uptime, and the word e
   printf '%s\n' "$line"
 }
 
-samples() {
+ticks() { # says an empty line now and then
+  if [ -n "$python" ]; then
+    exec "$python" -EsSB -c 'import sys, time
+while True:
+    sys.stdout.write("\n")
+    sys.stdout.flush()
+    time.sleep(float(sys.argv[1]))' "$pause" 2>/dev/null
+  fi
+  while echo; do sleep "$pause"; done 2>/dev/null
+}
+
+samples() { # looks at every tick that it reads
   fast='' slow=''
   while IFS="$tab" read -r _ kind _ file _; do
     case $kind in
@@ -24,37 +35,42 @@ samples() {
       *) slow="$slow$file$newline" ;;
     esac
   done <columns
-  [ -n "$fast" ] || pause=1 often=1
   IFS=$newline
   set -f
   count=0
-  while :; do
+  while read -r _; do
     [ -z "$fast" ] || look f $fast
     if [ $((count % often)) = 0 ]; then
       look s $slow
       IFS= read -r line </proc/stat && printf 'c %s %s\n' "$up" "$line"
     fi
     count=$((count + 1))
-    sleep "$pause"
   done
 }
 
 newline='
 '
 renice -n 19 -p $$ >/dev/null 2>&1 # what is measured comes first
-sleep 0.01 2>/dev/null || pause=1 often=1
+python=$2 pause=0.1 often=10
+if ! timeout 5 "$python" -EsSB -c pass 2>/dev/null; then
+  python='' pause=0.25 often=4
+  sleep 0.01 2>/dev/null || pause=1 often=1
+fi
 { rails; clocks; heat; } >columns
 : >samples
-if ! grep -q '^column.\(m[aw]\|uw\|uj\)' columns &&
-  tegrastats=$(command -v tegrastats || ls "$root/usr/bin/tegrastats" 2>/dev/null); then
-  "$tegrastats" --interval 250 </dev/null 2>/dev/null | while IFS= read -r said; do
-    uptime
-    printf 't %s %s\n' "$up" "$said"
-  done >>samples &
-  teller=$!
+if ! grep -q '^column.\(m[aw]\|uw\|uj\)' columns; then
+  pause=1 often=1
+  if tegrastats=$(command -v tegrastats || ls "$root/usr/bin/tegrastats" 2>/dev/null); then
+    "$tegrastats" --interval 250 </dev/null 2>/dev/null | while IFS= read -r said; do
+      uptime
+      printf 't %s %s\n' "$up" "$said"
+    done >>samples &
+    teller=$!
+  fi
 fi
-samples >>samples &
+ticks </dev/null | samples >>samples &
 sampler=$!
+# What feeds them ends with its next word.
 trap 'kill $sampler $teller 2>/dev/null' EXIT
 trap exit HUP INT TERM
 echo watching

@@ -20,6 +20,8 @@ WINDOWS: Final = 3
 #: So far apart, at most, are medians that agree, over the least of them.
 AGREEMENT: Final = 0.05
 _RESAMPLES: Final = 2000
+# Rounds in which both models' power was read; of fewer, an interval would say nothing.
+_FEWEST_ROUNDS: Final = 3
 
 
 def latency(samples_ms: Sequence[float]) -> Latency:
@@ -103,16 +105,19 @@ def energy_difference(a: Power | None, b: Power | None) -> EnergyDifference | No
     """Return how the energy of A's inferences differs from that of B's, run in the same rounds.
 
     Returns:
-        As `difference` has it; None where one was not watched, or not in the same rounds and by
-        the same rail.
+        As `difference` has it, of the rounds in which both were read; None where one was not
+        watched, or not in the same rounds and by the same rail.
     """
     if a is None or b is None or a.rail != b.rail:
         return None
-    rounds = len(a.rounds_mj)
-    if rounds != len(b.rounds_mj) or rounds < 2:
+    if len(a.rounds_mj) != len(b.rounds_mj):
         return None
-    above, percent, interval = _compared(a.rounds_mj, b.rounds_mj)
-    return EnergyDifference(mj=above, percent=percent, ci95=interval, rounds=rounds)
+    both = zip(a.rounds_mj, b.rounds_mj, strict=True)
+    known = [(ours, theirs) for ours, theirs in both if ours is not None and theirs is not None]
+    if len(known) < _FEWEST_ROUNDS:
+        return None
+    above, percent, interval = _compared(*zip(*known, strict=True))
+    return EnergyDifference(mj=above, percent=percent, ci95=interval, rounds=len(known))
 
 
 def _compared(a: Sequence[float], b: Sequence[float]) -> tuple[float, float, tuple[float, float]]:

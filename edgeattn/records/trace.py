@@ -180,7 +180,8 @@ class Power(_Frozen):
         idle_w: Mean power while nothing of ours ran, in W; None if that was not watched.
         energy_mj: Energy of an inference, in mJ, all that was drawn meanwhile.
         above_idle_mj: The same less what the device draws anyway; None if that is not known.
-        rounds_mj: The energy of an inference in each span of time that it ran.
+        rounds_mj: The energy of an inference in each round that it ran; None where power was not
+            read meanwhile.
         seconds: How long it ran, of what was watched, in s.
         runs: How many inferences that were.
         readings: How often power was read meanwhile.
@@ -194,7 +195,7 @@ class Power(_Frozen):
     idle_w: float | None
     energy_mj: float
     above_idle_mj: float | None
-    rounds_mj: tuple[float, ...]
+    rounds_mj: tuple[float | None, ...]
     seconds: float
     runs: int
     readings: int

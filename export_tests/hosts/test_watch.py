@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +17,7 @@ from edgeattn.hosts.address import addresses
 from edgeattn.hosts.connection import Ran, Room, connect
 from edgeattn.hosts.looks import Looks
 from edgeattn.hosts.meters import Meter, total
+from edgeattn.hosts.probe import PythonFacts
 from edgeattn.hosts.quiet import Processes, Seen, cores_of_others, facts_of, warnings_of
 from edgeattn.hosts.watch import watch
 from edgeattn.profiling.samples import energy_difference
@@ -77,19 +80,25 @@ def here(request: pytest.FixtureRequest, tmp_path: Path) -> Room:
 def test_a_watch_by_ssh(sshd: Sshd, tmp_path: Path) -> None:
     """What is watched is a host; and nothing is left there."""
     root = trees.lay(trees.AGX_ORIN, tmp_path)
+    python = PythonFacts(path=sys.executable, version="3")
+    facts = dataclasses.replace(_JETSON, pythons=(python,))
     with (
         connect(addresses([sshd.address])[0]) as host,
         host.stay() as room,
-        watch(room, _JETSON, root=str(root)) as found,
+        watch(room, facts, root=str(root)) as found,
     ):
         began = _uptime(room)
-        time.sleep(0.3)
+        time.sleep(0.5)
         drawn = found.power([(began, _uptime(room))], 100)
         assert drawn is not None
+        assert drawn.readings >= 4  # ten a second, where a Python ticks
         assert drawn.rail == "VDD_GPU_SOC + VDD_CPU_CV + VIN_SYS_5V0"
         assert drawn.mean_w == pytest.approx(30)
         assert "other load" in found.facts()
     assert sshd.left == []
+    assert (
+        subprocess.run(["pgrep", "-f", str(root)], check=False, capture_output=True).stdout == b""
+    )
 
 
 def test_power_by_hwmon(here: Room, tmp_path: Path) -> None:
@@ -116,6 +125,8 @@ def test_power_by_hwmon(here: Room, tmp_path: Path) -> None:
         assert facts["power"] == "VDD_IN, the whole module; by hwmon"
         assert facts["temperature"].startswith("gpu 47 °C before, 81 at most")
         assert any("read" in one and "times only" in one for one in found.warnings())
+    time.sleep(0.3)
+    assert here.sh(f"pgrep -f '{tmp_path} *$'", limit_s=5).text == ""
 
 
 def test_power_by_tegrastats(here: Room, tmp_path: Path) -> None:
@@ -194,7 +205,7 @@ def test_a_counter_that_begins_anew() -> None:
     """RAPL counts energy up to a bound, and from nothing again."""
     meter = Meter.of_counter([0.0, 1.0, 2.0, 3.0], [80.0, 95.0, 10.0, 25.0], 100.0)
     assert meter.energy_j(0.0, 3.0) == pytest.approx(45)
-    assert meter.energy_j(1.2, 1.8) == pytest.approx(9)
+    assert meter.energy_j(1.2, 2.8) is None  # of one reading
     assert meter.energy_j(0.5, 2.5) == pytest.approx(30)
 
 
@@ -202,8 +213,8 @@ def test_what_was_not_read_is_not_told() -> None:
     """Outside of what was read, and in a gap of it, nobody knows what was drawn."""
     meter = Meter([0.0, 1.0, 2.0, 9.0, 10.0], watts=[4.0, 4.0, 5.0, 6.0, 6.0])
     assert meter.energy_j(0.0, 1.5) == pytest.approx(6)  # and what was read later says nothing
-    assert meter.energy_j(9.2, 9.7) == pytest.approx(3)
-    for span in ((1.5, 5.0), (10.0, 13.0), (-3.0, 1.0), (1.0, 1.0), (4.0, 4.5)):
+    assert meter.energy_j(8.5, 9.5) == pytest.approx(6)
+    for span in ((1.5, 5.0), (10.0, 13.0), (-3.0, 1.0), (1.0, 1.0), (4.0, 4.5), (9.2, 9.7)):
         assert meter.energy_j(*span) is None
     assert Meter([]).energy_j(0.0, 1.0) is None
 
@@ -297,7 +308,7 @@ def test_a_host_that_was_busy_before() -> None:
     ]
 
 
-def _power(*rounds_mj: float, rail: str = "VDD_IN") -> Power:
+def _power(*rounds_mj: float | None, rail: str = "VDD_IN") -> Power:
     return Power(
         rail=rail, covers="the whole module", source="hwmon", mean_w=5, idle_w=4, energy_mj=50,
         above_idle_mj=10, rounds_mj=rounds_mj, seconds=9, runs=10, readings=36,
@@ -311,6 +322,9 @@ def test_the_energy_of_pairs() -> None:
     assert (found.mj, found.rounds) == (10, 4)
     assert found.percent == pytest.approx(20)
     assert found.ci95[0] <= found.percent <= found.ci95[1]
-    assert energy_difference(_power(60, 61), _power(50)) is None
-    assert energy_difference(_power(60, 61), _power(50, 51, rail="POM_5V_IN")) is None
-    assert energy_difference(_power(60, 61), None) is None
+    gaps = energy_difference(_power(60, None, 61, 62, 63), _power(50, 51, None, 52, 53))
+    assert gaps is not None
+    assert (gaps.mj, gaps.rounds) == (10, 3)
+    ours = _power(60, 61, 60)
+    for other in (_power(50), _power(50, None, 51), _power(50, 51, 50, rail="POM_5V_IN"), None):
+        assert energy_difference(ours, other) is None
