@@ -30,6 +30,7 @@ from export_tests.engine.nets import small
 from export_tests.hosts.trtexec import MEASURED, install
 
 OPTIONS = ProfileOptions(limit_s=0.1)
+NAMES = ['stem/a"b\\c', 'gate/d", "e" ]', "gate/f\x1eg\x1f", "gate/h}i,{", "head/j\\nk"]
 
 
 @pytest.fixture
@@ -74,21 +75,18 @@ def played_us(trace):
 
 @pytest.mark.parametrize("version", ["8.0.1", "10.3.0"])
 def test_an_onnx_file_is_built_profiled_and_timed_there(tmp_path, measured, version):
-    (row,) = measured(version, small(tmp_path / "a.onnx", batch="n"))
+    path = small(tmp_path / "a.onnx", batch="n")
+    model = onnx.load(path)
+    for node, name in zip(model.graph.node, NAMES, strict=True):
+        node.name = name
+    onnx.save(model, path)
+    (row,) = measured(version, path)
     trace = row.trace
-    assert (trace.evidence, trace.runtime, trace.runtime_version) == (
-        "measured",
-        "tensorrt",
-        version,
-    )
+    assert (trace.evidence, trace.runtime) == ("measured", "tensorrt")
+    assert trace.runtime_version == version
     assert trace.machine.title.endswith(f", TensorRT {version.removesuffix('.0')}, by trtexec")
-    assert [kernel.nodes for kernel in trace.kernels] == [
-        ("stem/Conv",),
-        ("gate/GlobalAveragePool",),
-        ("gate/Sigmoid",),
-        ("gate/Mul",),
-        ("head/Conv",),
-    ]
+    # In the names of 8.0's layers, or in metadata: unescaped all the same.
+    assert [kernel.nodes for kernel in trace.kernels] == [(name,) for name in NAMES]
     assert trace.latency_ms.p50 == pytest.approx(played_us(trace) / 1e3, rel=0.01)
     assert trace.windows == 3
     assert trace.end_to_end.enqueue_us == pytest.approx(10.0, rel=0.05)
@@ -115,30 +113,30 @@ def test_every_version(tmp_path, measured, version):
         assert len(row.trace.identity.kernels) == 2
 
 
-def test_names_that_stand_as_they_are_come_back(tmp_path, measured):
-    path = small(tmp_path / "a.onnx")
-    model, names = onnx.load(path), ['a"b\\c', 'd", "e" ]', "f\x1eg\x1f", "h}i,{", "j\\nk"]
-    for node, name in zip(model.graph.node, names, strict=True):
-        node.name = name
-    onnx.save(model, path)
-    (row,) = measured("8.2.1", path)
-    assert [node for kernel in row.trace.kernels for node in kernel.nodes] == names
-
-
-@pytest.mark.parametrize("detail", ["detailed", pytest.param("none", marks=pytest.mark.slow)])
-def test_an_engine_is_taken_as_it_is(tmp_path, measured, detail):
-    small(tmp_path / "m.onnx", batch="n")
-    program, path = install(tmp_path, "10.3.0"), tmp_path / "mine.engine"
+def built(folder, *flags):
+    """Builds an engine as somebody else would, by the stand-in of 10.3."""
+    small(folder / "m.onnx", batch="n")
     shapes = [f"--{one}Shapes=x:2x3x16x16" for one in ("min", "opt", "max")]
-    flags = [*shapes, f"--profilingVerbosity={detail}"]
-    command = [program, f"--onnx={tmp_path}/m.onnx", f"--saveEngine={path}", *flags]
-    subprocess.run(command, check=True, capture_output=True)
+    path = folder / "mine.engine"
+    command = [install(folder, "10.3.0"), f"--onnx={folder}/m.onnx", f"--saveEngine={path}"]
+    subprocess.run([*command, *shapes, *flags], check=True, capture_output=True)
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("detail", ["detailed", "none"])
+def test_an_engine_is_taken_as_it_is(tmp_path, measured, detail):
+    path = built(tmp_path, f"--profilingVerbosity={detail}")
     (row,) = measured("10.3.0", path)
     notes = " ".join(row.trace.notes)
     assert len(row.trace.kernels) == 5
     assert list(row.trace.sha256) == [str(path)]
     assert "mine.engine has no manifest" in notes
     assert ("built without details of its layers" in notes) == (detail == "none")
+
+
+def test_an_engine_of_elsewhere_is_refused(tmp_path, measured):
+    path = built(tmp_path)
     with pytest.raises(InputError, match="no manifest, which says what its inputs are called"):
         measured("10.3.0", path, options=ProfileOptions(batch=2))
     with pytest.raises(MissingError, match="built with another version of TensorRT than 127"):
@@ -150,7 +148,6 @@ def test_an_engine_is_taken_as_it_is(tmp_path, measured, detail):
 @pytest.mark.parametrize(
     ("settings", "error", "said"),
     [
-        ({"fails": "memory"}, MissingError, "its memory ran out: .*implementation for node"),
         ({"fails": "killed"}, MissingError, r"its memory ran out: it was killed \(signal 9\)"),
         ({"fails": "space"}, MissingError, "its disk is full"),
         ({"measured": MEASURED[0]}, InputError, "was not built from .*a.onnx"),
