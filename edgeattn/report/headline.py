@@ -143,7 +143,8 @@ def _cost(report: Report, row: Row) -> str:
     if known is None:
         return f"{percent(row.attribution.attention_share)} of the time"
     drawn = ""
-    if row.energy is not None and known is row.difference:
+    stands_out = row.energy is not None and not row.energy.ci95[0] <= 0 <= row.energy.ci95[1]
+    if row.energy is not None and stands_out and known is row.difference:
         drawn = f", {row.energy.percent:+.1f} % energy"
     if known.bounds is not None and known.bounds[0] <= 0 <= known.bounds[1]:
         noise = "the noise" if known.predicted90 is None else "what predictions are off by"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 _NOTHING_US: Final = 0.005
+_NOTHING_MJ: Final = 5e-6
 _SCALES: Final = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -48,6 +49,8 @@ def millijoules(energy_mj: float | None) -> str:
     """Write an energy that is given in mJ: 350 µJ, 48.2 mJ, 1.23 J; - where it is not known."""
     if energy_mj is None:
         return "-"
+    if abs(energy_mj) < _NOTHING_MJ:
+        return "0 mJ"
     for scale, unit in ((1e3, "J"), (1.0, "mJ")):
         if abs(energy_mj) >= scale:
             return f"{energy_mj / scale:.3g} {unit}"

@@ -213,6 +213,18 @@ def test_what_a_host_says_is_not_trusted() -> None:
     assert checks(facts)
 
 
+@pytest.mark.slow  # ten seconds
+def test_a_program_that_hangs(tmp_path: Path) -> None:
+    """It is ended after a while, and all else is said."""
+    hangs = {"usr/sbin/nvpmodel": "#!/bin/sh\nsleep 100\n"}
+    began = time.monotonic()
+    facts = ask(trees.ORIN_NANO | hangs, tmp_path)
+    assert time.monotonic() - began < 20
+    assert facts.power_mode is None
+    assert facts.tensorrt == "10.3.0"
+    assert said(facts, "power mode").state == "limited"
+
+
 def test_short_disk_and_wrong_clock() -> None:
     """Both are said, and neither stops anything."""
     text = "architecture\taarch64\nfree-kib\t1000000\nclock\t1000000\nlacks\tflock"

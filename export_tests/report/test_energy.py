@@ -32,10 +32,10 @@ def power(energy_mj: float, **changes: object) -> Power:
     return Power.model_validate(made | changes)
 
 
-def pair(*, variant: str = "stock") -> Report:
+def pair(*, variant: str = "stock", **changes: object) -> Report:
     """A model that takes a third more time than another, and a half more energy."""
     first = (plain if variant == "plain" else trace)(power=power(40.0))
-    second = trace("net-se", power=power(60.0))
+    second = trace("net-se", power=power(60.0, **changes))
     energy = energy_difference(second.power, first.power)
     return report_of(
         [SavedRow(trace=first), SavedRow(trace=second, difference=above(33.0), energy=energy)]
@@ -60,6 +60,9 @@ def test_on_a_terminal() -> None:
     assert "60 mJ" in compared
     assert "+50.0" in compared
     assert str(headline(pair(variant="plain"))).endswith("+33.0 % latency, +50.0 % energy")
+    assert str(headline(pair(variant="plain", rounds_mj=(38, 42, 41, 39)))).endswith(
+        "+33.0 % latency"
+    )
 
 
 def test_where_a_board_tells_nothing() -> None:
@@ -96,5 +99,5 @@ def test_in_json_and_back(tmp_path: Path, variant: str) -> None:
 
 def test_units() -> None:
     """Energies are read at a glance."""
-    said = [millijoules(one) for one in (0.35, 48.2, 1230.0, None)]
-    assert said == ["350 µJ", "48.2 mJ", "1.23 J", "-"]
+    said = [millijoules(one) for one in (0.35, 48.2, 1230.0, 1e-12, None)]
+    assert said == ["350 µJ", "48.2 mJ", "1.23 J", "0 mJ", "-"]
