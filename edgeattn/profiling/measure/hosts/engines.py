@@ -8,7 +8,6 @@ from pathlib import Path
 
 from edgeattn.base import files
 from edgeattn.base.errors import InputError
-from edgeattn.devices.profile import find
 from edgeattn.engine import quantised
 from edgeattn.engine.log import Log
 from edgeattn.engine.shapes import written
@@ -16,6 +15,7 @@ from edgeattn.graph.precision import precisions_of
 from edgeattn.graph.reading import Source, read
 from edgeattn.graph.writing import save
 from edgeattn.hosts.engines import Engines, check_engine
+from edgeattn.hosts.machine import gpu_of
 from edgeattn.hosts.trtexec.commands import Trtexec
 from edgeattn.hosts.visit import Visit
 from edgeattn.options.build import EngineOptions, Shapes
@@ -139,7 +139,7 @@ class Bench:
 
     def _with_opset(self, error: InputError, opset: int) -> InputError:
         """Return an error of a build that says so where the file's opset is beyond the host's."""
-        device = find(self.visit.facts.device) if self.visit.facts.device else None
+        device = gpu_of(self.visit.facts)
         if device is None or device.opset is None or opset <= device.opset:
             return error
         mend = (

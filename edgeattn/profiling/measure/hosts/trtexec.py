@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgeattn.base.errors import InputError
-from edgeattn.devices.profile import find as find_device
+from edgeattn.hosts.machine import gpu_of, machine_of
 from edgeattn.hosts.probe import HostFacts
 from edgeattn.hosts.trtexec.commands import Trtexec
 from edgeattn.hosts.visit import Visit
@@ -24,7 +24,7 @@ from edgeattn.profiling.assemble import BareModel, Found, FoundBare, Profiled, a
 from edgeattn.profiling.measure.hosts.engines import Bench
 from edgeattn.profiling.measure.hosts.turns import profiled, timed
 from edgeattn.profiling.measure.machine import now
-from edgeattn.profiling.predict.gpu.engine import machine_of
+from edgeattn.profiling.predict.gpu.engine import machine_of as known_machine
 from edgeattn.records.trace import EndToEnd, Kernel, Machine
 
 
@@ -114,19 +114,15 @@ def measure(
 
 
 def _machine(facts: HostFacts, kernels: Sequence[Kernel], seen: Mapping[str, str]) -> Machine:
-    """Describe a host, with the peaks and bandwidths of its device profile where it has one."""
-    here = Machine(
-        device=facts.device or facts.title,
-        title=facts.words("trtexec"),
-        power_mode=facts.power_mode or "",
-        facts={**seen, "measured": now()},
-    )
-    device = find_device(facts.device) if facts.device else None
+    """Describe a host, with the peaks and bandwidths of its GPU's profile where it has one."""
+    here = machine_of(facts, "trtexec")
+    here = here.model_copy(update={"facts": {**here.facts, **seen, "measured": now()}})
+    device = gpu_of(facts)
     try:
         point = None if device is None else device.at(facts.power_mode)
     except InputError:  # a mode of its owner's own
         point = None
     if device is None or point is None:
         return here
-    own = {"title": here.title, "power_mode": here.power_mode, "facts": here.facts}
-    return machine_of(device, point, kernels, None).model_copy(update=own)
+    own = {name: getattr(here, name) for name in ("device", "title", "power_mode", "facts")}
+    return known_machine(device, point, kernels, None).model_copy(update=own)

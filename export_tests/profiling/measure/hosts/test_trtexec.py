@@ -23,7 +23,7 @@ from edgeattn.hosts.visit import Visit
 from edgeattn.hosts.watch import Watch
 from edgeattn.options.profile import Item, ProfileOptions
 from edgeattn.profiling.attribution import attribute
-from edgeattn.profiling.measure.hosts import turns
+from edgeattn.profiling.measure.hosts import trtexec, turns
 from edgeattn.profiling.measure.hosts.trtexec import measure
 from edgeattn.profiling.sources.trtexec.files import Times
 from export_tests.engine.nets import small
@@ -190,6 +190,26 @@ def test_what_is_cut_off_for_space_says_so(tmp_path, there, monkeypatch):
 def bench_of(visit, folder):
     trtexec = Trtexec.of(visit.facts)
     return turns.Bench(visit=visit, trtexec=trtexec, options=OPTIONS, folder=folder)
+
+
+def test_the_machine_is_the_board_with_its_profile_s_bandwidth():
+    facts = probe.read("orin", "", asked=0.0)
+    nano = replace(
+        facts,
+        title="Jetson Orin Nano 8 GB",
+        device="jetson-orin-nano-8gb",
+        jetpack="6.2",
+        tensorrt="10.3.0",
+        power_mode="15W",
+    )
+    machine = trtexec._machine(nano, [], {"temperature": "50 °C"})
+    title = "Jetson Orin Nano 8 GB, JetPack 6.2, TensorRT 10.3, 15W, by trtexec"
+    assert (machine.title, machine.device) == (title, "jetson-orin-nano-8gb")
+    assert machine.bandwidth_gbps is not None
+    assert machine.facts["temperature"] == "50 °C"
+    # Of a mode that its profile does not know, nothing is known; nor of a processor's profile.
+    for other in (replace(nano, power_mode="mine"), replace(nano, device="raspberry-pi-5")):
+        assert trtexec._machine(other, [], {}).bandwidth_gbps is None
 
 
 def times(*computes_ms):
