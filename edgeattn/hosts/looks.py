@@ -8,11 +8,15 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from edgeattn.base.legible import legible
-from edgeattn.hosts.meters import TEGRASTATS_RAIL
+from edgeattn.hosts.meters import CARD, TEGRASTATS_RAIL
 
 _NUMBER: Final = re.compile(r"-?\d{1,18}(\.\d{1,6})?")
 _FAST: Final = ("mv", "ma", "mw", "uw", "uj")
 _MOST_COLUMNS, _LONGEST = 400, 60
+# What is asked of a GPU on a card, and in which units; the first is its power.
+_CARD: Final = (
+    ("w", 1.0), ("gpu_hz", 1e6), ("gpu_most_hz", 1e6), ("gpu_load", 10.0), ("millidegrees", 1e3),
+)  # fmt: skip
 _GPU: Final = re.compile(r"GR3D_FREQ (\d{1,3})%(?:@\[?(\d{1,5}))?")
 # What /proc/stat counts as idle: its fourth and fifth number.
 _IDLE: Final = slice(3, 5)
@@ -43,9 +47,14 @@ class Looks:
     ranges_j: dict[str, float] = field(default_factory=dict)
     slow: list[tuple[float, dict[Column, float]]] = field(default_factory=list)
     busy_ticks: list[tuple[float, float]] = field(default_factory=list)
-    by: str = ""
+    _sources: dict[str, None] = field(default_factory=dict)
     _fast: list[Column] = field(default_factory=list)
     _rest: list[Column] = field(default_factory=list)
+
+    @property
+    def by(self) -> str:
+        """What told power."""
+        return " and ".join(self._sources)
 
     def columns(self, text: str) -> None:
         """Read which file is which."""
@@ -59,7 +68,7 @@ class Looks:
             if kind == "uj":
                 self.ranges_j[one.label] = (_number(most) or 0.0) / 1e6
             if kind in _FAST:
-                self.by = {"mw": "iio", "uj": "RAPL"}.get(kind, "hwmon")
+                self._sources[{"mw": "iio", "uj": "RAPL"}.get(kind, "hwmon")] = None
 
     def add(self, text: str) -> None:
         """Read what was seen since the last time: whole lines."""
@@ -82,6 +91,8 @@ class Looks:
             elif letter == "c" and words[:1] == ["cpu"]:
                 ticks = [_number(word) or 0.0 for word in words[1:9]]
                 self.busy_ticks.append((time_s, sum(ticks) - sum(ticks[_IDLE])))
+            elif letter == "n":
+                self._add_card(time_s, said)
             elif letter == "t":
                 self._add_tegrastats(time_s, said)
 
@@ -112,10 +123,23 @@ class Looks:
         self.power += [(time_s, watts)] if watts else []
         self.counted += [(time_s, joules)] if joules else []
 
+    def _add_card(self, time_s: float, line: str) -> None:
+        """Read what nvidia-smi says of a GPU: W, MHz, MHz at most, per cent, °C."""
+        words = [_number(word.strip()) for word in line.split(",")]
+        if len(words) != len(_CARD):
+            return
+        watts, *rest = words
+        if watts is not None:
+            self._sources["nvidia-smi"] = None
+            self.power.append((time_s, {CARD: watts}))
+        pairs = zip(_CARD[1:], rest, strict=True)
+        values = {Column(kind, "GPU"): one * k for (kind, k), one in pairs if one is not None}
+        self.slow.append((time_s, values))
+
     def _add_tegrastats(self, time_s: float, line: str) -> None:
         watts = {legible(rail): float(mw) / 1e3 for rail, mw in TEGRASTATS_RAIL.findall(line)}
         if watts:
-            self.by = "tegrastats"
+            self._sources["tegrastats"] = None
             self.power.append((time_s, watts))
         if gpu := _GPU.search(line):
             values = {Column("gpu_load", "GR3D"): 10 * float(gpu[1])}

@@ -27,7 +27,11 @@ _TOTALS: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
     (("GPU", "CPU", "SOC", "CV", "VDDRQ", "SYS5V"), _MODULE),
     (("psys",), "the whole machine"),
 )
+#: The GPU on a card, as a rail.
+CARD: Final = "card"
 _PACKAGE: Final = "package-"
+_OF_CARD: Final = "the GPU's card alone, without the processor"
+_OF_BOTH: Final = "the GPU's card and the processor, without memory"
 _OF_PACKAGES: Final = "the processor alone, without memory, and without a GPU on a card"
 _OF_ALL: Final = "every rail that it tells, of which some may feed others and count twice"
 # Longer than this without a reading, and nobody knows what was drawn.
@@ -52,6 +56,8 @@ def total(rails: Iterable[str]) -> Total | None:
         if set(wanted) <= set(there):
             return Total(wanted, covers)
     packages = tuple(one for one in there if one.startswith(_PACKAGE))
+    if CARD in there:
+        return Total((CARD, *packages), _OF_BOTH if packages else _OF_CARD)
     if packages:
         return Total(packages, _OF_PACKAGES)
     return Total(tuple(there), _OF_ALL) if there else None

@@ -395,6 +395,7 @@ def _rails(told: _Told) -> tuple[str, ...]:
         for key, label, _ in told.columns()
         if (kind := key.partition(":")[0]) in kinds
     ]
+    found += ["card by nvidia-smi"] if told.first("gpu") else []
     return tuple(found) or (("those of tegrastats",) if told.first("tegrastats") else ())
 
 

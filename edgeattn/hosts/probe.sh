@@ -51,7 +51,7 @@ except Exception:
 
 say architecture "$(uname -m)"
 say kernel "$(uname -r)"
-say cores "$(nproc)"
+say cores "$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)"
 say clock "$(date -u +%s)"
 sed -n 's/^PRETTY_NAME=//p' "$root/etc/os-release" 2>/dev/null | head -n 1 | each system
 sed -n 's/^model name[^:]*: *//p' "$root/proc/cpuinfo" 2>/dev/null | head -n 1 | each cpu
@@ -114,7 +114,9 @@ for file in "$program" "$root"/usr/bin/python3 "$root"/usr/bin/python3.[0-9] \
   case $seen in *" $real "*) continue ;; esac
   seen="$seen$real "
   [ $((pythons += 1)) -le 6 ] || break
-  python "$file"
+  said=$(python "$file")
+  printf '%s\n' "$said"
+  case $said in *python-numpy*python-onnxruntime*) break ;; esac # others are not needed
 done
 rails
 clocks

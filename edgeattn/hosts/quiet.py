@@ -148,7 +148,7 @@ class _Clock:
 
 def _clock(seen: Seen, host: HostFacts) -> _Clock | None:
     """Return the clock of what computes: the GPU's, or the fastest processors'."""
-    if host.l4t and (gpu := seen.values("gpu_hz", seen.while_ran)):
+    if (host.l4t or host.gpu) and (gpu := seen.values("gpu_hz", seen.while_ran)):
         loads = [
             one for values in seen.values("gpu_load", seen.while_ran).values() for one in values
         ]
@@ -182,8 +182,10 @@ def _of_clock(seen: Seen, host: HostFacts) -> Iterator[str]:
         return
     low, high = min(clock.mhz), max(clock.mhz)
     pin = " sudo jetson_clocks pins it, there." if host.l4t else ""
+    if host.gpu and clock.title == "GPU":
+        pin = " sudo nvidia-smi -lgc pins it, there."
     # What a PC allows one core is more than all may have.
-    is_turbo = host.architecture.startswith(("x86", "i686"))
+    is_turbo = host.architecture.startswith(("x86", "i686")) and clock.title == "CPU"
     if high > low * (1 + STEADY):
         yield (
             f"The {clock.title}'s clock changed while this was measured: {low:.0f} to"

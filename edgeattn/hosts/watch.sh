@@ -48,6 +48,18 @@ samples() { # looks at every tick that it reads
   done
 }
 
+at() { command -v "$1" || ls "$root/usr/bin/$1" 2>/dev/null; } # NAME: says where it is
+
+told() { # LETTER COMMAND...: writes what a program says now and then, each line with its uptime
+  letter=$1
+  shift
+  "$@" </dev/null 2>/dev/null | while IFS= read -r said; do
+    uptime
+    printf '%s %s %s\n' "$letter" "$up" "$said"
+  done >>samples &
+  tellers="$tellers $!"
+}
+
 newline='
 '
 renice -n 19 -p $$ >/dev/null 2>&1 # what is measured comes first
@@ -60,18 +72,16 @@ fi
 : >samples
 if ! grep -q '^column.\(m[aw]\|uw\|uj\)' columns; then
   pause=1 often=1
-  if tegrastats=$(command -v tegrastats || ls "$root/usr/bin/tegrastats" 2>/dev/null); then
-    "$tegrastats" --interval 250 </dev/null 2>/dev/null | while IFS= read -r said; do
-      uptime
-      printf 't %s %s\n' "$up" "$said"
-    done >>samples &
-    teller=$!
-  fi
+  program=$(at tegrastats) && told t "$program" --interval 250
+fi
+if [ ! -e "$root/proc/device-tree/model" ] && program=$(at nvidia-smi); then # a GPU on a card
+  told n "$program" -i 0 -lms 200 --format=csv,noheader,nounits \
+    --query-gpu=power.draw,clocks.sm,clocks.max.sm,utilization.gpu,temperature.gpu
 fi
 ticks </dev/null | samples >>samples &
 sampler=$!
 # What feeds them ends with its next word.
-trap 'kill $sampler $teller 2>/dev/null' EXIT
+trap 'kill $sampler $tellers 2>/dev/null' EXIT
 trap exit HUP INT TERM
 echo watching
 read -r _

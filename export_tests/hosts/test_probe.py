@@ -158,7 +158,7 @@ def test_what_does_not_work_is_said_with_its_mend(tmp_path: Path) -> None:
     assert pi.words("ONNX Runtime 1.2") == "Raspberry Pi 5 Model B Rev 1.0, by ONNX Runtime 1.2"
     box = ask(trees.GPU_BOX, tmp_path / "box")
     assert box.words("trtexec") == "NVIDIA GeForce RTX 3090, TensorRT 10.16, by trtexec"
-    assert box.rails == ("package-0 by RAPL",)
+    assert box.rails == ("package-0 by RAPL", "card by nvidia-smi")
 
 
 @pytest.mark.parametrize(

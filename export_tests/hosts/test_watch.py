@@ -40,6 +40,16 @@ while :; do
 done
 """  # noqa: E501  # a line of a program, and one of tegrastats'
 
+_NVIDIA_SMI = """#!/bin/sh
+case "$*" in
+  '-i 0 -lms 200 --format=csv,noheader,nounits --query-gpu='*) ;;
+  *) echo "a stand-in for nvidia-smi knows no $*" >&2; exit 64 ;;
+esac
+[ "${6#*=}" = power.draw,clocks.sm,clocks.max.sm,utilization.gpu,temperature.gpu ] || exit 64
+echo 'a stand-in for nvidia-smi'
+while echo '65.50, 1575, 1590, 98, 61'; do sleep 0.1; done
+"""
+
 
 def _uptime(room: Room) -> float:
     return float(room.sh("read -r up _ </proc/uptime; echo $up", limit_s=5).text)
@@ -147,6 +157,27 @@ def test_power_by_tegrastats(here: Room, tmp_path: Path) -> None:
         assert found.facts()["GPU clock"] == "611 MHz (611 to 611)"
     time.sleep(0.3)
     assert here.sh(f"pgrep -f {tmp_path}/[u]sr", limit_s=5).text == ""
+
+
+def test_power_of_a_card(here: Room, tmp_path: Path) -> None:
+    """nvidia-smi tells what a GPU on a card draws; RAPL adds the processor."""
+    root = trees.lay(trees.GPU_BOX | {"usr/bin/nvidia-smi": _NVIDIA_SMI}, tmp_path)
+    facts = dataclasses.replace(_JETSON, l4t=None, gpu="NVIDIA T4", architecture="x86_64")
+    with watch(here, facts, root=str(root)) as found:
+        began = _uptime(here)
+        time.sleep(0.5)
+        (root / "sys/class/powercap/intel-rapl:0/energy_uj").write_text("22345678\n")
+        time.sleep(0.6)
+        ended = _uptime(here)
+        drawn = found.power([(began, ended)], 100)
+        assert drawn is not None
+        assert drawn.rail == "card + package-0"
+        assert drawn.covers == "the GPU's card and the processor, without memory"
+        assert drawn.source == "RAPL and nvidia-smi"
+        assert drawn.rails_w["card"] == pytest.approx(65.5)
+        assert drawn.rails_w["package-0"] == pytest.approx(10 / (ended - began), rel=0.5)
+        assert found.facts()["GPU clock"] == "1575 MHz (1575 to 1575), of 1590 that its mode allows"
+        assert found.facts()["temperature"] == "GPU 61 °C before, 61 at most, 61 after"
 
 
 def test_no_power(here: Room, tmp_path: Path) -> None:
