@@ -10,12 +10,22 @@ import typer
 
 from edgeattn.base import files
 from edgeattn.base.errors import CheckError, InputError
+from edgeattn.options.export import ExportOptions
 from edgeattn.options.flags import Flag
 from edgeattn.options.model import AttentionRequest, ModelRequest
 from edgeattn.options.profile import ProfileOptions
 
 from .groups import Asked, grouped
-from .options import Casting, Lowering, Model, Modelling, Writing, attentions_of, command_line
+from .options import (
+    TUNING,
+    Casting,
+    Lowering,
+    Model,
+    Modelling,
+    Writing,
+    attentions_of,
+    command_line,
+)
 from .profile import Models, connected, end_with, failures
 from .reporting import OutputChoice, print_report
 from .screen import Screen
@@ -34,6 +44,7 @@ def compare(
     choice: Modelling,
     cast: Casting,
     lowering: Lowering,
+    tuning: Annotated[Asked[ExportOptions], ("tune", *TUNING)],
     writing: Writing,
     context: typer.Context,
     screen: Screen,
@@ -54,7 +65,7 @@ def compare(
         texts = choice.values["attention"] or ()
         names = tuple(dict.fromkeys(name for text in texts for name in text.split(",")))
         guests = stack.enter_context(connected(where, stage))
-        models = Models(where, choice, cast, lowering | writing, folder, stage, guests)
+        models = Models(where, choice, cast, lowering | tuning | writing, folder, stage, guests)
         aims = models.aims()
         out.check_runtime(lambda: aims[0].target)
         command = command_line(context.obj)
@@ -72,6 +83,11 @@ def compare(
         report = report_of(found.rows, title=f"{model} with {', '.join(names)}", command=command)
         document = comparison_document(report) | failures(found.failed)
         document["left_out"] = found.left_out
+        if found.trials:
+            document["trials"] = {
+                name: [trial.model_dump() for trial in trials]
+                for name, trials in found.trials.items()
+            }
         stage("write")
         out.write(report, document)
     screen.show(document, lambda console: print_report(console, report, top=None))

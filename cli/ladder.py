@@ -76,6 +76,7 @@ def climb(
         OptimizeOptions(
             target=lowering.value("target"),
             tensorrt=lowering.value("tensorrt"),
+            forms=lowering.value("forms"),
             rules=rules_of(lowering),
             opset=how.opset,
             shapes=shapes,

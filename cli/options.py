@@ -23,6 +23,7 @@ LOWERING: Final = ("target", "tensorrt", "forms", "rules")
 DESTINED: Final = ("target", "device", "tensorrt", "forms", "rules")
 #: How forms are measured on a host.
 TUNING: Final = ("tune_limit", "save_forms")
+
 PHOTOS: Final = ("mean", "std")
 CASTING: Final = (
     "precision", "keep_fp32", "half_io", "calibration", *PHOTOS, "samples", "quantise_gates",
@@ -105,9 +106,10 @@ def export_options(
     Raises:
         InputError: It is said how to lower, and not to.
     """
-    if asked.values["no_lower"] and (given := asked.given() & {*DESTINED}):
+    if asked.values["no_lower"] and (given := asked.given() & {*DESTINED, "tune", *TUNING}):
         raise InputError(
-            f"--{' and --'.join(sorted(given))} say how to lower, and --no-lower forbids it."
+            f"--{' and --'.join(sorted(given)).replace('_', '-')} say how to lower, and --no-lower"
+            " forbids it."
         )
     usual: int = asked.value("opset")
     opset = asked.values["opset"] or min(usual, highest or usual)

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import ConfigDict
 
 from edgeattn.base import documents, files
+from edgeattn.base.legible import legible
 from edgeattn.records.base import SCHEMA_VERSION, Frozen
 from edgeattn.records.lowering import Trial
 
@@ -37,7 +38,8 @@ class Place(_Strict):
 
     def __str__(self) -> str:
         by = {"tensorrt": "TensorRT", "onnxruntime": "ONNX Runtime"}[self.runtime]
-        return ", ".join(filter(None, [self.title, f"{by} {self.version}", self.power_mode]))
+        words = [self.title, f"{by} {self.version}", self.power_mode]
+        return ", ".join(map(legible, filter(None, words)))
 
 
 class MeasuredRegion(_Strict):

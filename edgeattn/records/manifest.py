@@ -69,12 +69,14 @@ class LoweredSidecar(OnnxSidecar):
     Attributes:
         rewrites: What lowering replaced, in order.
         near_misses: What lowering nearly replaced.
+        trials: What the tournament of forms tried; empty without one.
         legalised: The nodes that the opset made us replace.
         parity: The check of this file against what it was made from.
     """
 
     rewrites: tuple[Rewrite, ...]
     near_misses: tuple[NearMiss, ...]
+    trials: tuple[Trial, ...] = ()
     legalised: tuple[LegalisedNode, ...]
     parity: ParityReport
     notes: tuple[str, ...]
@@ -141,7 +143,7 @@ class Manifest(LoweredSidecar):
     ORDER = (
         "schema_version onnx sha256 sources size_bytes model opset ir_version inputs outputs params"
         " macs matmul_macs element_ops uncounted attentions sites nodes rewrites near_misses"
-        " legalised parity options versions seconds notes command cast pixels"
+        " trials legalised parity options versions seconds notes command cast pixels"
     )
 
     model: str
@@ -165,7 +167,6 @@ class Optimised(LoweredSidecar):
         target: The runtime that it was lowered for.
         opset: The opset of the standard domain, in the file that was read and in this one.
         nodes: How many nodes there are, those of branches and loop bodies too.
-        trials: What the tournament tried; empty without one.
     """
 
     ORDER = (
@@ -176,7 +177,6 @@ class Optimised(LoweredSidecar):
     target: str
     opset: Change
     nodes: Change
-    trials: tuple[Trial, ...]
 
 
 class Cast(OnnxSidecar, CastRecord):

@@ -7,7 +7,7 @@ rounds, or predicted for one device.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgeattn.base.errors import CheckError, EdgeattnError, InputError
@@ -16,10 +16,11 @@ from edgeattn.options.export import ExportOptions
 from edgeattn.options.model import AttentionRequest, ModelRequest
 from edgeattn.options.optimize import OptimizeOptions
 from edgeattn.options.profile import Item, ProfileOptions, Stage
+from edgeattn.records.lowering import Trial
 from edgeattn.records.trace import SavedRow
 from edgeattn.workflows.cast import cast
 from edgeattn.workflows.export import export as export_model
-from edgeattn.workflows.forms import Forming
+from edgeattn.workflows.forms import Forming, save_forms
 from edgeattn.workflows.optimize import optimize
 from edgeattn.workflows.profile import Lane, profile, profile_on
 
@@ -32,11 +33,13 @@ class Compared:
         rows: The plain model's trace, then those of each attention.
         left_out: The attentions that could not be exported, and why.
         failed: Why nothing was found on a host.
+        trials: The forms that were tried on a host, by model.
     """
 
     rows: tuple[SavedRow, ...]
     left_out: dict[str, str]
     failed: tuple[EdgeattnError, ...] = ()
+    trials: dict[str, tuple[Trial, ...]] = field(default_factory=dict)
 
 
 def compare(
@@ -71,12 +74,24 @@ def compare(
         CheckError: The plain model differs from torch.
         MissingError: What is asked cannot be had on this machine.
     """
+    if len(hosts) > 1 and any(export.tune for export in exports.values()):
+        raise InputError(
+            f"--tune measures forms on one host, and --on names {len(hosts)}.",
+            mend="Measure them on each with --save-forms, and give them with --forms.",
+        )
     left_out: dict[str, str] = {}
+    trials: dict[str, tuple[Trial, ...]] = {}
     made = {}
     for name, export in exports.items():
         home = folder if len(exports) == 1 else folder / name
         home.mkdir(exist_ok=True)
-        made[name] = _made(backbone, attentions, export, home, left_out, stock, on_stage)
+        guest = next((one for one, its in hosts if its == name), None)
+        formings: dict[str, Forming] = {}
+        made[name] = _made(
+            backbone, attentions, export, home, left_out, stock, on_stage, guest, formings
+        )
+        save_forms(export, list(formings.values()))
+        trials |= {model: one.trials for model, one in formings.items() if one.trials}
     failed: tuple[EdgeattnError, ...] = ()
     if hosts:
         lanes = [Lane(guest=guest, items=made[name]) for guest, name in hosts]
@@ -85,7 +100,8 @@ def compare(
     else:
         (items,) = made.values()
         found = profile(items, options, command=command, on_stage=on_stage)
-    return Compared(rows=tuple(one.row for one in found), left_out=left_out, failed=failed)
+    rows = tuple(one.row for one in found)
+    return Compared(rows=rows, left_out=left_out, failed=failed, trials=trials)
 
 
 def _made(
@@ -96,22 +112,35 @@ def _made(
     left_out: dict[str, str],
     stock: bool,
     on_stage: Stage,
+    guest: Guest | None,
+    formings: dict[str, Forming],
 ) -> list[Item]:
     """Export the plain model, and one with each attention; says which are left out, and why."""
     name = name_of(backbone.source)
     count = 1 + len(attentions)
-    items = make(backbone, name, export, folder, stock=False, on_stage=_counted(on_stage, 1, count))
+    formings[name] = Forming(export, guest)
+    items = make(
+        backbone,
+        name,
+        export,
+        folder,
+        stock=False,
+        on_stage=_counted(on_stage, 1, count),
+        forming=formings[name],
+    )
     failed = 0
     for place, attention in enumerate(attentions):
         request = replace(backbone, attentions=(attention,))
         label = f"{name}-{attention.name}"
         try:
+            formings[label] = Forming(export, guest)
             items += make(
                 request,
                 label,
                 export,
                 folder,
                 stock=stock,
+                forming=formings[label],
                 on_stage=_counted(on_stage, place + 2, count),
             )
         except (InputError, CheckError) as error:  # the others are worth having
@@ -131,6 +160,7 @@ def make(
     *,
     stock: bool,
     on_stage: Stage,
+    forming: Forming | None = None,
 ) -> list[Item]:
     """Export a model, for it to be profiled.
 
@@ -141,6 +171,7 @@ def make(
         folder: Where to.
         stock: Export it as torch writes it too; the lowered file is then made from that.
         on_stage: Called with the name of each stage as it begins.
+        forming: Chooses the forms; by default as the options say.
 
     Returns:
         The stock one, where it is asked, and the lowered one; the plain one of no attention.
@@ -149,7 +180,7 @@ def make(
     variant = "lowered" if export.lower else "stock"
     variant = variant if request.attentions else "plain"
     path = folder / f"{name}.onnx"
-    forming = Forming(export)
+    forming = forming or Forming(export)
     if not stock:
         export_model(request, export, path, on_stage=on_stage, forming=forming)
         return [_item(path, name, variant, model, forming)]

@@ -219,6 +219,7 @@ class _Made:
                     "nodes": self._counted(model),
                     "rewrites": lowered.rewrites,
                     "near_misses": lowered.near_misses,
+                    "trials": lowered.trials,
                     "legalised": tuple(legalised.rewrites),
                 }
         return Candidate(path=path, runs=runs_of(path, reference.inputs))

@@ -23,7 +23,8 @@ from edgeattn.lowering.targets.writer import Form
 from edgeattn.options.export import ExportOptions
 from edgeattn.options.hosts import only
 from edgeattn.options.optimize import OptimizeOptions
-from edgeattn.records.forms import MeasuredForms, read_forms, write_forms
+from edgeattn.records.forms import MeasuredForms, Place, read_forms, write_forms
+from edgeattn.records.lowering import Trial
 from edgeattn.workflows.tune import run_tuned
 from edgeattn.workflows.tune_on import Tuning, by_content, measured_forms, place_of, words_of
 
@@ -46,12 +47,13 @@ class Forming:
 
     Args:
         options: What it is lowered for, and how forms are chosen.
-        guest: The host that forms are measured on, if they are to be.
+        guest: The host that it is to be run on, and forms are measured on if they are to be.
 
     Attributes:
         tensorrt: The version of TensorRT that it is lowered for; None for any.
         notes: What a user should know of the forms, once a model is lowered.
         measured: The forms that were measured; None if none were.
+        trials: What was tried of them on a host.
 
     Raises:
         InputError: The options do not fit each other, or the file of forms does not fit them.
@@ -64,6 +66,7 @@ class Forming:
         self._options, self._guest = options, guest
         self._device = _device(options)
         self.notes: tuple[str, ...] = ()
+        self.trials: tuple[Trial, ...] = ()
         self.measured = None if options.forms is None else read_forms(options.forms)
         self._said: list[str] = []
         if options.tensorrt is not None:
@@ -97,7 +100,7 @@ class Forming:
                     on_trial=lambda number, count: clock.tell(f"tune {number + 1}/{count}"),
                 )
         else:
-            if self._guest is not None and self.measured is None:
+            if self._guest is not None and options.tune and self.measured is None:
                 with clock.stage("tune"):
                     self._measure(model, self._guest, clock)
             with clock.stage("lower"):
@@ -105,8 +108,7 @@ class Forming:
                     how["forms"] = self._found(model, self.measured)
                 lowered = lowering.lower(model, target=options.target, rules=options.rules, **how)
             if self.measured is not None and options.tune:
-                trials = tuple(one for region in self.measured.regions for one in region.trials)
-                lowered = dataclasses.replace(lowered, trials=trials)
+                lowered = dataclasses.replace(lowered, trials=self.trials)
         self.notes = self.notes or (*self._said, *self._notes(lowered))
         return lowered
 
@@ -121,6 +123,7 @@ class Forming:
             limit_s=options.tune_limit_s,
         )
         self.measured, notes = measured_forms(model, tuning, guest, tell=clock.tell)
+        self.trials = tuple(one for region in self.measured.regions for one in region.trials)
         self._said += [words_of(self.measured), *notes]
         if cast not in ("", tuning.precision):
             self._said.append(f"They were measured in fp32, and the model is cast to {cast}.")
@@ -135,10 +138,21 @@ class Forming:
                 f"Kinds of region: {len(parts)}, of them with forms in {options.forms}:"
                 f" {len(found)}, measured on {measured.place}."
             )
-            own = self._device
-            if own is not None and measured.place.device not in (None, own.name):
-                self._said.append(f"That is another device than the {own.title}.")
+            self._said += self._elsewhere(measured.place)
         return found
+
+    def _elsewhere(self, place: Place) -> list[str]:
+        """Say so where forms were measured on another device, or in another power mode."""
+        facts, own = None if self._guest is None else self._guest.facts, self._device
+        device = facts.device if facts is not None else own.name if own is not None else None
+        if device not in (None, place.device):
+            return [
+                f"Those forms are of another device, {legible(place.title)}: here others may be faster."
+            ]
+        if facts is not None and facts.power_mode not in (None, place.power_mode):
+            said = f"The power mode is {facts.power_mode}, and the forms were measured in"
+            return [f"{said} {place.power_mode}."]
+        return []
 
     def _version(self) -> str | None:
         """Return the version of TensorRT: as asked, of the forms, of the host, or the device's.
@@ -157,9 +171,12 @@ class Forming:
         if target != "tensorrt":
             return None
         if place is not None and asked is not None and not _is_part(asked, place.version):
+            what = "--forms were measured on" if self._options.forms else f"{place.title} has"
             raise InputError(
-                f"--tensorrt {asked} is asked, and {place.title} has TensorRT {place.version}.",
-                mend="Leave --tensorrt out.",
+                f"{what} TensorRT {place.version}, and the model is for {asked}.",
+                mend="Measure forms there: --tune --on HOST"
+                if self._options.forms
+                else "Leave --tensorrt out.",
             )
         if place is not None:
             return place.version
@@ -225,7 +242,7 @@ def _check(
     options: OptimizeOptions | ExportOptions, guest: Guest | None, tensorrt: str | None
 ) -> None:
     """Refuse options that do not fit each other."""
-    is_there = guest is not None or (isinstance(options, OptimizeOptions) and bool(options.on))
+    is_there = guest is not None
     if options.tune and options.forms is not None:
         raise InputError("--forms gives forms that were measured, and --tune measures them.")
     if options.save_forms is not None and not (options.tune and is_there):
@@ -282,8 +299,8 @@ def _families(target: str) -> Mapping[str, tuple[Form, ...]]:
 
 def _is_part(asked: str, version: str) -> bool:
     """Return whether a version is one of those that are asked: 10.3.0 is of 10.3."""
-    wanted = numbers(asked)
-    return numbers(version)[: len(wanted)] == wanted
+    both = list(zip(numbers(asked), numbers(version), strict=False))
+    return bool(both) and all(one == other for one, other in both)
 
 
 def _device(options: OptimizeOptions | ExportOptions) -> DeviceProfile | None:

@@ -15,6 +15,7 @@ from edgeattn.hosts.watch import Watch
 from edgeattn.profiling import samples
 from edgeattn.profiling.measure.hosts import turns
 from edgeattn.workflows import tune_on
+from export_tests.cli.test_compare import NET
 from export_tests.hosts.trtexec import install
 from export_tests.lowering.graphs import between
 
@@ -112,6 +113,35 @@ def test_a_build_that_fails_is_a_trial_that_says_so_and_is_not_kept(tuned, tmp_p
     assert "Nothing could be measured of global-mean 24x28x20:" in " ".join(document["notes"])
     assert "another generation" in document["notes"][-1]
     assert not list(tmp_path.glob("cache/*"))
+
+
+@pytest.mark.slow
+def test_attentions_are_compared_in_the_forms_that_win(device, capsys, tmp_path):
+    net, forms, kept = tmp_path / "net.py", tmp_path / "forms.json", tmp_path / "kept"
+    net.write_text(NET)
+    address = device("8.5.2", op_ms=SLOW_MEANS)
+    asked = ("compare", f"{net}:make", "--attention", "none,se", "--at", "block-end", "--no-marginal",
+             "--shape", "1x3x32x32", "--limit", "0.1", "--keep", kept, "--on", address)  # fmt: skip
+    code, found = run(capsys, *asked, "--stock", "--tune", "--save-forms", forms)
+    assert code == 0
+    assert list(found["trials"]) == ["make-se"]
+    notes = {(one["name"], one["variant"]): one["notes"] for one in found["models"]}
+    assert any("Forms were measured on" in note for note in notes["make-se", "lowered"])
+    assert not any("Forms were measured on" in note for note in notes["make-se", "stock"])
+    assert len(json.loads(forms.read_text())["regions"]) == 1
+
+    code, again = run(capsys, *asked, "--forms", forms)
+    assert code == 0
+    assert "trials" not in again
+    assert any("with forms in" in note for one in again["models"] for note in one["notes"])
+    for words, said in (
+        (["--tune", "--forms", forms], "--tune measures them"),
+        (["--tune", "--no-lower"], "--no-lower forbids it"),
+    ):
+        code, text = run(capsys, *asked, *words)
+        assert (code, said in text) == (2, True), text
+    code, text = run(capsys, *asked[:-2], "--tune")
+    assert (code, "none is named. Add --on HOST" in text) == (2, True), text
 
 
 def test_a_form_wins_by_time_is_kept_and_given_to_others(tuned, source, device, capsys, tmp_path):
