@@ -146,12 +146,11 @@ class Forming:
         facts, own = None if self._guest is None else self._guest.facts, self._device
         device = facts.device if facts is not None else own.name if own is not None else None
         if device not in (None, place.device):
-            return [
-                f"Those forms are of another device, {legible(place.title)}: here others may be faster."
-            ]
+            title = legible(place.title)
+            return [f"Those forms are of another device, {title}: here others may be faster."]
         if facts is not None and facts.power_mode not in (None, place.power_mode):
             said = f"The power mode is {facts.power_mode}, and the forms were measured in"
-            return [f"{said} {place.power_mode}."]
+            return [f"{said} {legible(place.power_mode or 'another')}."]
         return []
 
     def _version(self) -> str | None:

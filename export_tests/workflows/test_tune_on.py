@@ -120,7 +120,7 @@ def test_attentions_are_compared_in_the_forms_that_win(device, capsys, tmp_path)
     net, forms, kept = tmp_path / "net.py", tmp_path / "forms.json", tmp_path / "kept"
     net.write_text(NET)
     address = device("8.5.2", op_ms=SLOW_MEANS)
-    asked = ("compare", f"{net}:make", "--attention", "none,se", "--at", "block-end", "--no-marginal",
+    asked = ("compare", f"{net}:make", "--attention", "se", "--at", "block-end", "--no-marginal",
              "--shape", "1x3x32x32", "--limit", "0.1", "--keep", kept, "--on", address)  # fmt: skip
     code, found = run(capsys, *asked, "--stock", "--tune", "--save-forms", forms)
     assert code == 0
