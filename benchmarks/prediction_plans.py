@@ -134,6 +134,10 @@ PUBLISHED: Final = (
         {"yolov8n": _three(8.36, 4.43, 3.49)},
     ),
     *_yolo(
+        "PragalvaXFREZ", "jetson-nano", "MAXN", 0.0,
+        {"yolov8n@416": {"fp32": 33.2, "fp16": 25.6}, "yolov8n@320": {"fp16": 16.9}},
+    ),
+    *_yolo(
         "ultralytics' README", "t4", None, 0.0,
         {
             "yolo11n": {"fp16": 1.5},
@@ -327,9 +331,10 @@ def exported(model: str, precision: str, folder: Path) -> Path:
     if framework == "ultralytics":
         if importlib.util.find_spec(framework) is None:
             raise ImportError("ultralytics is not installed")
-        factory = folder / "yolo.py"
-        factory.write_text(f"{_FACTORY}\n\ndef model():\n    return make({name!r})\n")
-        model, options = f"{factory}:model", ["--shape", "1x3x640x640", "--no-lower"]
+        factory, (yolo, _, size) = folder / "yolo.py", name.partition("@")
+        factory.write_text(f"{_FACTORY}\n\ndef model():\n    return make({yolo!r})\n")
+        shape = "x".join(["1x3", *[size or "640"] * 2])
+        model, options = f"{factory}:model", ["--shape", shape, "--no-lower"]
     subprocess.run([edgeattn, "export", model, *options, "-q", "-o", str(path)], check=True)
     return path
 

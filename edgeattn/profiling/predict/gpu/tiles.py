@@ -4,7 +4,8 @@ A product of rows × depth × columns is cut into tiles of the output, one for e
 Every block walks the depth step by step. Three things bound the kernel:
 
     compute  ⌈tiles / SMs⌉ · 2 · tile · depth / (reached · peak / SMs): what is padded is computed
-             too, and the SM with the most tiles ends last.
+             too, also the channels of each place of a convolution's kernel to those of a step, and
+             the SM with the most tiles ends last.
     latency  ⌈tiles / 2 SMs⌉ · load · (2 + steps / (stages - 1)): each step waits for its operands,
              but stages - 1 steps, or all there are, are on their way at once; two loads more fill
              the pipeline and write the tile out. Two blocks share an SM, and wait together.
@@ -152,8 +153,10 @@ def _walk(
     usual = _STEP_BYTES // rate.width
     step = tactic.depth or tactic.slices * usual
     depth = product.depth
-    if rate.on_tensor_cores and product.channels < _IMAGE_CHANNELS:
-        depth = product.area * _IMAGE_CHANNELS
+    if rate.on_tensor_cores:  # no step takes channels of two places, but of an image
+        is_image = product.channels <= _IMAGE_CHANNELS
+        channels = _IMAGE_CHANNELS if is_image else math.ceil(product.channels / usual) * usual
+        depth = product.area * channels
     steps = math.ceil(depth / step)
     # CUDA cores take less in a step, and fetch further ahead for it.
     waits = min(steps, math.ceil(depth / usual))

@@ -79,6 +79,22 @@ def test_groups_are_products_of_their_own():
     assert found.compute > 8 * found.ideal
 
 
+@pytest.mark.parametrize(("dtype", "step"), [("fp16", 32), ("int8", 64)])
+def test_a_step_does_not_span_places_of_the_kernel(dtype, step):
+    """For each place, few channels compute as those of a whole step; not of an image."""
+    time = {
+        (channels, area): worked(
+            convolution(batch=8, channels=(channels, 64), area=area, dtype=dtype), RTX3090
+        ).compute
+        for channels in (4, step // 2, step, step + 8, 2 * step)
+        for area in (1, 3)
+    }
+    assert time[step // 2, 3] == time[step, 3]
+    assert time[step + 8, 3] == time[2 * step, 3] == pytest.approx(2 * time[step, 3])
+    assert time[4, 3] < time[step, 3]
+    assert time[step, 1] == time[step // 2, 1]
+
+
 def test_depthwise_runs_on_cuda_cores():
     x, y = (tensor(name, (1, 32, 112, 112), "int8") for name in "xy")
     one = kernel("k", "CudaDepthwiseConvolution", [x], [y], [weights((288,), "int8")])
