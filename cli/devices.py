@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgeattn.devices.schema import DeviceProfile, OperatingPoint
+    from edgeattn.profiling.calibration.calibrate import Calibration
+    from edgeattn.workflows.calibrate import Calibrated
 
 _PEAKS: Final = "Peaks by type are dense TFLOP/s, or TOP/s."
 # What else a mode changes, by whether it is a GPU.
@@ -91,31 +93,43 @@ def calibrate(
     --from, traces of one device are fitted instead, and nothing is measured. `edgeattn profile
     MODEL --device FILE.toml` then predicts what a model takes.
     """
-    if more or options.traces or options.on:
-        fit([*options.traces, *(more or [])], output, options, screen)
-    else:
-        measure(output, options, screen)
-
-
-def measure(output: Path | None, options: CalibrationOptions, screen: Screen) -> None:
-    """Measure this machine's processor."""
+    files = [*options.traces, *(more or [])]
     with screen.working() as stage:
         from edgeattn.engine.gpu import local_gpu
         from edgeattn.profiling.calibration import calibrate as calibration
+        from edgeattn.workflows.calibrate import Calibrated, calibrate_from, calibrate_on
 
-        path = output or calibration.file_of(options.name)
-        calibration.check_file(path)
-        found = calibration.calibrate(options, on_stage=stage)
-        calibration.write(found, path)
-        gpu = local_gpu()
+        _check_asked(files, options)
+        is_here = not files and not options.on
+        path = output or (calibration.file_of(options.name) if is_here else None)
+        if path is not None:
+            calibration.check_file(path)
+        found: Calibrated | calibration.Calibration
+        if options.on:
+            found = calibrate_on(options, on_stage=stage)
+        elif files:
+            found = calibrate_from(files, options, on_stage=stage)
+        else:
+            found = calibration.calibrate(options, on_stage=stage)
+        if path is None:
+            path = calibration.file_of(options.name or _named(found))
+            calibration.check_file(path)
+        write(path, found.text)
+        gpu = local_gpu() if is_here else None
     device = found.device.model_copy(update={"name": options.name or path.stem})
     notes = [*found.warnings, *([_CPU_ONLY.format(gpu.name)] if gpu else [])]
+    learned = found.learned if isinstance(found, Calibrated) else None
     document = {**_document(device, device.at()), "file": str(path), "warnings": notes}
+    if learned is not None:
+        document["fit"] = fit_document(learned)
 
     def report(console: Console) -> None:
-        _print_device(console, device, [device.at()])
+        if learned is None:
+            _print_device(console, device, [device.at()])
+        else:
+            print_fit(console, learned)
         print_notes(console, notes)
-        _print_written(console, path)
+        console.print(f"written: {path}. Predict with it: edgeattn profile MODEL --device {path}")
 
     screen.show(document, report)
 
@@ -123,48 +137,29 @@ def measure(output: Path | None, options: CalibrationOptions, screen: Screen) ->
 app.command()(probing.probe)
 
 
-def fit(
-    files: Sequence[Path], output: Path | None, options: CalibrationOptions, screen: Screen
-) -> None:
-    """Fit a device profile to files that were measured already, or to what a host takes."""
-    with screen.working() as stage:
-        from edgeattn.base.errors import InputError
-        from edgeattn.profiling.calibration import calibrate as calibration
-        from edgeattn.workflows.calibrate import calibrate_from, calibrate_on
+def _check_asked(files: Sequence[Path], options: CalibrationOptions) -> None:
+    """Refuse what does not go together.
 
-        if options.on and files:
-            raise InputError("--on measures, and --from does not: give one of them.")
-        if files and not options.traces:
-            raise InputError(
-                f"{files[0]} is given, and nothing is said of it.",
-                mend="Fit to it: edgeattn devices calibrate --from FILE",
-            )
-        if output is not None:
-            calibration.check_file(output)
-        if options.on:
-            found = calibrate_on(options, on_stage=stage)
-        else:
-            found = calibrate_from(files, options, on_stage=stage)
-        path = output or calibration.file_of(options.name or f"{found.learned.start.name}-fitted")
-        calibration.check_file(path)
-        write(path, found.text)
-    device = found.device.model_copy(update={"name": options.name or path.stem})
-    document = {
-        **_document(device, device.at()),
-        "file": str(path),
-        "warnings": found.learned.notes,
-        "fit": fit_document(found.learned),
-    }
+    Raises:
+        InputError: It does not.
+    """
+    from edgeattn.base.errors import InputError
 
-    def report(console: Console) -> None:
-        print_fit(console, found.learned)
-        _print_written(console, path)
-
-    screen.show(document, report)
+    if options.on and files:
+        raise InputError("--on measures, and --from does not: give one of them.")
+    if files and not options.traces:
+        raise InputError(
+            f"{files[0]} is given, and nothing is said of it.",
+            mend="Fit to it: edgeattn devices calibrate --from FILE",
+        )
+    if files and options.threads:
+        raise InputError("--threads is of what is measured: traces say theirs.")
 
 
-def _print_written(console: Console, path: Path) -> None:
-    console.print(f"written: {path}. Predict with it: edgeattn profile MODEL --device {path}")
+def _named(found: Calibrated | Calibration) -> str:
+    """Return what a device is called that was fitted, or measured on a host."""
+    learned = getattr(found, "learned", None)
+    return found.device.title if learned is None else f"{learned.start.name}-fitted"
 
 
 def _document(device: DeviceProfile, point: OperatingPoint) -> dict[str, Any]:

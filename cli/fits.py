@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 from edgeattn.report.grid import table
 from edgeattn.report.units import milliseconds
 
-from .tables import print_notes
-
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -86,7 +84,6 @@ def print_fit(console: Console, learned: Learned) -> None:
             row += [*_cells(one, one.left_out), interval]
         tried.add_row(*row)
     console.print(tried)
-    print_notes(console, learned.notes)
 
 
 def _cells(one: Tried, found: Expected) -> list[str]:

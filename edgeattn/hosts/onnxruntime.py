@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
-from pydantic import BaseModel, NonNegativeInt, PositiveFloat
+from pydantic import BaseModel, NonNegativeInt, PositiveFloat, PositiveInt
 
 from edgeattn.base import documents, files
 from edgeattn.base.errors import InputError, MissingError
@@ -52,6 +52,8 @@ class _About(BaseModel):
     numpy: str
     cores: int
     processor: str
+    cache_kib: PositiveInt | None
+    block_channels: PositiveInt
     system: str
 
 

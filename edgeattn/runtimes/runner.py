@@ -43,6 +43,10 @@ _ALL_ORDERS = 4
 _KERNEL = "_kernel_time"
 #: The file of an optimised graph.
 OPTIMISED = "optimised.onnx"
+#: The file of the weights of all cases of a calibration.
+WEIGHTS = "weights.bin"
+# Channels of a block are 8 with AVX2, and 16 with wider vectors and on ARM.
+_LEAST_BLOCK, _WIDE_BLOCK = 8, 16
 # Fields of a tensor that hold data, and what is kept: shapes are read from it.
 _DATA = (4, 5, 6, 7, 9, 10, 11)
 _SMALL_WEIGHT_BYTES = 1024
@@ -455,6 +459,7 @@ class Bench:
         self._alone = None  # type: Optional[Session]
         self._children = []  # type: List[_Child]
         self._apart = {}  # type: Dict[str, _Child]
+        self._cases = []  # type: List[_Case]
         self._orders = orders(1)
 
     def do(self, job: Dict[str, Any]) -> Dict[str, Any]:
@@ -480,6 +485,9 @@ class Bench:
             "profile": profile,
             "outputs": outputs,
             "draws": draws,
+            "cases": self.open_cases,
+            "round": self.run_cases,
+            "seen": self.close_cases,
             "make_folder": make_folder,
             "join": join,
         }  # type: Dict[str, Callable[..., Dict[str, Any]]]
@@ -543,6 +551,35 @@ class Bench:
             "runs": len(rows) * (2 if self._children else 1),
         }
 
+    def open_cases(
+        self, cases: List[Dict[str, Any]], folder: str, first: bool, weights_bytes: int
+    ) -> Dict[str, Any]:
+        """Load models that a calibration runs.
+
+        Args:
+            cases: As `_Case` has them.
+            folder: Where files are written.
+            first: Whether these are the first.
+            weights_bytes: Bytes of the file that holds the weights of all.
+        """
+        if first:
+            os.makedirs(folder, exist_ok=True)
+            _write_weights(os.path.join(folder, WEIGHTS), weights_bytes)
+        for case in cases:
+            self._cases.append(_Case(case, folder, len(self._cases)))
+        return {}
+
+    def run_cases(self) -> Dict[str, Any]:
+        """Run every case once more, and return what that took in all, in s."""
+        began = time.perf_counter()
+        for case in self._cases:
+            case.run()
+        return {"seconds": time.perf_counter() - began}
+
+    def close_cases(self) -> Dict[str, Any]:
+        """Return what was seen of each case."""
+        return {"cases": [case.seen() for case in self._cases]}
+
     def turn(self) -> Dict[str, Any]:
         """Run the one model twice, and return what the second run took."""
         assert self._alone is not None
@@ -561,8 +598,97 @@ def about() -> Dict[str, Any]:
         "numpy": np.__version__,
         "cores": usable_cores(),
         "processor": cpu_name(),
+        "cache_kib": last_cache_kib(),
+        "block_channels": block_channels(),
         "system": platform.platform(),
     }
+
+
+# Calibration.
+
+
+class _Case:
+    """A small model that a calibration runs in each round: once to warm up, and timed.
+
+    Args:
+        case: `model`, in base64, whose weights are in the file of all; `inputs`, shapes by name;
+            `threads`; `pause_s` that nothing else is touched before each timed run; `runs` that
+            are timed; and whether the profiler sees it (`profile`).
+        folder: Where files are written.
+        place: Its place among the cases.
+    """
+
+    def __init__(self, case: Dict[str, Any], folder: str, place: int) -> None:
+        import numpy as np
+
+        path = os.path.join(folder, str(place) + ".onnx")
+        with open(path, "wb") as file:
+            file.write(base64.b64decode(case["model"]))
+        self._folder = os.path.join(folder, str(place)) if case["profile"] else ""
+        if self._folder:
+            os.makedirs(self._folder, exist_ok=True)
+        draw = np.random.RandomState(0)
+        self._feeds = {
+            name: draw.standard_normal(shape).astype(np.float32)
+            for name, shape in case["inputs"].items()
+        }
+        self._pause_s, self._runs = case["pause_s"], case["runs"]
+        self._ms = []  # type: List[float]
+        model = {"path": path, "name": case["name"], "limit_s": None, "inputs": {"files": {}}}
+        self._session = Session(model, session_options(case["threads"], self._folder))
+
+    def run(self) -> None:
+        """Run it, and note what that took."""
+        self._session.run(self._feeds)
+        for _ in range(self._runs):
+            end = time.perf_counter() + self._pause_s
+            while time.perf_counter() < end:
+                pass
+            began = time.perf_counter()
+            self._session.run(self._feeds)
+            self._ms.append(1e3 * (time.perf_counter() - began))
+
+    def seen(self) -> Dict[str, Any]:
+        """Return what each timed run took, what each node took in it, and the optimised graph."""
+        found = {"ms": self._ms, "nodes": [], "graph": ""}  # type: Dict[str, Any]
+        if not self._folder:
+            return found
+        nodes = {}  # type: Dict[str, List[NodeEvent]]
+        for event in read_events(self._session.end_profiling())[0]:
+            nodes.setdefault(event.name, []).append(event)
+        for name, own in nodes.items():
+            found["nodes"].append(
+                {
+                    "name": name,
+                    "us": [one.time_us for k, one in enumerate(own) if k % (1 + self._runs)],
+                    "activation_bytes": own[-1].activation_bytes,
+                    "output_shapes": [shape for _, shape in own[-1].outputs],
+                }
+            )
+        with open(os.path.join(self._folder, OPTIMISED), "rb") as file:
+            graph = zlib.compress(without_weights(file.read()))
+        found["graph"] = base64.b64encode(graph).decode()
+        return found
+
+
+def _write_weights(path: str, size: int) -> None:
+    """Write numbers that no sum of them overflows, and none of them is next to nothing."""
+    import numpy as np
+
+    drawn = np.random.RandomState(0).uniform(0.01, 0.03, 1 << 18).astype(np.float32)
+    drawn[::2] *= -1
+    with open(path, "wb") as file:
+        while file.tell() < size:
+            file.write(drawn.tobytes()[: size - file.tell()])
+
+
+def block_channels() -> int:
+    """Return the channels of a block on this machine, which ONNX Runtime does not tell."""
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return _WIDE_BLOCK
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", errors="replace") as file:
+        return _WIDE_BLOCK if "avx512f" in file.read() else _LEAST_BLOCK
+    return _LEAST_BLOCK
 
 
 # The profiler.

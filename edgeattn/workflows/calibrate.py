@@ -11,15 +11,19 @@ from edgeattn.base.errors import InputError
 from edgeattn.base.files import scratch
 from edgeattn.devices.profile import find
 from edgeattn.devices.schema import DeviceProfile
+from edgeattn.hosts.onnxruntime import Bench
 from edgeattn.hosts.probe import HostFacts
 from edgeattn.hosts.trtexec.commands import Trtexec
-from edgeattn.hosts.visit import guests
+from edgeattn.hosts.visit import Visit, guests
+from edgeattn.hosts.watch import watch
 from edgeattn.options.calibrate import CalibrationOptions
 from edgeattn.options.hosts import only
 from edgeattn.options.profile import ProfileOptions, Stage, TrtexecFiles
+from edgeattn.profiling.calibration.calibrate import Calibration, Processor, calibrate
 from edgeattn.profiling.calibration.engines_there import measure_engines
 from edgeattn.profiling.calibration.file import written
 from edgeattn.profiling.calibration.learn import Learned, header, how, learn, start_of, titled
+from edgeattn.profiling.measure.hosts.onnxruntime import place
 from edgeattn.profiling.route import named_device
 from edgeattn.profiling.sources.trtexec.files import What, told
 from edgeattn.profiling.sources.trtexec.traces import of_files
@@ -40,6 +44,11 @@ class Calibrated:
     learned: Learned
     device: DeviceProfile
     text: str
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should know."""
+        return self.learned.notes
 
 
 def calibrate_from(
@@ -62,20 +71,33 @@ def calibrate_from(
     return calibrated(traces, options, on_stage=on_stage)
 
 
-def calibrate_on(options: CalibrationOptions, *, on_stage: Stage = lambda _: None) -> Calibrated:
-    """Measure a host's GPU with generated networks, and fit a device profile to what they take.
+def calibrate_on(
+    options: CalibrationOptions, *, on_stage: Stage = lambda _: None
+) -> Calibrated | Calibration:
+    """Measure a host: its GPU by trtexec, or its processor by its Python's ONNX Runtime.
+
+    Generated networks are built and run for the GPU, and a profile is fitted to what they take.
+    The processor is calibrated as this machine's is; that is done where there is no trtexec, or
+    where the device that is named is a processor.
 
     Args:
         options: The host; the device to begin from, and what the new one is called.
         on_stage: Called with the name of each stage as it begins.
 
     Raises:
-        InputError: No device profile is known of it, or its trtexec takes none of the networks.
-        MissingError: It cannot be reached, or has no trtexec, memory or space.
+        InputError: No device profile is known of its GPU, or none of the networks is taken.
+        MissingError: It cannot be reached, lacks what runs them, memory or space.
     """
     with guests([only(options.on)], on_stage) as (guest,):
-        guest.runtime("tensorrt")
-        start = _start_on(guest.facts, options.device)
+        named = None if options.device is None else find(options.device)
+        asked = None
+        if named is not None:
+            asked = "onnxruntime" if named.kind == "cpu" else "tensorrt"
+        if guest.runtime(asked) == "onnxruntime":
+            with guest.visit() as visit:
+                return _processor_on(visit, options, on_stage)
+        start = named or _start_on(guest.facts)
+        start.at(options.power_mode)
         trtexec = Trtexec.of(guest.facts)
         if not trtexec.has_layers:
             raise InputError(
@@ -84,34 +106,43 @@ def calibrate_on(options: CalibrationOptions, *, on_stage: Stage = lambda _: Non
                 mend="Fit to what a newer TensorRT measured on such a device: edgeattn devices"
                 " calibrate --from TRACE.json",
             )
-        start.at(options.power_mode)
         with guest.visit() as visit, scratch() as folder:
             found = measure_engines(visit, start, folder, on_stage)
     return calibrated(found.traces, options, notes=found.notes, on_stage=on_stage, start=start)
 
 
-def _start_on(facts: HostFacts, name: str | None) -> DeviceProfile:
+def _start_on(facts: HostFacts) -> DeviceProfile:
     """Return the profile that a host's GPU is believed to be.
 
     Raises:
-        InputError: None is known of it, or the one that is named is of a CPU.
+        InputError: None is known of it.
     """
-    found = find(name) if name is not None else None
-    if found is None and facts.device is not None:
-        found = find(facts.device)
-    if name is None and (found is None or found.kind == "cpu"):
+    found = None if facts.device is None else find(facts.device)
+    if found is None or found.kind == "cpu":
         found = titled(facts.gpu)
     if found is None:
         raise InputError(
             f"No device profile is known of {facts.gpu or facts.title}.",
             mend="Add --device NAME, the nearest to it; see: edgeattn devices list",
         )
-    if found.kind == "cpu":
-        raise InputError(
-            f"{found.title} runs no engine of TensorRT.",
-            mend="Name a Jetson or a GPU: edgeattn devices list",
-        )
     return found
+
+
+def _processor_on(visit: Visit, options: CalibrationOptions, on_stage: Stage) -> Calibration:
+    """Calibrate a host's processor."""
+    facts = visit.facts
+    with Bench(visit.room, facts) as bench, watch(visit.room, facts) as seen:
+        about = bench.about
+        processor = Processor(
+            name=about.processor or facts.title,
+            title=facts.words(f"ONNX Runtime {about.onnxruntime}"),
+            runtime=about.onnxruntime,
+            cores=about.cores,
+            cache_kib=about.cache_kib,
+            clock_mhz=facts.clocks_mhz.get("CPU 0"),
+        )
+        found = calibrate(options, processor, place=place(bench, seen), on_stage=on_stage)
+        return replace(found, warnings=(*found.warnings, *seen.warnings()))
 
 
 def calibrated(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import onnx
 import pytest
@@ -70,3 +71,19 @@ def test_versions_that_tell_nothing_of_layers(edgeattn, host):
     run = edgeattn("devices", "calibrate", "--on", host("8.0.1"), "--device", "jetson")
     assert run.returncode == 2
     assert "does not tell what the layers" in run.stderr
+
+
+@pytest.mark.slow
+def test_a_processor_is_calibrated_there(edgeattn, sshd, tmp_path):
+    """By ONNX Runtime of the host's Python: as here, by the same runner."""
+    python = sshd.path / "python3"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    python.chmod(0o755)
+    command = ["devices", "calibrate", "--on", sshd.address, "--device", "generic-x86"]
+    run = edgeattn(*command, "--threads", "1", "--limit", "1", "-o", "mine.toml", "--json")
+    assert run.returncode == 0, run.stderr
+    device = find(str(tmp_path / "mine.toml"))
+    assert (device.kind, device.cores) == ("cpu", 1)
+    assert {"pointwise", "stem", "grouped", "product"} <= set(device.efficiency.layers)
+    assert "by ONNX Runtime" in (tmp_path / "mine.toml").read_text().splitlines()[0]
+    assert [one for one in sshd.left if one != ".ses"] == []

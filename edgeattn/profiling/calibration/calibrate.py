@@ -1,6 +1,6 @@
 """Calibrates this machine: runs single operators in ONNX Runtime, and writes a device file of it.
 
-What is run is in `cases`, how in `process`, what is made of it in `fit`. No network is run, so
+What is run is in `cases`, how in `runs`, what is made of it in `fit`. No network is run, so
 predictions of networks are not fitted to any.
 """
 
@@ -9,24 +9,25 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from edgeattn.base import files
 from edgeattn.base.errors import InputError
-from edgeattn.base.versions import versions
-from edgeattn.base.worker import ask
+from edgeattn.base.legible import legible
+from edgeattn.base.versions import own_version, versions
 from edgeattn.devices import profile
 from edgeattn.devices.schema import DeviceProfile
 from edgeattn.options.calibrate import CalibrationOptions
 from edgeattn.profiling.calibration.cpu import device_of
 from edgeattn.profiling.calibration.file import written
-from edgeattn.profiling.calibration.fit import fit, read_samples
+from edgeattn.profiling.calibration.fit import fit
+from edgeattn.profiling.calibration.runs import run_cases
 from edgeattn.profiling.measure.machine import Load, now, warnings_of
+from edgeattn.profiling.measure.onnxruntime.place import HERE, Place
 from edgeattn.runtimes.runner import cpu_name, last_cache_kib, usable_cores
 
-_PROCESS: Final = "edgeattn.profiling.calibration.process"
 _SUFFIX: Final = ".toml"
 # Where the system says nothing.
 _COMMON_MHZ: Final = 2000
@@ -34,7 +35,7 @@ _COMMON_KIB: Final = 4096
 _HOW: Final = {
     "cores": "threads that computed; all figures are of as many",
     "clock_mhz": "no prediction rests on it",
-    "bandwidth_gbps": "weights of 96 MiB, read by a product of one row",
+    "bandwidth_gbps": "weights that no cache holds, read by a product of one row",
     "last_level_cache_kib": "as the system says, or a guess",
     "last_level_holds_us": "an eighth of it, read again after pauses",
     "last_level_gbps": "what the fastest operator moves",
@@ -59,48 +60,85 @@ class Calibration:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Processor:
+    """A processor that is calibrated.
+
+    Attributes:
+        name: What it calls itself.
+        title: What it is measured on, in words.
+        runtime: The version of ONNX Runtime there.
+        cores: The cores that may be used.
+        cache_kib: Its last cache; None if the system does not say.
+        clock_mhz: Its clock; None if the system does not say.
+    """
+
+    name: str
+    title: str
+    runtime: str
+    cores: int
+    cache_kib: int | None
+    clock_mhz: float | None = None
+
+
+def this_processor() -> Processor:
+    """Return this machine's."""
+    name = cpu_name()
+    return Processor(
+        name=name,
+        title=name,
+        runtime=versions()["onnxruntime"],
+        cores=usable_cores(),
+        cache_kib=last_cache_kib(),
+    )
+
+
 def calibrate(
-    options: CalibrationOptions, *, on_stage: Callable[[str], None] = lambda _: None
+    options: CalibrationOptions,
+    processor: Processor | None = None,
+    *,
+    place: Place = HERE,
+    on_stage: Callable[[str], None] = lambda _: None,
 ) -> Calibration:
-    """Measure this machine's processor.
+    """Measure a processor.
 
     Args:
         options: How.
+        processor: What is known of it; None for this machine's.
+        place: Where it is.
         on_stage: Called with the name of each stage as it begins.
 
     Raises:
         InputError: There are not so many cores, or ONNX Runtime fails.
     """
-    cores = usable_cores()
-    threads = options.threads or cores
-    if threads > cores:
+    processor = processor or this_processor()
+    threads = options.threads or processor.cores
+    if threads > processor.cores:
         raise InputError(
-            f"--threads asks for {threads}, and this process may run on {cores} cores.",
-            mend=f"Ask for at most {cores}.",
+            f"--threads asks for {threads}, and a process may run on {processor.cores} cores.",
+            mend=f"Ask for at most {processor.cores}.",
         )
-    cache_kib = last_cache_kib()
-    job = {"threads": threads, "seconds": options.seconds, "cache_kib": cache_kib}
-    found = ask(_PROCESS, job, does="calibrated", on_progress=lambda said: on_stage(said["stage"]))
-    load = Load(**found["load"])
-    figures = fit(read_samples(found), threads, found["node_us"][str(threads)])
-    told = device_of(figures, _blank(options, load.clock_mhz, cache_kib), is_whole=True)
-    text = written(
-        told.device, name=options.name, header=_header(threads, load), how={**told.how, **_HOW}
-    )
+    found = run_cases(threads, options.seconds, processor.cache_kib, place=place, on_stage=on_stage)
+    load = found.load
+    if load is not None and load.clock_mhz is not None:
+        processor = replace(processor, clock_mhz=load.clock_mhz[1])
+    figures = fit(found.samples, threads, found.floor_us)
+    told = device_of(figures, _blank(options, processor), is_whole=True)
+    header = [legible(line) for line in _header(threads, processor, load)]
+    text = written(told.device, name=options.name, header=header, how={**told.how, **_HOW})
     device = DeviceProfile.model_validate({"name": "this-machine", **tomllib.loads(text)})
-    return Calibration(device=device, text=text, warnings=tuple(warnings_of(load)))
+    warnings = () if load is None else tuple(warnings_of(load))
+    return Calibration(device=device, text=text, warnings=warnings)
 
 
-def _blank(
-    options: CalibrationOptions, clock_mhz: tuple[float, float] | None, cache_kib: int | None
-) -> DeviceProfile:
-    """Return this machine with what the system says of it; all else is measured."""
-    said = {"clock_mhz": clock_mhz and clock_mhz[1], "last_level_cache_kib": cache_kib}
+def _blank(options: CalibrationOptions, processor: Processor) -> DeviceProfile:
+    """Return a processor with what the system says of it; all else is measured."""
+    said = {"clock_mhz": processor.clock_mhz, "last_level_cache_kib": processor.cache_kib}
     common = {"clock_mhz": _COMMON_MHZ, "last_level_cache_kib": _COMMON_KIB}
     return DeviceProfile.model_validate(
         {
             "name": "this-machine",
-            "title": options.title or cpu_name(),
+            "title": options.title or legible(processor.name),
             "kind": "cpu",
             "cores": 1,
             "bandwidth_gbps": 1.0,
@@ -137,18 +175,14 @@ def check_file(path: Path) -> None:
             ) from error
 
 
-def write(calibration: Calibration, path: Path) -> None:
-    """Write the device file, in the place of one that is there."""
-    files.write(path, calibration.text)
-
-
-def _header(threads: int, load: Load) -> list[str]:
-    known = versions()
-    made_by = f"edgeattn {known['edgeattn']}, ONNX Runtime {known['onnxruntime']}"
+def _header(threads: int, processor: Processor, load: Load | None) -> list[str]:
+    made_by = f"edgeattn {own_version()}, ONNX Runtime {processor.runtime}"
     words = f"{threads} thread{'s' if threads > 1 else ''}"
-    return [
-        f"{cpu_name()}, {words}, measured on {now()}",
+    lines = [
+        f"{processor.title}, {words}, measured on {now()}",
         f"by `edgeattn devices calibrate` ({made_by}):",
         "single operators, in interleaved rounds; means of those in which little else ran.",
-        f"Other processes had {load.cores_of_others:.2f} cores meanwhile.",
     ]
+    if load is not None:
+        lines.append(f"Other processes had {load.cores_of_others:.2f} cores meanwhile.")
+    return lines

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from edgeattn.profiling.calibration import graphs
+from edgeattn.profiling.calibration.graphs import Model
 
 _WHOLE: Final = (1, 64, 112, 112)
 _LARGE: Final = (1, 64, 56, 56)
@@ -22,6 +23,7 @@ _TOKENS: Final = (1, 196, 384)
 _SCORES: Final = (1, 4, 196, 196)
 _ROW: Final = 1024
 _COMMON_KIB: Final = 8192
+_CACHES: Final = 4
 _PAUSES_MS: Final = (0, 0.25, 0.5, 1, 2, 4, 8, 16)
 # Channels that a block does not divide, and a multiple of four does not either.
 _UNEVEN: Final = 58
@@ -40,22 +42,29 @@ class Case:
     """
 
     name: str
-    model: bytes
+    model: Model
     role: str = "table"
     pause_s: float = 0.0
 
 
-def cases() -> Iterator[Case]:
-    """Return what is run for the tables."""
+def cases(said_kib: int | None) -> Iterator[Case]:
+    """Return what is run for the tables.
+
+    Args:
+        said_kib: The last cache, as the system has it; None if it does not say.
+    """
     yield from _convolutions()
     yield from _products()
     yield from _pointwise()
     yield from _reductions()
     yield from _copies()
+    # Far more than the cache, and no more than small boards have.
+    columns = min(6144, max(1024, _CACHES * (said_kib or _COMMON_KIB) * 1024 // (4 * 4096)))
     yield Case(
-        name="a row of 4096 by weights of 4096x6144", model=graphs.product(1, 4096, 6144),
+        name=f"a row of 4096 by weights of 4096x{columns}",
+        model=graphs.product(1, 4096, columns),
         role="memory",
-    )  # fmt: skip
+    )
 
 
 def holds(said_kib: int | None) -> Iterator[Case]:
@@ -196,5 +205,5 @@ def _copies() -> Iterator[Case]:
         yield _of(graphs.channels_last(shape), shape)
 
 
-def _of(model: bytes, shape: Sequence[int]) -> Case:
+def _of(model: Model, shape: Sequence[int]) -> Case:
     return Case(name="x".join(map(str, shape[1:])), model=model)

@@ -15,7 +15,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Final, get_args
 
 from edgeattn.profiling.predict.cpu.predict import READS, is_shared, one_core_us
 from edgeattn.records.work import Layer, Work
@@ -92,26 +92,6 @@ class Figures:
     holds_us: float | None
     layers: Mapping[Layer, Rate]
     operators: Mapping[str, Rate]
-
-
-def read_samples(found: Mapping[str, Any]) -> list[Sample]:
-    """Read what the process says, and take the profiler's share off."""
-    share = {
-        threads: found["profiled_us"][threads] - floor
-        for threads, floor in found["node_us"].items()
-    }
-    return [
-        Sample(
-            case=sample["case"],
-            role=sample["role"],
-            threads=sample["threads"],
-            work=Work(**kernel["work"]),
-            time_us=max(0.0, kernel["time_us"] - share[str(sample["threads"])]),
-            pause_us=sample["pause_us"],
-        )
-        for sample in found["samples"]
-        for kernel in sample["kernels"]
-    ]
 
 
 def fit(

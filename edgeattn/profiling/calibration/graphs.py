@@ -7,10 +7,14 @@ a network, so that the cache holds it.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+
+from edgeattn.runtimes.runner import WEIGHTS
 
 if TYPE_CHECKING:
     import onnx
@@ -18,15 +22,33 @@ if TYPE_CHECKING:
 #: What the name of a node begins with that is timed.
 TIMED: Final = "timed"
 _LINKS: Final = 12
+# Weights of so many bytes are in the file of all.
+_SMALL_BYTES: Final = 1024
 _OPSET: Final = 17
 _IR_VERSION: Final = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A model, whose weights are in a file beside it.
+
+    Attributes:
+        data: The ONNX model.
+        inputs: The shape of each input, by its name.
+        weights_bytes: What the file must hold at least.
+    """
+
+    data: bytes
+    inputs: Mapping[str, tuple[int, ...]]
+    weights_bytes: int
 
 
 class Graph:
     """Writes a graph; a value is its name."""
 
     def __init__(self) -> None:
-        self._rng = np.random.default_rng(0)
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._weights_bytes = 0
         self._nodes: list[onnx.NodeProto] = []
         self._weights: list[onnx.TensorProto] = []
         self._inputs: list[onnx.ValueInfoProto] = []
@@ -41,6 +63,7 @@ class Graph:
 
         name = f"input{len(self._inputs)}"
         self._inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+        self._shapes[name] = shape
         return self.add("Abs", name)
 
     def add(self, op_type: str, *inputs: str, name: str = "", **attributes: Any) -> str:
@@ -62,10 +85,21 @@ class Graph:
         return given
 
     def weights(self, *shape: int) -> str:
-        """Add weights of such a size that values neither grow nor vanish."""
-        fan_in = max(1, int(np.prod(shape[1:])))
-        drawn = self._rng.normal(0, fan_in**-0.5, shape)
-        return self.constant(drawn.astype(np.float32))
+        """Add weights of floats: what the file of all begins with."""
+        from onnx import TensorProto
+
+        size = 4 * math.prod(shape)
+        if size < _SMALL_BYTES:
+            halves = np.array([0.02, -0.02], np.float32)
+            return self.constant(np.resize(halves, list(shape)))
+        name = f"weights{len(self._weights)}"
+        tensor = TensorProto(name=name, dims=shape, data_type=TensorProto.FLOAT)
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, value in (("location", WEIGHTS), ("offset", "0"), ("length", str(size))):
+            tensor.external_data.add(key=key, value=value)
+        self._weights.append(tensor)
+        self._weights_bytes = max(self._weights_bytes, size)
+        return name
 
     def constant(self, array: Any) -> str:
         """Add a constant."""
@@ -75,7 +109,7 @@ class Graph:
         self._weights.append(numpy_helper.from_array(np.asarray(array), name))
         return name
 
-    def model(self, outputs: Sequence[str]) -> bytes:
+    def model(self, outputs: Sequence[str]) -> Model:
         """Return the model that gives these values."""
         import onnx
         from onnx import helper
@@ -89,12 +123,16 @@ class Graph:
         )
         opsets = [helper.make_opsetid("", _OPSET)]
         model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION)
-        return bytes(model.SerializeToString())
+        return Model(
+            data=bytes(model.SerializeToString()),
+            inputs=self._shapes,
+            weights_bytes=self._weights_bytes,
+        )
 
 
 def convolution(
     channels: tuple[int, int], kernel: int, size: int, *, step: int = 1, groups: int = 1
-) -> bytes:
+) -> Model:
     """Return a convolution of a square map.
 
     Args:
@@ -119,7 +157,7 @@ def convolution(
     return graph.model([out])
 
 
-def product(rows: int, inner: int, columns: int) -> bytes:
+def product(rows: int, inner: int, columns: int) -> Model:
     """Return a linear layer: x[rows, inner] times weights."""
     graph = Graph()
     x = graph.input(rows, inner)
@@ -127,14 +165,14 @@ def product(rows: int, inner: int, columns: int) -> bytes:
     return graph.model([out])
 
 
-def batched_product(batch: int, rows: int, inner: int, columns: int) -> bytes:
+def batched_product(batch: int, rows: int, inner: int, columns: int) -> Model:
     """Return a product of two activations, as in self-attention."""
     graph = Graph()
     x, y = graph.input(batch, rows, inner), graph.input(batch, inner, columns)
     return graph.model([graph.add("MatMul", x, y, name=TIMED)])
 
 
-def unary(op_type: str, shape: Sequence[int], **attributes: Any) -> bytes:
+def unary(op_type: str, shape: Sequence[int], **attributes: Any) -> Model:
     """Return an operator of one tensor."""
     graph = Graph()
     return graph.model([graph.add(op_type, graph.input(*shape), name=TIMED, **attributes)])
@@ -142,7 +180,7 @@ def unary(op_type: str, shape: Sequence[int], **attributes: Any) -> bytes:
 
 def with_constants(
     op_type: str, shape: Sequence[int], *constants: Any, outputs: int = 1, **attributes: Any
-) -> bytes:
+) -> Model:
     """Return an operator of one tensor and some constants."""
     graph = Graph()
     values = [graph.constant(one) for one in constants]
@@ -151,14 +189,14 @@ def with_constants(
     return graph.model(given)
 
 
-def binary(op_type: str, shape: Sequence[int], other: Sequence[int], **attributes: Any) -> bytes:
+def binary(op_type: str, shape: Sequence[int], other: Sequence[int], **attributes: Any) -> Model:
     """Return an operator of two tensors."""
     graph = Graph()
     x, y = graph.input(*shape), graph.input(*other)
     return graph.model([graph.add(op_type, x, y, name=TIMED, **attributes)])
 
 
-def blocked(op_type: str, shape: Sequence[int], **attributes: Any) -> bytes:
+def blocked(op_type: str, shape: Sequence[int], **attributes: Any) -> Model:
     """Return an operator between convolutions, in their layout."""
     graph = Graph()
     channels = shape[1]
@@ -167,7 +205,7 @@ def blocked(op_type: str, shape: Sequence[int], **attributes: Any) -> bytes:
     return graph.model([graph.add("Conv", y, graph.weights(channels, channels, 1, 1))])
 
 
-def resized(shape: Sequence[int], by: int) -> bytes:
+def resized(shape: Sequence[int], by: int) -> Model:
     """Return a nearest-neighbour resize between convolutions.
 
     Args:
@@ -185,7 +223,7 @@ def resized(shape: Sequence[int], by: int) -> bytes:
     return graph.model([graph.add("Conv", y, graph.weights(channels, channels, 1, 1))])
 
 
-def channels_last(shape: Sequence[int]) -> bytes:
+def channels_last(shape: Sequence[int]) -> Model:
     """Return what brings a convolution's channels together: a reorder that transposes."""
     graph = Graph()
     channels = shape[1]
@@ -193,14 +231,14 @@ def channels_last(shape: Sequence[int]) -> bytes:
     return graph.model([graph.add("Abs", graph.add("Transpose", x, perm=[0, 2, 3, 1]))])
 
 
-def swish(shape: Sequence[int]) -> bytes:
+def swish(shape: Sequence[int]) -> Model:
     """Return x · sigmoid(x), which ONNX Runtime makes one kernel of: QuickGelu."""
     graph = Graph()
     x = graph.input(*shape)
     return graph.model([graph.add("Mul", x, graph.add("Sigmoid", x), name=TIMED)])
 
 
-def chain() -> tuple[bytes, int]:
+def chain() -> tuple[Model, int]:
     """Return small nodes of several operators, one after another, and how many there are."""
     graph = Graph()
     x = graph.input(1, 16, 4, 4)

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 
+from edgeattn.base import files
 from edgeattn.base.errors import InputError
 from edgeattn.devices.profile import find
 from edgeattn.profiling.calibration import graphs
@@ -17,10 +18,9 @@ from edgeattn.profiling.calibration.calibrate import (
     calibrate,
     check_file,
     file_of,
-    write,
 )
 from edgeattn.profiling.calibration.cases import cases, holds, wakes
-from edgeattn.profiling.calibration.fit import Sample, fit, read_samples
+from edgeattn.profiling.calibration.fit import Sample, fit
 from edgeattn.profiling.predict.cpu.machine import OPERATORS, machine_of
 from edgeattn.profiling.predict.cpu.predict import time_of
 from edgeattn.records.work import Work
@@ -126,24 +126,11 @@ def test_a_cache_that_nobody_shares():
     assert fit([*works, *held_for(1e9)], 1, 0.7).holds_us is None
 
 
-def test_the_profilers_share_is_taken_off():
-    found = {
-        "node_us": {"1": 2.0},
-        "profiled_us": {"1": 7.0},
-        "samples": [
-            {"threads": 1, "case": "a", "role": "table", "pause_us": 3.0,
-             "kernels": [{"work": {"operator": "Relu", "kind": "pointwise"}, "time_us": 25.0},
-                         {"work": {"operator": "Relu", "kind": "pointwise"}, "time_us": 4.0}]}
-        ],
-    }  # fmt: skip
-    assert [(one.time_us, one.pause_us) for one in read_samples(found)] == [(20, 3), (0, 3)]
-
-
 def test_the_models_that_are_run():
-    every = [*cases(), *holds(4096), *wakes()]
-    assert len({(case.role, case.name, case.model) for case in every}) == len(every)
+    every = [*cases(4096), *holds(4096), *wakes()]
+    assert len({(case.role, case.name, case.model.data) for case in every}) == len(every)
     for case in every:
-        model = onnx.load_from_string(case.model)
+        model = onnx.ModelProto.FromString(case.model.data)
         assert sum(node.name.startswith(graphs.TIMED) for node in model.graph.node) <= 1
     assert {case.role for case in every} == {"table", "reads", "memory", "hold", "wake"}
 
@@ -159,7 +146,7 @@ def measured():
 
 def test_a_device_of_this_machine(measured, tmp_path):
     path = tmp_path / "mine.toml"
-    write(measured, path)
+    files.write(path, measured.text)
     device = find(str(path))
     assert (device.name, device.kind, device.cores) == ("mine", "cpu", 1)
     assert device == measured.device.model_copy(update={"name": "mine"})
@@ -172,7 +159,7 @@ def test_a_device_of_this_machine(measured, tmp_path):
     # What computes much moves little.
     assert said.operators["Softplus"] < said.operators["Sigmoid"] < said.operators["Relu"]
     assert 0.1 < device.kernel_floor_us < 100
-    write(measured, path)  # in its own place
+    files.write(path, measured.text)  # in its own place
 
 
 def test_each_figure_says_how_it_was_got(measured):

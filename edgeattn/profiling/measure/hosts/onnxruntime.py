@@ -34,6 +34,10 @@ class _There(Place):
     def cores(self) -> int:
         return self._bench.about.cores
 
+    @property
+    def block_channels(self) -> int:
+        return self._bench.about.block_channels
+
     def runner(self, does: str) -> Talk:
         return self._bench.start(does)
 

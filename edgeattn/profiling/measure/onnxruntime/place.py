@@ -26,6 +26,11 @@ class Place:
         """The cores that a runner there may run on."""
         return runner.usable_cores()
 
+    @property
+    def block_channels(self) -> int:
+        """The channels of a block that a runner there computes with."""
+        return runner.block_channels()
+
     def runner(self, does: str) -> Talk:
         """Start a runner.
 

@@ -185,7 +185,7 @@ def profile_kernels(
     rows = list(_named(found.nodes, optimised))
     _give_shapes(rows, model, optimised)
     return ProfiledModel(
-        kernels=with_work(_kernels(rows, known, model, costs), optimised),
+        kernels=with_work(_kernels(rows, known, model, costs), optimised, place.block_channels),
         profiled_us=found.profiled_us,
     )
 

@@ -16,18 +16,16 @@ counted by the weights as they are there: blocked convolutions pad their channel
 
 from __future__ import annotations
 
-import functools
 import math
-import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from edgeattn.graph.nodes import integer, ints, text, weights_bytes
 from edgeattn.records.kinds import kind_of
 from edgeattn.records.trace import Kernel
 from edgeattn.records.work import Layer, Work
+from edgeattn.runtimes.runner import block_channels
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -39,10 +37,8 @@ _CONVOLUTIONS: Final = {
     "Conv": 1, "FusedConv": 1, "NhwcFusedConv": 1, "ConvInteger": 1, "QLinearConv": 3,
 }  # fmt: skip
 _PRODUCTS: Final = frozenset({"Gemm", "FusedGemm", "MatMul", "FusedMatMul", "TransposeMatMul"})
-# Channels of a block are 8 with AVX2, and 16 with wider vectors and on ARM. Four are computed at
-# once; sums of fewer than three wait for each other.
+# Blocks that are computed at once; sums of fewer than three wait for each other.
 _LEAST_BLOCK: Final = 8
-_WIDE_BLOCK: Final = 16
 _BLOCKS: Final = 4
 _VIEWS: Final = frozenset(
     {"Dropout", "Flatten", "Identity", "Reshape", "Shape", "Size", "Squeeze", "Unsqueeze"}
@@ -56,25 +52,28 @@ _FREE: Final = frozenset({"Relu"})
 _POOLS: Final = frozenset({"AveragePool", "LpPool", "MaxPool"})
 
 
-def with_work(kernels: Iterable[Kernel], optimised: ir.Model) -> tuple[Kernel, ...]:
+def with_work(
+    kernels: Iterable[Kernel], optimised: ir.Model, block: int | None = None
+) -> tuple[Kernel, ...]:
     """Return kernels, each with its work.
 
     Args:
         kernels: The kernels of an inference.
         optimised: The graph that they are the nodes of, with shapes.
+        block: Channels of a block where it ran; None for this machine's.
     """
     nodes = {node.name: node for node in optimised.graph.all_nodes()}
     return tuple(
-        one.model_copy(update={"work": _with_sizes(one, nodes[one.name])})
+        one.model_copy(update={"work": _with_sizes(one, nodes[one.name], block)})
         if one.name in nodes
         else one
         for one in kernels
     )
 
 
-def _with_sizes(kernel: Kernel, node: ir.Node) -> Work:
+def _with_sizes(kernel: Kernel, node: ir.Node, block: int | None) -> Work:
     return replace(
-        work_of(node, kernel.traffic_bytes or 0, kernel.macs),
+        work_of(node, kernel.traffic_bytes or 0, kernel.macs, block),
         reads_bytes=tuple(_size(node.inputs, name) for name in kernel.inputs),
         writes_bytes=tuple(_size(node.outputs, name) for name in kernel.outputs),
     )
@@ -89,17 +88,18 @@ def _size(values: Sequence[ir.Value | None], name: str) -> float:
     return 0.0
 
 
-def work_of(node: ir.Node, traffic_bytes: float, macs: int) -> Work:
+def work_of(node: ir.Node, traffic_bytes: float, macs: int, block: int | None = None) -> Work:
     """Return what a kernel does.
 
     Args:
         node: Its node in the optimised graph; its values have shapes.
         traffic_bytes: What it reads and writes, each tensor once.
         macs: Multiply-accumulates of the model's nodes that it stands for.
+        block: Channels of a block where it ran; None for this machine's.
     """
     op_type, weights = node.op_type, float(weights_bytes(node))
     if op_type in _CONVOLUTIONS:
-        return _convolution(node, traffic_bytes, weights)
+        return _convolution(node, traffic_bytes, weights, block or block_channels())
     kind = kind_of(op_type)
     if kind == "matmul":
         flops = _product_flops(node) if op_type in _PRODUCTS else 2 * macs
@@ -123,7 +123,7 @@ def work_of(node: ir.Node, traffic_bytes: float, macs: int) -> Work:
     )
 
 
-def _convolution(node: ir.Node, traffic_bytes: float, weights_bytes: float) -> Work:
+def _convolution(node: ir.Node, traffic_bytes: float, weights_bytes: float, block: int) -> Work:
     filters = _shape(node.inputs[_CONVOLUTIONS[node.op_type]])
     out = _shape(node.outputs[0])
     batch, places = out[0], math.prod(out[2:])
@@ -133,7 +133,7 @@ def _convolution(node: ir.Node, traffic_bytes: float, weights_bytes: float) -> W
     runs_on = not is_blocked or (layer == "pointwise" and math.prod(ints(node, "strides")) == 1)
     channels = filters[0]
     if is_blocked and groups == 1:
-        channels = _computed_channels(channels)
+        channels = _computed_channels(channels, block)
     activation = _activation(node)
     return Work(
         operator=node.op_type,
@@ -165,22 +165,10 @@ def _activation(node: ir.Node) -> str:
     return "" if said in _FREE else said
 
 
-def _computed_channels(channels: int) -> int:
+def _computed_channels(channels: int, block: int) -> int:
     """Return the channels that could be computed in the time of so many."""
-    sets, rest = divmod(math.ceil(channels / block_channels()), _BLOCKS)
-    return (sets * _BLOCKS + (min(rest + 1, 3) if rest else 0)) * block_channels()
-
-
-@functools.cache
-def block_channels() -> int:
-    """Return the channels of a block on this machine, which ONNX Runtime does not tell."""
-    if platform.machine().lower() not in ("x86_64", "amd64"):
-        return _WIDE_BLOCK
-    try:
-        said = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return _LEAST_BLOCK
-    return _WIDE_BLOCK if "avx512f" in said else _LEAST_BLOCK
+    sets, rest = divmod(math.ceil(channels / block), _BLOCKS)
+    return (sets * _BLOCKS + (min(rest + 1, 3) if rest else 0)) * block
 
 
 def _product_flops(node: ir.Node) -> float:
