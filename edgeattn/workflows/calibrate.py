@@ -185,8 +185,8 @@ def _traces(paths: Sequence[Path], options: CalibrationOptions) -> Iterator[Trac
             " in one order.",
         )
     named = ProfileOptions(device=options.device, power_mode=options.power_mode)
-    for place, (own, measured) in enumerate(zip(layers, profiles, strict=True)):
-        given = TrtexecFiles(layers=own, profile=measured, times=times[place] if times else None)
+    for number, (own, measured) in enumerate(zip(layers, profiles, strict=True)):
+        given = TrtexecFiles(layers=own, profile=measured, times=times[number] if times else None)
         (found,) = of_files(given, None, named, named_device(named))
         yield found.row.trace
 
