@@ -80,11 +80,11 @@ class _Here:
         return (self.folder / name).read_bytes()
 
 
-@pytest.fixture(params=[["dash"], ["busybox", "sh"]], ids=["dash", "busybox"])
+@pytest.fixture
 def here(request: pytest.FixtureRequest, tmp_path: Path) -> Room:
     """A folder, and a shell."""
     (tmp_path / "room").mkdir()
-    return cast("Room", _Here(tmp_path / "room", request.param))
+    return cast("Room", _Here(tmp_path / "room", getattr(request, "param", ["dash"])))
 
 
 def test_a_watch_by_ssh(sshd: Sshd, tmp_path: Path) -> None:
@@ -111,6 +111,9 @@ def test_a_watch_by_ssh(sshd: Sshd, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "here", [["dash"], ["busybox", "sh"]], ids=["dash", "busybox"], indirect=True
+)
 def test_power_by_hwmon(here: Room, tmp_path: Path) -> None:
     """What is drawn while it runs is told from what is drawn anyway, and the rail is named."""
     root = trees.lay(trees.ORIN_NX, tmp_path)
