@@ -18,8 +18,6 @@ _CARD: Final = (
     ("w", 1.0), ("gpu_hz", 1e6), ("gpu_most_hz", 1e6), ("gpu_load", 10.0), ("millidegrees", 1e3),
 )  # fmt: skip
 _GPU: Final = re.compile(r"GR3D_FREQ (\d{1,3})%(?:@\[?(\d{1,5}))?")
-# What /proc/stat counts as idle: its fourth and fifth number.
-_IDLE: Final = slice(3, 5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +37,12 @@ class Looks:
         counted: Joules that each counter has counted.
         ranges_j: What each counter counts up to.
         slow: Clocks, temperatures and counts, by kind and label.
-        busy_ticks: What all processors together were busy, in clock ticks.
     """
 
     power: list[tuple[float, Mapping[str, float]]] = field(default_factory=list)
     counted: list[tuple[float, Mapping[str, float]]] = field(default_factory=list)
     ranges_j: dict[str, float] = field(default_factory=dict)
     slow: list[tuple[float, dict[Column, float]]] = field(default_factory=list)
-    busy_ticks: list[tuple[float, float]] = field(default_factory=list)
     _sources: dict[str, None] = field(default_factory=dict)
     _fast: list[Column] = field(default_factory=list)
     _rest: list[Column] = field(default_factory=list)
@@ -88,9 +84,6 @@ class Looks:
                     if (value := _value(one.kind, word)) is not None
                 }
                 self.slow.append((time_s, values))
-            elif letter == "c" and words[:1] == ["cpu"]:
-                ticks = [_number(word) or 0.0 for word in words[1:9]]
-                self.busy_ticks.append((time_s, sum(ticks) - sum(ticks[_IDLE])))
             elif letter == "n":
                 self._add_card(time_s, said)
             elif letter == "t":

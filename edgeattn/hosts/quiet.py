@@ -28,6 +28,8 @@ _RASPBERRY: Final = {
     4: "it was throttled",
     8: "it was held back for its temperature",
 }
+# What /proc/stat counts as idle: its fourth and fifth number.
+_IDLE: Final = slice(3, 5)
 _KERNEL: Final = 2  # the process whose children are the kernel's own
 _SSH: Final = ("sshd", "dropbear")
 # Those that had most are named: so many, if they had so much.
@@ -85,6 +87,15 @@ class Processes:
         return ours
 
 
+def busy_ticks(line: str) -> tuple[float, float] | None:
+    """Read what the script's `moment` says: the uptime, and the clock ticks that were busy."""
+    try:
+        time_s, *ticks = map(float, line.split()[:9])
+    except ValueError:
+        return None
+    return time_s, sum(ticks) - sum(ticks[_IDLE])
+
+
 def cores_of_others(before: Processes, after: Processes) -> dict[str, float]:
     """Return the processor time of each process that is not ours, over what has passed.
 
@@ -110,6 +121,7 @@ class Seen:
         ran: When models ran.
         before: Its processes before they did.
         after: The same afterwards.
+        busy_before: Processors that were busy while nothing of ours ran; None if not known.
     """
 
     looks: Looks
@@ -117,6 +129,7 @@ class Seen:
     ran: tuple[tuple[float, float], ...]
     before: Processes
     after: Processes
+    busy_before: float | None = None
 
     def values(self, kind: str, spans: Sequence[tuple[float, float]]) -> dict[str, list[float]]:
         """Return what was seen of a kind of file in spans of time, by label."""
@@ -221,7 +234,7 @@ def _of_others(seen: Seen) -> Iterator[str]:
             f"Other processes had {sum(others.values()):.2f} cores while this was measured:"
             f" {', '.join(most[:_MOST_NAMED])}."
         )
-    busy = _idle_cores(seen)
+    busy = seen.busy_before
     if busy is not None and busy > MOST_CORES_OF_OTHERS:
         yield f"{busy:.2f} cores were busy before anything of ours ran."
     loads = [one for values in seen.values("gpu_load", seen.idle).values() for one in values]
@@ -230,17 +243,6 @@ def _of_others(seen: Seen) -> Iterator[str]:
             f"The GPU was busy before anything of ours ran: {statistics.median(loads) / 10:.0f} %"
             " of the time."
         )
-
-
-def _idle_cores(seen: Seen) -> float | None:
-    """Return the cores that were busy while nothing of ours ran; None if that is not known."""
-    busy_s = idle_s = 0.0
-    for began_s, ended_s in seen.idle:
-        rows = [row for row in seen.looks.busy_ticks if began_s <= row[0] <= ended_s]
-        if len(rows) > 1:
-            idle_s += rows[-1][0] - rows[0][0]
-            busy_s += (rows[-1][1] - rows[0][1]) / seen.after.ticks_per_s
-    return busy_s / idle_s if idle_s > 0 else None
 
 
 def facts_of(seen: Seen, host: HostFacts) -> dict[str, str]:
@@ -266,7 +268,7 @@ def facts_of(seen: Seen, host: HostFacts) -> dict[str, str]:
     kinds = ("cooling", "overcurrents", "throttles", "raspberry_throttled")
     if throttled or any(seen.values(kind, seen.whole) for kind in kinds):
         found["throttled"] = "; ".join(throttled) or "no"
-    before = _idle_cores(seen)
+    before = seen.busy_before
     others = sum(cores_of_others(seen.before, seen.after).values())
     said = "" if before is None else f"{before:.2f} cores before, "
     return {**found, "other load": f"{said}{others:.2f} cores of others while models ran"}

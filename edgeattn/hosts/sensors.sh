@@ -87,6 +87,12 @@ heat() { # temperatures, and whether they hold anything back
 
 uptime() { IFS=' ' read -r up _ </proc/uptime; }
 
+moment() { # says the uptime, and what all processors were busy and idle so far, in clock ticks
+  uptime
+  IFS=' ' read -r _ line </proc/stat
+  printf '%s %s\n' "$up" "$line"
+}
+
 processes() { # says what every process has had of the processors so far, in clock ticks
   uptime
   printf 'uptime %s %s %s\n' "$$" "$up" "$(getconf CLK_TCK 2>/dev/null || echo 100)"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from edgeattn.hosts.looks import Looks
 from edgeattn.hosts.meters import Meter, Total, meters, total
-from edgeattn.hosts.quiet import Processes, Seen, facts_of, warnings_of
+from edgeattn.hosts.quiet import Processes, Seen, busy_ticks, facts_of, warnings_of
 from edgeattn.records.trace import Power
 
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from edgeattn.hosts.probe import HostFacts
 
 _LIMIT_S: Final = 60.0
-# What begins: the idle span without what starting it draws.
+# How long a host is watched while idle, by whether power can be read there.
+_IDLE_S: Final = {True: 2.0, False: 0.5}
+# The idle span without what starting it draws.
 _SETTLE_S: Final = 0.5
 # Fewer readings than this, and a mean of them says little.
 _FEWEST: Final = 10
@@ -77,21 +79,29 @@ class Watch:
         self._idle: list[tuple[float, float]] = []
         self._ran: list[tuple[float, float]] = []
         self._few: int | None = None
+        self._busy_before: float | None = None
         self._after: Processes | None = None
         self._before = self._processes(0.0)[1]
         if is_on:
             self._looks.columns(room.read("columns").decode(errors="replace"))
 
-    def idle(self, seconds: float = 2.0) -> None:
+    def idle(self, seconds: float | None = None) -> None:
         """Watch the host while nothing of ours runs there, before anything does.
 
         What runs afterwards is set against this: power, and what other processes have.
+
+        Args:
+            seconds: How long; by default as long as its power needs, if that can be read.
         """
+        if seconds is None:
+            seconds = _IDLE_S[bool(self._facts.rails)]
         self._after = None
-        span, self._before = self._processes(seconds)
-        if seconds > 0 and span is not None:
-            settled = span[0] + min(_SETTLE_S, seconds / 4)
-            self._idle.append((settled, span[1]))
+        moments, self._before = self._processes(seconds)
+        if len(moments) == len(("before", "after")):
+            (began_s, busy), (ended_s, busy_after) = moments
+            self._idle.append((began_s + min(_SETTLE_S, seconds / 4), ended_s))
+            busy_s = (busy_after - busy) / self._before.ticks_per_s
+            self._busy_before = busy_s / max(ended_s - began_s, 0.01)
 
     def power(
         self, spans: Sequence[tuple[float, float]], runs: int | Sequence[int]
@@ -178,6 +188,7 @@ class Watch:
             ran=tuple(self._ran),
             before=self._before,
             after=self._after,
+            busy_before=self._busy_before,
         )
 
     def _idle_w(self, found: dict[str, Meter], chosen: Total) -> float | None:
@@ -197,18 +208,17 @@ class Watch:
         self._looks.add(whole.decode(errors="replace"))
         return Processes.read(rest.decode(errors="replace").split("\n"))
 
-    def _processes(self, seconds: float) -> tuple[tuple[float, float] | None, Processes]:
-        """Wait there, and return from when to when, and what every process has had by then."""
-        script = (
-            _script("")
-            + '\nuptime; echo "$up"; sleep "$2" || sleep 1; uptime; echo "$up"; processes'
-        )
+    def _processes(self, seconds: float) -> tuple[list[tuple[float, float]], Processes]:
+        """Wait there, and return what every process has had by then.
+
+        Returns:
+            Before and after the wait, when that was, and how many clock ticks processors were busy.
+        """
+        script = _script("") + '\nmoment; sleep "$2" || sleep 1; moment; processes'
         ran = self._room.sh(script, "", f"{seconds:g}", limit_s=_LIMIT_S + seconds)
-        lines = ran.text.split("\n")
-        span = None
-        with contextlib.suppress(ValueError, IndexError):
-            span = float(lines[0]), float(lines[1])
-        return span, Processes.read(lines[2:])
+        before, after, *rest = [*ran.text.split("\n"), "", ""]
+        moments = [one for line in (before, after) if (one := busy_ticks(line)) is not None]
+        return moments, Processes.read(rest)
 
 
 def _energy_j(

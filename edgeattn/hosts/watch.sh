@@ -40,10 +40,7 @@ samples() { # looks at every tick that it reads
   count=0
   while read -r _; do
     [ -z "$fast" ] || look f $fast
-    if [ $((count % often)) = 0 ]; then
-      look s $slow
-      IFS= read -r line </proc/stat && printf 'c %s %s\n' "$up" "$line"
-    fi
+    [ $((count % often)) -gt 0 ] || look s $slow
     count=$((count + 1))
   done
 }

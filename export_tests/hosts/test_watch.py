@@ -18,7 +18,14 @@ from edgeattn.hosts.connection import Ran, Room, connect
 from edgeattn.hosts.looks import Looks
 from edgeattn.hosts.meters import Meter, total
 from edgeattn.hosts.probe import PythonFacts
-from edgeattn.hosts.quiet import Processes, Seen, cores_of_others, facts_of, warnings_of
+from edgeattn.hosts.quiet import (
+    Processes,
+    Seen,
+    busy_ticks,
+    cores_of_others,
+    facts_of,
+    warnings_of,
+)
 from edgeattn.hosts.watch import watch
 from edgeattn.profiling.samples import energy_difference
 from edgeattn.records.trace import Power
@@ -135,6 +142,7 @@ def test_power_by_hwmon(here: Room, tmp_path: Path) -> None:
         assert drawn.rounds_mj == pytest.approx([drawn.energy_mj])
         assert drawn.rails_w["VDD_CPU_GPU_CV"] == pytest.approx(10)
         facts = found.facts()
+        assert "cores before" in facts["other load"]
         assert facts["power"] == "VDD_IN, the whole module; by hwmon"
         assert facts["temperature"].startswith("gpu 47 °C before, 81 at most")
         assert any("read" in one and "times only" in one for one in found.warnings())
@@ -331,15 +339,16 @@ def test_others() -> None:
 
 def test_a_host_that_was_busy_before() -> None:
     """Load and a busy GPU before anything runs are said."""
-    looks = "".join(
-        f"s {up}.00 700\nc {up}.00 cpu {100 * up} 0 0 {50 * up} 0 0 0 0 0 0\n" for up in range(2, 6)
-    )
-    seen = _seen(["gpu_load\tgpu"], looks, idle=((1.5, 5.5),))
+    looks = "".join(f"s {up}.00 700\n" for up in range(2, 6))
+    seen = _seen(["gpu_load\tgpu"], looks, idle=((1.5, 5.5),), busy_before=1.0)
     found = warnings_of(seen, _JETSON)
     assert found == [
         "1.00 cores were busy before anything of ours ran.",
         "The GPU was busy before anything of ours ran: 70 % of the time.",
     ]
+    assert facts_of(seen, _JETSON)["other load"].startswith("1.00 cores before")
+    assert busy_ticks("10.5 100 0 20 900 50 1 2 3 0 0") == (10.5, 126.0)
+    assert busy_ticks("cpu") is busy_ticks("") is None
 
 
 def _power(*rounds_mj: float | None, rail: str = "VDD_IN") -> Power:
