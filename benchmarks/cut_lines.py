@@ -89,6 +89,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=14)
     parser.add_argument("--way", choices=WAYS)
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the namespace is to go in any case
     drawn = random.Random(asked.seed)
     faults: list[str] = []
     done: Counter[tuple[str, int]] = Counter()

@@ -30,11 +30,11 @@ class Cost:
         params: Parameters; None if they are not known.
         macs: Multiply-accumulates.
         element_ops: Operations that FLOP counters skip.
-        traffic_bytes: Bytes that its kernels move.
+        traffic_bytes: Bytes that its kernels move; None if no kernel of the model tells them.
         launches: Kernels that are its own, or that it shares.
         floor_us: What moving its kernels' bytes takes at least, at the whole bandwidth of the
             device's memory, or of its last cache where a kernel's bytes fit; None if the
-            bandwidth is not known.
+            bandwidth or the bytes are not known.
         flops_predicted_us: What its MACs would take at the rate of this model's convolutions, the
             backbone's; None if there are none.
     """
@@ -44,7 +44,7 @@ class Cost:
     params: int | None
     macs: int
     element_ops: int
-    traffic_bytes: int
+    traffic_bytes: int | None
     launches: int
     floor_us: float | None
     flops_predicted_us: float | None
@@ -225,6 +225,7 @@ class _Counter:
         params: int | None,
         marginal_us: float | None,
     ) -> Cost:
+        is_told = any(one.kernel.traffic_bytes is not None for one in self._kernels)
         traffic = round(sum(part * (one.kernel.traffic_bytes or 0) for part, one in parts))
         floors = [
             (part, self._trace.machine.floor_us(one.kernel.traffic_bytes or 0))
@@ -236,10 +237,10 @@ class _Counter:
             params=params,
             macs=macs,
             element_ops=element_ops,
-            traffic_bytes=traffic,
+            traffic_bytes=traffic if is_told else None,
             launches=len({one.kernel.name for _, one in parts}),
             floor_us=None
-            if self._trace.machine.bandwidth_gbps is None
+            if self._trace.machine.bandwidth_gbps is None or not is_told
             else sum(part * (floor or 0.0) for part, floor in floors),
             flops_predicted_us=None if self._rate is None else macs / self._rate,
         )

@@ -17,12 +17,15 @@ _HOLDS_STAGES: Final = 0.6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sum:
-    """Kernels that have something in common: `time_us`, their number and bytes are sums."""
+    """Kernels that have something in common: `time_us`, their number and bytes are sums.
+
+    `traffic_bytes` is None if none of them tells its bytes.
+    """
 
     name: str
     time_us: float
     kernels: int
-    traffic_bytes: int
+    traffic_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +45,15 @@ def summed(
     found: dict[str, Sum] = {}
     for one in kernels:
         for name, part in names(one):
-            known = found.get(name) or Sum(name=name, time_us=0.0, kernels=0, traffic_bytes=0)
+            known = found.get(name) or Sum(name=name, time_us=0.0, kernels=0, traffic_bytes=None)
+            traffic = known.traffic_bytes
+            if one.kernel.traffic_bytes is not None:
+                traffic = (traffic or 0) + round(part * one.kernel.traffic_bytes)
             found[name] = Sum(
                 name=name,
                 time_us=known.time_us + part * one.kernel.time_us,
                 kernels=known.kernels + 1,
-                traffic_bytes=known.traffic_bytes + round(part * (one.kernel.traffic_bytes or 0)),
+                traffic_bytes=traffic,
             )
     return found
 

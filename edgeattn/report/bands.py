@@ -77,7 +77,7 @@ def hidden_cost(attribution: Attribution) -> HiddenCost:
                 is_site=True,
                 macs=one.cost.macs,
                 time_us=one.cost.time_us,
-                traffic_bytes=one.cost.traffic_bytes,
+                traffic_bytes=one.cost.traffic_bytes or 0,
             )
         )
     bands = _merged(

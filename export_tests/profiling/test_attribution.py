@@ -50,6 +50,16 @@ def test_a_site():
     assert cost.broken_fusion_us is None
 
 
+def test_bytes_that_no_kernel_tells_are_not_known():
+    silent = [one.model_copy(update={"traffic_bytes": None}) for one in KERNELS]
+    sites = [Site(path=SITE, attention="se", shape=(8, 4, 4), params=12)]
+    found = attribute(trace(silent, NODES, sites))
+    assert {found.whole.traffic_bytes, found.whole.floor_us} == {None}
+    assert {one.traffic_bytes for one in (*found.kinds, *found.stages)} == {None}
+    first = silent[0].model_copy(update={"traffic_bytes": 0})
+    assert attribute(trace([first, *silent[1:]], NODES, sites)).whole.traffic_bytes == 0
+
+
 def test_all_sites_and_the_whole():
     found = drawn_up(params=5000)
     assert found.attention.time_us == 20
