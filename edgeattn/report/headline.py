@@ -169,7 +169,8 @@ def _more(report: Report, row: Row) -> Iterator[str]:
     launches = f"{cost.launches} of {attribution.whole.launches} launches"
     moved = ""
     if attribution.whole.traffic_bytes:
-        moved = f" and {percent((cost.traffic_bytes or 0) / attribution.whole.traffic_bytes)} of the bytes"
+        part = (cost.traffic_bytes or 0) / attribution.whole.traffic_bytes
+        moved = f" and {percent(part)} of the bytes"
     yield (
         f"Its own kernels take {microseconds(cost.time_us)} of {microseconds(attribution.time_us)},"
         f" {percent(attribution.attention_share)} of the kernels' time, in {launches}{moved}."
