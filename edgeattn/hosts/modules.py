@@ -9,7 +9,7 @@ from typing import Final
 
 from edgeattn.devices import profile
 
-_PART: Final = re.compile(r"\bp?(\d{4})[-:](\d{4})")
+_PART: Final = re.compile(r"\b[p1]?(\d{4})[-:](\d{4})")  # p3767-0005, and 699-13767-0005
 _NEAREST: Final = "No device profile is of this very module: {} is the nearest, {}."
 
 

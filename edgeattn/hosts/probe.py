@@ -34,7 +34,8 @@ _JETPACKS: Final = {
 _RELEASE: Final = re.compile(r"R(\d+) .*?REVISION: *(\d+(?:\.\d+)*)")
 # A mode with what its processors do behind it: 15W_2CORE, MAXP_CORE_ALL.
 _MODE: Final = re.compile(r"(?:MODE_)?(\d+W|MAX[PQ])(?:_.*)?")
-_TRTEXEC: Final = "[TensorRT v"
+# What trtexec says first, or of its options: it runs.
+_TRTEXEC: Final = ("[TensorRT v", "=== Model Options")
 _ILLEGAL: Final = 128 + 4  # SIGILL
 
 
@@ -206,7 +207,7 @@ def read(address: str, text: str, *, asked: float) -> HostFacts:
     )
     device = profile.find(board.device) if board.device else None
     l4t, trtexec, banner = _l4t(told), told.first("trtexec") or None, told.all("trtexec-says")
-    runs = any(_TRTEXEC in line for line in banner)
+    runs = any(one in line for line in banner for one in _TRTEXEC)
     fault = "" if runs or trtexec is None else (banner or ["it says nothing"])[0]
     clocks, temperatures = _clocks(told), _temperatures(told)
     return HostFacts(
@@ -313,7 +314,7 @@ def _jetpack(told: _Told, l4t: str | None, device: DeviceProfile | None) -> str 
 def _tensorrt(told: _Told) -> str | None:
     """Return the version of TensorRT: trtexec's own, else the package's, else the library's."""
     packages = _packages(told)
-    said = [line for line in told.all("trtexec-says") if _TRTEXEC in line]
+    said = [line for line in told.all("trtexec-says") if _TRTEXEC[0] in line]
     said += [packages.get(one, "") for one in ("libnvinfer-bin", "libnvinfer10", "libnvinfer8")]
     for text in (*said, told.first("libnvinfer")):
         if version := parse_version(text):

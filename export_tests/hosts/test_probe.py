@@ -96,6 +96,7 @@ def test_other_boards(
     ("model", "compatible", "gib", "device", "is_near"),
     [
         ("", "nvidia,p3768-0000+p3767-0004", 3.3, "jetson-orin-nano-4gb", False),
+        ("Clara", "699-13767-0000-300", 15.3, "jetson-orin-nx-16gb", False),
         ("Seeed reComputer J4011", "nvidia,p3767-0001", 7.4, "jetson-orin-nx-8gb", False),
         (
             "NVIDIA Jetson Orin Nano on a board of somebody's",

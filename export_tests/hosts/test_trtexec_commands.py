@@ -106,6 +106,7 @@ def test_what_a_version_has_not_is_refused():
         ("&&&& RUNNING TensorRT.trtexec [TensorRT v100300] # trtexec", (10, 3, 0)),
         ("&&&& RUNNING TensorRT.trtexec [TensorRT v101302] [b6] # trtexec", (10, 13, 2)),
         ("&&&& RUNNING TensorRT.trtexec [TensorRT v110100] # trtexec", (11, 1, 0)),
+        ("&&&& RUNNING TensorRT.trtexec [TensorRT v11.1.0.106] [b48] # trtexec", (11, 1, 0)),
         ("libnvinfer-bin\t8.5.2-1+cuda11.4", (8, 5, 2)),
         ("10.3.0.30-1+cuda12.5", (10, 3, 0)),
         ("TensorRT 8.6", (8, 6)),

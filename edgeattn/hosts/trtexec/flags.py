@@ -20,7 +20,7 @@ Version = tuple[int, ...]
 OLDEST: Final[Version] = (8, 0)
 # As its banner has it: 8502, and from 10 on 100300.
 _BANNER: Final = re.compile(r"\[TensorRT v(\d{4,6})\]")
-_WRITTEN: Final = re.compile(r"\b(\d{1,2}(?:\.\d{1,3}){1,3})\b")
+_WRITTEN: Final = re.compile(r"(?<![\w.])v?(\d{1,2}(?:\.\d{1,3}){1,3})\b")
 _ALWAYS: Final = Support(since=OLDEST)
 # What 11 does without being told; it warns of the flag.
 _BY_DEFAULT_FROM_11: Final = Support(since=OLDEST, until=(11,))
