@@ -67,7 +67,7 @@ def measure(
             bench,
             engines,
             lambda said: on_stage(f"latency: {said}"),
-            expected_ms=[sum(one.time_us for one in parts.kernels) / 1e3 for parts, _ in kernels],
+            expected_ms=[_sum_ms(parts.kernels) for parts, _ in kernels],
         )
         powers = [found.power(place, watched) for place in range(len(items))]
         seen, warned = watched.facts(), watched.warnings()
@@ -105,12 +105,17 @@ def measure(
             plain = without[0].kernels
             if len(items) > 1:
                 return FoundBare(kernels=plain, difference=None)
-            both = timed(bench, [engine, engines[place]])
+            expected_ms = [_sum_ms(plain), _sum_ms(kernels[place][0].kernels)]
+            both = timed(bench, [engine, engines[place]], expected_ms=expected_ms)
             return FoundBare(
                 kernels=plain, difference=both.difference(1, 0), warnings=both.warnings
             )
 
         return assemble(items, find, find_bare=find_bare if marginal else None, folder=folder)
+
+
+def _sum_ms(kernels: Sequence[Kernel]) -> float:
+    return sum(kernel.time_us for kernel in kernels) / 1e3
 
 
 def _machine(facts: HostFacts, kernels: Sequence[Kernel], seen: Mapping[str, str]) -> Machine:

@@ -268,6 +268,24 @@ def test_turns_of_one_go_on_until_they_agree(monkeypatch):
     assert statistics.median(found.latency(0).samples) == 1.0
 
 
+def test_power_is_asked_for_the_spans_of_turns_that_are_known():
+    class Watched:
+        def power(self, spans, runs):
+            return spans, runs
+
+    def turn(span_s, runs):
+        return turns.Turn(times=times(1.0), is_graph=True, span_s=span_s, runs=runs)
+
+    found = turns.TimedTurns(
+        samples_ms=((1.0,), (1.0,)),
+        windows=3,
+        agree=True,
+        turns=((turn((1.0, 2.0), 7), turn(None, 8), turn((5.0, 6.0), 9)), (turn(None, 1),)),
+    )
+    assert found.power(0, Watched()) == ([(1.0, 2.0), (5.0, 6.0)], [7, 9])
+    assert found.power(1, Watched()) is None
+
+
 def test_when_a_turn_ran_is_known(tmp_path, there):
     visit = there("8.5.2")
     small(tmp_path / "a.onnx")
