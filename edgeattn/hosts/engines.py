@@ -135,7 +135,7 @@ class Engines:
         command = self.trtexec.profile_command(
             engine, _PROFILE, _LAYERS, shapes=shapes, warm_up_ms=0, runs=1
         )
-        self._trtexec(command, f"{self.host} does not run {engine}", limit_s=_RUN_S, log=log)
+        self._trtexec(command, f"{self.host} does not run the engine", limit_s=_RUN_S, log=log)
         with files.scratch() as folder:
             return layers.read(self.room.get(_LAYERS, folder / _LAYERS, most_bytes=_MOST_BYTES))
 
@@ -174,7 +174,7 @@ class Engines:
         opened = [name for name, shape in open_inputs(source).items() if -1 in shape]
         shapes = {name: feeds[name].shape for name in opened}
         command = self.trtexec.infer_command(engine, given, _OUTPUTS, shapes=shapes)
-        self._trtexec(command, f"{self.host} does not run {engine}", limit_s=_RUN_S, log=log)
+        self._trtexec(command, f"{self.host} does not run the engine", limit_s=_RUN_S, log=log)
         with files.scratch() as folder:
             path = self.room.get(_OUTPUTS, folder / _OUTPUTS, most_bytes=_MOST_BYTES)
             kinds = {one.name: one.dtype for one in describe(source.model.graph.outputs)}

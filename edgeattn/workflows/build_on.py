@@ -30,6 +30,8 @@ _NO_LAYERS = (
     "{} tells nothing of an engine's layers: what its kernels are, what they compute in and what"
     " they move is not known."
 )
+#: What the engine is called there: a name of the user's may be anything.
+_ENGINE = "built.engine"
 #: Of a host whose GPU is not known before trtexec says it.
 _UNKNOWN = (0, 0)
 
@@ -115,7 +117,7 @@ class _Builder:
         on_stage(f"sending {network.path.name} to {engines.host}")
         profiles, notes = engines.build(
             network,
-            engine.name,
+            _ENGINE,
             asked,
             precisions=flags_of(network, asked.precision),
             log=log,
@@ -125,12 +127,12 @@ class _Builder:
         capability = capability_of(log)
         on_stage(f"layers on {engines.host}")
         shapes = profiles[0].opt if profiles else {}
-        information = engines.layers(engine.name, shapes, log=log)
+        information = engines.layers(_ENGINE, shapes, log=log)
         if information is None:
             information = LayerInformation(kernels=(), bindings=(), form="json")
             notes.append(_NO_LAYERS.format(self.trtexec.title))
         on_stage(f"fetching the engine from {engines.host}")
-        room.get(engine.name, engine)
+        room.get(_ENGINE, engine)
         return Built(
             information=information,
             profiles=profiles,

@@ -549,7 +549,9 @@ class Played:
                     "int64": "i8", "int8": "i1", "uint8": "u1"}[one.type[7:-1]]  # fmt: skip
             shape = shapes.get(one.name, one.shape)
             if one.name in files:
-                array = np.fromfile(files[one.name], kind)
+                # Before 10 there is no int64: the parser makes int32 of it.
+                held = "i4" if kind == "i8" and self.version < (10,) else kind
+                array = np.fromfile(files[one.name], held).astype(kind)
                 if array.size != np.prod(shape):
                     raise RefusedError(
                         f"Input file {files[one.name]} has not the size of {one.name}\n"
@@ -564,7 +566,8 @@ class Played:
             if self.spoils and array.dtype.kind == "f":
                 scale = self.spoils * float(np.abs(array).max())
                 array = array + generator.normal(0, scale, array.shape)  # noqa: PLW2901
-            values = ", ".join(f"{value:g}" for value in array.ravel())
+            written = "g" if array.dtype.kind == "f" else "d"
+            values = ", ".join(f"{value:{written}}" for value in array.ravel().tolist())
             shape = "x".join(map(str, array.shape))
             rows.append(f'{{ "name" : "{name}"\n  , "dimensions" : "{shape}"\n'
                         f'  , "values" : [ {values} ]\n  }}\n')  # fmt: skip
