@@ -54,9 +54,9 @@ def test_the_engine_on_the_device_against_the_file(edgeattn, host, tmp_path):
 
 def test_an_engine_of_another_function_falls_and_is_named(edgeattn, host, tmp_path):
     small(tmp_path / "m.onnx")
-    run = edgeattn("parity", "m.onnx", "--on", host(spoils=0.3))
+    run = edgeattn("parity", "m.onnx", "--on", host(alters="head.weight"))
     assert run.returncode == 1, run.stderr
-    assert "the first rung that falls: engine, at stem" in run.stdout
+    assert "the first rung that falls: engine, at y\n" in run.stdout
     assert "engine fell: It differs from onnx" in run.stdout
 
 

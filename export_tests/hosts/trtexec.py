@@ -22,9 +22,10 @@ A test installs it in a folder of the remote's PATH (`sshd.path`):
 
 Settings: `measured`, the name of an engine whose files are given out as they are, "" to make layers
 from the ONNX file; `fails`, one of FAILURES; `capability`, of the GPU that is played; `spoils`, a
-relative error of all outputs; `lasts_s`, what a build and a run really last; `captures`, whether
-CUDA graphs can be captured. A node of a domain of its own is refused without any setting, and so is
-an engine of another version or capability.
+relative error of all outputs; `alters`, a weight that every build makes half as large again;
+`lasts_s`, what a build and a run really last; `captures`, whether CUDA graphs can be captured. A
+node of a domain of its own is refused without any setting, and so is an engine of another version
+or capability.
 """
 
 from __future__ import annotations
@@ -106,11 +107,11 @@ class RefusedError(Exception):
 
 class Played:
     def __init__(self, version, *, measured="", fails="", capability="8.7", spoils=0.0,
-                 lasts_s=0.0, captures=True, op_ms=()):  # fmt: skip
+                 lasts_s=0.0, captures=True, op_ms=(), alters=""):  # fmt: skip
         self.version = tuple(map(int, version.split(".")))
         self.measured, self.fails, self.capability = measured, fails, capability
         self.spoils, self.lasts_s, self.captures = spoils, lasts_s, captures
-        self.op_ms = dict(op_ms)
+        self.op_ms, self.alters = dict(op_ms), alters
         parts = (*self.version, 0)[:3]
         weights = (10000, 100, 1) if self.version >= (10,) else (1000, 100, 1)
         self.number = sum(part * weight for part, weight in zip(parts, weights, strict=True))
@@ -249,6 +250,7 @@ class Played:
 
         try:
             model = onnx.load(options["onnx"])
+            self.alter(model)
         except Exception as error:
             raise RefusedError(
                 f"[TRT] ModelImporter.cpp:735: Failed to parse ONNX model from file:"
@@ -291,6 +293,14 @@ class Played:
             Path(options["timingCacheFile"]).write_bytes(b"a timing cache\n")
         self.log("I", "Engine built in 0.1 sec.")
         return {**engine, "onnx": model.SerializeToString()}
+
+    def alter(self, model):
+        from onnx import numpy_helper
+
+        for one in model.graph.initializer:
+            if one.name == self.alters:
+                wrong = numpy_helper.to_array(one)
+                one.CopyFrom(numpy_helper.from_array((1.5 * wrong).astype(wrong.dtype), one.name))
 
     def ranges(self, inputs, options):
         opened = {name for name, shape in inputs.items() if None in shape}
