@@ -14,13 +14,15 @@ from edgeattn.base.errors import InputError
 from edgeattn.cli import app
 from edgeattn.devices.profile import find
 from edgeattn.engine.layer_json import read_json
+from edgeattn.engine.plan import plan
 from edgeattn.options.calibrate import CalibrationOptions
 from edgeattn.profiling.calibration.engines import Engine, fit_engines
 from edgeattn.profiling.calibration.learn import error, learn, start_of
+from edgeattn.profiling.calibration.networks import networks
 from edgeattn.profiling.predict.again import expected
 from edgeattn.profiling.predict.cpu.machine import machine_of
 from edgeattn.profiling.predict.cpu.model import predict_model
-from edgeattn.profiling.predict.gpu.predict import predict
+from edgeattn.profiling.predict.gpu.predict import AS_LISTED, predict
 from edgeattn.records.layers import LayerInformation
 from edgeattn.records.trace import EndToEnd, Kernel, Latency, Machine, Trace
 from edgeattn.records.work import Work
@@ -322,3 +324,35 @@ def test_bad_input(theirs, tmp_path, monkeypatch, capsys, arguments, said):
     assert app.run(["devices", "calibrate", *(one.format(**known) for one in arguments)]) == 2
     assert said in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_the_networks_of_a_calibration_tell_of_all_figures(tmp_path):
+    """As TensorRT-RTX plans them for Ampere; times are those that a known profile gives."""
+    pytest.importorskip("tensorrt_rtx")
+    draw, engines = random.Random(0), []
+    for network in networks(NANO, tmp_path):
+        kernels = tuple(plan(network.path, compute_capability=(8, 6)))
+        found = predict(kernels, TRUE, TRUE.at(), AS_LISTED)
+        noisy = ((one.time_us + ADDED_US) * draw.lognormvariate(0, 0.1) for one in found.kernels)
+        engines.append(
+            Engine(
+                name=network.name, kernels=kernels, times_us=tuple(noisy),
+                latency_us=found.end_to_end_us,
+            )
+        )  # fmt: skip
+    figures = found_in(fit_engines(engines, NANO))
+    said = TRUE.efficiency
+    true = {
+        "kernel_floor_us": TRUE.kernel_floor_us,
+        "last_level_gbps": TRUE.last_level_gbps,
+        "efficiency.depthwise": said.depthwise,
+        **{f"efficiency.types.{one}": part for one, part in said.types.items()},
+        **{
+            f"efficiency.bandwidth.{kind}": said.bandwidth.get(kind, said.bandwidth["other"])
+            for kind in ("pooling", "shuffle", "pointwise", "reduction")
+        },
+    }
+    for key, value in true.items():
+        assert figures[key].is_known, key
+        assert figures[key].after == pytest.approx(value, rel=0.12), key
