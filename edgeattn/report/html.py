@@ -93,6 +93,7 @@ def _environment() -> Environment:
         "us": units.microseconds,
         "ms": units.milliseconds,
         "mj": units.millijoules,
+        "more_mj": units.more_millijoules,
         "ratio": units.ratio,
         "percent": units.percent,
         "share": share,

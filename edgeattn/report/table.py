@@ -17,6 +17,7 @@ from edgeattn.report.units import (
     microseconds,
     millijoules,
     milliseconds,
+    more_millijoules,
     part_of,
     percent,
     ratio,
@@ -328,7 +329,9 @@ def _power(trace: Trace) -> Iterator[tuple[str, str]]:
 
 def _above_in_energy(energy: EnergyDifference) -> str:
     low, high = energy.ci95
-    return f"{energy.mj:+.3g} mJ, {energy.percent:+.1f} % (95 %: {low:+.1f} … {high:+.1f} %)"
+    return (
+        f"{more_millijoules(energy.mj)}, {energy.percent:+.1f} % (95 %: {low:+.1f} … {high:+.1f} %)"
+    )
 
 
 def _with_interval(trace: Trace) -> str:

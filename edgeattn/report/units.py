@@ -57,6 +57,11 @@ def millijoules(energy_mj: float | None) -> str:
     return f"{1e3 * energy_mj:.3g} µJ"
 
 
+def more_millijoules(energy_mj: float) -> str:
+    """Write by how much an energy is more or less: +368 µJ."""
+    return f"{'-' if energy_mj < 0 else '+'}{millijoules(abs(energy_mj))}"
+
+
 def part_of(value: float, whole: float) -> float:
     """Return a part of a whole, of 1; 0 if there is nothing."""
     return value / whole if whole else 0.0
