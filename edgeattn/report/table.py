@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 _BAR: Final = 24
 _FIGURES_AND_FILES: Final = re.compile(r"\S*/\S+|\d+(?:\.\d+)?")
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
+# What a watch of a host tells, of all that is known of a machine.
+_WATCHED: Final = ("GPU clock", "CPU clock", "temperature", "throttled", "other load")
 RUNTIMES: Final = {
     "onnxruntime": "ONNX Runtime",
     "tensorrt": "TensorRT",
@@ -267,11 +269,18 @@ def footing(row: Row) -> Iterator[RenderableType]:
         f"kernels {microseconds(known.sum_us)}, end to end {microseconds(known.end_to_end_us)},"
         f" gap {microseconds(known.gap_us)}. {known.cause}"
     )
-    yield columns([("coverage", covered), ("adds up", sums)])
+    yield columns([("coverage", covered), ("adds up", sums), *_watched(row.trace)])
     for warning in row.trace.warnings:
         yield Text(f"warning: {warning}", style="yellow")
     for note in row.trace.notes:
         yield f"note: {note}"
+
+
+def _watched(trace: Trace) -> Iterator[tuple[str, str]]:
+    """Say how a host was while it measured."""
+    facts = trace.machine.facts
+    if said := [f"{name} {facts[name]}" for name in _WATCHED if name in facts]:
+        yield "watched", "; ".join(said)
 
 
 def bar(value: float, most: float) -> str:

@@ -67,10 +67,15 @@ def test_on_a_terminal() -> None:
 
 def test_where_a_board_tells_nothing() -> None:
     """It is said, and where nothing was asked, nothing is."""
-    facts = {"power": "not to be had: the board tells none that we may read"}
+    facts = {
+        "power": "not to be had: the board tells none that we may read",
+        "CPU clock": "1800 MHz (1800 to 1800)",
+        "throttled": "no",
+    }
     machine = Machine(device="rk3588", title="Radxa ROCK 5B", facts=facts)
     said = _printed(report_of([SavedRow(trace=trace(machine=machine))]))
     assert "not to be had" in said
+    assert "watched   CPU clock 1800 MHz (1800 to 1800); throttled no" in said
     assert "power" not in _printed(report_of([SavedRow(trace=trace())]))
     assert "not to be had" in render(report_of([SavedRow(trace=trace(machine=machine))]))
 
