@@ -61,6 +61,15 @@ def find(name: str) -> DeviceProfile:
     raise InputError(f"There is no device named {name!r}.", mend=f"{near} {_ALL_OF_THEM}".strip())
 
 
+def titled(title: str) -> DeviceProfile | None:
+    """Return the device that comes with edgeattn and calls itself so: `NVIDIA A100 80GB PCIe`."""
+    return next((one for one in map(find, names()) if _bare(one.title) == _bare(title)), None)
+
+
+def _bare(title: str) -> str:
+    return title.lower().replace("nvidia", "").replace(" ", "")
+
+
 def _folder() -> Traversable:
     return resources.files("edgeattn.profiles")
 

@@ -22,8 +22,9 @@ from edgeattn.options.profile import ProfileOptions, Stage, TrtexecFiles
 from edgeattn.profiling.calibration.calibrate import Calibration, Processor, calibrate
 from edgeattn.profiling.calibration.engines_there import measure_engines
 from edgeattn.profiling.calibration.file import written
-from edgeattn.profiling.calibration.learn import Learned, header, how, learn, start_of, titled
+from edgeattn.profiling.calibration.learn import Learned, header, how, learn, start_of
 from edgeattn.profiling.measure.hosts.onnxruntime import place
+from edgeattn.profiling.predict.again import profile_of
 from edgeattn.profiling.route import named_device
 from edgeattn.profiling.sources.trtexec.files import What, told
 from edgeattn.profiling.sources.trtexec.traces import of_files
@@ -117,9 +118,7 @@ def _start_on(facts: HostFacts) -> DeviceProfile:
     Raises:
         InputError: None is known of it.
     """
-    found = None if facts.device is None else find(facts.device)
-    if found is None or found.kind == "cpu":
-        found = titled(facts.gpu)
+    found = profile_of(facts, "tensorrt")
     if found is None:
         raise InputError(
             f"No device profile is known of {facts.gpu or facts.title}.",

@@ -10,6 +10,7 @@ from pathlib import Path
 from edgeattn.base.errors import EdgeattnError, InputError
 from edgeattn.base.files import scratch
 from edgeattn.base.versions import installed
+from edgeattn.devices.schema import DeviceProfile
 from edgeattn.engine import apart
 from edgeattn.engine.target import choose as choose_target
 from edgeattn.hosts.visit import Guest, Visit, side_by_side
@@ -22,11 +23,12 @@ from edgeattn.profiling.measure.hosts.trtexec import measure as by_trtexec
 from edgeattn.profiling.measure.onnxruntime import traces as onnxruntime
 from edgeattn.profiling.measure.tensorrt import traces as tensorrt
 from edgeattn.profiling.measure.torch import traces as torch
+from edgeattn.profiling.predict.again import beside, profile_of
 from edgeattn.profiling.predict.cpu import traces as cpu
 from edgeattn.profiling.predict.gpu import traces as gpu
 from edgeattn.profiling.predict.gpu.predict import How
 from edgeattn.profiling.route import Route, choose, named_device
-from edgeattn.profiling.sources.engines.plans import build_plan
+from edgeattn.profiling.sources.engines.plans import Plan, build_plan
 from edgeattn.profiling.sources.engines.source import EngineSource, read_engine
 from edgeattn.profiling.sources.model import Subject, read_subject
 from edgeattn.profiling.sources.trtexec.traces import of_files
@@ -65,6 +67,8 @@ def profile_on(
 ) -> OnHosts:
     """Profile files on hosts, all hosts at the same time, and each host's files side by side.
 
+    A prediction stands beside each, for the device that is named, or for the host's own.
+
     Args:
         lanes: The hosts, and what is profiled on each.
         options: How.
@@ -74,13 +78,20 @@ def profile_on(
     Raises:
         EdgeattnError: Nothing was found on any host: why, of the first.
     """
+    named = named_device(options).device if options.device is not None else None
 
     def measure(lane: Lane) -> list[Profiled]:
         guest = lane.guest
         name = f"{guest.host.address}: " if len(lanes) > 1 else ""
         with scratch() as folder, guest.visit() as visit:
             found = _on(visit, lane.items, options, folder, lambda said: on_stage(f"{name}{said}"))
-        return [_of_host(one, visit) for one in _signed(found, command)]
+        found = [_of_host(one, visit) for one in _signed(found, command)]
+        on_stage(f"{name}predict")
+        device = named or profile_of(guest.facts, found[0].row.trace.runtime)
+        return [
+            beside(one, device, options.power_mode, plan=partial(_plan_of, item, device, options))
+            for one, item in zip(found, lane.items, strict=True)
+        ]
 
     def end() -> None:
         for lane in lanes:
@@ -112,6 +123,15 @@ def _of_host(found: Profiled, visit: Visit) -> Profiled:
     notes = (*trace.notes, *visit.room.notes)
     trace = trace.model_copy(update={"machine": machine, "notes": notes})
     return replace(found, row=found.row.model_copy(update={"trace": trace}))
+
+
+def _plan_of(item: Item, device: DeviceProfile | None, options: ProfileOptions) -> Plan | None:
+    """Plan a model whose engine's layers a host does not tell; None of an engine that is given."""
+    if device is None or item.path.suffix != ".onnx":
+        return None
+    with scratch() as folder:
+        model = _subject(item, options).model
+        return build_plan(model, device, folder, timeout_s=options.plan_timeout_s)
 
 
 @blames_the_file

@@ -10,6 +10,7 @@ import pytest
 
 from edgeattn.devices.profile import find
 from edgeattn.profiling.calibration.networks import networks
+from export_tests.engine.nets import small
 from export_tests.hosts import trtexec
 
 
@@ -87,3 +88,38 @@ def test_a_processor_is_calibrated_there(edgeattn, sshd, tmp_path):
     assert {"pointwise", "stem", "grouped", "product"} <= set(device.efficiency.layers)
     assert "by ONNX Runtime" in (tmp_path / "mine.toml").read_text().splitlines()[0]
     assert [one for one in sshd.left if one != ".ses"] == []
+
+
+def test_a_prediction_stands_beside_what_a_host_measures(edgeattn, host, tmp_path):
+    """Of the layers that were built there; and what is saved can be learned from."""
+    small(tmp_path / "m.onnx")
+    where = ["--on", host(), "--device", "jetson", "--power-mode", "7W", "--limit", "0.1"]
+    out = ["--no-marginal", "-o", "m.json", "--report", "m.html"]
+    run = edgeattn("profile", "m.onnx", *where, *out)
+    assert run.returncode == 0, run.stderr
+    assert "Jetson Orin Nano 8 GB, 7W" in run.stdout
+    document = json.loads((tmp_path / "m.json").read_text())
+    said = document["expected"]
+    assert (said["device"], said["power_mode"]) == ("jetson-orin-nano-8gb", "7W")
+    assert sum(one["predicted_us"] for one in said["kinds"]) == pytest.approx(
+        1e3 * said["latency_ms"]
+    )
+    assert "Predicted, and measured" in (tmp_path / "m.html").read_text()
+    known = ["--device", "jetson", "--power-mode", "7W", "-o", "mine.toml"]
+    run = edgeattn("devices", "calibrate", "--from", "m.json", *known)
+    assert run.returncode == 0, run.stderr
+    assert "nothing was" not in run.stdout
+    assert find(str(tmp_path / "mine.toml")).fitted_to == 1
+
+
+@pytest.mark.slow
+def test_where_no_layers_are_told_a_plan_is_predicted(edgeattn, host, tmp_path):
+    pytest.importorskip("tensorrt_rtx")
+    small(tmp_path / "m.onnx")
+    where = ["--on", host("8.0.1"), "--device", "jetson", "--limit", "0.1", "--no-marginal"]
+    run = edgeattn("profile", "m.onnx", *where, "--json")
+    assert run.returncode == 0, run.stderr
+    document = json.loads(run.stdout)
+    assert document["expected"]["latency_ms"] > 0
+    assert document["expected"]["kinds"] == []
+    assert "what TensorRT-RTX plans" in document["notes"][-1]

@@ -94,17 +94,7 @@ def _named(trace: Trace) -> DeviceProfile | None:
     """Return the profile that ships for a trace's device, by its name or its title."""
     if trace.machine.device in profile.names():
         return profile.find(trace.machine.device)
-    return titled(trace.machine.title)
-
-
-def titled(title: str) -> DeviceProfile | None:
-    """Return the profile that ships for what calls itself so: `NVIDIA A100 80GB PCIe`."""
-    known = [profile.find(name) for name in profile.names()]
-    return next((device for device in known if _bare(device.title) == _bare(title)), None)
-
-
-def _bare(title: str) -> str:
-    return title.lower().replace("nvidia", "").replace(" ", "")
+    return profile.titled(trace.machine.title)
 
 
 def learn(traces: Sequence[Trace], start: DeviceProfile, power_mode: str | None = None) -> Learned:

@@ -7,14 +7,16 @@ from dataclasses import replace
 from typing import Final
 
 from edgeattn.base.errors import EdgeattnError, InputError
+from edgeattn.devices.profile import find, titled
 from edgeattn.devices.schema import DeviceProfile
+from edgeattn.hosts.probe import HostFacts
 from edgeattn.profiling.assemble import Profiled
 from edgeattn.profiling.predict.cpu import interval
 from edgeattn.profiling.predict.cpu.machine import machine_of
 from edgeattn.profiling.predict.cpu.model import predict_model
 from edgeattn.profiling.predict.gpu.predict import AS_LISTED, predict
 from edgeattn.profiling.sources.engines.plans import Plan
-from edgeattn.records.trace import Expected, Trace
+from edgeattn.records.trace import Expected, Runtime, Trace
 
 _AGAIN: Final = "Profile the model again with this edgeattn: edgeattn profile MODEL -o TRACE.json"
 _NO_DEVICE: Final = (
@@ -27,6 +29,19 @@ _OF_A_PLAN: Final = (
     "The device did not tell the layers of its engine: the prediction is of what TensorRT-RTX plans"
     " for the model."
 )
+
+
+def profile_of(facts: HostFacts, runtime: Runtime) -> DeviceProfile | None:
+    """Return the device profile of what runs models on a host; None if none is known.
+
+    Args:
+        facts: What is on the host.
+        runtime: What runs them there.
+    """
+    found = None if facts.device is None else find(facts.device)
+    if runtime != "onnxruntime" and (found is None or found.kind == "cpu"):
+        return titled(facts.gpu)  # a card in a machine
+    return found
 
 
 def check(trace: Trace) -> None:
@@ -132,7 +147,7 @@ def _beside(
         mode = None
     try:
         own = None
-        if trace.runtime == "tensorrt" and trace.layers is None:
+        if trace.runtime == "tensorrt" and (trace.layers is None or not trace.layers.kernels):
             own = plan()
         if own is None:
             told = expected(trace, device, mode)
