@@ -62,7 +62,7 @@ class Looks:
             one = Column(kind, legible(parts[2])[:_LONGEST])
             (self._fast if kind in _FAST else self._rest).append(one)
             if kind == "uj":
-                self.ranges_j[one.label] = (_number(most) or 0.0) / 1e6
+                self.ranges_j[one.label] = (number(most) or 0.0) / 1e6
             if kind in _FAST:
                 self._sources[{"mw": "iio", "uj": "RAPL"}.get(kind, "hwmon")] = None
 
@@ -71,7 +71,7 @@ class Looks:
         for line in text.split("\n"):
             letter, _, rest = line.partition(" ")
             up, _, said = rest.partition(" ")
-            time_s = _number(up)
+            time_s = number(up)
             if time_s is None:
                 continue
             words = said.split()
@@ -100,7 +100,7 @@ class Looks:
         joules: dict[str, float] = {}
         volts: dict[str, float] = {}
         for one, word in zip(self._fast, words, strict=True):
-            value = _number(word)
+            value = number(word)
             if value is None:
                 continue
             if one.kind == "mv":
@@ -118,7 +118,7 @@ class Looks:
 
     def _add_card(self, time_s: float, line: str) -> None:
         """Read what nvidia-smi says of a GPU: W, MHz, MHz at most, per cent, °C."""
-        words = [_number(word.strip()) for word in line.split(",")]
+        words = [number(word.strip()) for word in line.split(",")]
         if len(words) != len(_CARD):
             return
         watts, *rest = words
@@ -141,7 +141,8 @@ class Looks:
             self.slow.append((time_s, values))
 
 
-def _number(word: str) -> float | None:
+def number(word: str) -> float | None:
+    """Read a number that a host said; None if it is none, or is beyond any that counts."""
     return float(word) if _NUMBER.fullmatch(word) else None
 
 
@@ -149,4 +150,4 @@ def _value(kind: str, word: str) -> float | None:
     if kind == "raspberry_throttled":  # bits, in hexadecimal
         is_hex = re.fullmatch(r"(0x)?[0-9a-f]{1,8}", word)
         return float(int(word, 16)) if is_hex else None
-    return _number(word)
+    return number(word)

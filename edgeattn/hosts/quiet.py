@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from edgeattn.base.legible import legible
-from edgeattn.hosts.looks import Looks
+from edgeattn.hosts.looks import Looks, number
 
 if TYPE_CHECKING:
     from edgeattn.hosts.probe import HostFacts
@@ -57,15 +57,15 @@ class Processes:
         """Read what the script's `processes` says."""
         found = cls()
         for line in lines:
-            words = line.split()
-            try:
-                if words[:1] == ["uptime"] and len(words) == 4:
-                    found.own, found.time_s = int(words[1]), float(words[2])
-                    found.ticks_per_s = max(1.0, float(words[3]))
-                elif words[:1] == ["process"] and len(words) == 5:
-                    found.all[int(words[1])] = (int(words[2]), float(words[3]), legible(words[4]))
-            except ValueError:
+            kind, *words = line.split()[:5] or [""]
+            values = [number(word) for word in words[:3]]
+            if len(values) < 3 or None in values:
                 continue
+            first, second, third = (one or 0.0 for one in values)
+            if kind == "uptime":
+                found.own, found.time_s, found.ticks_per_s = int(first), second, max(1.0, third)
+            elif kind == "process" and len(words) > 3:
+                found.all[int(first)] = (int(second), third, legible(words[3]))
         return found
 
     def ours(self) -> set[int]:
@@ -89,11 +89,11 @@ class Processes:
 
 def busy_ticks(line: str) -> tuple[float, float] | None:
     """Read what the script's `moment` says: the uptime, and the clock ticks that were busy."""
-    try:
-        time_s, *ticks = map(float, line.split()[:9])
-    except ValueError:
+    time_s, *ticks = [number(word) for word in line.split()[:9]] or [None]
+    known = [one for one in ticks if one is not None]
+    if time_s is None or len(known) < _IDLE.stop or len(known) < len(ticks):
         return None
-    return time_s, sum(ticks) - sum(ticks[_IDLE])
+    return time_s, sum(known) - sum(known[_IDLE])
 
 
 def cores_of_others(before: Processes, after: Processes) -> dict[str, float]:
@@ -103,9 +103,9 @@ def cores_of_others(before: Processes, after: Processes) -> dict[str, float]:
     """
     ours, seconds = after.ours(), after.time_s - before.time_s
     found: dict[str, float] = {}
-    for number, (_, ticks, name) in after.all.items():
-        if number not in ours and seconds > 0:
-            had = before.all.get(number, (0, 0.0, ""))[1]
+    for process, (_, ticks, name) in after.all.items():
+        if process not in ours and seconds > 0:
+            had = before.all.get(process, (0, 0.0, ""))[1]
             cores = max(0.0, ticks - had) / after.ticks_per_s / seconds
             found[name] = found.get(name, 0.0) + cores
     return dict(sorted(found.items(), key=lambda one: -one[1]))

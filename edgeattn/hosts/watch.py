@@ -97,7 +97,7 @@ class Watch:
             seconds = _IDLE_S[bool(self._facts.rails)]
         self._after = None
         moments, self._before = self._processes(seconds)
-        if len(moments) == len(("before", "after")):
+        if len(moments) == 2:
             (began_s, busy), (ended_s, busy_after) = moments
             self._idle.append((began_s + min(_SETTLE_S, seconds / 4), ended_s))
             busy_s = (busy_after - busy) / self._before.ticks_per_s
@@ -121,9 +121,9 @@ class Watch:
         self._after = self._fetch()
         found = meters(self._looks.power, self._looks.counted, self._looks.ranges_j)
         chosen = total(found)
-        if chosen is None:
-            return None
         lengths = [ended - began for began, ended in spans]
+        if chosen is None or sum(lengths) <= 0:
+            return None
         counts = [runs * one / sum(lengths) for one in lengths] if isinstance(runs, int) else runs
         drawn = [_energy_j(found, chosen, *span) for span in spans]
         known = [(one, s) for one, s in zip(drawn, lengths, strict=True) if one is not None]

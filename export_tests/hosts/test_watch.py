@@ -326,6 +326,8 @@ def test_others() -> None:
         "process 3 2 {} nvgpu", "process 10 1 9 sshd", "process 20 10 9 sshd-session",
         "process 30 20 {} sshd-session", "process 40 30 {} sh", "process 50 40 0 sh",
         "process 60 30 {} trtexec", "process 70 1 {} gnome-shell", "process nan 1 1 x", "",
+        "uptime 1 nan inf", "process 80 1 1e999 x", "process 90", "uptime",
+        "process 91 1 " + "9" * 99,
     ]  # fmt: skip
     first = Processes.read([line.format(10) if "{}" in line else line for line in lines])
     after = Processes.read([line.format(1010) if "{}" in line else line for line in lines])
@@ -348,7 +350,7 @@ def test_a_host_that_was_busy_before() -> None:
     ]
     assert facts_of(seen, _JETSON)["other load"].startswith("1.00 cores before")
     assert busy_ticks("10.5 100 0 20 900 50 1 2 3 0 0") == (10.5, 126.0)
-    assert busy_ticks("cpu") is busy_ticks("") is None
+    assert busy_ticks("cpu") is busy_ticks("") is busy_ticks("1 nan 1 1 1 1") is None
 
 
 def _power(*rounds_mj: float | None, rail: str = "VDD_IN") -> Power:
