@@ -90,7 +90,7 @@ def check_gpu(path: Path, manifest: EngineManifest, gpu: Gpu | None) -> None:
         raise MissingError(
             f"{path} runs on a GPU of compute capability {manifest.compute_capability}, and no"
             " NVIDIA GPU is here.",
-            mend="Run this on the device that it was built for.",
+            mend="Run it on the device that it was built for: add --on [USER@]HOST",
         )
     if goes_on(manifest, gpu.compute_capability):
         return

@@ -173,7 +173,9 @@ def _plan(wanted: Capability, what: str, profile: DeviceProfile | None) -> Targe
 def _ways_out(profile: DeviceProfile | None, wanted: Capability) -> str:
     name = f"--device {profile.name}" if profile else f"--compute-capability {dotted(wanted)}"
     return (
-        "Two ways out. Build on the device itself, with edgeattn build or with\n"
+        "Three ways out. Have the device build it itself, by SSH:\n"
+        "  edgeattn build MODEL.onnx --on [USER@]HOST\n"
+        "Or build it there by hand:\n"
         f"  {_trtexec(profile)}\n"
         "Or build a plan of the nearest architecture here, for profiling only:\n"
         f"  edgeattn build MODEL.onnx {name} --plan"

@@ -35,8 +35,8 @@ OnLine = Callable[[str], None]
 # A large network takes an hour on a small board, and longer where it swaps.
 _BUILD_S: Final = 6 * 3600.0
 _RUN_S: Final = 1800.0
-# What one file of text may hold: outputs of a hundred million numbers would be no comparison.
-_MOST_BYTES: Final = 1 << 30
+# What one file of text may hold: 25 million numbers of outputs.
+_MOST_BYTES: Final = 1 << 28
 _LAYERS, _PROFILE, _OUTPUTS, _CACHE = "layers.json", "profile.json", "outputs.json", "tactics.cache"
 
 

@@ -40,6 +40,7 @@ from edgeattn.runtimes.blame import blames_the_file
 from edgeattn.workflows.cast import cast
 
 SUFFIX: Final = ".engine"
+_MOST_WARNINGS: Final = 10
 _POINTS: Final[tuple[Literal["min", "opt", "max"], ...]] = ("min", "opt", "max")
 
 
@@ -198,7 +199,7 @@ def build(
                 *taken_up(found, taken),
                 *(() if rewritten is None else rewritten.notes),
                 *_remarks(target, taken, asked),
-                *log.warnings,
+                *_few(log.warnings),
             ),
             command=command,
             manifest=manifest_of(destination).name,
@@ -414,6 +415,13 @@ def _named(path: Path, destination: Path) -> str:
     """Name a file as the engine's manifest does: by its name beside it, elsewhere by its path."""
     path = files.absolute(path)
     return path.name if path.parent == destination.parent else str(path)
+
+
+def _few(warnings: list[str]) -> list[str]:
+    """Return the first of a library's warnings: of tactics it skips there may be hundreds."""
+    left = len(warnings) - _MOST_WARNINGS
+    more = [f"There are {left} more warnings: --log FILE keeps them."] if left > 0 else []
+    return warnings[:_MOST_WARNINGS] + more
 
 
 def _remarks(target: Target, found: Source, asked: Precision) -> list[str]:

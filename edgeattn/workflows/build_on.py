@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edgeattn.base.errors import InputError
 from edgeattn.engine.build import Built, check
 from edgeattn.engine.layer_log import memory_bytes
 from edgeattn.engine.libraries import Library
@@ -19,7 +20,7 @@ from edgeattn.hosts.engines import Engines, check_dla
 from edgeattn.hosts.machine import gpu_of, machine_of
 from edgeattn.hosts.probe import HostFacts
 from edgeattn.hosts.trtexec.commands import Trtexec
-from edgeattn.hosts.trtexec.said import capability_of
+from edgeattn.hosts.trtexec.said import RefusedError, capability_of
 from edgeattn.hosts.visit import Guest, guests
 from edgeattn.options.build import EngineOptions
 from edgeattn.options.precision import PRECISIONS, Precision
@@ -27,7 +28,7 @@ from edgeattn.records.layers import LayerInformation
 from edgeattn.workflows.build import Builder, BuildOptions
 
 _NO_LAYERS = (
-    "{} tells nothing of an engine's layers: what its kernels are, what they compute in and what"
+    "{} told nothing of the engine's layers: what its kernels are, what they compute in and what"
     " they move is not known."
 )
 #: What the engine is called there: a name of the user's may be anything.
@@ -125,14 +126,19 @@ class _Builder:
         )
         activation_bytes, weights_bytes = memory_bytes("\n".join(log.starting_with("Total ")))
         capability = capability_of(log)
+        on_stage(f"fetching the engine from {engines.host}")
+        room.get(_ENGINE, engine)
         on_stage(f"layers on {engines.host}")
-        shapes = profiles[0].opt if profiles else {}
-        information = engines.layers(_ENGINE, shapes, log=log)
+        information = None
+        try:
+            information = engines.layers(_ENGINE, profiles[0].opt if profiles else {}, log=log)
+        except RefusedError:
+            raise
+        except InputError as error:  # no reason to build for an hour again
+            notes.append(f"The layer information cannot be read: {error.fact}")
         if information is None:
             information = LayerInformation(kernels=(), bindings=(), form="json")
             notes.append(_NO_LAYERS.format(self.trtexec.title))
-        on_stage(f"fetching the engine from {engines.host}")
-        room.get(_ENGINE, engine)
         return Built(
             information=information,
             profiles=profiles,

@@ -197,7 +197,7 @@ def test_builds_of_every_version_and_the_engine_against_its_file(edgeattn, host,
     assert [one["shapes"]["x"][0] for one in said["points"]] == [1, 2, 4]
     if version == "8.0.1":
         assert said["kernels"] is said["traffic_bytes"] is None
-        assert any("tells nothing of an engine's layers" in note for note in said["notes"])
+        assert any("told nothing of the engine's layers" in note for note in said["notes"])
     else:
         assert said["points"][1]["traffic_bytes"] == said["traffic_bytes"] > 0
     assert edgeattn("inspect", "x.engine").returncode == 0
@@ -208,6 +208,19 @@ def test_builds_of_every_version_and_the_engine_against_its_file(edgeattn, host,
     assert "by trtexec" in said["machine"]["title"]
     run = edgeattn("parity", "x.engine", "--on", host(version, spoils=0.3))
     assert run.returncode == 1
+
+
+@pytest.mark.slow
+def test_layers_that_cannot_be_read_cost_no_engine(edgeattn, host, sshd, tmp_path):
+    small(tmp_path / "m.onnx")
+    address = host()
+    behind(sshd, "[ ! -f layers.json ] || echo '{' >layers.json")
+    run = edgeattn("build", "m.onnx", "--on", address, "-o", "x.engine", "--json")
+    assert run.returncode == 0, run.stderr
+    said = json.loads(run.stdout)
+    assert said["kernels"] is None
+    assert any("layer information cannot be read" in note for note in said["notes"])
+    assert said["sha256"] == files.sha256(tmp_path / "x.engine")
 
 
 @pytest.mark.slow
