@@ -2,7 +2,7 @@
 
     nox                      lint, types, imports, tests
     nox -s tests -- PATH …   tests of a part
-    nox -s slow device       what the default run leaves out
+    nox -s slow gpu device   what the default run leaves out
 
 Sessions run in the environment that nox is installed in, made by `pip install -e '.[test]'`:
 nothing is installed twice.
@@ -54,7 +54,13 @@ def slow(session: nox.Session) -> None:
 
 
 @nox.session
-def device(session: nox.Session) -> None:
+def gpu(session: nox.Session) -> None:
     """Run the tests that are skipped where there is no GPU; fail where there is none."""
     session.run("python", "-c", _GPU)
     session.run("python", "-m", "pytest", "-n0", "-k", "on_a_gpu", *session.posargs)
+
+
+@nox.session
+def device(session: nox.Session) -> None:
+    """Measure on an aarch64 host that is emulated, by onnxruntime's real wheel; takes root."""
+    session.run("python", "benchmarks/aarch64.py", *session.posargs)

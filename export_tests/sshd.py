@@ -98,6 +98,7 @@ def start(
     path: str = "/usr/local/bin:/usr/bin:/bin",
     ip: str = "127.0.0.1",
     within: Sequence[str] = (),
+    options: Sequence[str] = (),
 ) -> Sshd:
     """Start an sshd with a folder of its own.
 
@@ -106,6 +107,7 @@ def start(
         path: The PATH of what runs there, behind the folder of stand-ins.
         ip: The number that it listens on.
         within: A command that runs it elsewhere, as in another network namespace.
+        options: Further options of its config.
     """
     assert _SSHD is not None
     stand_ins, tmp = folder / "path", folder / "tmp"
@@ -137,6 +139,7 @@ def start(
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
     command = [*within, _SSHD, "-D", "-e", "-f", str(folder / "sshd_config")]
+    command += [f"-o{one}" for one in options]
     return Sshd(
         folder=folder,
         ip=ip,

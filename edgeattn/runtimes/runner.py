@@ -55,6 +55,9 @@ _MISSING = (
     "Install it there, as whoever keeps that Python does: {} -m pip install onnxruntime",
 )
 
+# Has a process end when its parent is killed; elsewhere, all of them are killed together.
+_END = "--end-with-parent"
+
 _answers = []  # type: List[Any]  # where answers are printed
 
 
@@ -412,7 +415,9 @@ class _Child:
 
     def __init__(self, does: str) -> None:
         self._does = does
-        command = [sys.executable, os.path.abspath(__file__), "--end-with-parent"]
+        command = [sys.executable, os.path.abspath(__file__)]
+        if __package__:
+            command.append(_END)
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -961,7 +966,7 @@ def main(arguments: Sequence[str] = ()) -> int:
         The exit code.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started this one says what becomes of it
-    if "--end-with-parent" in arguments and sys.platform == "linux":
+    if _END in arguments and sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     # OpenMP and BLAS have threads as well, and are not wanted here.

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
+import psutil
 import pytest
 
 from edgeattn.base.errors import InputError, MissingError
@@ -178,16 +179,19 @@ def test_numpy_that_draws_otherwise_is_sent_its_inputs(visit, tmp_path, monkeypa
     assert np.array_equal(np.load(io.BytesIO(data)), feeds(other)[name])
 
 
-def test_a_runner_that_dies_is_named(visit):
-    ours = "pgrep -f '[r]unner.py --end-with-parent'"
+def test_a_runner_that_dies_is_named(visit, sshd):
+    def runners():
+        found = psutil.Process(sshd.process.pid).children(recursive=True)
+        return [one for one in found if "runner.py" in " ".join(one.cmdline()[-2:])]
+
     with Bench(visit.room, visit.facts) as bench, bench.start("ran") as talk:
         talk.ask({"task": "about"})
-        visit.room.sh(f"kill -9 $({ours})", limit_s=10)
+        runners()[-1].kill()
         with pytest.raises(InputError, match=r"The process that ran on .* was ended by SIGKILL"):
             talk.ask({"task": "about"})
     with Bench(visit.room, visit.facts) as bench, bench.start("ran") as talk:
-        visit.room.sh("kill -9 $(pgrep -f '[r]unner.py')", limit_s=10)
+        runners()[-1].kill()
         with pytest.raises(InputError, match="was ended by SIGKILL") as caught:
             talk.ask({"task": "about"})
     assert "memory" in caught.value.mend
-    assert not visit.room.sh("pgrep -f '[r]unner.py'", limit_s=10).stdout
+    assert not runners()
