@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from edgeattn.base import files
 from edgeattn.base.errors import CheckError, InputError
 from edgeattn.options.build import EngineOptions, TargetOptions
 from edgeattn.options.export import ExportOptions
@@ -73,6 +74,8 @@ def build(
         precision = cast.values["precision"] and named(cast.values["precision"])
         asked = engine.read(precision=precision or "fp32")
         casting = cast_options(cast, seed=choice.value("seed"))
+        if where.on and model.endswith(_FILE):
+            files.check_is_file(Path(model))  # before a host is bothered
         with _chosen(where, asked, stage) as (chosen, builder, opset):
             if casting is not None and not model.endswith(_FILE):
                 check_options(casting)  # before a model is exported; a file may need no cast

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from edgeattn.base import files
 from edgeattn.base.errors import CheckError, InputError
 from edgeattn.options.cast import CastOptions
 from edgeattn.options.export import ExportOptions
@@ -64,6 +65,8 @@ def parity(
     with 0 if they agree. If not, ends with 1 and names the first module that differs; with --ladder
     or --on, the first rung that falls too.
     """
+    if how.on and subject.endswith(".onnx"):
+        files.check_is_file(Path(subject))  # before a host is bothered
     if how.on and subject.endswith(".onnx") and not how.ladder:
         _check_file_alone(other, how, choice, lowering)
         _climb(subject, how, choice, lowering, cast, screen)

@@ -18,11 +18,11 @@ from edgeattn.engine.runs_here import check_belongs, goes_on, goes_with
 from edgeattn.engine.shapes import complete
 from edgeattn.graph.reading import Source
 from edgeattn.graph.writing import describe
-from edgeattn.hosts.connection import Ran, Room
+from edgeattn.hosts.connection import LostError, Ran, Room
 from edgeattn.hosts.machine import gpu_of
 from edgeattn.hosts.probe import HostFacts
 from edgeattn.hosts.trtexec.commands import Trtexec
-from edgeattn.hosts.trtexec.said import failed, log_of
+from edgeattn.hosts.trtexec.said import MORE_MEMORY, failed, log_of
 from edgeattn.hosts.trtexec.tensors import as_bytes, read_outputs
 from edgeattn.options.build import EngineOptions, Profile, Shapes
 from edgeattn.options.precision import Precision
@@ -117,7 +117,11 @@ class Engines:
             timing_cache="" if cache is None else _CACHE,
         )
         fact = f"{self.host} builds no engine of {source.path.name}"
-        self._trtexec(command, fact, limit_s=_BUILD_S, log=log, on_line=on_line)
+        try:
+            self._trtexec(command, fact, limit_s=_BUILD_S, log=log, on_line=on_line)
+        except LostError as error:
+            mend = f"{error.mend} Where memory runs out, a build may take all else along."
+            raise LostError(error.fact, mend=f"{mend} {MORE_MEMORY}") from error
         if cache is not None:
             with files.scratch() as folder:
                 files.write(cache, self.room.get(_CACHE, folder / _CACHE).read_bytes())

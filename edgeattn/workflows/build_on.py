@@ -13,7 +13,7 @@ from edgeattn.engine.layer_log import memory_bytes
 from edgeattn.engine.libraries import Library
 from edgeattn.engine.log import Log
 from edgeattn.engine.target import Target
-from edgeattn.graph.precision import precision_of
+from edgeattn.graph.precision import precisions_of
 from edgeattn.graph.reading import Source
 from edgeattn.hosts.connection import Room
 from edgeattn.hosts.engines import Engines, check_dla
@@ -23,7 +23,7 @@ from edgeattn.hosts.trtexec.commands import Trtexec
 from edgeattn.hosts.trtexec.said import RefusedError, capability_of
 from edgeattn.hosts.visit import Guest, guests
 from edgeattn.options.build import EngineOptions
-from edgeattn.options.precision import PRECISIONS, Precision
+from edgeattn.options.precision import Precision
 from edgeattn.records.layers import LayerInformation
 from edgeattn.workflows.build import Builder, BuildOptions
 
@@ -82,8 +82,8 @@ def target_of(facts: HostFacts, trtexec: Trtexec) -> Target:
 
 
 def flags_of(source: Source, asked: Precision) -> set[Precision]:
-    """Return the precisions that a weakly typed network is allowed: its own, or one asked for."""
-    return {max(precision_of(source.model), asked, key=PRECISIONS.index)} - {"fp32"}
+    """Return the precisions that a weakly typed network is allowed: its own, and one asked for."""
+    return {*precisions_of(source.model), asked} - {"fp32"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,14 +116,24 @@ class _Builder:
     ) -> Built:
         engines = Engines(room=room, trtexec=self.trtexec, dla_core=asked.dla_core)
         on_stage(f"sending {network.path.name} to {engines.host}")
-        profiles, notes = engines.build(
-            network,
-            _ENGINE,
-            asked,
-            precisions=flags_of(network, asked.precision),
-            log=log,
-            on_line=lambda line: on_stage(f"build on {engines.host}: {line}"),
-        )
+        try:
+            profiles, notes = engines.build(
+                network,
+                _ENGINE,
+                asked,
+                precisions=flags_of(network, asked.precision),
+                log=log,
+                on_line=lambda line: on_stage(f"build on {engines.host}: {line}"),
+            )
+        except RefusedError as error:
+            highest = self.guest.facts.opset
+            if highest is None or network.opset <= highest:
+                raise
+            mend = (
+                f"{self.trtexec.title} takes opset {highest} at most, and the file has"
+                f" {network.opset}: edgeattn optimize IN.onnx -o OUT.onnx --opset {highest}"
+            )
+            raise RefusedError(error.fact, mend=f"{mend}\n{error.mend}") from error
         activation_bytes, weights_bytes = memory_bytes("\n".join(log.starting_with("Total ")))
         capability = capability_of(log)
         on_stage(f"fetching the engine from {engines.host}")

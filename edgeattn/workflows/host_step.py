@@ -40,6 +40,7 @@ _DIGITS: Final = (
     "trtexec writes outputs with six significant digits: differences below 5e-6 of a value are not"
     " seen."
 )
+_PERMITTED: Final = "{} takes {} as a permission: what it is slower in stays float32."
 _ENGINE: Final = "compared.engine"
 # As text some 60 MB, which a comparison value by value may fetch.
 _MOST_VALUES: Final = 6e6
@@ -107,6 +108,8 @@ class There:
         tolerance = tolerance_of_engine(precision) if cast is None else tolerance_of_cast(cast)
         asked: Precision = precision if cast is None else cast.precision
         notes.append(_DIGITS)
+        if cast is not None and not self.takes_cast(cast):
+            notes.append(_PERMITTED.format(self.trtexec.title, asked))
         run = partial(_run_engine, self, self.trtexec, folder, asked, notes=notes)
         return _step("engine", as_written(tolerance), partial(_make, folder, run))
 

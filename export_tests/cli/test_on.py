@@ -267,6 +267,16 @@ def test_what_trtexec_refuses_is_told_in_its_words(edgeattn, host, tmp_path):
     assert "There is no DLA core 0 on" in run.stderr
 
 
+@pytest.mark.slow
+def test_an_operator_that_trtexec_does_not_know_falls_and_is_told(edgeattn, host, tmp_path):
+    small(tmp_path / "m.onnx", extra="Mine")
+    run = edgeattn("build", "m.onnx", "--on", host("8.2.1"))
+    assert run.returncode == 2
+    assert "Plugin not found" in run.stderr
+    assert "TensorRT 8.2.1 takes opset 13 at most, and the file has 17" in run.stderr
+    assert {one.name for one in tmp_path.iterdir()} == {"m.onnx"}
+
+
 def test_no_trtexec_is_a_missing_thing(edgeattn, sshd, tmp_path):
     small(tmp_path / "m.onnx")
     run = edgeattn("build", "m.onnx", "--on", sshd.address)
@@ -286,6 +296,8 @@ def test_no_trtexec_is_a_missing_thing(edgeattn, sshd, tmp_path):
         (["parity", "m.onnx", "--target", "onnxruntime"], "Add --ladder"),
         (["parity", "m.onnx", "-a", "se"], "without --reference MODEL"),
         (["parity", "m.onnx", "--min-sqnr", "60"], "none is asked for"),
+        (["parity", "n.onnx"], "There is no file n.onnx"),
+        (["build", "n.onnx"], "There is no file n.onnx"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(edgeattn, tmp_path, ask, said):
