@@ -243,6 +243,8 @@ def _facts(device: DeviceProfile) -> list[tuple[str, str]]:
         facts.append(("host, without a CUDA graph", enqueue))
     if device.kind == "cpu":
         facts += _cpu_facts(device)
+    if device.fitted_to:
+        facts.append(("fitted to", f"{device.fitted_to} traces"))
     if device.newest_jetpack:
         newest = device.newest_jetpack
         facts.append(
@@ -276,6 +278,7 @@ def _listed(parts: Mapping[Any, float]) -> str:
 
 def _reached_of_the_peak(device: DeviceProfile) -> list[str]:
     found = [f"{device.efficiency.compute:g}{_mark(device, 'efficiency.compute')}"]
+    found += [f"{name} {part:g}" for name, part in device.efficiency.types.items()]
     if (depthwise := device.efficiency.depthwise) is not None:
         found.append(f"depthwise {depthwise:g}{_mark(device, 'efficiency.depthwise')}")
     return found

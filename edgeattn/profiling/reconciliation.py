@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from edgeattn.profiling.samples import MOST_ENQUEUE
-from edgeattn.records.trace import Trace
+from edgeattn.records.trace import MOST_ENQUEUE, Trace
 
 # A gap below this part of the latency is none.
 _EQUAL: Final = 1e-6

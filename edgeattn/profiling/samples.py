@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from edgeattn.records.trace import Difference, EnergyDifference, Latency, Power
+from edgeattn.records.trace import MOST_ENQUEUE, Difference, EnergyDifference, Latency, Power
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 #: A coefficient of variation above this, and trtexec says that a figure is not to be trusted.
 MOST_VARIATION: Final = 0.025
-#: An enqueue that takes more of the GPU's compute than this holds the GPU up, says trtexec.
-MOST_ENQUEUE: Final = 0.8
 #: So many windows must agree.
 WINDOWS: Final = 3
 #: So far apart, at most, are medians that agree, over the least of them.

@@ -16,6 +16,8 @@ from edgeattn.records.work import Work
 
 SCHEMA_VERSION: Literal[1] = 1
 
+#: An enqueue that takes more of the GPU's compute than this holds the GPU up, says trtexec.
+MOST_ENQUEUE: Final = 0.8
 Evidence = Literal["measured", "predicted"]
 Runtime = Literal["onnxruntime", "tensorrt", "tensorrt-rtx", "torch"]
 
@@ -247,12 +249,25 @@ class EndToEnd(_Frozen):
         profiled_us: End to end while each kernel was timed; None if it is not known.
         enqueue_us: What the host took to enqueue one run; None if it is not known.
         streams: How many streams kernels run on.
+        cuda_graph: Whether kernels were launched as one CUDA graph; None if it is not known.
     """
 
     latency_us: float
     profiled_us: float | None = None
     enqueue_us: float | None = None
     streams: int = 1
+    cuda_graph: bool | None = None
+
+    @property
+    def is_host_bound(self) -> bool:
+        """Whether the device waits for the host, which launches kernel by kernel."""
+        enqueue_us = self.enqueue_us or 0.0
+        return self.cuda_graph is not True and enqueue_us > MOST_ENQUEUE * self.latency_us
+
+    @property
+    def is_launched_singly(self) -> bool:
+        """Whether the host launches kernel by kernel, as far as is known."""
+        return self.cuda_graph is False or self.is_host_bound
 
 
 class Machine(_Frozen):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from edgeattn.base.errors import InputError
 from edgeattn.base.files import scratch
@@ -69,6 +72,10 @@ def calibrate_from(
     """
     on_stage("read")
     traces = list(_traces(paths, options))
+    if not traces:
+        raise InputError(
+            "These files hold predictions alone.", mend="Give what was measured on the device."
+        )
     return calibrated(traces, options, on_stage=on_stage)
 
 
@@ -162,6 +169,13 @@ def calibrated(
     text = written(
         device, name=options.name, header=header(learned), how=how(learned.fitted.figures)
     )
+    try:
+        DeviceProfile.model_validate({"name": device.name, **tomllib.loads(text)})
+    except ValidationError as error:
+        raise InputError(
+            f"What the traces say fits no device: {error.errors()[0]['msg']}.",
+            mend="Are they of this device, and their times in ms?",
+        ) from error
     return Calibrated(learned=learned, device=device, text=text)
 
 

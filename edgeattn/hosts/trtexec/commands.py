@@ -114,7 +114,14 @@ class Trtexec:
         return [self.path, *flags, *(self._maybe("--skipInference") or ["--buildOnly"])]
 
     def time_command(
-        self, engine: str, times: str, *, shapes: Shapes, warm_up_ms: int, runs: int
+        self,
+        engine: str,
+        times: str,
+        *,
+        shapes: Shapes,
+        warm_up_ms: int,
+        runs: int,
+        cuda_graph: bool = True,
     ) -> list[str]:
         """Time an engine without a profiler: a CUDA graph, a waiting processor, no transfers.
 
@@ -124,10 +131,11 @@ class Trtexec:
             shapes: The shape of each input that is open.
             warm_up_ms: How long it runs before anything counts.
             runs: How many runs count.
+            cuda_graph: Whether kernels are launched as one CUDA graph, and not one by one.
         """
         return [
             *self._run(engine, shapes, warm_up_ms, runs),
-            *self._maybe("--useCudaGraph"),
+            *self._maybe("--useCudaGraph" if cuda_graph else "--noCudaGraph"),
             self._flag("--exportTimes", times),
         ]
 

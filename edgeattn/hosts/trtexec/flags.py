@@ -51,6 +51,7 @@ FLAGS: Final[Mapping[str, Support]] = {
     "--int8": Support(since=OLDEST, until=(10,)),
     "--stronglyTyped": Support(since=(10,), until=(11,)),
     "--useCudaGraph": _BY_DEFAULT_FROM_11,
+    "--noCudaGraph": Support(since=(11,)),
     "--separateProfileRun": _BY_DEFAULT_FROM_11,
     "--useSpinWait": _BY_DEFAULT_FROM_11,
     "--noDataTransfers": _BY_DEFAULT_FROM_11,

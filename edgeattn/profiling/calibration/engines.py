@@ -15,6 +15,7 @@ engine was timed without one as well, that is known, and so is the floor.
 from __future__ import annotations
 
 import math
+import statistics
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -69,7 +70,10 @@ class Engine:
         name: What it is called.
         kernels: Its kernels.
         times_us: What each took under a profiler; 0 where that is not known.
-        latency_us: What all took without one; None if that is not known.
+        latency_us: What all took without one; None if that is not known, or if the host held them
+            up.
+        launch_us: What the host took to launch one, where it launched them one by one; None if it
+            did not, or that is not known.
         power_mode: The mode that it ran in; None for the device's default.
     """
 
@@ -78,6 +82,7 @@ class Engine:
     times_us: tuple[float, ...]
     latency_us: float | None
     power_mode: str | None = None
+    launch_us: float | None = None
 
     @classmethod
     def of(cls, trace: Trace, power_mode: str | None) -> Engine:
@@ -89,12 +94,16 @@ class Engine:
         # Where nothing was timed as a whole, the latency is the sum of all.
         whole_us = math.fsum(one.time_us for one in trace.kernels)
         is_summed = math.isclose(latency_us, whole_us, rel_tol=_EQUAL)
+        told, launch_us = trace.end_to_end, None
+        if told.is_launched_singly and told.enqueue_us is not None:
+            launch_us = told.enqueue_us / len(kernels)
         return cls(
             name=trace.name,
             kernels=kernels,
             times_us=times,
-            latency_us=None if is_summed else latency_us,
+            latency_us=None if is_summed or told.is_launched_singly else latency_us,
             power_mode=power_mode,
+            launch_us=launch_us,
         )
 
     @property
@@ -146,8 +155,23 @@ def fit_engines(engines: Sequence[Engine], start: DeviceProfile) -> Fitted:
         for place, (key, spread) in enumerate(zip(known.keys, spreads, strict=True))
     ]
     silent = {one.key for one in figures if not one.is_known} - said
+    device = known.moved(start, x, without=silent)
+    launches = [one for one in engines if one.launch_us is not None]
+    if launches:
+        launch_us = statistics.median(one.launch_us for one in launches if one.launch_us)
+        device = device.model_copy(update={"enqueue_us": launch_us})
+        figures.append(
+            Figure(
+                key="enqueue_us",
+                before=start.enqueue_us,
+                after=launch_us,
+                spread=None,
+                is_known=True,
+                kernels=sum(len(one.kernels) for one in launches),
+            )
+        )
     return Fitted(
-        device=known.moved(start, x, without=silent),
+        device=device,
         figures=tuple(one for one in figures if one.key not in silent),
         outliers=tuple(missed.outliers(solution.weights)),
     )

@@ -28,6 +28,9 @@ _MODE = (
     " --power-mode."
 )
 _SPREAD_PERCENT = 100
+# A trace that is missed by more after a fit was not fitted; a part of so much is all.
+_FAR = 0.25
+_ALL = 0.999
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +151,7 @@ def learn(traces: Sequence[Trace], start: DeviceProfile, power_mode: str | None 
     for trace, mode in pairs:
         if mode is None and start.power_mode:
             notes.append(_MODE.format(trace.name, start.default_power_mode))
+    notes += _doubts(tried, fitted)
     return Learned(start=start, fitted=fitted, tried=tuple(tried), notes=tuple(notes))
 
 
@@ -196,6 +200,23 @@ def _notes(traces: Sequence[Trace], fitted: Fitted) -> Iterator[str]:
         more = len(fitted.outliers) - 3
         rest = f" and {more} more" if more > 0 else ""
         yield f"Far from what fits, and counted for little: {names}{rest}."
+
+
+def _doubts(tried: Sequence[Tried], fitted: Fitted) -> Iterator[str]:
+    """Yield what speaks against the fit: the wrong device, or another mode."""
+    for one in tried:
+        if abs(error(one, one.after)) > _FAR:
+            yield (
+                f"{one.trace.name} is still missed by {_error(one, one.after)}: was it measured on"
+                " this device, in this power mode, with nothing beside it?"
+            )
+    whole = [one.key for one in fitted.figures if one.is_known and one.after >= _ALL]
+    parts = [key for key in whole if key.startswith("efficiency.")]
+    if parts:
+        yield (
+            f"All of what the device is known to have is reached: {', '.join(parts)}. Its clocks"
+            " may be higher than its profile says."
+        )
 
 
 def header(learned: Learned) -> list[str]:

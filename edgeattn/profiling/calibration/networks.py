@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 Type = Literal["fp32", "fp16", "int8"]
 Shape = tuple[int, ...]
 
+#: The network that tells of the floor.
+FLOOR: Final = "floor"
 # What every TensorRT from 8.0 on parses.
 _OPSET: Final = 13
 _IR_VERSION: Final = 7
@@ -77,7 +79,7 @@ def networks(device: DeviceProfile, folder: Path) -> Iterator[Network]:
     types += ["fp16"] if "fp16" in device.peak_tflops else []
     types += ["int8"] if "int8" in device.peak_tflops else []
     for name, model in (
-        ("floor", floor("fp16" if "fp16" in types else "fp32")),
+        (FLOOR, floor("fp16" if "fp16" in types else "fp32")),
         *((one, operators(one)) for one in types),
     ):
         import onnx_ir

@@ -59,6 +59,8 @@ def check(trace: Trace) -> None:
             f"{trace.name} was run by torch, which is predicted for no device.",
             mend="Profile the ONNX file.",
         )
+    if trace.latency_ms.p50 <= 0:
+        raise InputError(f"The trace of {trace.name} says that it took no time.")
     is_engine = trace.runtime != "onnxruntime"
     if is_engine and (trace.layers is None or not trace.layers.kernels):
         raise InputError(
@@ -86,7 +88,8 @@ def expected(trace: Trace, device: DeviceProfile, power_mode: str | None = None)
     check(trace)
     point = device.at(power_mode)
     if trace.layers is not None:
-        found = predict(trace.layers.kernels, device, point, AS_LISTED)
+        how = replace(AS_LISTED, cuda_graph=not trace.end_to_end.is_launched_singly)
+        found = predict(trace.layers.kernels, device, point, how)
         times = [one.time_us for one in found.kernels]
         latency, low, high = found.end_to_end_us, found.low_us, found.high_us
     elif device.kind != "cpu":

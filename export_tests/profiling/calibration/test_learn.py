@@ -243,6 +243,7 @@ def test_a_known_cpu_is_found_again():
     [
         ({"evidence": "predicted"}, "is a prediction itself"),
         ({"runtime": "torch"}, "was run by torch"),
+        ({"latency_ms": Latency(p50=0.0)}, "took no time"),
         ({"layers": None}, "does not say what the layers"),
         ({"layers": None, "runtime": "onnxruntime"}, "does not say what its kernels do"),
         ({"machine": Machine(device="x", title="x", power_mode="99W")}, "has no power mode '99W'"),
@@ -324,6 +325,24 @@ def test_bad_input(theirs, tmp_path, monkeypatch, capsys, arguments, said):
     assert app.run(["devices", "calibrate", *(one.format(**known) for one in arguments)]) == 2
     assert said in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_host_that_launches_kernel_by_kernel():
+    """Its launches are told apart from what the GPU takes, and its latency is not the GPU's."""
+    said = EndToEnd(latency_us=60.0, enqueue_us=55.0)
+    engine = Engine.of(trace_of(end_to_end=said), None)
+    assert (engine.latency_us, engine.launch_us) == (None, 55.0)
+    fitted = fit_engines([engine], NANO)
+    assert fitted.device.enqueue_us == 55.0
+    assert found_in(fitted)["enqueue_us"].is_known
+    as_graph = EndToEnd(latency_us=60.0, enqueue_us=55.0, cuda_graph=True)
+    engine = Engine.of(trace_of(end_to_end=as_graph), None)
+    assert (engine.latency_us, engine.launch_us) == (60.0, None)
+
+
+def test_what_fits_badly_is_said():
+    slow = trace_of(latency_ms=Latency(p50=90.0), end_to_end=EndToEnd(latency_us=90e3))
+    assert any("is still missed by" in note for note in learn([slow], NANO).notes)
 
 
 @pytest.mark.slow

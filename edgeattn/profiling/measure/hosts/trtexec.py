@@ -86,7 +86,10 @@ def measure(
                 latency=latency,
                 windows=found.windows,
                 end_to_end=EndToEnd(
-                    latency_us=1e3 * latency.p50, enqueue_us=enqueue_us, streams=parts.streams
+                    latency_us=1e3 * latency.p50,
+                    enqueue_us=enqueue_us,
+                    streams=parts.streams,
+                    cuda_graph=found.is_graph(place),
                 ),
                 difference=found.difference(place, 0) if place else None,
                 power=powers[place],

@@ -101,6 +101,10 @@ class TimedTurns(Timed):
         known = [one for one in told_us if one is not None]
         return statistics.median(known) if known else None
 
+    def is_graph(self, model: int) -> bool:
+        """Return whether a model was run as a CUDA graph, by its place."""
+        return all(turn.is_graph for turn in self.turns[model])
+
     def power(self, model: int, watched: Watch) -> Power | None:
         """Return what the host drew while a model ran, by its place."""
         spans = {turn.span_s: turn.runs for turn in self.turns[model] if turn.span_s is not None}
@@ -110,7 +114,7 @@ class TimedTurns(Timed):
         """Return how a model was run, by its place."""
         turns = self.turns[model]
         graph = "It was run as a CUDA graph"
-        if not all(turn.is_graph for turn in turns):
+        if not self.is_graph(model):
             graph = "It was run without a CUDA graph, which cannot be captured of it"
         return [
             (

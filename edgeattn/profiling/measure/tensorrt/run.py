@@ -19,13 +19,13 @@ from edgeattn.options.profile import ProfileOptions, Stage
 from edgeattn.options.shapes import dtype_of
 from edgeattn.profiling.measure.rounds import Timed, timed_of, told
 from edgeattn.profiling.measure.tensorrt.process import Job
-from edgeattn.profiling.samples import MOST_ENQUEUE, engine_warnings
+from edgeattn.profiling.samples import engine_warnings
 from edgeattn.profiling.sources.engines.layer_times import join
 from edgeattn.profiling.sources.engines.parts import EngineParts, parts_of
 from edgeattn.profiling.sources.model import Subject
 from edgeattn.profiling.sources.trtexec.files import Entry, Listed
 from edgeattn.records.engine import EngineManifest
-from edgeattn.records.trace import EndToEnd
+from edgeattn.records.trace import MOST_ENQUEUE, EndToEnd
 
 _PROCESS: Final = "edgeattn.profiling.measure.tensorrt.process"
 
