@@ -102,7 +102,8 @@ class Meter:
         times = self._times[first:last]
         if ended_s <= began_s or len(times) < (1 if self._watts else 2):
             return None
-        if max(b - a for a, b in pairwise((began_s, *times, ended_s))) > _GAP_S:
+        gaps = [b - a for a, b in pairwise((began_s, *times, ended_s))]
+        if max(gaps) > _GAP_S or min(gaps[1:-1], default=1.0) <= 0:
             return None
         if self._watts:
             mean_w = sum(self._watts[first:last]) / len(times)
