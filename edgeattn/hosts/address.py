@@ -47,7 +47,7 @@ def addresses(texts: Sequence[str]) -> tuple[Address, ...]:
     found = [_address(part.strip()) for text in texts for part in text.split(",")]
     for one in found:
         if found.count(one) > 1:
-            raise InputError(f"--on {one} is given twice.")
+            raise InputError(f"The host {one} is given twice.")
     return tuple(found)
 
 
@@ -59,7 +59,7 @@ def _address(text: str) -> Address:
     begins_badly = any((one or "").startswith("-") for one in (host, parts.get("user")))
     if not match or begins_badly or not (port is None or port in _PORTS):
         raise InputError(
-            f"--on {legible(text)!r} is no host.",
+            f"{legible(text)!r} is no host.",
             mend="Write [USER@]HOST[:PORT], as in jetson@orin or jetson@192.168.55.1:22, or a name"
             " of ~/.ssh/config.",
         )
