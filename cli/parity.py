@@ -234,7 +234,9 @@ def _comparison(
 
 
 def _report(console: Console, report: ParityReport) -> None:
-    if report.machine is not None:
+    from edgeattn.records.parity import ParityThere
+
+    if isinstance(report, ParityThere):
         console.print(f"on {report.machine.title}")
     print_parity(console, report)
     print_notes(console, report.notes)

@@ -76,7 +76,6 @@ class ParityReport(Frozen):
         first_difference: The first module, in order of execution, whose output differs; None
             where all agree, or where no module can be named.
         notes: What a user should know of it.
-        machine: What was judged ran on it, where that was a host.
     """
 
     passed: bool
@@ -87,4 +86,13 @@ class ParityReport(Frozen):
     cases: tuple[ParityCase, ...]
     first_difference: str | None = None
     notes: tuple[str, ...] = ()
-    machine: Machine | None = None
+
+
+class ParityThere(ParityReport):
+    """The whole check of what ran on a host.
+
+    Attributes:
+        machine: The host.
+    """
+
+    machine: Machine

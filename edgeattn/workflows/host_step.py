@@ -28,7 +28,7 @@ from edgeattn.options.precision import Precision
 from edgeattn.parity.compare import Reference, Run
 from edgeattn.parity.metrics import Tolerance, tolerance_of
 from edgeattn.records.engine import EngineManifest
-from edgeattn.records.parity import ParityReport
+from edgeattn.records.parity import ParityThere
 from edgeattn.records.trace import Machine
 from edgeattn.runtimes.onnxruntime import Array, Session
 from edgeattn.workflows.build import network_of
@@ -121,7 +121,7 @@ class There:
         inputs: Sequence[Array] | None = None,
         seed: int = 0,
         tolerance: Tolerance | None = None,
-    ) -> ParityReport:
+    ) -> ParityThere:
         """Run an engine on the host; see `engine.parity.compare_engine`."""
         trtexec = self.trtexec or Trtexec.of(self.guest.facts)  # which says what is missing
         manifest = check_engine(path, self.guest.facts, trtexec)
@@ -135,9 +135,8 @@ class There:
             tolerance=tolerance,
             opened=partial(_opened, self, trtexec, manifest, read(onnx)),
         )
-        return report.model_copy(
-            update={"machine": self.machine, "notes": (*report.notes, _DIGITS)}
-        )
+        said = dict(report) | {"notes": (*report.notes, _DIGITS)}
+        return ParityThere(**said, machine=self.machine)
 
 
 @contextlib.contextmanager
