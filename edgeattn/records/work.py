@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from edgeattn.records.kinds import Kind
 
@@ -16,6 +18,9 @@ from edgeattn.records.kinds import Kind
 Layer = Literal[
     "dense", "pointwise", "stem", "grouped", "depthwise", "plain", "plain-depthwise", "product"
 ]
+
+# What no kernel does more of.
+_Amount = Annotated[float, Field(ge=0, le=1e18)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +44,11 @@ class Work:
     operator: str
     kind: Kind
     layer: Layer | None = None
-    flops: float = 0.0
-    run: int = 1
+    flops: _Amount = 0.0
+    run: Annotated[int, Field(ge=1)] = 1
     activation: str = ""
-    activation_bytes: float = 0.0
-    moved_bytes: float = 0.0
-    weights_bytes: float = 0.0
-    reads_bytes: tuple[float, ...] = ()
-    writes_bytes: tuple[float, ...] = ()
+    activation_bytes: _Amount = 0.0
+    moved_bytes: _Amount = 0.0
+    weights_bytes: _Amount = 0.0
+    reads_bytes: tuple[_Amount, ...] = ()
+    writes_bytes: tuple[_Amount, ...] = ()

@@ -70,6 +70,10 @@ def test_a_host_measures(capsys, host, simam, tmp_path):
     assert machine["host"] == host.address
     assert "by ONNX Runtime" in machine["title"]
     assert found["coverage"]["owned"] > 0.9
+    if found["expected"] is None:  # of what is no x86
+        assert "No prediction stands beside it" in found["notes"][-1]
+    else:
+        assert ("the interval holds" in shown) == found["expected"]["holds"]
     assert [one["path"] for one in found["sites"]] == ["layer1.0.attention", "layer2.0.attention"]
     assert host.left == []
 

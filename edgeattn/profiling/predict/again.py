@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -16,9 +16,11 @@ from edgeattn.profiling.predict.cpu.machine import machine_of
 from edgeattn.profiling.predict.cpu.model import predict_model
 from edgeattn.profiling.predict.gpu.predict import AS_LISTED, predict
 from edgeattn.profiling.sources.engines.plans import Plan
+from edgeattn.records.layers import Kernel as Layer
 from edgeattn.records.trace import Expected, Runtime, Trace
 
 _AGAIN: Final = "Profile the model again with this edgeattn: edgeattn profile MODEL -o TRACE.json"
+_MOST_ELEMENTS: Final = 1 << 40
 _NO_DEVICE: Final = (
     "No prediction stands beside it: no device profile is known of {}. Name the nearest with"
     " --device, or make one: edgeattn devices calibrate."
@@ -67,10 +69,25 @@ def check(trace: Trace) -> None:
             f"The trace of {trace.name} does not say what the layers of its engine are.",
             mend=f"{_AGAIN}; of trtexec's files, give those of --exportLayerInfo too.",
         )
+    if trace.layers is not None:
+        _check_layers(trace, trace.layers.kernels)
     if not is_engine and not any(kernel.work for kernel in trace.kernels):
         raise InputError(
             f"The trace of {trace.name} does not say what its kernels do.", mend=f"{_AGAIN}."
         )
+
+
+def _check_layers(trace: Trace, layers: Sequence[Layer]) -> None:
+    """Refuse layers that are none of the kernels', or that no device holds."""
+    if len(layers) > len(trace.kernels):
+        raise InputError(
+            f"The trace of {trace.name} has {len(layers)} layers, and times of"
+            f" {len(trace.kernels)} kernels."
+        )
+    for layer in layers:
+        for tensor in layer.tensors:
+            if tensor.elements > _MOST_ELEMENTS:
+                raise InputError(f"{tensor.name} of {trace.name} is larger than any memory.")
 
 
 def expected(trace: Trace, device: DeviceProfile, power_mode: str | None = None) -> Expected:

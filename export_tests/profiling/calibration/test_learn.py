@@ -254,6 +254,16 @@ def test_traces_that_nothing_is_learned_of(said, fact):
         learn([trace_of(**said)], NANO)
 
 
+def test_layers_that_cannot_be():
+    huge = (convolution(size=10**7),)
+    layers = LayerInformation(kernels=huge, bindings=(), form="json")
+    with pytest.raises(InputError, match="larger than any memory"):
+        learn([trace_of(layers=layers)], NANO)
+    more = LayerInformation(kernels=(convolution(),) * 2, bindings=(), form="json")
+    with pytest.raises(InputError, match="has 2 layers, and times of 1 kernels"):
+        learn([trace_of(layers=more)], NANO)
+
+
 def test_the_profile_that_a_fit_begins_from():
     assert start_of([trace_of()], None).name == "jetson-orin-nano-8gb"
     titled = trace_of(machine=Machine(device="this-machine", title="NVIDIA A100 80GB PCIe"))
