@@ -85,7 +85,8 @@ def test_a_pair(capsys, simam, tmp_path):
     assert found["against"]["name"] == "plain.onnx"
     assert found["against"]["latency_ms"]["p50"] > 0
     difference = found["difference"]
-    assert difference.keys() == {"p50_ms", "percent", "ci95", "rounds"}
+    assert difference.keys() == {"p50_ms", "percent", "ci95", "predicted90", "rounds"}
+    assert difference["predicted90"] is None
     assert difference["ci95"][0] <= difference["percent"] <= difference["ci95"][1]
 
 
