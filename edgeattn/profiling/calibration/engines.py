@@ -5,8 +5,7 @@ computing of the efficiency of its type, waiting for operands of `load_us`, and 
 taken once, scaled while the figures are solved for (`solve`), and taken again with these, since
 tiles and what bounds a kernel may be others then.
 
-Efficiencies of all types move together, and each a little by itself; so do kinds of kernels with
-the bandwidth. So a trace in FP16 tells something of INT8, and one in INT8 more.
+What figures have in common (`engine_figures`) makes a trace in FP16 tell something of INT8.
 
 A profiler adds about the same to each kernel: how much is a figure too, of each trace. Where the
 engine was timed without one as well, that is known, and so is the floor.
@@ -17,12 +16,12 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from edgeattn.devices.efficiency import Efficiency
 from edgeattn.devices.schema import DeviceProfile
+from edgeattn.profiling.calibration.engine_figures import ALWAYS, Figures, said_by
 from edgeattn.profiling.calibration.figures import Figure, Fitted
 from edgeattn.profiling.calibration.solve import solve
 from edgeattn.profiling.predict.gpu.predict import AS_LISTED, Parts, Prediction, parts_of, predict
@@ -36,14 +35,6 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[np.float64]
 
-# The figures that all kernels have, or all engines.
-_ALWAYS: Final = ("kernel_floor_us", "last_level_gbps", "load_us")
-# Spreads of what a start says, as standard deviations of the logarithm: of a guess, and of what
-# rests on something.
-_GUESS: Final = 0.4
-_SOURCED: Final = 0.2
-# What one type, or one kind of kernel, may differ by from the others.
-_BY_ITSELF: Final = 0.2
 # Spread of what is missed of an engine end to end; that of a kernel, predictions say.
 _ENGINE: Final = 0.05
 # What a profiler adds to a kernel where nothing says, and how sure that is; and how sure, where
@@ -52,11 +43,9 @@ _ADDED_US: Final = 3.0
 _ADDED: Final = (0.7, 0.15)
 _LEAST_ADDED_US: Final = 0.05
 _EQUAL: Final = 1e-6
-# No part of a peak is less.
-_LEAST_PART: Final = 0.01
 # The parts are taken so often: each time with what was found before.
 _ROUNDS: Final = 4
-# A figure of which this much of the doubt is gone is known.
+# A figure is known if this part of the doubt of it is left, or less.
 _KNOWN: Final = 0.65
 # A kernel that counts for less is an outlier.
 _LITTLE: Final = 0.25
@@ -128,9 +117,15 @@ def fit_engines(engines: Sequence[Engine], start: DeviceProfile) -> Fitted:
     """
     import numpy as np
 
-    said = _said(start)
+    said = said_by(start)
     start = start.whole
-    known = _Figures.of(engines, start)
+    every = [part for engine in engines for part in _parts(engine, start)]
+    known = Figures.of(
+        start,
+        {part.kind for part in every},
+        {part.busy.efficiency for part in every},
+        [_ADDED[engine.added_us is not None] for engine in engines],
+    )
     x, device = np.zeros(len(known.trusted)), start
     for _ in range(_ROUNDS):
         taken = [_Taken.of(engine, device, known) for engine in engines]
@@ -182,116 +177,6 @@ def predicted(engine: Engine, device: DeviceProfile) -> Prediction:
     return predict(engine.kernels, device, device.at(engine.power_mode), AS_LISTED)
 
 
-@dataclass(frozen=True, slots=True)
-class _Figures:
-    """The figures of a device that are solved for.
-
-    Attributes:
-        keys: Their keys.
-        sums: f64[keys, x]: which x the logarithm of each is the sum of. The last x are what the
-            profiler adds to the kernels of each engine.
-        trusted: The spread of each x.
-    """
-
-    keys: tuple[str, ...]
-    sums: Array
-    trusted: Array
-
-    @classmethod
-    def of(cls, engines: Sequence[Engine], start: DeviceProfile) -> _Figures:
-        import numpy as np
-
-        kinds, types = set[str](start.efficiency.bandwidth), set[str]()
-        for engine in engines:
-            for part in _parts(engine, start):
-                kinds.add(part.kind)
-                types.add(part.busy.efficiency)
-        parts: dict[str, tuple[str, ...]] = {key: (key,) for key in _ALWAYS}
-        parts["efficiency.compute"] = ("efficiency.compute",)
-        for one in sorted(types - {"", "depthwise"}):
-            parts[f"efficiency.types.{one}"] = ("efficiency.compute", f"efficiency.types.{one}")
-        if "depthwise" in types:
-            parts["efficiency.depthwise"] = ("efficiency.depthwise",)
-        for kind in sorted(kinds):
-            key = f"efficiency.bandwidth.{kind}"
-            parts[key] = ("efficiency.bandwidth", key)
-        names = list(dict.fromkeys(name for names in parts.values() for name in names))
-        sums = np.zeros((len(parts), len(names) + len(engines)))
-        for row, own in enumerate(parts.values()):
-            for name in own:
-                sums[row, names.index(name)] = 1
-        trusted = [_trusted(name, start) for name in names]
-        trusted += [_ADDED[engine.added_us is not None] for engine in engines]
-        return cls(tuple(parts), sums, np.array(trusted))
-
-    def row(self, key: str) -> Array:
-        """Return which x a figure is the sum of; none for no figure."""
-        found: Array = self.sums[self.keys.index(key)] if key in self.keys else self.sums[0] * 0
-        return found
-
-    def values(self, device: DeviceProfile) -> dict[str, float]:
-        """Return what each is."""
-        return {key: _value(device, key) for key in self.keys}
-
-    def moved(
-        self, start: DeviceProfile, x: Array, *, without: Collection[str] = ()
-    ) -> DeviceProfile:
-        """Return a device with its figures moved, but for those that it shall not say."""
-        by = dict(zip(self.keys, self.sums @ x, strict=True))
-        found: dict[str, Any] = {"efficiency": start.efficiency.model_dump()}
-        for key, more in by.items():
-            *tables, last = key.split(".")
-            table = found
-            for name in tables:
-                table = table[name]
-            value = _value(start, key) * math.exp(more)
-            table[last] = min(1.0, max(_LEAST_PART, value)) if tables else value
-            if key in without:
-                table[last] = None
-        for name in ("types", "bandwidth"):
-            parts = found["efficiency"][name]
-            found["efficiency"][name] = {
-                one: part for one, part in parts.items() if part is not None
-            }
-        return start.model_copy(update=found | {"efficiency": Efficiency(**found["efficiency"])})
-
-
-def _said(device: DeviceProfile) -> set[str]:
-    """Return the figures that a file says itself."""
-    efficiency = device.efficiency
-    return {
-        *(key for key in _ALWAYS if getattr(device, key) is not None),
-        "efficiency.compute",
-        *(f"efficiency.types.{one}" for one in efficiency.types),
-        *(f"efficiency.bandwidth.{kind}" for kind in efficiency.bandwidth),
-        *(["efficiency.depthwise"] if efficiency.depthwise is not None else []),
-    }
-
-
-def _value(device: DeviceProfile, key: str) -> float:
-    said = device.efficiency
-    _, _, name = key.rpartition(".")
-    if key in _ALWAYS:
-        return float(getattr(device, key))
-    if key.startswith("efficiency.types."):
-        return {str(one): part for one, part in said.types.items()}.get(name, said.compute)
-    if key.startswith("efficiency.bandwidth."):
-        parts = {str(kind): part for kind, part in said.bandwidth.items()}
-        return parts.get(name, parts["other"])
-    return said.compute if name == "compute" else said.depthwise or said.compute
-
-
-def _trusted(name: str, start: DeviceProfile) -> float:
-    """Return how far a figure of the start is trusted."""
-    if name.count(".") > 1:
-        return _BY_ITSELF
-    # What no profile says follows from the clock, as on another GPU.
-    is_guess = name in ("last_level_gbps", "load_us") or start.is_guess(name)
-    return (
-        _GUESS if is_guess or any(one.startswith(f"{name}.") for one in start.guesses) else _SOURCED
-    )
-
-
 def _start_us(engine: Engine) -> float:
     known = engine.added_us
     return _ADDED_US if known is None else known
@@ -323,7 +208,7 @@ class _Taken:
     overlap: float
 
     @classmethod
-    def of(cls, engine: Engine, device: DeviceProfile, known: _Figures) -> _Taken:
+    def of(cls, engine: Engine, device: DeviceProfile, known: Figures) -> _Taken:
         import numpy as np
 
         parts = _parts(engine, device)
@@ -339,7 +224,7 @@ class _Taken:
         moves = [f"efficiency.bandwidth.{one.kind}" for one in parts]
         always = ["efficiency.compute" if of.count(".") > 1 else "" for of in computes]
         return cls(
-            keys=[*computes, *moves, *always, *(key for key in _ALWAYS for _ in parts)],
+            keys=[*computes, *moves, *always, *(key for key in ALWAYS for _ in parts)],
             columns=np.array(rows).T,
             computes=np.array([known.row(key) for key in computes]),
             moves=np.array([known.row(key) for key in moves]),
@@ -358,7 +243,7 @@ class _Missed:
     """What is missed, in spreads, where figures are moved from where the parts were taken."""
 
     def __init__(
-        self, engines: Sequence[Engine], taken: Sequence[_Taken], known: _Figures, *, base: Array
+        self, engines: Sequence[Engine], taken: Sequence[_Taken], known: Figures, *, base: Array
     ) -> None:
         self._pairs = list(zip(engines, taken, strict=True))
         self._known, self._base = known, base
@@ -378,7 +263,7 @@ class _Missed:
         import numpy as np
 
         moved = x - self._base
-        floor_by, cache_by, load_by = (math.exp(self._known.row(key) @ moved) for key in _ALWAYS)
+        floor_by, cache_by, load_by = (math.exp(self._known.row(key) @ moved) for key in ALWAYS)
         compute, latency, feeding, memory, cache, floor, spread = taken.columns
         slower = np.exp(-taken.moves @ moved)
         traffic = np.maximum(memory, cache / cache_by) * slower
