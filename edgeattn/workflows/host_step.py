@@ -238,7 +238,8 @@ def _run_model(
     with there.guest.visit() as visit:
         notes += visit.room.notes
         there.on_stage(f"running {session.path.name} on {visit.facts.address}")
-        found = Bench(visit.room, visit.facts).outputs(session.path, feeds)
+        with Bench(visit.room, visit.facts) as bench:
+            found = bench.outputs(session.path, feeds)
     for batch, outputs in zip(inputs, found, strict=True):
         yield Run(optimisations="on", batch=batch, names=session.output_names, outputs=outputs)
 

@@ -149,7 +149,6 @@ def _machine(bench: Bench, visit: Visit, options: ProfileOptions) -> Machine:
         power_mode=facts.power_mode or "",
         **bench.copies(threads).model_dump(),
         facts={
-            "host": facts.address,
             "processor": about.processor,
             "system": about.system,
             "python": about.python,

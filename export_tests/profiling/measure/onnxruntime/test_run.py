@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import subprocess
+import sys
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -9,17 +14,21 @@ import psutil
 import pytest
 
 from edgeattn.base.errors import InputError
+from edgeattn.base.worker import Talk
 from edgeattn.options.profile import Item, ProfileOptions
 from edgeattn.profiling.attribution import attribute
-from edgeattn.profiling.measure.onnxruntime.place import HERE
+from edgeattn.profiling.measure.onnxruntime.place import HERE, Place
 from edgeattn.profiling.measure.onnxruntime.run import profile_kernels, time_models
 from edgeattn.profiling.measure.onnxruntime.traces import runnable
 from edgeattn.profiling.owners import find_owners
 from edgeattn.profiling.sources.model import read_subject
 from edgeattn.records.kinds import kind_of
+from edgeattn.records.trace import Power
+from edgeattn.runtimes import runner
 from edgeattn.runtimes.onnxruntime import inputs_of, to_draw
 from edgeattn.workflows.profile import profile
 from export_tests.profiling.nets import residual
+from export_tests.runtimes.test_runner import oldest
 
 RUN = ProfileOptions(threads=1, limit_s=0.3)
 OPTIONS = ProfileOptions(threads=1, limit_s=0.3)
@@ -228,3 +237,70 @@ def test_a_file_that_onnxruntime_does_not_load(tmp_path):
     onnx.save(model, path)
     with pytest.raises(InputError, match="cannot load"):
         time_models([path], RUN)
+
+
+class Played(Place):
+    """This machine, whose power is told, and whose runner another Python may run."""
+
+    tells_power = True
+
+    def __init__(self, python=sys.executable):
+        self.python, self.asked = python, []
+
+    def runner(self, does):
+        pipe = subprocess.PIPE
+        process = subprocess.Popen([self.python, runner.__file__], stdin=pipe, stdout=pipe)
+        return Talk(process, does=does)
+
+    def power(self, spans, runs):
+        self.asked.append((spans, runs))
+        return POWER.model_copy(update={"runs": sum(runs)})
+
+
+POWER = Power(
+    rail="VDD_IN", covers="all", source="hwmon", mean_w=1.0, idle_w=None, energy_mj=1.0,
+    above_idle_mj=None, rounds_mj=(), seconds=1.0, runs=1, readings=1,
+)  # fmt: skip
+
+
+def test_power_is_seen_while_one_model_runs_alone(tmp_path):
+    path, place = residual(tmp_path / "a.onnx", "none"), Played()
+    alone = time_models([path], RUN, place=place)
+    ((spans, runs),) = place.asked
+    assert len(spans) == alone.windows
+    assert alone.powers[0].runs == sum(runs) >= 30
+    del place.asked[:]
+    pair = time_models([path, path], RUN, place=place)
+    assert len(pair.powers) == len(place.asked) == 2
+    turns = sorted(span for spans, _ in place.asked for span in spans)
+    assert len(turns) >= 6
+    assert all(a[0] < a[1] <= b[0] for a, b in itertools.pairwise(turns))
+    assert time_models([path, path], RUN, place=place, with_power=False).powers == ()
+
+
+@pytest.mark.slow
+def test_the_oldest_python_here_measures_with_what_pypi_has_for_it(tmp_path):
+    """Python 3.6 gets onnxruntime 1.10, which tells no shapes and keeps weights in its graph."""
+    home = tmp_path / "python"
+    subprocess.run([oldest(), "-m", "venv", home], check=True)
+    python = str(home / "bin/python")
+    for wanted in (["-U", "pip<22"], ["onnxruntime>=1.10", "numpy"]):
+        command = [python, "-m", "pip", "install", "-q", *wanted]
+        got = subprocess.run(command, check=False, env={**os.environ, "PIP_CONSTRAINT": ""})
+        if got.returncode:
+            pytest.skip("pip has no onnxruntime for it")
+    path = residual(tmp_path / "a.onnx", with_manifest=False)
+    model = onnx.load(path)
+    model.opset_import[0].version = 15
+    onnx.save(model, path)
+    subject = read_subject(path)
+    there, here = (
+        profile_kernels(path, subject.model, subject.macs, RUN, place=place).kernels
+        for place in (Played(python), HERE)
+    )
+    assert sum(one.macs for one in there) == sum(one.macs for one in here)
+    assert sum(one.traffic_bytes for one in there) == sum(one.traffic_bytes for one in here)
+    owned = find_owners(there, {node.name: node for node in subject.nodes})
+    assert {one.status for one in owned} == {"owned"}
+    pair = time_models([path, path], RUN, place=Played(python))
+    assert abs(pair.difference(1, 0).percent) < 25
