@@ -57,6 +57,8 @@ class Prediction:
         low_us: It takes no less, in 19 cases of 20.
         high_us: It takes no more, in 19 cases of 20.
         shared_spread: The spread of the errors that all kernels share.
+        launches: How many kernels the device runs for them: more where it runs a part of one by
+            itself.
         enqueue_us: What the host takes to launch them one by one; None for a CUDA graph, or if that
             is not known.
     """
@@ -66,6 +68,7 @@ class Prediction:
     low_us: float
     high_us: float
     shared_spread: float
+    launches: int
     enqueue_us: float | None
 
 
@@ -200,6 +203,7 @@ def predict(
         low_us=low,
         high_us=high,
         shared_spread=math.hypot(*shared),
+        launches=len(run),
         enqueue_us=launch_us and launch_us * len(run),
     )
 

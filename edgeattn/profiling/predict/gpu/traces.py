@@ -21,6 +21,13 @@ _PLANNED: Final = (
 )
 
 
+def _apart(passes: int) -> str:
+    return (
+        f"TensorRT runs {passes} of the activations behind convolutions as kernels of their own,"
+        " where the plan has one for both; their time is counted with the convolution's."
+    )
+
+
 def _launched(device: DeviceProfile) -> str:
     if device.enqueue_us is None:
         return (
@@ -83,6 +90,7 @@ def predict(
             notes=[
                 *source.notes,
                 *([_PLANNED] if is_planned else []),
+                *([_apart(passes)] if (passes := found.launches - len(kernels)) else []),
                 *([] if how.cuda_graph else [_launched(device)]),
             ],
             subject=source.subject,

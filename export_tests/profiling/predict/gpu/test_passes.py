@@ -95,3 +95,9 @@ def test_a_gpu_that_runs_the_plan_itself():
 def test_engines_of_tensorrt_run_as_they_are_listed():
     kernels = real("titan-rtx_mobilenetv2-residuals_b1_int8")
     assert [part for _, part in as_tensorrt(kernels, ORIN)] == list(kernels)
+
+
+def test_how_many_are_run():
+    kernels = [planned("CorrSilu"), planned("CorrRelu")]
+    assert predict(kernels, ORIN, ORIN.at()).launches == 3
+    assert predict(kernels, RTX3090, RTX3090.at()).launches == 2
