@@ -2,7 +2,8 @@
 
 A part is one region of a kind, with what is computed around it up to the next layers, convolutions
 or products, those included: they say which layout its map comes in, and what its last operators are
-fused with. Its names are numbers, so that the same part of another model is the same content.
+fused with. Convolutions at its edges read or give few channels only, for what they take hides what
+forms differ by. Its names are numbers, so that the same part of another model is the same content.
 """
 
 from __future__ import annotations
@@ -12,16 +13,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Final
 
+import numpy as np
 import onnx_ir as ir
 
 from edgeattn.graph import shapes
-from edgeattn.graph.nodes import is_static
+from edgeattn.graph.nodes import given, integer, is_static, static
 from edgeattn.lowering.pipeline import lower
 from edgeattn.lowering.raising import FLOATS
 
 _LAYERS: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 # So far from the region what is around it is looked for.
 _DEEPEST: Final = 8
+# What a convolution at an edge reads or gives: a block of lanes, or of tensor cores.
+_FEW_CHANNELS: Final = 16
+_MAP: Final = 4
 
 
 def parts_of(
@@ -86,8 +91,55 @@ def _cut(model: ir.Model, names: AbstractSet[str]) -> ir.Model | None:
         opset_imports=model.graph.opset_imports,
         name="part",
     ).clone()
+    _thin(graph)
     renumber(graph)
     return ir.Model(graph, ir_version=model.ir_version)
+
+
+def _thin(graph: ir.Graph) -> None:
+    """Leave convolutions at the edges of a part few channels of those that nothing of it reads.
+
+    One that reads with a kernel of 1x1 keeps them: a squeeze may be taken through it.
+    """
+    for node in graph:
+        weight = static(given(node, 1))
+        if node.op_type != "Conv" or integer(node, "group", 1) != 1 or weight is None:
+            continue
+        x, (made,) = node.inputs[0], node.outputs
+        if (
+            x is not None
+            and x.is_graph_input()
+            and len(x.consumers()) == 1
+            and weight[0, 0].size > 1
+        ):
+            weight = weight[:, :_FEW_CHANNELS]
+            _give(node, 1, weight)
+            x.shape = _with_channels(x, weight.shape[1])
+        if made.is_graph_output() and not made.consumers():
+            bias = static(given(node, 2))
+            _give(node, 1, weight[:_FEW_CHANNELS])
+            if bias is not None:
+                _give(node, 2, bias[:_FEW_CHANNELS])
+            made.shape = _with_channels(made, min(len(weight), _FEW_CHANNELS))
+
+
+def _give(node: ir.Node, place: int, array: np.ndarray) -> None:
+    """Give a node a constant of its own."""
+    owner, name = node.graph, f"{node.name}/thin{place}"
+    assert owner is not None, "it is in a graph"
+    tensor = ir.tensor(np.ascontiguousarray(array), name=name)
+    value = ir.Value(name=name, const_value=tensor)
+    value.dtype, value.shape = tensor.dtype, ir.Shape(array.shape)
+    old = node.inputs[place]
+    node.replace_input_with(place, value)
+    owner.register_initializer(value)
+    if old is not None and old.name and old.is_initializer() and not old.consumers():
+        del owner.initializers[old.name]
+
+
+def _with_channels(value: ir.Value, count: int) -> ir.Shape | None:
+    sizes = None if value.shape is None else list(value.shape)
+    return None if sizes is None or len(sizes) != _MAP else ir.Shape([sizes[0], count, *sizes[2:]])
 
 
 def _makers(node: ir.Node) -> Iterator[ir.Node | None]:
@@ -103,12 +155,21 @@ def _around(
 ) -> set[ir.Node]:
     """Return the nodes before or behind some, up to the next layers."""
     found: set[ir.Node] = set()
-    edge = list(taken)
+    edge = dict.fromkeys(taken, False)  # whether another map was joined on the way
     for _ in range(_DEEPEST):
-        near = {one for node in edge for one in step(node) if one is not None} - taken - found
-        found |= near
-        edge = [node for node in near if node.op_type not in _LAYERS]
+        near: dict[ir.Node, bool] = {}
+        for node, is_joined in edge.items():
+            for one in step(node):
+                joins = one is not None and one.op_type not in _LAYERS and _is_join(one)
+                if one is not None and one not in taken | found and not (joins and is_joined):
+                    near[one] = is_joined or joins
+        found |= near.keys()
+        edge = {node: joined for node, joined in near.items() if node.op_type not in _LAYERS}
     return found
+
+
+def _is_join(node: ir.Node) -> bool:
+    return sum(value is not None and not is_static(value) for value in node.inputs) > 1
 
 
 def _constants(nodes: Iterable[ir.Node], taken: AbstractSet[ir.Node]) -> list[ir.Node]:

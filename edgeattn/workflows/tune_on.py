@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from edgeattn.base import documents, files
-from edgeattn.base.errors import InputError
+from edgeattn.base.errors import EdgeattnError, InputError
 from edgeattn.base.versions import own_version
 from edgeattn.hosts.onnxruntime import Bench as Runners
 from edgeattn.hosts.trtexec.commands import Trtexec
@@ -252,12 +252,21 @@ def _timer(
             engine = functools.cache(lambda path: bench.engine(path, path.stem))
             yield lambda paths: timed(bench, [engine(kept(one)) for one in paths]), seen.warnings
         else:
-            with Runners(visit.room, visit.facts) as runners:
-                there = place_there(runners, seen)
-                yield (
-                    lambda paths: time_models([kept(one) for one in paths], options, place=there),
-                    seen.warnings,
-                )
+            with contextlib.ExitStack() as stack:
+                runners: list[Runners] = []
+
+                def run(paths: Sequence[Path]) -> Timed:
+                    if not runners:
+                        runners.append(stack.enter_context(Runners(visit.room, visit.facts)))
+                    there = place_there(runners[0], seen)
+                    try:
+                        return time_models([kept(one) for one in paths], options, place=there)
+                    except EdgeattnError:  # it may have ended with what it could not run
+                        runners.clear()
+                        stack.close()
+                        raise
+
+                yield run, seen.warnings
 
 
 def _cast(timer: Time, precision: Literal["fp32", "fp16"]) -> Time:

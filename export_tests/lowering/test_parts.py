@@ -1,5 +1,6 @@
 """Parts of a model compete in every form with what they are, and forms are found by content."""
 
+import numpy as np
 import onnx_ir as ir
 import pytest
 
@@ -7,7 +8,8 @@ from edgeattn.lowering.parts import content, forms_of, parts_of
 from edgeattn.lowering.pipeline import lower
 from edgeattn.lowering.regions import LOWERED, REGION, STOCK
 from edgeattn.lowering.tournament import AS_FOR_RTX, Comparison, compete
-from export_tests.lowering.kit import as_double, assert_equal64, export, ops, tiny_net
+from export_tests.lowering.graphs import between
+from export_tests.lowering.kit import as_double, assert_equal64, evaluate64, export, ops, tiny_net
 from export_tests.lowering.spellings.table import SPELLINGS
 
 
@@ -52,6 +54,23 @@ def test_a_part_ends_at_the_layers_around_it_and_has_no_names(model):
     assert parts(model.clone())[kind] is not part
     other = export(tiny_net(SPELLINGS["cbam-views"], 24), (1, 3, 13, 9), exporter="torchscript")
     assert list(parts(other)) == [kind]
+
+
+def test_what_is_around_a_part_is_little():
+    """Layers at the edges of a part have few channels, but for those of the region's own map."""
+
+    def body(g, x):
+        before = g.conv(g.op("Relu", x), 24, 24, 3)
+        y = g.op("Mul", before, g.op("Sigmoid", g.reduce("ReduceMean", before, [2, 3])))
+        return g.conv(g.op("Relu", g.op("Add", y, x)), 24, 24, 3)
+
+    model = between(body, channels=24, size=(14, 10), batch=1)
+    (part,) = parts(model).values()
+    weights = [n.inputs[1].const_value.shape for n in part.graph if n.op_type == "Conv"]
+    assert [list(one) for one in weights] == [[24, 16, 3, 3], [16, 24, 3, 3]]
+    assert [list(value.shape) for value in part.graph.outputs] == [[1, 16, 14, 10]]
+    (evaluated,) = evaluate64(part, {v.name: np.ones(v.shape.numpy()) for v in part.graph.inputs})
+    assert evaluated.shape == (1, 16, 14, 10)
 
 
 def test_content_is_of_shapes_and_not_of_weights(model):

@@ -98,7 +98,7 @@ def test_onnxruntime_of_a_host_without_tensorrt(tuned, tmp_path, sshd):
     ("words", "settings", "code", "said"),
     [
         ([], {"version": None}, 3, "There is no trtexec on"),
-        (["--tensorrt", "10.3"], {}, 2, "--tensorrt 10.3 is asked, and"),
+        (["--tensorrt", "10.3"], {}, 2, "TensorRT 8.5.2, and the model is for 10.3"),
         (["--tune-limit", "1e-3"], {}, 2, "--tune-limit"),
     ],
 )
