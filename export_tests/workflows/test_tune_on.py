@@ -174,7 +174,7 @@ def test_a_form_wins_by_time_is_kept_and_given_to_others(tuned, source, device, 
     assert ops(tmp_path / "other.onnx") == ops(tmp_path / "out.onnx")
     for words, said in (
         (["--target", "onnxruntime"], "has forms for tensorrt, and the target is onnxruntime"),
-        (["--tensorrt", "10.3"], "--tensorrt 10.3 is asked, and"),
+        (["--tensorrt", "10.3"], "TensorRT 8.5.2, and the model is for 10.3"),
         (["--device", "jetson-nano"], "the Jetson Nano has 8.0.1, 8.2.1"),
         (["--tune"], "--forms gives forms that were measured, and --tune measures them"),
     ):
