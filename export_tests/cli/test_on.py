@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
+import subprocess
 import sys
 
 import pytest
 
 from edgeattn.base import files
+from edgeattn.hosts import probe, visit
 from export_tests.engine.nets import small
-from export_tests.hosts import trtexec
+from export_tests.hosts import trees, trtexec
 
 
 @pytest.fixture
@@ -164,6 +167,19 @@ def test_int8_is_in_the_file_for_every_version(edgeattn, host, sshd, tmp_path, v
     assert ("--int8" in asked.read_text()) == version.startswith("8")
 
 
+@pytest.fixture
+def board(monkeypatch, tmp_path_factory, sshd):
+    """Has what is said of the host be what an Orin Nano says, but for where trtexec is."""
+    root = tmp_path_factory.mktemp("board")
+    trees.lay(trees.ORIN_NANO, root)
+    command = ["sh", "-c", probe.script(), "sh", str(root)]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    facts = probe.read(sshd.address, text, asked=0)
+    path = str(sshd.path / "trtexec")
+    monkeypatch.setattr(visit, "probe", lambda _: dataclasses.replace(facts, trtexec=path))
+
+
+@pytest.mark.usefixtures("board")
 def test_an_engine_is_built_there_and_fetched(edgeattn, host, tmp_path):
     small(tmp_path / "m.onnx")
     ask = ["build", "m.onnx", "--on", host(), "--precision", "fp16", "-o", "x.engine", "--json"]
@@ -173,7 +189,11 @@ def test_an_engine_is_built_there_and_fetched(edgeattn, host, tmp_path):
     assert said["sha256"] == files.sha256(tmp_path / "x.engine")
     assert (said["runtime"], said["runtime_version"]) == ("tensorrt", "10.3.0")
     assert said["compute_capability"] == "8.7"
-    assert said["machine"]["title"].endswith("TensorRT 10.3, by trtexec")
+    title = "Jetson Orin Nano 8 GB, JetPack 6.2, TensorRT 10.3, 15W, by trtexec"
+    assert said["machine"]["title"] == title
+    assert said["machine"]["power_mode"] == "15W"
+    assert said["machine"]["facts"]["l4t"] == "36.4.3"
+    assert said["device"] == "jetson-orin-nano-8gb"
     assert said["onnx"] == "m-fp16.onnx"
     assert said["sources"]["m-fp16.onnx"] == files.sha256(tmp_path / "m-fp16.onnx")
     assert said["precision"]["built"]["fp16"] == said["kernels"] > 0
@@ -208,6 +228,21 @@ def test_builds_of_every_version_and_the_engine_against_its_file(edgeattn, host,
     assert "by trtexec" in said["machine"]["title"]
     run = edgeattn("parity", "x.engine", "--on", host(version, spoils=0.3))
     assert run.returncode == 1
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("board")
+def test_into_a_folder_it_is_named_after_its_gpu(edgeattn, host, tmp_path):
+    small(tmp_path / "m.onnx")
+    assert edgeattn("build", "m.onnx", "--on", host(), "-o", ".").returncode == 0
+    assert (tmp_path / "m.sm87.engine").is_file()
+    run = edgeattn("parity", "m.sm87.engine", "--on", host())
+    assert run.returncode == 0, run.stderr
+    manifest = tmp_path / "m.sm87.json"
+    manifest.write_text(manifest.read_text().replace('"8.7"', '"7.2"'))
+    run = edgeattn("parity", "m.sm87.engine", "--on", host())
+    assert run.returncode == 3
+    assert "built for compute capability 7.2, and the Jetson Orin Nano 8 GB has 8.7" in run.stderr
 
 
 @pytest.mark.slow
