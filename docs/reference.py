@@ -175,11 +175,25 @@ def _attention(spec: AttentionSpec) -> tuple[str, ...]:
 
 def lowering() -> Iterator[str]:
     """Yield the targets and the rules."""
-    from edgeattn.lowering.target import RULES, TARGETS
+    from edgeattn.lowering.target import RTX_GENERATION, RULES, TARGETS
 
     yield _table(
         ("target", "stands for", "`--tune` compares by"),
         [(f"`{name}`", one.title, one.measured_by) for name, one in TARGETS.items()],
+    )
+    yield (
+        "Forms of the target `tensorrt`, by family; what is taken is the first, and before TensorRT"
+        f" {'.'.join(map(str, RTX_GENERATION))} the first that rests on a fusion which NVIDIA"
+        " documents ([sources.md](sources.md#fusions-that-tensorrt-documents)):"
+    )
+    forms = TARGETS["tensorrt"].writer.forms
+    yield _table(
+        ("family", "form", "rests on"),
+        [
+            (f"`{family}`", f"`{one.name}`", one.rests_on or "plans of TensorRT-RTX")
+            for family, several in forms.items()
+            for one in several
+        ],
     )
     yield "Rules, in the order in which they run:"
     yield _table(("rule", "does"), [(f"`{name}`", _text(text)) for name, text in RULES.items()])

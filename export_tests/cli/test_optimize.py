@@ -244,6 +244,9 @@ def test_forms_for_a_version(tmp_path, capsys, asked, said):
         (["--device", "raspberry-pi-5"], "Add --target onnxruntime"),
         (["--device", "jetson-nono"], "Did you mean jetson-nano"),
         (["--tensorrt", "8.5", "--tune"], "TensorRT 8.5 fuses otherwise"),
+        (["--on", "orin"], "Add --tune."),
+        (["--tune", "--on", "orin,nano"], "names 2 hosts"),
+        (["--save-forms", "f.json"], "Add --tune --on HOST"),
     ],
 )
 def test_versions_that_do_not_fit(tmp_path, capsys, asked, said):
@@ -251,3 +254,43 @@ def test_versions_that_do_not_fit(tmp_path, capsys, asked, said):
     assert app.run(["optimize", str(path), "-o", str(tmp_path / "out.onnx"), *asked]) == 2
     assert said in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "out.onnx").exists()
+
+
+FORMS = {
+    "schema_version": 1,
+    "edgeattn": "0.1.0",
+    "target": "tensorrt",
+    "place": {"title": "Jetson Orin Nano 8 GB", "device": "jetson-orin-nano-8gb",
+              "runtime": "tensorrt", "version": "10.3.0", "power_mode": "15W"},
+    "regions": [{"content": "0" * 64, "kind": "global-mean 32x40x40", "precision": "fp32",
+                 "forms": {"region": "lowered", "gate": "negated"}, "trials": []}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "asked", "said"),
+    [
+        ({}, [], "of them with forms in"),
+        ({}, ["--device", "jetson"], "another generation than TensorRT-RTX"),
+        ({}, ["--device", "jetson-orin-nx-8gb"], "of another device, Jetson Orin Nano 8 GB"),
+        ({"target": "onnxruntime"}, [], "forms for onnxruntime, and the target is tensorrt"),
+        ({}, ["--tensorrt", "8.6"], "TensorRT 10.3.0, and the model is for 8.6"),
+        ({}, ["--device", "jetson-xavier-nx"], "and the Jetson Xavier NX has 8.0.1, 8.2.1, 8.5.2"),
+        ({"regions": None}, [], "holds no measured forms: regions"),
+        ({"more": 1}, [], "holds no measured forms: more"),
+        (
+            {"regions": [{**FORMS["regions"][0], "forms": {"gate": "\u001b[2J"}}]},
+            [],
+            "is none: gate",
+        ),
+    ],
+)
+def test_measured_forms_of_a_file(tmp_path, capsys, change, asked, said):
+    path, forms, out = simam(tmp_path), tmp_path / "forms.json", tmp_path / "out.onnx"
+    forms.write_text(json.dumps(FORMS | change))
+    words = ["optimize", str(path), "-o", str(out), "--no-simplify", "--forms", str(forms)]
+    code = app.run([*words, *asked])
+    both = " ".join("".join(capsys.readouterr()).split())
+    assert said in both
+    assert "\x1b[2J" not in both
+    assert code == (0 if out.exists() else 2)
