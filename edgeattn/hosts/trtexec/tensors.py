@@ -10,8 +10,8 @@
     ]
 
 where floats have the six significant digits that C++ prints by default, NaN and infinity are no
-JSON, names stand as they are, and int8 comes as characters (before TensorRT 10). Read from its
-source (samples/common/sampleReporting.cpp and sampleUtils.cpp), of TensorRT 8.0 to 10.
+JSON, names stand as they are, and uint8 comes as characters (before TensorRT 10 int8 too). Read
+from its source (samples/common/sampleReporting.cpp and sampleUtils.cpp), of TensorRT 8.0 to 10.
 """
 
 from __future__ import annotations
