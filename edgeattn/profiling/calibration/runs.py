@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import math
+import statistics
 import time
 import zlib
 from collections.abc import Iterator, Sequence
@@ -42,6 +43,9 @@ _FEWEST_ROUNDS: Final = 4
 # So much longer than the fewest that count may a round take that counts too.
 _ALIKE: Final = 1.08
 _TYPICAL: Final = 0.95
+_PREEMPTED: Final = 4.0
+# The profiler's part of a kernel's time is this at most.
+_MOST_SHARE: Final = 0.9
 # Reorders stand beside what is timed.
 _BESIDE: Final = frozenset({"ReorderInput", "ReorderOutput"})
 _PARTS: Final = 20
@@ -167,9 +171,14 @@ def run_cases(
         n: 1e3 * _typical(one.ms, kept) / nodes for n, one in zip(counts, plain, strict=True)
     }
     share = {
-        n: _mean([_typical(node.us, kept) for node in one.nodes]) - node_us[n]
+        n: statistics.median(_typical(node.us, kept) for node in one.nodes) - node_us[n]
         for n, one in zip(counts, profiled, strict=True)
     }
+    kernels = [list(_kernels(one, kept, place.block_channels)) for one in seen[: len(runs)]]
+    for n in counts:  # no kernel takes less than what the profiler adds to it
+        own = [us for run, one in zip(runs, kernels, strict=True) for _, us in one
+               if run.threads == n]  # fmt: skip
+        share[n] = min([share[n], *(_MOST_SHARE * us for us in own)])
     samples = [
         Sample(
             case=run.case.name,
@@ -179,8 +188,8 @@ def run_cases(
             time_us=max(0.0, time_us - share[run.threads]),
             pause_us=1e6 * run.case.pause_s,
         )
-        for run, one in zip(runs, seen, strict=False)
-        for work, time_us in _kernels(one, kept, place.block_channels)
+        for run, one in zip(runs, kernels, strict=True)
+        for work, time_us in one
     ]
     load = _load_of([loads[number] for number in kept]) if loads else None
     return Found(samples=tuple(samples), floor_us=node_us[threads], load=load)
@@ -224,18 +233,16 @@ def _kernels(seen: _Seen, kept: Sequence[int], block: int) -> Iterator[tuple[Any
             yield work_of(node, traffic, 0, block), _typical(own.us, kept)
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
 def _typical(values: Sequence[float], kept: Sequence[int]) -> float:
     """Return the mean of the timed runs of some rounds, but for the slowest twentieth of them.
 
     A network is many kernels: whatever slows some of them now and then is in all of its runs, and
-    would not be in a median of a single kernel's.
+    would not be in a median of a single kernel's. What takes many times the median was not run:
+    another process was.
     """
     import numpy as np
 
     by_round = np.asarray(values).reshape(-1, _TIMED_RUNS)
     own = np.sort(by_round[list(kept)], axis=None)
+    own = own[own <= _PREEMPTED * np.median(own)]
     return float(own[: math.ceil(_TYPICAL * len(own))].mean())
