@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgeattn.base.errors import CheckError
+from edgeattn.base.errors import CheckError, InputError
 from edgeattn.options.flags import Flag
 from edgeattn.report.grid import columns
 
@@ -105,6 +105,11 @@ def _show_diff(
         from edgeattn.engine.diff import diff
 
         stage("compare")
+        for one in (a, b):
+            if not one.rows:
+                raise InputError(
+                    f"{one.path} says nothing of its kernels: they cannot be compared."
+                )
         groups = diff(a.rows, b.rows)
     if by_bytes:
         groups = tuple(sorted(groups, key=lambda group: -abs(group.delta_bytes or 0)))

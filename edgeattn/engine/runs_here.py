@@ -32,7 +32,14 @@ def check_engine(path: Path) -> tuple[EngineManifest, Library]:
     """
     manifest = read_manifest(path)
     check_belongs(path, manifest)
-    library = load(check_runtime(manifest.runtime))
+    runtime = check_runtime(manifest.runtime)
+    try:
+        library = load(runtime)
+    except MissingError as error:
+        if manifest.machine is None:
+            raise
+        mend = f"It was built on {manifest.machine.title}: run it there, by --on [USER@]HOST"
+        raise MissingError(error.fact, mend=mend) from error
     check_version(path, manifest, library)
     check_gpu(path, manifest, local_gpu())
     return manifest, library

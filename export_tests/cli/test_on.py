@@ -218,6 +218,11 @@ def test_builds_of_every_version_and_the_engine_against_its_file(edgeattn, host,
     if version == "8.0.1":
         assert said["kernels"] is said["traffic_bytes"] is None
         assert any("told nothing of the engine's layers" in note for note in said["notes"])
+        for ask in (["inspect", "x.engine", "--diff", "x.engine"],
+                    ["profile", "x.engine", "--device", "jetson-nano"]):  # fmt: skip
+            refused = edgeattn(*ask)
+            assert refused.returncode == 2
+            assert "says nothing of its kernels" in refused.stderr
     else:
         assert said["points"][1]["traffic_bytes"] == said["traffic_bytes"] > 0
     assert edgeattn("inspect", "x.engine").returncode == 0

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from edgeattn.base.errors import InputError
 from edgeattn.devices.schema import DeviceProfile, OperatingPoint
 from edgeattn.options.profile import Item, Stage
 from edgeattn.profiling.assemble import BareModel, Found, FoundBare, Profiled, assemble
@@ -69,6 +70,12 @@ def predict(
     def find(place: int, item: Item) -> Found:
         on_stage(f"predict {item.name}")
         source = sources[place]
+        if not source.plan.information.kernels:
+            raise InputError(
+                f"The manifest of {item.name} says nothing of its kernels: no time can be predicted"
+                " of them.",
+                mend="Predict its ONNX file, or measure it where it was built: --on [USER@]HOST",
+            )
         found, kernels = predict_engine(source.plan, device, point, source.node_macs, how)
         not_for = stands_in(source.plan, device)
         is_planned = source.plan.runtime == "tensorrt-rtx" and not_for is None
