@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from edgeattn.devices.efficiency import Peak
 from edgeattn.devices.schema import DeviceProfile, OperatingPoint
-from edgeattn.profiling.predict.gpu.predict import BY_DEFAULT, How, Prediction, predict
+from edgeattn.profiling.predict.gpu.predict import AS_LISTED, BY_DEFAULT, How, Prediction, predict
 from edgeattn.profiling.predict.gpu.rate import PEAKS
 from edgeattn.profiling.sources.engines.kernels import trace_kernels
 from edgeattn.profiling.sources.engines.plans import Plan
@@ -27,8 +28,10 @@ def predict_engine(
         device: The device.
         point: Its operating point.
         macs: Multiply-accumulates of each node; None if they are not known.
-        how: How it is run.
+        how: How it is run; an engine of TensorRT's own runs as it is listed.
     """
+    if plan.runtime == "tensorrt":
+        how = replace(how, runtime=AS_LISTED.runtime)
     found = predict(plan.information.kernels, device, point, how)
     return found, trace_kernels(plan.information, found.kernels, node_macs=macs)
 

@@ -1,10 +1,12 @@
-"""The passes that TensorRT runs by themselves where a plan of TensorRT-RTX has one kernel.
+"""What TensorRT runs for a plan of TensorRT-RTX: one stream, and passes where that has one kernel.
 
 TensorRT's convolutions sum and clip on their way (ReLU). Any other activation, such as SiLU, is a
 pass of its own over the map, with the sum behind it: always in FP32; in FP16 and INT8 before
 Ampere, and behind depthwise convolutions and those of an image. So it is in the layers of a
 YOLO26n that TensorRT 10.7 built in FP32 (87 passes behind 97 convolutions) and FP16 (21), docs/
 sources.md. TensorRT-RTX compiles all of it into the convolution.
+
+Streams beside the first came with TensorRT 8.6, and the same layers show none: none of them waits.
 """
 
 from __future__ import annotations
@@ -30,17 +32,15 @@ _IMAGE_CHANNELS: Final = 4
 def as_tensorrt(kernels: Sequence[Kernel], device: DeviceProfile) -> Iterator[tuple[int, Kernel]]:
     """Yield what a device runs for the kernels of a plan, and of which each is a part.
 
-    An engine of TensorRT runs as it is listed.
+    Not for an engine of TensorRT, which runs as it is listed.
 
     Args:
         kernels: The kernels, in the order of the engine.
         device: What they are predicted for.
     """
     for place, kernel in enumerate(kernels):
-        if _is_apart(kernel, device):
-            yield from ((place, one) for one in _parted(kernel))
-        else:
-            yield place, kernel
+        parts = _parted(kernel) if _is_apart(kernel, device) else (kernel,)
+        yield from ((place, replace(one, stream=0)) for one in parts)
 
 
 def _is_apart(kernel: Kernel, device: DeviceProfile) -> bool:

@@ -11,7 +11,8 @@ host, which launches one after the other, has come to it.
 A time is what the kernel adds to the latency without a profiler, which itself adds 2 to 6 µs to
 each kernel. Kernels of several streams overlap (`streams`).
 
-Where TensorRT runs what TensorRT-RTX planned, activations may be passes by themselves (`passes`).
+Where TensorRT runs what TensorRT-RTX planned, activations may be passes by themselves, and there is
+one stream (`passes`).
 
 What it does badly, by benchmarks/prediction_gpu.py: layout copies of images (half to twice the
 time), and the inside of regions and plugins, of which the bytes alone are known. Published times of

@@ -7,8 +7,11 @@ from dataclasses import replace
 import pytest
 
 from edgeattn.devices.profile import find
+from edgeattn.profiling.predict.gpu.engine import predict_engine
 from edgeattn.profiling.predict.gpu.passes import as_tensorrt
 from edgeattn.profiling.predict.gpu.predict import How, predict
+from edgeattn.profiling.sources.engines.plans import Plan
+from edgeattn.records.layers import LayerInformation
 from export_tests.profiling.predict.gpu.kernels import convolution, kernel, real, tensor, weights
 
 ORIN, XAVIER, RTX3090 = map(find, ("jetson-orin-nx-16gb", "jetson-xavier-nx", "rtx-3090"))
@@ -95,6 +98,22 @@ def test_a_gpu_that_runs_the_plan_itself():
 def test_engines_of_tensorrt_run_as_they_are_listed():
     kernels = real("titan-rtx_mobilenetv2-residuals_b1_int8")
     assert [part for _, part in as_tensorrt(kernels, ORIN)] == list(kernels)
+
+
+def test_one_stream():
+    """TensorRT runs what TensorRT-RTX planned on two, and an engine of its own as it is listed."""
+    one, other = planned("CorrRelu"), replace(planned("CorrRelu"), stream=1)
+    assert [part.stream for _, part in as_tensorrt([one, other], ORIN)] == [0, 0]
+    information = LayerInformation(kernels=(one, other), bindings=(), form="log")
+    ends = {}
+    for runtime in ("tensorrt", "tensorrt-rtx"):
+        plan = Plan(
+            information=information, runtime=runtime, version="1", compute_capability=(8, 6)
+        )
+        found, _ = predict_engine(plan, ORIN, ORIN.at(), None)
+        ends[runtime] = found.end_to_end_us
+        both = sum(kernel.time_us for kernel in found.kernels)
+    assert ends["tensorrt"] < ends["tensorrt-rtx"] == pytest.approx(both)
 
 
 def test_how_many_are_run():
