@@ -101,9 +101,25 @@ def test_a_file_is_predicted_for_a_device(capsys, simam):
     assert "compute capability 8.6; the device has 8.7" in found["not_for"]
     assert all(one["interval_us"] for one in found["kernels"])
     assert [one["marginal_us"] > 0 for one in found["sites"]] == [True, True]
-    assert found["identity"]["difference"]["ci95"] is None
+    above = found["identity"]["difference"]
+    assert above["ci95"] is None
+    assert above["predicted90"][0] < above["percent"] < above["predicted90"][1]
     assert sum(found["coverage_bytes"].values()) == found["whole"]["traffic_bytes"]
     assert found["coverage_bytes"]["owned"] >= 0.9 * found["whole"]["traffic_bytes"]
+
+
+def test_a_host_that_launches_kernel_by_kernel(capsys, simam):
+    """Small kernels wait for an AGX Xavier's; of an RTX 3090's nothing is known."""
+    asked = ("profile", str(simam), "--no-marginal", "--device")
+    _, graph, _ = run(capsys, *asked, "jetson-agx-xavier")
+    code, found, _ = run(capsys, *asked, "jetson-agx-xavier", "--no-cuda-graph")
+    assert code == 0
+    assert found["latency_ms"]["p50"] > 1.5 * graph["latency_ms"]["p50"]
+    assert {one["bound"] for one in found["kernels"]} == {"host"}
+    assert "A CUDA graph would spare that" in found["reconciliation"]["cause"]
+    assert any("31 µs each" in note for note in found["notes"])
+    _, found, _ = run(capsys, *asked, "rtx-3090", "--no-cuda-graph")
+    assert any("is not known" in note for note in found["notes"])
 
 
 def test_a_plan_is_predicted_and_says_what_it_is(capsys, engine):
