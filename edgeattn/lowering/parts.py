@@ -91,6 +91,9 @@ def _cut(model: ir.Model, names: AbstractSet[str]) -> ir.Model | None:
         opset_imports=model.graph.opset_imports,
         name="part",
     ).clone()
+    for value in graph.initializers.values():  # the model's may be mapped from a file
+        if value.const_value is not None:
+            value.const_value = ir.tensor(value.const_value.numpy().copy(), name=value.name)
     _thin(graph)
     renumber(graph)
     return ir.Model(graph, ir_version=model.ir_version)
@@ -127,7 +130,7 @@ def _give(node: ir.Node, place: int, array: np.ndarray) -> None:
     """Give a node a constant of its own."""
     owner, name = node.graph, f"{node.name}/thin{place}"
     assert owner is not None, "it is in a graph"
-    tensor = ir.tensor(np.ascontiguousarray(array), name=name)
+    tensor = ir.tensor(array.copy(), name=name)
     value = ir.Value(name=name, const_value=tensor)
     value.dtype, value.shape = tensor.dtype, ir.Shape(array.shape)
     old = node.inputs[place]

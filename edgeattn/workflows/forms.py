@@ -69,6 +69,7 @@ class Forming:
         self.trials: tuple[Trial, ...] = ()
         self.measured = None if options.forms is None else read_forms(options.forms)
         self._said: list[str] = []
+        self._forms: dict[str, Mapping[str, str]] = {}
         if options.tensorrt is not None:
             check_version(options.target, options.tensorrt)
         self.tensorrt = self._version()
@@ -105,7 +106,9 @@ class Forming:
                     self._measure(model, self._guest, clock)
             with clock.stage("lower"):
                 if self.measured is not None:
-                    how["forms"] = self._found(model, self.measured)
+                    # Other weights of it are lowered in the same forms, whatever is neutral there.
+                    self._forms = self._forms or self._found(model, self.measured)
+                    how["forms"] = self._forms
                 lowered = lowering.lower(model, target=options.target, rules=options.rules, **how)
             if self.measured is not None and options.tune:
                 lowered = dataclasses.replace(lowered, trials=self.trials)
@@ -128,7 +131,7 @@ class Forming:
         if cast not in ("", tuning.precision):
             self._said.append(f"They were measured in fp32, and the model is cast to {cast}.")
 
-    def _found(self, model: ir.Model, measured: MeasuredForms) -> dict[str, Any]:
+    def _found(self, model: ir.Model, measured: MeasuredForms) -> dict[str, Mapping[str, str]]:
         """Return the measured forms of the kinds of region that a model has."""
         options = self._options
         parts = parts_of(model, target=options.target, rules=options.rules, tensorrt=self.tensorrt)
