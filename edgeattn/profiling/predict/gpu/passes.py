@@ -21,7 +21,7 @@ from edgeattn.records.layers import Kernel
 
 # Myelin's steps that a convolution of TensorRT takes on its way, or that no kernel is needed for.
 _ON_THE_WAY: Final = frozenset(
-    {"Corr", "Conv", "Add", "Relu", "Clip", "Max", "Min", "Cast", "Move", "Tran", "Resh", "Squ"}
+    {"Corr", "Conv", "Add", "Relu", "Clip", "Max", "Min", "Cast", "Move", "Tran", "Resh", "Sque"}
 )
 _PRODUCTS: Final = frozenset({"Corr", "Conv"})
 # The first architecture whose convolutions in FP16 and INT8 compute other activations too.

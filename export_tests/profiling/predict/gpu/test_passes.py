@@ -44,6 +44,8 @@ def run(one, device=ORIN):
         (planned("CorrSilu", dtype="fp16", groups=64), ORIN, 2),
         (planned("CorrSigmMul"), ORIN, 2),
         (planned("CorrTanh"), ORIN, 2),
+        (planned("CorrMulAddMinMaxMul"), ORIN, 2),  # Hardswish
+        (planned("CorrMinMax"), ORIN, 1),  # ReLU6
         (planned("CorrRelu"), ORIN, 1),
         (planned("CorrAddRelu"), XAVIER, 1),
         (planned("Silu"), ORIN, 1),
