@@ -145,15 +145,14 @@ class Talk:
         for line in iter(lambda: answers.readline(_MOST_LINE), b""):
             try:
                 said = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue  # what a library printed
             if not isinstance(said, dict):
                 continue
             for key, error in _ERRORS.items():
-                if (told := said.get(key)) is not None:
-                    raise error(told["fact"], mend=told["mend"])
-            if "result" in said:
-                result: dict[str, Any] = said["result"]
+                if isinstance(told := said.get(key), dict):
+                    raise error(str(told.get("fact")), mend=str(told.get("mend", "")))
+            if isinstance(result := said.get("result"), dict):
                 return result
             on_progress(said)
         raise self._death()

@@ -364,8 +364,9 @@ def _too_new(error: InputError, runtime: str) -> InputError:
     return InputError(
         f"{name} has {what}, and ONNX Runtime {runtime} takes {what.rpartition(' ')[0]} {most} at"
         " most.",
-        mend=f"Write it with an opset that it takes: edgeattn optimize {name} --opset {last} -o"
-        f" {Path(name).stem}-{last}.onnx; or install a newer onnxruntime there.",
+        mend=f"Write it with an opset that it takes: edgeattn optimize {name} --opset {last}"
+        f" --target onnxruntime -o {Path(name).stem}-{last}.onnx; or install a newer onnxruntime"
+        " there.",
     )
 
 

@@ -9,10 +9,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
-from pydantic import BaseModel, BeforeValidator, NonNegativeFloat, NonNegativeInt, PositiveFloat
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+)
 
+from edgeattn.base import documents
 from edgeattn.base.errors import InputError
 from edgeattn.base.versions import version_of
 from edgeattn.options.profile import ProfileOptions, Stage
@@ -87,7 +95,7 @@ def time_models(
             **_how(options, place),
         }
         runner = stack.enter_context(place.runner("measured"))
-        loaded = _Loaded.model_validate(runner.ask(job, limit_s=place.limit_s(_LOAD_S)))
+        loaded = _Loaded.of(runner.ask(job, limit_s=place.limit_s(_LOAD_S)))
         watch = place.watch()
         expected_s = seconds + 2 * fewest * sum(loaded.ms) / 1e3
         windows_run: list[_Window] = []
@@ -95,13 +103,13 @@ def time_models(
         def ran(**how: object) -> _Window:
             limit_s = place.limit_s(expected_s + (_LOAD_S if how.get("renew") else 0))
             job = {"task": "window", "seconds": seconds, **how}
-            return _Window.model_validate(runner.ask(job, limit_s=limit_s))
+            return _Window.of(runner.ask(job, limit_s=limit_s))
 
         def window(windows: int) -> list[list[float]]:
             is_new = len(paths) > 1 and windows > 0 and windows % _RENEWED_AFTER == 0
             found = ran(fewest=fewest, most=most, renew=is_new)
             windows_run.append(found)
-            return found.of(len(paths))
+            return found.rows_of(len(paths))
 
         def powers() -> Iterator[Power | None]:
             by_model = {0: windows_run} if len(paths) == 1 else {}
@@ -175,7 +183,7 @@ def profile_kernels(
         runner = stack.enter_context(place.runner("profiled"))
         said = runner.ask(job | {"model": given, "folder": folder}, limit_s=place.limit_s(_LOAD_S))
         runner.finish()
-        found = _Seen.model_validate(said)
+        found = _Seen.of(said)
         if found.graph is None:
             optimised = onnx_ir.load(Path(folder) / OPTIMISED)
         else:
@@ -199,16 +207,26 @@ def _unpacked(graph: object) -> object:
     return data
 
 
-class _Loaded(BaseModel):
+class _Said(BaseModel):
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    @classmethod
+    def of(cls, said: Mapping[str, Any]) -> Self:
+        """Return what a runner said, checked: it may be on another machine."""
+        found: Self = documents.checked(cls, said, "The runner says what no runner says")
+        return found
+
+
+class _Loaded(_Said):
     ms: list[NonNegativeFloat]
 
 
-class _Window(BaseModel):
+class _Window(_Said):
     rows: list[list[PositiveFloat]]
     span: tuple[float, float]
     runs: int
 
-    def of(self, models: int) -> list[list[float]]:
+    def rows_of(self, models: int) -> list[list[float]]:
         """Return the rows, which are of so many models.
 
         Raises:
@@ -219,7 +237,7 @@ class _Window(BaseModel):
         return self.rows
 
 
-class _Row(BaseModel):
+class _Row(_Said):
     name: str
     op: str
     time_us: NonNegativeFloat
@@ -228,7 +246,7 @@ class _Row(BaseModel):
     dtype: str
 
 
-class _Seen(BaseModel):
+class _Seen(_Said):
     nodes: list[_Row]
     profiled_us: NonNegativeFloat
     graph: Annotated[bytes, BeforeValidator(_unpacked)] | None = None

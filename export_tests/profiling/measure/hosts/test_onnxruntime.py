@@ -140,7 +140,7 @@ def test_what_is_too_new_is_said(said):
     assert found.fact.startswith("m/a.onnx has ")
     assert "and ONNX Runtime 1.10.0 on orin takes" in found.fact
     opset = 15 if "Opset" in said else 18
-    assert f"edgeattn optimize m/a.onnx --opset {opset} -o a-{opset}.onnx" in found.mend
+    assert f"edgeattn optimize m/a.onnx --opset {opset} " in found.mend
     other = InputError("Something else.")
     assert _too_new(other, "1.10.0 on orin") is other
 

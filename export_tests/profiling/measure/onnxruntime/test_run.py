@@ -278,6 +278,32 @@ def test_power_is_seen_while_one_model_runs_alone(tmp_path):
     assert time_models([path, path], RUN, place=place, with_power=False).powers == ()
 
 
+LIE = """
+import json, sys
+for said in {said!r}:
+    sys.stdin.readline()
+    print(said, flush=True)
+"""
+
+
+@pytest.mark.parametrize("said", [
+    ['{"result": {"ms": [NaN]}}'],
+    ['{"result": {"ms": "1"}}'],
+    ['{"result": {"ms": [1]}}', '{"result": {"rows": [[1, 2]], "span": [0, 1], "runs": 1}}'],
+    ['{"result": {"ms": [1]}}', '{"result": {"rows": [[-1]], "span": [0, 1], "runs": 1}}'],
+    ['{"result": {"ms": [1]}}', '{"result": {"rows": [[Infinity]], "span": [0, 1], "runs": 1}}'],
+    ['{"error": {"fact": ["no"]}}'],
+    ["[" * 100_000],
+    ['{"result": 3}'],
+])  # fmt: skip
+def test_a_runner_that_lies_is_refused(said, tmp_path, monkeypatch):
+    lie = tmp_path / "lie.py"
+    lie.write_text(LIE.format(said=said))
+    monkeypatch.setattr(runner, "__file__", str(lie))
+    with pytest.raises(InputError):
+        time_models([residual(tmp_path / "a.onnx", "none")], RUN, place=Played())
+
+
 @pytest.mark.slow
 def test_the_oldest_python_here_measures_with_what_pypi_has_for_it(tmp_path):
     """Python 3.6 gets onnxruntime 1.10, which tells no shapes and keeps weights in its graph."""
