@@ -71,8 +71,7 @@ def sshd(_sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
     """Gives a host to test with, which the product finds; what is installed there is removed."""
     monkeypatch.setenv("EDGEATTN_SSH", _sshd.ssh)
     yield _sshd
-    for one in _sshd.path.iterdir():
-        one.unlink()
+    _sshd.clear()
 
 
 @pytest.fixture

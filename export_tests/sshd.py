@@ -79,6 +79,15 @@ class Sshd:
         """What was left there."""
         return sorted(one.name for one in self.tmp.iterdir())
 
+    def clear(self) -> None:
+        """Remove what was installed there, and what a test that failed has left."""
+        for folder in (self.path, self.tmp):
+            for one in folder.iterdir():
+                if one.is_dir() and not one.is_symlink():
+                    shutil.rmtree(one, ignore_errors=True)
+                else:
+                    one.unlink()
+
     def install(self, name: str, program: Path) -> Path:
         """Put a Python program on the PATH there, which this Python runs."""
         path = self.path / name

@@ -541,6 +541,8 @@ class Played:
 
     def outputs(self, engine, options):
         import numpy as np
+
+        os.environ["TMPDIR"] = os.devnull  # where ONNX Runtime would leave a file
         import onnxruntime
 
         session = onnxruntime.InferenceSession(engine["onnx"], providers=["CPUExecutionProvider"])

@@ -150,12 +150,12 @@ def test_what_is_written(net, tmp_path):
 
 def test_what_a_model_was_made_from_is_hashed(net, tmp_path, monkeypatch):
     digest = hashlib.sha256(net.read_bytes()).hexdigest()
-    assert _sources(request(net)) == {str(net): digest}
+    assert _sources(request(net), PLAIN) == {str(net): digest}
     # A file that happens to bear a model's name is no source of it.
     monkeypatch.chdir(tmp_path)
     Path("resnet18").write_text("notes on resnet18")
-    assert _sources(ModelRequest(source="resnet18")) == {}
-    assert _sources(ModelRequest(source="resnet18", weights=net)) == {str(net): digest}
+    assert _sources(ModelRequest(source="resnet18"), PLAIN) == {}
+    assert _sources(ModelRequest(source="resnet18", weights=net), PLAIN) == {str(net): digest}
 
 
 def test_the_file_computes_what_the_model_does(net, tmp_path):
@@ -226,7 +226,7 @@ def test_bytes_and_kernels_of_each_samples_own(tmp_path):
     assert manifest.parity.passed
     assert {case.batch for case in manifest.parity.cases} == {1, 2, 3, 8}
     assert [(one.dtype, one.shape) for one in manifest.inputs] == [("uint8", ("batch", 13, 12, 3))]
-    assert manifest.options["types"] == ("uint8",)
+    assert manifest.options["types"] == ["uint8"]
 
 
 def test_a_model_that_fixes_its_batch(net, tmp_path):
