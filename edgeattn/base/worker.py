@@ -24,6 +24,7 @@ Said = Mapping[str, Any]
 _answers: Final[list[TextIO]] = []
 # Longer lines are none of ours.
 _MOST_LINE: Final = 1 << 26
+_MOST_SAID: Final = 1 << 16
 _ERRORS: Final = {"error": InputError, "missing": MissingError}
 
 
@@ -150,8 +151,10 @@ class Talk:
             if not isinstance(said, dict):
                 continue
             for key, error in _ERRORS.items():
-                if isinstance(told := said.get(key), dict):
-                    raise error(str(told.get("fact")), mend=str(told.get("mend", "")))
+                if key in said:
+                    told = said[key] if isinstance(said[key], dict) else {"fact": said[key]}
+                    fact, mend = (str(told.get(part, ""))[:_MOST_SAID] for part in ("fact", "mend"))
+                    raise error(fact, mend=mend)
             if isinstance(result := said.get("result"), dict):
                 return result
             on_progress(said)

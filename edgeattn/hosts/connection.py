@@ -33,6 +33,7 @@ from edgeattn.base.legible import legible
 from edgeattn.base.rooms import room
 from edgeattn.base.worker import SlowError, last_line, start
 from edgeattn.hosts.address import Address
+from edgeattn.hosts.looks import whole
 
 #: A command to be used in the place of `ssh`, as in `ssh -F my-config`.
 SSH: Final = "EDGEATTN_SSH"
@@ -40,6 +41,7 @@ SSH: Final = "EDGEATTN_SSH"
 # leaves by itself.
 _TCP_S, _LOGIN_S, _BEAT_S, _PATIENCE_S = 10, 30, 5.0, 45
 _LEAVE_S: Final = 20.0
+_SLICE_S: Final = 0.2
 # What a command gets above its limit until its channel is cut off, and exit codes of `timeout`.
 _GRACE_S: Final = 15.0
 _TIMED_OUT: Final = (124, 137, 143)  # 137 is of an out-of-memory killer as well
@@ -48,6 +50,7 @@ _MOST_BYTES: Final = 1 << 26
 # The path of a socket has 104 characters at most, and ssh adds 17 while it makes one.
 _LONGEST_FOLDER: Final = 80
 _MOST_BEFORE_MARK: Final = 1 << 20
+_MOST_SHOWN: Final = 100
 _FULL: Final = ("No space left", "Disk quota exceeded", "write error", "File too large")
 _OPTIONS: Final = (
     "BatchMode=yes",
@@ -167,10 +170,12 @@ class Host:
         self._socket = folder / "s"
         self._mark = secrets.token_hex(16)
         self._said: queue.Queue[str | None] = queue.Queue()
+        self._besides = ""
         self._writing = threading.Lock()
         self._done = threading.Event()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the connection
         self._master: subprocess.Popen[bytes] | None = None
+        self._is_in = False
         self._talks: Final[list[subprocess.Popen[bytes]]] = []
 
     def open(self) -> None:
@@ -184,8 +189,13 @@ class Host:
         self._master = self._start("ControlMaster=yes", stderr=self._log)
         threading.Thread(target=self._listen, args=(self._master.stdout,), daemon=True).start()
         self._tell(script)
-        if self._hear(_LOGIN_S) != ["ready"]:
-            raise self._refusal()
+        match self._greeting():
+            case ["ready"]:
+                self._is_in = True
+            case ["without", tool]:
+                raise self._without(legible(tool))
+            case _:
+                raise self._refusal()
         threading.Thread(target=self._beat, daemon=True).start()
 
     def close(self) -> None:
@@ -200,7 +210,8 @@ class Host:
             assert self._master.stdin is not None
             self._master.stdin.close()
         try:
-            self._master.wait(_LEAVE_S)
+            # What never came in has made no folder, and may never end by itself.
+            self._master.wait(_LEAVE_S if self._is_in else 0)
         except subprocess.TimeoutExpired:
             self._master.kill()
             self._master.wait()
@@ -263,10 +274,7 @@ class Host:
             elif word == "busy":
                 raise self._busy(rest)
             elif word == "without":
-                raise MissingError(
-                    f"{self.address} cannot be locked: there is no {' '.join(rest)} to use.",
-                    mend="flock comes with util-linux, and with most builds of busybox.",
-                )
+                raise self._without(legible(" ".join(rest)))
             elif word == "nowhere":
                 raise FullError(
                     f"No folder can be made on {self.address}: {legible(' '.join(rest))}",
@@ -276,13 +284,20 @@ class Host:
             else:
                 raise self._lost()
 
+    def _without(self, what: str) -> MissingError:
+        return MissingError(
+            f"There is no {what} on {self.address} that can be used.",
+            mend="Tools come with coreutils and util-linux, and with most builds of busybox.",
+        )
+
     def _busy(self, rest: Sequence[str]) -> BusyError:
         fact = f"Somebody else measures on {self.address}"
         if rest:
             seconds, *who = rest
-            minutes = int(seconds) // 60 if seconds.isdigit() else 0
-            since = f"{minutes} min" if minutes else f"{seconds} s"
-            fact = f"{legible(' '.join(who))} is on {self.address}, for {legible(since)} so far"
+            fact = f"{legible(' '.join(who))} is on {self.address}"
+            if (since_s := whole(seconds)) is not None:
+                since = f"{since_s // 60} min" if since_s >= 60 else f"{since_s} s"
+                fact += f", for {since} so far"
         return BusyError(f"{fact}: one at a time.", mend="Wait, or ask them.")
 
     # What runs over a channel of its own.
@@ -368,7 +383,10 @@ class Host:
         raise self._lost()
 
     def _start(self, *options: str, stderr: Any) -> subprocess.Popen[bytes]:
-        program = shlex.split(os.environ.get(SSH) or "ssh")
+        try:
+            program = shlex.split(os.environ.get(SSH) or "ssh")
+        except ValueError as error:
+            raise InputError(f"{SSH} cannot be read as a command: {error}.") from error
         if not program or shutil.which(program[0]) is None:
             raise MissingError(
                 f"There is no {legible(program[0] if program else 'ssh')} here.",
@@ -414,14 +432,23 @@ class Host:
     def _listen(self, stdout: IO[bytes]) -> None:
         count = 0
         for line in iter(lambda: stdout.readline(_MOST_BEFORE_MARK), b""):
-            before, mark, said = line.decode(errors="replace").rstrip().rpartition(f"{self._mark} ")
-            count += len(before)
+            _, mark, said = line.decode(errors="replace").rstrip().rpartition(f"{self._mark} ")
+            count += len(line)
             if mark:
                 self._said.put(said)
+            elif said:
+                self._besides = said[:_MOST_SHOWN]
             if count > _MOST_BEFORE_MARK:
                 break
         self._said.put(None)
         stdout.close()
+
+    def _greeting(self) -> list[str]:
+        """Return the keeper's first words; an interrupt, which the main thread gets, ends this."""
+        for _ in range(round(_LOGIN_S / _SLICE_S)):
+            if (words := self._hear(_SLICE_S)) or signals.was_caught():
+                return words
+        return []
 
     def _hear(self, seconds: float, *, until: str | None = None) -> list[str]:
         """Return the words of the keeper's next line, or of one; none if it says no more."""
@@ -448,12 +475,15 @@ class Host:
             self._master.wait(1)
         except subprocess.TimeoutExpired:  # it is in, and sh does not answer
             return MissingError(
-                f"{self.address} lets us in, and runs no `sh` within {_LOGIN_S} s.",
+                f"{self.address} lets us in, and no `sh` answers there.",
                 mend="Does `ssh HOST exec sh -c true` end by itself?",
             )
         said = self._why("{}")
         _, fact, mend = next(one for one in _REFUSALS if one[0] in said)
-        last = last_line(said).rstrip(".") or "it hangs up without a word"
+        last = last_line(said).rstrip(".")
+        if not last:
+            told = legible(self._besides).rstrip(".")
+            last = f"it says '{told}', and hangs up" if told else "it hangs up without a word"
         shown = str(self.address)
         return MissingError(fact.format(shown, last), mend=mend.replace("HOST", shown))
 

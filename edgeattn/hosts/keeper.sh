@@ -8,6 +8,7 @@
 
 keeper=$$ folder='' guard='' pause=''
 lock=${EDGEATTN_LOCK:-/tmp/edgeattn.lock} base=${TMPDIR:-/tmp}
+case $base in /*) ;; *) base=$PWD/$base ;; esac
 
 say() { printf '%s %s\n' "$mark" "$*"; }
 
@@ -61,7 +62,9 @@ holder() { # says who has the lock, and for how many seconds
 }
 
 stay() {
-  command -v flock >/dev/null || { say without flock; return; }
+  for tool in flock mktemp sha256sum wc cat; do
+    command -v "$tool" >/dev/null || { say without "$tool"; return; }
+  done
   [ -e "$lock" ] || (umask 022; set -C; : >"$lock") 2>/dev/null
   [ -r "$lock" ] || { say without "$lock"; return; }
   exec 9<"$lock"
@@ -89,6 +92,7 @@ stay() {
 
 trap 'end; exit' HUP INT TERM PIPE
 trap end EXIT
+command -v timeout >/dev/null || { say without timeout; exit; }
 say ready
 while read -r word rest; do
   [ -z "$guard" ] || kill -USR1 "$guard" 2>/dev/null

@@ -146,6 +146,11 @@ def number(word: str) -> float | None:
     return float(word) if _NUMBER.fullmatch(word) else None
 
 
+def whole(word: str) -> int | None:
+    """Read a whole number that a host said; None if it is none, or is beyond any that counts."""
+    return int(word) if re.fullmatch(r"[0-9]{1,15}", word) else None
+
+
 def _value(kind: str, word: str) -> float | None:
     if kind == "raspberry_throttled":  # bits, in hexadecimal
         is_hex = re.fullmatch(r"(0x)?[0-9a-f]{1,8}", word)

@@ -41,8 +41,10 @@ _OF_SIGNALS: Final = 128
 _END_S: Final = 2.0
 # What a job gets above what it is expected to take, and its factor: others may be on the device.
 _GRACE_S, _SLOW = 60.0, 10.0
-_OPSET: Final = re.compile(r"Opset (\d+) is under development.* is till opset (\d+)")
-_IR: Final = re.compile(r"Unsupported model IR version: (\d+), max supported IR version: (\d+)")
+_OPSET: Final = re.compile(r"Opset (\d{1,9}) is under development.* is till opset (\d{1,9})\b")
+_IR: Final = re.compile(
+    r"Unsupported model IR version: (\d{1,9}), max supported IR version: (\d{1,9})\b"
+)
 _NEWEST_OPSET: Final = 40
 
 
@@ -131,7 +133,7 @@ class Bench:
         """Send an ONNX file, and what is beside it, unless it is there; return its path there."""
         if path not in self._sent:
             with as_read(path) as file, files.scratch() as scratch:
-                self._sent[path] = self._send(file, scratch / "rest")
+                self._sent[path] = self._send(file, scratch / path.name)
         return self._sent[path]
 
     def _send(self, path: Path, rest: Path) -> str:

@@ -13,6 +13,7 @@ from edgeattn.base.errors import InputError
 from edgeattn.base.legible import legible
 from edgeattn.base.versions import numbers
 from edgeattn.devices import profile
+from edgeattn.hosts.looks import whole
 from edgeattn.hosts.modules import identify
 from edgeattn.hosts.trtexec.flags import parse_version
 
@@ -267,8 +268,7 @@ class _Told:
         return next(iter(self.all(key)), "")
 
     def number(self, key: str) -> int:
-        text = self.first(key)
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else 0
+        return whole(self.first(key)) or 0
 
     def columns(self) -> Iterator[tuple[str, str, float]]:
         """Yield the kind, the label and the value of each file that sensors.sh found."""
@@ -344,7 +344,7 @@ def _pythons(told: _Told) -> Iterator[PythonFacts]:
 
 
 def _death(code: str) -> str:
-    number = int(code) if code.isdigit() else 0
+    number = whole(code)
     if number == _ILLEGAL:
         return "an illegal instruction (OPENBLAS_CORETYPE=ARMV8 in the login's environment helps)"
     return "it takes longer than a minute" if number == 124 else f"exit code {code}"
@@ -352,7 +352,7 @@ def _death(code: str) -> str:
 
 def _power_modes(told: _Told) -> dict[int, str]:
     pairs = (line.partition(" ") for line in told.all("power-mode"))
-    return {int(number): name for number, _, name in pairs if number.isdigit() and name}
+    return {mode: name for said, _, name in pairs if name and (mode := whole(said)) is not None}
 
 
 def _power_mode(told: _Told, device: DeviceProfile | None) -> str | None:

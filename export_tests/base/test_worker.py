@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edgeattn.base.errors import InputError, MissingError
-from edgeattn.base.worker import DeathError, Worker
+from edgeattn.base.worker import DeathError, Talk, Worker
 
 PROGRAM = """
 import ctypes, os, sys, time
@@ -115,3 +115,24 @@ def _lives(process: int) -> bool:
         return False
     status = Path(f"/proc/{process}/stat")  # where nobody waits for it, it stays as a zombie
     return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.parametrize(
+    ("line", "fact"),
+    [
+        ("[" * 200_000, "ended"),
+        (json.dumps({"error": 5}), "5"),
+        (json.dumps({"error": {}}), ""),
+        (json.dumps({"error": {"fact": 5, "mend": []}}), "5"),
+        (json.dumps({"error": {"fact": "x" * 10**6, "mend": "y"}}), "x" * (1 << 16)),
+    ],
+)
+def test_what_others_answer_is_not_trusted(line, fact, tmp_path):
+    (tmp_path / "said").write_text(f"{line}\n")
+    program = f"read -r job; cat {tmp_path}/said; echo ended >&2; exit 1"
+    process = subprocess.Popen(
+        ["sh", "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    with Talk(process, does="answered") as talk, pytest.raises(InputError) as raised:
+        talk.ask({})
+    assert raised.value.fact == fact or "exit code 1" in raised.value.fact

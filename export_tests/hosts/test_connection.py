@@ -292,16 +292,87 @@ def test_who_is_not_there(sshd: Sshd, monkeypatch: pytest.MonkeyPatch, tmp_path:
         pass
 
 
-def test_a_host_without_flock(sshd: Sshd) -> None:
-    """What cannot be locked is not measured."""
+def _plays_sh(sshd: Sshd, script: str) -> None:
     sh = sshd.path / "sh"
-    sh.write_text('#!/bin/bash\nPATH=/nonexistent exec /bin/dash "$@"\n')
+    sh.write_text(script)
     sh.chmod(0o755)
+
+
+@pytest.mark.parametrize("tool", ["timeout", "flock", "sha256sum", "mktemp"])
+def test_a_host_without_a_tool(sshd: Sshd, tool: str, tmp_path: Path) -> None:
+    """Without what every run needs, nothing is begun: what is missing is said."""
+    for name in {"timeout", "flock", "mktemp", "sha256sum", "wc", "cat"} - {tool}:
+        (tmp_path / name).symlink_to(shutil.which(name) or "")
+    _plays_sh(sshd, f'#!/bin/bash\nPATH={tmp_path} exec /bin/dash "$@"\n')
     with (
+        pytest.raises(MissingError, match=f"no {tool} on"),
         connect(addresses([sshd.address])[0]) as host,
-        pytest.raises(MissingError, match="no flock"),
         host.stay(),
     ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        ("exec yes", "says 'y'"),
+        ("exec cat /dev/zero", "hangs up"),
+        ("echo This account is not available.; exit 1", "says 'This account is not available'"),
+        ("exec cat", "no `sh` answers"),
+    ],
+)
+def test_what_is_no_shell(sshd: Sshd, script: str, says: str) -> None:
+    """It is not waited for, nor read for ever; what it says is shown."""
+    _plays_sh(sshd, f"#!/bin/sh\n{script}\n")
+    began = time.monotonic()
+    with pytest.raises(MissingError, match=says), connect(addresses([sshd.address])[0]):
+        pass
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        ("busy ² me", "me is on"),
+        (f"busy {'9' * 5000} me", "me is on"),
+        ("busy 5 \033[31mme", r"\\x1b\[31mme is on .* for 5 s"),
+        ("busy", "Somebody else"),
+        ("what", "broke"),
+    ],
+)
+def test_a_keeper_that_says_other_things(sshd: Sshd, answer: str, error: str) -> None:
+    """What a host answers is read as what it is, or refused."""
+    _plays_sh(
+        sshd,
+        "#!/bin/sh\nread -r first; mark=${first#*mark=}; mark=${mark%% *}\n"
+        'printf "%s ready\\n" "$mark"\n'
+        "while read -r word rest; do case $word in"
+        f" stay) asked=1; printf '%s {answer}\\n' \"$mark\" ;;"
+        ' leave) [ -z "$asked" ] || printf \'%s left\\n\' "$mark" ;;'
+        " esac; done\n",
+    )
+    with (
+        pytest.raises((MissingError, InputError), match=error),
+        connect(addresses([sshd.address])[0]) as host,
+        host.stay(),
+    ):
+        pass
+
+
+def test_a_folder_that_is_relative(sshd: Sshd) -> None:
+    """A TMPDIR that is no absolute path is where the login begins."""
+    _plays_sh(
+        sshd, f'#!/bin/bash\ncd {sshd.tmp.parent}; TMPDIR={sshd.tmp.name} exec /bin/dash "$@"\n'
+    )
+    with connect(addresses([sshd.address])[0]) as host, host.stay() as room:
+        assert room.folder.startswith(f"{sshd.tmp}/")
+    assert sshd.left == []
+
+
+def test_an_ssh_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command with a quote that does not end is refused."""
+    monkeypatch.setenv("EDGEATTN_SSH", "ssh -F 'config")
+    with pytest.raises(InputError, match="EDGEATTN_SSH"), connect(addresses(["a"])[0]):
         pass
 
 

@@ -18,6 +18,7 @@ from typing import Any, Final, TypeVar
 from edgeattn.base.errors import InputError
 from edgeattn.engine.layer_json import NamesAloneError
 from edgeattn.hosts.connection import FullError
+from edgeattn.hosts.looks import whole
 from edgeattn.hosts.trtexec.said import failed, log_of
 from edgeattn.hosts.watch import Watch
 from edgeattn.options.profile import Stage
@@ -250,7 +251,8 @@ def _read(bench: Bench, reader: Callable[[], T]) -> T:
         return reader()
     except InputError as error:
         words = bench.visit.room.sh("df -Pk . | tail -n 1", limit_s=60).text.split()
-        if len(words) > 3 and words[3].isdigit() and int(words[3]) < _LEAST_SPACE_KIB:
+        free = whole(words[3]) if len(words) > 3 else None
+        if free is not None and free < _LEAST_SPACE_KIB:
             raise FullError(
                 f"{bench.visit.room.host.address} has no space: what trtexec wrote is cut off.",
                 mend="Free some space there, or have its login set TMPDIR to a folder with space.",

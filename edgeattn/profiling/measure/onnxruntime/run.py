@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from edgeattn.base import documents
-from edgeattn.base.errors import InputError
+from edgeattn.base.errors import InputError, in_one_line
 from edgeattn.base.versions import version_of
 from edgeattn.options.profile import ProfileOptions, Stage
 from edgeattn.profiling.measure.onnxruntime.graph import (
@@ -167,7 +167,6 @@ def profile_kernels(
     Raises:
         InputError: ONNX Runtime does not load it, or fails while it runs.
     """
-    import onnx
     import onnx_ir
 
     job = {
@@ -187,7 +186,7 @@ def profile_kernels(
         if found.graph is None:
             optimised = onnx_ir.load(Path(folder) / OPTIMISED)
         else:
-            optimised = onnx_ir.from_proto(onnx.ModelProto.FromString(found.graph))
+            optimised = _graph(found.graph)
         name_all(optimised)
         known = origins(model, optimised)
     rows = list(_named(found.nodes, optimised))
@@ -196,6 +195,19 @@ def profile_kernels(
         kernels=with_work(_kernels(rows, known, model, costs), optimised, place.block_channels),
         profiled_us=found.profiled_us,
     )
+
+
+def _graph(data: bytes) -> ir.Model:
+    import onnx
+    import onnx_ir
+
+    try:
+        model: ir.Model = onnx_ir.from_proto(onnx.ModelProto.FromString(data))
+    except Exception as error:  # whatever a reader makes of it
+        raise InputError(
+            f"The runner gives a graph that cannot be read: {in_one_line(error)}"
+        ) from error
+    return model
 
 
 def _unpacked(graph: object) -> object:
