@@ -261,8 +261,8 @@ class Host:
                 self._hear(_LEAVE_S, until="left")
 
     def _room(self) -> Room:
-        who = f"{getpass.getuser()}@{platform.node()}, process {os.getpid()}"
-        self._tell(f"stay {' '.join(who.split())}\n")
+        who = " ".join(f"{getpass.getuser()}@{platform.node()}, process {os.getpid()}".split())
+        self._tell(f"stay {who}\n")
         notes: list[str] = []
         while True:
             word, *rest = self._hear(_LOGIN_S) or [""]
@@ -271,6 +271,11 @@ class Host:
             if word == "removed":
                 left = legible(" ".join(rest))
                 notes.append(f"{self.address}: removed {left}, which a run that broke had left.")
+            elif word == "busy" and " ".join(rest[1:]) == who:
+                raise BusyError(
+                    f"This run is on {self.address} already, by another name: one at a time.",
+                    mend="Name it once.",
+                )
             elif word == "busy":
                 raise self._busy(rest)
             elif word == "without":
@@ -380,7 +385,19 @@ class Host:
                 return
             if count > _MOST_BEFORE_MARK:
                 break
+        if not count and self._stays():
+            raise LostError(
+                f"{self.address} lets us in, but opens no further session on the connection.",
+                mend="Its sshd is to allow several: MaxSessions 10, as by default.",
+            )
         raise self._lost()
+
+    def _stays(self) -> bool:
+        """Return whether the connection itself lives on where a channel of it has ended."""
+        assert self._master is not None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._master.wait(1)
+        return self.is_alive
 
     def _start(self, *options: str, stderr: Any) -> subprocess.Popen[bytes]:
         try:

@@ -102,6 +102,11 @@ class ProfileOptions:
             raise InputError(
                 "--on measures, and --predict predicts.", mend="Leave one of them out."
             )
+        if not self.cuda_graph:
+            raise InputError(
+                "--on measures, and --no-cuda-graph is for what is predicted.",
+                mend="Leave one of them out.",
+            )
         if self.runtime not in (None, *_OF_HOSTS):
             raise InputError(
                 f"--runtime {self.runtime} is not to be had on a host.",

@@ -79,6 +79,13 @@ def profile_on(
         EdgeattnError: Nothing was found on any host: why, of the first.
     """
     named = named_device(options).device if options.device is not None else None
+    if options.threads is not None and all(
+        _runtime_on(lane.guest, lane.items, options) == "tensorrt" for lane in lanes
+    ):
+        raise InputError(
+            "--threads is for ONNX Runtime, and trtexec measures there.",
+            mend="Leave it out, or add --runtime onnxruntime.",
+        )
 
     def measure(lane: Lane) -> list[Profiled]:
         guest = lane.guest
@@ -110,10 +117,14 @@ def _on(
 ) -> list[Profiled]:
     is_onnx = all(item.path.suffix == ".onnx" for item in items)
     marginal = is_onnx if options.marginal is None else options.marginal
-    asked = options.runtime if is_onnx else "tensorrt"
-    runtime = Guest(visit.host, visit.facts).runtime(asked)
+    runtime = _runtime_on(Guest(visit.host, visit.facts), items, options)
     measure = by_trtexec if runtime == "tensorrt" else by_onnxruntime
     return measure(items, options, visit, folder, marginal=marginal, on_stage=on_stage)
+
+
+def _runtime_on(guest: Guest, items: Sequence[Item], options: ProfileOptions) -> str:
+    is_onnx = all(item.path.suffix == ".onnx" for item in items)
+    return guest.runtime(options.runtime if is_onnx else "tensorrt")
 
 
 def _of_host(found: Profiled, visit: Visit) -> Profiled:

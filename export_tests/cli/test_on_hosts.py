@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import pytest
 
 from edgeattn.cli import app
 from export_tests import sshd as servers
+from export_tests.hosts import trtexec
 from export_tests.profiling.nets import residual
 from export_tests.sshd import Sshd
 
@@ -83,7 +83,7 @@ def test_two_names_of_a_host_are_measured_one_at_a_time(capsys, host, simam):
     code, found, said = run(capsys, "profile", str(simam), *on, *QUICK)
     assert code == 3
     assert "one at a time" in said
-    assert f"process {os.getpid()} is on " in found["failed"][0]["fact"]
+    assert "already, by another name" in found["failed"][0]["fact"]
     assert found["latency_ms"]["p50"] > 0
     assert host.left == []
 
@@ -125,11 +125,19 @@ def test_a_comparison_on_a_host(capsys, host, tmp_path):
         (["--on", "bare", "--runtime", "onnxruntime"], 3, "no Python with onnxruntime"),
         (["--on", "bare", "--runtime", "torch"], 2, "not to be had on a host"),
         (["--on", "bare", "--predict"], 2, "--predict predicts"),
+        (["--on", "bare", "--no-cuda-graph"], 2, "--no-cuda-graph is for what is predicted"),
     ],
 )
 def test_what_cannot_be(capsys, bare_host, simam, arguments, code, said):
     assert run(capsys, "profile", str(simam), *arguments, *QUICK)[::2] == (code, _Holds(said))
     assert bare_host.left == []
+
+
+def test_threads_are_not_trtexecs(capsys, sshd, simam):
+    trtexec.install(sshd.path, "10.3.0")
+    code, _, said = run(capsys, "profile", str(simam), "--on", sshd.address, "--threads", "2")
+    assert (code, said) == (2, _Holds("--threads is for ONNX Runtime"))
+    assert sshd.left == []
 
 
 def test_files_of_trtexec_are_of_no_host(capsys, tmp_path):

@@ -19,6 +19,7 @@ from edgeattn.base.worker import SlowError
 from edgeattn.hosts import connection
 from edgeattn.hosts.address import addresses
 from edgeattn.hosts.connection import BusyError, FullError, LostError, RemoteError, Room, connect
+from export_tests import sshd as servers
 from export_tests.sshd import Sshd
 
 # A shell that a host may have as its `sh`.
@@ -124,8 +125,9 @@ def test_files_are_copied(room: Room, tmp_path: Path) -> None:
         room.read(source.name, most_bytes=5)
 
 
-def test_one_at_a_time(sshd: Sshd, room: Room) -> None:
+def test_one_at_a_time(sshd: Sshd, room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who comes second is told who is there."""
+    monkeypatch.setattr("getpass.getuser", lambda: "another")
     with connect(addresses([f"root@orin:{sshd.port}"])[0]) as host:
         assert host.sh("echo hi", limit_s=5).text == "hi\n"
         with (
@@ -367,6 +369,20 @@ def test_a_folder_that_is_relative(sshd: Sshd) -> None:
     with connect(addresses([sshd.address])[0]) as host, host.stay() as room:
         assert room.folder.startswith(f"{sshd.tmp}/")
     assert sshd.left == []
+
+
+def test_a_host_of_one_session(sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not called a line that broke."""
+    alone = servers.start(tmp_path / "alone", options=["MaxSessions=1"])
+    monkeypatch.setenv("EDGEATTN_SSH", alone.ssh)
+    with (
+        pytest.raises(LostError, match="opens no further session"),
+        connect(addresses([alone.address])[0]) as host,
+    ):
+        host.sh("true", limit_s=5)
+    alone.process.terminate()
+    alone.process.wait()
+    assert alone.left == sshd.left == []
 
 
 def test_an_ssh_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
