@@ -107,10 +107,9 @@ def export_options(
         InputError: It is said how to lower, and not to.
     """
     if asked.values["no_lower"] and (given := asked.given() & {*DESTINED, "tune", *TUNING}):
-        raise InputError(
-            f"--{' and --'.join(sorted(given)).replace('_', '-')} say how to lower, and --no-lower"
-            " forbids it."
-        )
+        named = " and --".join(sorted(given)).replace("_", "-")
+        say = "say" if len(given) > 1 else "says"
+        raise InputError(f"--{named} {say} how to lower, and --no-lower forbids it.")
     usual: int = asked.value("opset")
     opset = asked.values["opset"] or min(usual, highest or usual)
     known = {"device": device, "tensorrt": tensorrt}
