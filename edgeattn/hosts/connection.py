@@ -52,6 +52,8 @@ _LONGEST_FOLDER: Final = 80
 _MOST_BEFORE_MARK: Final = 1 << 20
 _MOST_SHOWN: Final = 100
 _FULL: Final = ("No space left", "Disk quota exceeded", "write error", "File too large")
+# What never ends, or gives what it was not asked for, is no file.
+_IS_FILE: Final = '[ -f "$1" ] || { echo "No such file" >&2; exit 1; }'
 _OPTIONS: Final = (
     "BatchMode=yes",
     f"ConnectTimeout={_TCP_S}",
@@ -593,7 +595,7 @@ class Room:
         fact = f"{name} cannot be fetched from {self.host.address}"
         with path.open("wb") as sink:
             ran = self.sh(
-                'sha256sum <"$1" >&2 && exec cat "$1"',
+                f'{_IS_FILE}; sha256sum <"$1" >&2 && exec cat "$1"',
                 name,
                 limit_s=3600,
                 sink=sink,
@@ -610,7 +612,8 @@ class Room:
             RemoteError: There is no such file, or it is larger.
         """
         fact = f"{name} cannot be read on {self.host.address}"
-        return self.sh('exec cat "$1"', name, limit_s=60, most_bytes=most_bytes).check(fact).stdout
+        script = f'{_IS_FILE}; exec cat "$1"'
+        return self.sh(script, name, limit_s=60, most_bytes=most_bytes).check(fact).stdout
 
     def _registered(self, command: str) -> str:
         """Return a script that runs a command in the folder; the keeper knows how to end it."""

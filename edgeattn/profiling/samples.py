@@ -17,6 +17,7 @@ MOST_VARIATION: Final = 0.025
 WINDOWS: Final = 3
 #: So far apart, at most, are medians that agree, over the least of them.
 AGREEMENT: Final = 0.05
+_CAPTURE: Final = " Capture the run in a CUDA graph (trtexec --useCudaGraph)."
 _RESAMPLES: Final = 2000
 # Rounds in which both models' power was read; of fewer, an interval would say nothing.
 _FEWEST_ROUNDS: Final = 3
@@ -52,12 +53,15 @@ def warnings_of(found: Latency) -> list[str]:
     return [f"{fact}: run it on a quiet machine."]
 
 
-def engine_warnings(latency: Latency, enqueue_us: float | None) -> list[str]:
+def engine_warnings(
+    latency: Latency, enqueue_us: float | None, *, is_graph: bool | None = None
+) -> list[str]:
     """Return why the latency of an engine is not to be trusted, as trtexec has it.
 
     Args:
         latency: GPU compute.
         enqueue_us: What the host took to enqueue a run; None if it is not known.
+        is_graph: Whether a run was a CUDA graph; None if it is not known.
     """
     found = []
     if (latency.cv or 0) > MOST_VARIATION:
@@ -68,8 +72,8 @@ def engine_warnings(latency: Latency, enqueue_us: float | None) -> list[str]:
     if enqueue_us is not None and enqueue_us > MOST_ENQUEUE * 1e3 * latency.p50:
         found.append(
             f"Enqueuing a run takes the host {enqueue_us:.0f} µs, and the GPU computes for"
-            f" {1e3 * latency.p50:.0f} µs: it may wait for the host. Capture the run in a CUDA"
-            " graph (trtexec --useCudaGraph)."
+            f" {1e3 * latency.p50:.0f} µs: it may wait for the host."
+            f"{'' if is_graph else _CAPTURE}"
         )
     return found
 

@@ -119,8 +119,12 @@ def test_files_are_copied(room: Room, tmp_path: Path) -> None:
     assert room.put(source, source.name) == f"{room.folder}/{source.name}"
     assert room.get(source.name, back).read_bytes() == source.read_bytes()
     assert room.read(source.name) == source.read_bytes()
-    with pytest.raises(RemoteError, match="No such file"):
-        room.get("nothing", back)
+    room.sh("ln -s /dev/zero endless", limit_s=5)
+    for name in ("nothing", "endless"):
+        with pytest.raises(RemoteError, match="No such file"):
+            room.get(name, back)
+        with pytest.raises(RemoteError, match="No such file"):
+            room.read(name)
     with pytest.raises(RemoteError, match="more than 5 bytes"):
         room.read(source.name, most_bytes=5)
 

@@ -94,7 +94,8 @@ def measure(
                 difference=found.difference(place, 0) if place else None,
                 power=powers[place],
                 warnings=[
-                    *found.warnings, *warned, *samples.engine_warnings(latency, enqueue_us)
+                    *found.warnings, *warned,
+                    *samples.engine_warnings(latency, enqueue_us, is_graph=found.is_graph(place)),
                 ],
                 notes=[*found.notes_of(place), *notes, *known.notes, *engine.notes],
                 subject=engine.subject,
