@@ -17,7 +17,7 @@ from edgeattn.base.errors import InputError, MissingError
 from edgeattn.engine.layer_json import inspected
 from edgeattn.engine.layer_log import memory_bytes, read_log
 from edgeattn.engine.libraries import Capability, Library, dotted
-from edgeattn.engine.log import Log, logger_of, monitor_of
+from edgeattn.engine.log import Log, logger_of, monitor_of, uncollected
 from edgeattn.engine.refusals import failed, reason, refused
 from edgeattn.engine.shapes import complete
 from edgeattn.options.build import EngineOptions, Profile
@@ -76,6 +76,7 @@ def check(library: Library, options: EngineOptions) -> None:
         raise InputError("A DLA computes in fp16 and int8 only.", mend="Add --precision fp16.")
 
 
+@uncollected()
 def build_engine(
     model: Path,
     library: Library,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -72,8 +73,26 @@ def _name(severity: Any) -> str:
     return str(severity).rpartition(".")[2]
 
 
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Keep Python's collector of cycles away for as long as a library is called, which logs.
+
+    A library logs while it holds a lock; what is collected in that moment, a builder of a build
+    that failed, waits for the same lock for ever.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def logger_of(trt: Any, log: Log) -> Any:
     """Make the logger that a library takes; it keeps all messages, and prints none.
+
+    What calls the library with it is to be `uncollected`.
 
     Args:
         trt: The library's module.

@@ -14,7 +14,7 @@ from edgeattn.base.worker import say, serve
 from edgeattn.engine.build import Built, build_engine
 from edgeattn.engine.layer_json import inspected
 from edgeattn.engine.libraries import Capability, Runtime, load
-from edgeattn.engine.log import Log, logger_of
+from edgeattn.engine.log import Log, logger_of, uncollected
 from edgeattn.options.build import EngineOptions
 from edgeattn.records.layers import LayerInformation
 
@@ -68,6 +68,7 @@ def _do(asked: dict[str, Any]) -> dict[str, Any]:
         return found
 
 
+@uncollected()
 def _layers(job: Job, log: Log) -> LayerInformation:
     library = load(job.runtime)
     runtime = library.module.Runtime(logger_of(library.module, log))

@@ -17,7 +17,7 @@ from edgeattn.base.errors import InputError, MissingError
 from edgeattn.engine.cuda import Array, Cuda, size_of
 from edgeattn.engine.layer_fit import fits
 from edgeattn.engine.libraries import Library
-from edgeattn.engine.log import Log, logger_of, profiler_of
+from edgeattn.engine.log import Log, logger_of, profiler_of, uncollected
 from edgeattn.engine.refusals import reason
 from edgeattn.engine.runs_here import check_engine
 from edgeattn.engine.shapes import written
@@ -55,6 +55,7 @@ class Engine:
         InputError: The library does not take the engine: quotes its message.
     """
 
+    @uncollected()
     def __init__(self, path: Path, library: Library, manifest: EngineManifest) -> None:
         self.manifest = manifest
         self._path = path

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from edgeattn.base.errors import InputError, MissingError
@@ -91,6 +93,23 @@ def test_a_node_that_is_not_taken_is_named_with_its_module(tmp_path):
         build_engine(small(tmp_path / "m.onnx", extra="Foo"), RTX, SM86)
     assert "write last with other operators" in caught.value.mend
     assert "edgeattn optimize" in caught.value.mend
+
+
+def test_what_a_build_that_failed_left_is_not_collected_while_the_library_logs(tmp_path):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(b"garbage")
+    seen = []
+
+    class Watched(Log):
+        def add(self, severity, message):
+            seen.append(gc.isenabled())
+            super().add(severity, message)
+
+    with pytest.raises(InputError):
+        build_engine(path, RTX, SM86, log=Watched())
+    assert seen
+    assert not any(seen)
+    assert gc.isenabled()
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", b"\x08\x08"])
