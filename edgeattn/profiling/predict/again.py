@@ -157,7 +157,7 @@ def _beside(
     plan: Callable[[], Plan | None],
 ) -> Trace:
     if device is None:
-        return _noted(trace, _NO_DEVICE.format(trace.machine.device))
+        return _noted(trace, _NO_DEVICE.format(trace.machine.title))
     mode = power_mode or trace.machine.power_mode or None
     notes = []
     if mode is not None and mode not in {one.name for one in device.power_mode}:
