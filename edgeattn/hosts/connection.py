@@ -190,7 +190,8 @@ class Host:
         script = f"{{ mark={self._mark} patience={_PATIENCE_S}\n{keeper}}}\n"
         self._master = self._start("ControlMaster=yes", stderr=self._log)
         threading.Thread(target=self._listen, args=(self._master.stdout,), daemon=True).start()
-        self._tell(script)
+        with contextlib.suppress(LostError):  # ssh has ended already: its words say of what
+            self._tell(script)
         match self._greeting():
             case ["ready"]:
                 self._is_in = True
