@@ -27,6 +27,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 MaxStartups 100
+SetEnv HOME={folder}/home
 ForceCommand export {environment}; exec /bin/sh -c "$SSH_ORIGINAL_COMMAND"
 """
 _CLIENT: Final = """
@@ -119,8 +120,11 @@ def start(
         options: Further options of its config.
     """
     assert _SSHD is not None
-    stand_ins, tmp = folder / "path", folder / "tmp"
+    stand_ins, tmp, home = folder / "path", folder / "tmp", folder / "home"
     stand_ins.mkdir(parents=True)
+    # Not the user's own: a login shell that is killed in its start may leave a lock there, as
+    # pyenv's does, for which every later login waits.
+    home.mkdir()
     tmp.mkdir(exist_ok=True)
     for key in ("host_key", "user_key"):
         subprocess.run(
