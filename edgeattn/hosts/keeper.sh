@@ -41,9 +41,19 @@ watch() { # leaves when no USR1 comes for so long
   kill -KILL "$keeper"
 }
 
-end() { # ends the stay
+guarded() { # has what stands now be watched
+  unguarded
+  watch </dev/null >/dev/null 2>&1 &
+  guard=$!
+}
+
+unguarded() {
   [ -z "$guard" ] || kill "$guard" 2>/dev/null
   guard=''
+}
+
+end() { # ends the stay
+  unguarded
   leave
   exec 9<&-
 }
@@ -85,14 +95,14 @@ stay() {
     say nowhere "nothing can be written to $base"
     return
   fi
-  watch </dev/null >/dev/null 2>&1 &
-  guard=$!
+  guarded
   say stay "$folder"
 }
 
 trap 'end; exit' HUP INT TERM PIPE
 trap end EXIT
 command -v timeout >/dev/null || { say without timeout; exit; }
+guarded
 say ready
 while read -r word rest; do
   [ -z "$guard" ] || kill -USR1 "$guard" 2>/dev/null
@@ -100,6 +110,7 @@ while read -r word rest; do
     stay) stay "$rest" ;;
     leave)
       end
+      guarded
       say left
       ;;
   esac

@@ -250,6 +250,20 @@ def test_a_keeper_without_a_word_leaves(sshd: Sshd, monkeypatch: pytest.MonkeyPa
             room.sh("true", limit_s=5)
 
 
+def test_a_keeper_that_never_hears_a_word_leaves(
+    sshd: Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before and after a stay too, a dead line is no reason to wait."""
+    monkeypatch.setattr(connection, "_PATIENCE_S", 1)
+    monkeypatch.setattr(connection, "_BEAT_S", 60.0)
+    with connect(addresses([sshd.address])[0]) as host:
+        assert _until(lambda: not host.is_alive)
+    with connect(addresses([sshd.address])[0]) as host:
+        with host.stay():
+            pass
+        assert _until(lambda: not host.is_alive)
+
+
 def test_a_long_path_of_temporary_files(
     sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
