@@ -38,7 +38,8 @@ class TargetSpec:
     """All that a target of lowering is.
 
     Attributes:
-        title: The runtime that it stands for.
+        title: The runtime that it stands for, as it is written.
+        runtime: The runtime, by its name; "" where it is for any.
         writer_path: The class that writes terms for it, which lists its forms: module and name.
         measured_by: What `--tune` compares: the engine's `plan`, or the `latency` on this machine.
         dissolves_wires: Whether Concat and Split beside a channel permutation are taken apart.
@@ -49,6 +50,7 @@ class TargetSpec:
     """
 
     title: str
+    runtime: Literal["tensorrt", "onnxruntime", "openvino", ""]
     writer_path: str
     measured_by: Literal["plan", "latency"]
     dissolves_wires: bool
@@ -66,6 +68,7 @@ class TargetSpec:
 TARGETS: Final[Mapping[str, TargetSpec]] = {
     "tensorrt": TargetSpec(
         title="TensorRT",
+        runtime="tensorrt",
         writer_path="edgeattn.lowering.targets.tensorrt:TensorRTWriter",
         measured_by="plan",
         dissolves_wires=False,
@@ -77,7 +80,17 @@ TARGETS: Final[Mapping[str, TargetSpec]] = {
     ),
     "onnxruntime": TargetSpec(
         title="ONNX Runtime on a CPU",
+        runtime="onnxruntime",
         writer_path="edgeattn.lowering.targets.onnxruntime:ONNXRuntimeWriter",
+        measured_by="latency",
+        dissolves_wires=True,
+        takes_summed_grids=True,
+        takes_int32_biases=True,
+    ),
+    "openvino": TargetSpec(
+        title="OpenVINO on a CPU",
+        runtime="openvino",
+        writer_path="edgeattn.lowering.targets.openvino:OpenVINOWriter",
         measured_by="latency",
         dissolves_wires=True,
         takes_summed_grids=True,

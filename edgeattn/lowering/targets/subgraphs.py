@@ -1,0 +1,87 @@
+"""What OpenVINO makes of some nodes on a CPU: a kernel each, but for chains of elementwise ones.
+
+    elementwise operators, broadcasts included    one generated kernel with those they feed
+    any other operator                            a kernel: reads its inputs, writes its outputs
+    views                                         nothing
+    multiply-accumulates                          as the bytes that are moved meanwhile
+
+A chain whose value in the middle something else reads writes it there, and goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import onnx_ir as ir
+
+from edgeattn.graph.nodes import static_sizes
+from edgeattn.lowering.build import DOMAIN
+from edgeattn.lowering.measures import VIEWS, Figures, bytes_of, elements, is_read
+
+# 2 threads of a laptop: 60 billion multiply-accumulates and 15 GB a second.
+_MACS_PER_BYTE: Final = 4
+_POINTWISE: Final = frozenset(
+    {
+        "Abs", "Add", "Clip", "Div", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish",
+        "LeakyRelu", "Log", "Max", "Min", "Mish", "Mul", "Neg", "Pow", "Reciprocal", "Relu",
+        "Sigmoid", "Softplus", "Sqrt", "Sub", "Sum", "Swish", "Tanh", "Where",
+    }
+)  # fmt: skip
+
+
+def measure(nodes: Sequence[ir.Node], instead_of: Sequence[ir.Node]) -> Figures:
+    """Return the kernels that OpenVINO runs for some nodes, and what they move.
+
+    Args:
+        nodes: The nodes, in an order that runs.
+        instead_of: Those that are not there if they are.
+    """
+    inside, absent = set(nodes), set(instead_of)
+    same: dict[ir.Value, ir.Value] = {}
+    chain_of: dict[ir.Value, int] = {}
+    chains: dict[int, list[ir.Node]] = {}
+    kernels = moved = 0
+    for node in nodes:
+        read = [same.get(v, v) for v in node.inputs if v is not None and is_read(v)]
+        if not read:
+            continue
+        if node.op_type in VIEWS or node.domain == DOMAIN:
+            same[node.outputs[0]] = read[0]
+        elif node.op_type in _POINTWISE:
+            known = sorted({chain_of[value] for value in read if value in chain_of})
+            number = known[0] if known else len(chain_of)
+            for other in known[1:]:
+                chains[number] += chains.pop(other)
+            chains.setdefault(number, []).append(node)
+            chain_of |= {v: number for member in chains[number] for v in member.outputs}
+        else:
+            kernels += 1
+            moved += sum(map(bytes_of, read)) + sum(map(bytes_of, node.outputs)) + _work(node)
+    for members in chains.values():
+        made = {value for member in members for value in member.outputs}
+        read_there = {same.get(v, v) for m in members for v in m.inputs if v is not None}
+        moved += sum(bytes_of(v) for v in read_there if v not in made and is_read(v))
+        own = set(members)
+        for value in made:
+            users = [user for user in value.consumers() if user not in absent]
+            users = [user for user in users if user.graph is not None or user in inside]
+            if value.is_graph_output() or not users or not set(users) <= own:
+                moved += bytes_of(value)
+    return Figures(kernels=kernels + len(chains), traffic_bytes=moved)
+
+
+def _work(node: ir.Node) -> int:
+    """Return the bytes that could be moved while a convolution or a product computes."""
+    if node.op_type not in {"Conv", "Gemm", "MatMul"}:
+        return 0
+    weight = node.inputs[1]
+    sizes = None if weight is None else static_sizes(weight)
+    if weight is None or sizes is None:
+        return 0
+    if node.op_type == "Conv":
+        macs = elements(node.outputs[0]) * elements(weight) // (sizes[0] or 1)
+    else:
+        x = static_sizes(node.inputs[0]) if node.inputs[0] is not None else None
+        macs = elements(node.outputs[0]) * ((x or [1])[-1] or 1)
+    return macs // _MACS_PER_BYTE + (0 if is_read(weight) else bytes_of(weight))
