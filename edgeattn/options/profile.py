@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -24,6 +24,8 @@ class Item:
         path: Its file: ONNX, an engine, or an engine's manifest.
         name: What it is called in tables and pictures.
         variant: Of a comparison: plain, stock or lowered.
+        runtime: Of a comparison of runtimes, what is to run it; "" for what the options say.
+        precision: Of a comparison of precisions, the one that it is in; "" else.
         model: What it was made from, where the file is not kept; "" for the file itself.
         notes: What a reader should know of how it was made.
     """
@@ -31,8 +33,20 @@ class Item:
     path: Path
     name: str
     variant: str = ""
+    runtime: str = ""
+    precision: str = ""
     model: str = ""
     notes: tuple[str, ...] = ()
+
+    @property
+    def way(self) -> tuple[str, str]:
+        """How it is run: what it costs is told above the first that is run so."""
+        return self.runtime, self.precision
+
+
+def compared_with(items: Sequence[Item], place: int) -> int:
+    """Return the place of the model that another is compared with: its own if with none."""
+    return next(k for k, one in enumerate(items) if one.way == items[place].way)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

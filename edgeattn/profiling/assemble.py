@@ -6,14 +6,15 @@ identity. What is made of that is the same for all.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeattn.graph import identity
 from edgeattn.graph.writing import save
-from edgeattn.options.profile import Item
+from edgeattn.options.profile import Item, compared_with
 from edgeattn.profiling import samples
 from edgeattn.profiling.predict.difference import difference as predicted
 from edgeattn.profiling.sources.model import Known, Subject
@@ -52,7 +53,8 @@ class Found:
         interval_ms: Of a prediction, the bounds of the latency.
         shared_spread: Of a prediction, the spread of the errors that all kernels share.
         windows: How many windows of runs were measured until they agreed.
-        difference: What it takes above the first model, if both were run in the same rounds.
+        rounds_ms: Of several models, what it took in each round; none where that is what the
+            samples of its latency are.
         power: What the device drew, if it was watched.
         warnings: Why the figures are not to be trusted.
         notes: What else a reader should know.
@@ -72,7 +74,7 @@ class Found:
     interval_ms: tuple[float, float] | None = None
     shared_spread: float | None = None
     windows: int = 0
-    difference: Difference | None = None
+    rounds_ms: Sequence[float] = ()
     power: Power | None = None
     warnings: Sequence[str] = ()
     notes: Sequence[str] = ()
@@ -164,6 +166,8 @@ def assemble(
         trace = Trace(
             name=item.name,
             variant=item.variant,
+            precision=item.precision,
+            rounds_ms=tuple(found.rounds_ms),
             model=item.model or found.model or str(item.path),
             sha256=dict(found.known.sha256),
             evidence=found.evidence,
@@ -185,22 +189,41 @@ def assemble(
             warnings=tuple(dict.fromkeys(warnings)),
             notes=tuple(dict.fromkeys([*item.notes, *found.notes])),
         )
-        first = rows[0].row.trace if rows else None
-        energy = None
-        if first is not None and found.difference is not None:
-            energy = samples.energy_difference(found.power, first.power)
-        above = found.difference
-        if found.evidence == "predicted" and first is not None:
-            above = predicted(
-                trace.kernels,
-                trace.latency_ms.p50,
-                first.kernels,
-                first.latency_ms.p50,
-                trace.shared_spread,
-            )
-        row = SavedRow(trace=trace, difference=above, energy=energy)
-        rows.append(Profiled(row=row, information=found.information))
-    return rows
+        rows.append(Profiled(row=SavedRow(trace=trace), information=found.information))
+    traces = _together([one.row.trace for one in rows])
+    return [
+        replace(row, row=_saved(trace, traces[compared_with(items, place)]))
+        for place, (row, trace) in enumerate(zip(rows, traces, strict=True))
+    ]
+
+
+def _together(traces: Sequence[Trace]) -> list[Trace]:
+    """Say of models that were run in the same rounds that they were."""
+    rounds = [one.rounds for one in traces]
+    if len(traces) < 2 or any(one.evidence != "measured" for one in traces):
+        return list(traces)
+    update = {"rounds_id": hashlib.sha256(repr(rounds).encode()).hexdigest()[:16]}
+    return [one.model_copy(update=update) for one in traces]
+
+
+def _saved(trace: Trace, first: Trace) -> SavedRow:
+    """Return a trace, and how it differs from the one that it is compared with, if another."""
+    if trace is first:
+        return SavedRow(trace=trace)
+    if trace.evidence == "measured":
+        return SavedRow(
+            trace=trace,
+            difference=samples.difference(trace.rounds, first.rounds),
+            energy=samples.energy_difference(trace.power, first.power),
+        )
+    above = predicted(
+        trace.kernels,
+        trace.latency_ms.p50,
+        first.kernels,
+        first.latency_ms.p50,
+        trace.shared_spread,
+    )
+    return SavedRow(trace=trace, difference=above)
 
 
 def _write_bare(subject: Subject, folder: Path) -> BareModel:

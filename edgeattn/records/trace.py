@@ -21,6 +21,14 @@ MOST_ENQUEUE: Final = 0.8
 Evidence = Literal["measured", "predicted"]
 Runtime = Literal["onnxruntime", "tensorrt", "tensorrt-rtx", "torch"]
 
+#: What runtimes are called.
+RUNTIMES: Final[dict[Runtime, str]] = {
+    "onnxruntime": "ONNX Runtime",
+    "tensorrt": "TensorRT",
+    "tensorrt-rtx": "TensorRT-RTX",
+    "torch": "torch",
+}
+
 #: The kinds in the order of a table, and what each is called there.
 KIND_TITLES: Final[dict[Kind, str]] = {
     "matmul": "convolution and matmul",
@@ -324,6 +332,11 @@ class Trace(_Frozen):
         model: What was run: a file, or a model's source.
         sha256: The hash of each file that it rests on.
         variant: Of a comparison, plain, stock or lowered; "" if it stands alone.
+        precision: Of a comparison of precisions, the one that was asked of it; "" else. What its
+            kernels compute in is theirs to say.
+        rounds_id: The same in all traces of models that were run in the same rounds; "" if it ran
+            alone, or nothing was run.
+        rounds_ms: What it took in each of these; none where that is what the samples are.
         interval_ms: Of a prediction, the bounds of the latency.
         shared_spread: Of a prediction, the standard deviation of the logarithm of what all kernels'
             times are off together.
@@ -344,6 +357,9 @@ class Trace(_Frozen):
     model: str
     sha256: dict[str, str]
     variant: str = ""
+    precision: str = ""
+    rounds_id: str = ""
+    rounds_ms: tuple[float, ...] = ()
     evidence: Evidence
     runtime: Runtime
     runtime_version: str
@@ -365,6 +381,11 @@ class Trace(_Frozen):
     notes: tuple[str, ...] = ()
     versions: dict[str, str] = {}
     command: str = ""
+
+    @property
+    def rounds(self) -> tuple[float, ...]:
+        """What it took in each round that it was run in, in ms."""
+        return self.rounds_ms or self.latency_ms.samples
 
 
 class SavedRow(_Frozen):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from edgeattn.base.legible import all_legible, legible
 from edgeattn.profiling.attribution import Attribution, attribute
-from edgeattn.records.trace import Difference, EnergyDifference, SavedRow, Trace
+from edgeattn.records.trace import RUNTIMES, Difference, EnergyDifference, SavedRow, Trace
+from edgeattn.report.contest import Contest, contests
 
 SCHEMA_VERSION: Literal[2] = 2
 
@@ -22,11 +23,14 @@ class Row:
         difference: What it takes above the first row's model, measured in interleaved rounds or
             predicted for the same device; None for the first, or if they were not run together.
         energy: What an inference draws above the first's, where both were watched.
+        way: What tells it from other rows of the same model: the runtime and the precision, as far
+            as there are several.
     """
 
     attribution: Attribution
     difference: Difference | None = None
     energy: EnergyDifference | None = None
+    way: tuple[str, ...] = ()
 
     @property
     def trace(self) -> Trace:
@@ -35,8 +39,18 @@ class Row:
 
     @property
     def label(self) -> str:
-        """What tells it from the other rows: the model's name, and its variant."""
-        return " ".join(filter(None, (self.trace.name, self.trace.variant)))
+        """What tells it from the other rows: the model's name, its variant, and how it ran."""
+        named = " ".join(filter(None, (self.trace.name, self.trace.variant)))
+        return ", ".join([named, *self.way])
+
+    @property
+    def computed_in(self) -> str:
+        """How many of its layers computed in the precision that was asked; "" if none was."""
+        layers = [one for one in self.trace.kernels if one.kind == "matmul"]
+        if not self.trace.precision or not any(one.precision for one in layers):
+            return ""
+        own = sum(one.precision == self.trace.precision for one in layers)
+        return f"{own} of {len(layers)} layers"
 
     @property
     def device(self) -> str:
@@ -44,9 +58,10 @@ class Row:
         return self.trace.machine.host or self.trace.machine.title
 
     @property
-    def ran(self) -> tuple[str, str]:
-        """What it ran on, and whether it did, or is predicted to."""
-        return self.device, self.trace.evidence
+    def ran(self) -> tuple[str, ...]:
+        """What it ran on, by what and in what, and whether it did, or is predicted to."""
+        trace = self.trace
+        return self.device, trace.evidence, trace.runtime, trace.precision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +72,14 @@ class Report:
         title: Its heading.
         rows: The models; what others are compared with comes first.
         command: The command that made it.
+        contests: Which runtime, and which precision, is the fastest, where several were run
+            in the same rounds.
     """
 
     title: str
     rows: tuple[Row, ...]
     command: str = ""
+    contests: tuple[Contest, ...] = ()
 
     @property
     def is_of_one(self) -> bool:
@@ -81,13 +99,35 @@ def report_of(saved: Sequence[SavedRow], *, title: str = "", command: str = "") 
         title: The heading; by default, what the rows are called.
         command: The command that made it.
     """
+    ways = _ways([one.trace for one in saved])
     rows = tuple(
-        Row(attribution=attribute(one.trace), difference=one.difference, energy=one.energy)
+        Row(
+            attribution=attribute(one.trace),
+            difference=one.difference,
+            energy=one.energy,
+            way=tuple(told for way in ways if (told := way(one.trace))),
+        )
         for one in saved
     )
     names = list(dict.fromkeys(row.trace.name for row in rows))
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    return Report(title=title or f"{names[0]}{more}", rows=rows, command=command)
+    return Report(
+        title=title or f"{names[0]}{more}", rows=rows, command=command, contests=contests(rows)
+    )
+
+
+def _ways(traces: Sequence[Trace]) -> list[Callable[[Trace], str]]:
+    """Return what tells apart how traces ran on one device: by what, and in what precision."""
+    runtimes: dict[tuple[str, ...], set[str]] = {}
+    for one in traces:
+        place = (one.machine.host or one.machine.title, one.evidence)
+        runtimes.setdefault(place, set()).add(one.runtime)
+    found: list[Callable[[Trace], str]] = []
+    if any(len(of_one) > 1 for of_one in runtimes.values()):
+        found.append(lambda one: RUNTIMES[one.runtime])
+    if len({one.precision for one in traces}) > 1:
+        found.append(lambda one: one.precision)
+    return found
 
 
 def to_show(report: Report) -> Report:
@@ -96,5 +136,11 @@ def to_show(report: Report) -> Report:
     for row in report.rows:
         shown = Trace.model_validate(all_legible(row.trace.model_dump()))
         same = shown == row.trace  # as most are
-        rows.append(row if same else replace(row, attribution=attribute(shown)))
-    return Report(title=legible(report.title), rows=tuple(rows), command=legible(report.command))
+        way = tuple(map(legible, row.way))
+        rows.append(row if same else replace(row, attribution=attribute(shown), way=way))
+    return Report(
+        title=legible(report.title),
+        rows=tuple(rows),
+        command=legible(report.command),
+        contests=contests(rows),
+    )

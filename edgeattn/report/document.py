@@ -51,6 +51,10 @@ def comparison_document(report: Report) -> dict[str, Any]:
             }
             for row in report.rows
         ],
+        "contests": [
+            asdict(one) | {"label": one.label, "is_decided": one.is_decided}
+            for one in report.contests
+        ],
         "command": report.command,
     }
 
@@ -65,6 +69,8 @@ def _row(row: Row) -> dict[str, Any]:
     return {
         "name": trace.name,
         "variant": trace.variant,
+        "precision": trace.precision,
+        "computed_in": row.computed_in,
         "model": trace.model,
         "device": trace.machine.device,
         "power_mode": trace.machine.power_mode,

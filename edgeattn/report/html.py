@@ -21,14 +21,14 @@ from edgeattn.profiling.attribution import STATUSES
 from edgeattn.profiling.expectation import beside
 from edgeattn.profiling.owners import Owned
 from edgeattn.profiling.sums import Sum
-from edgeattn.records.trace import KIND_TITLES, Evidence
+from edgeattn.records.trace import KIND_TITLES, RUNTIMES, Evidence
 from edgeattn.report import units
 from edgeattn.report.beside import off
 from edgeattn.report.content import Report, Row, to_show
+from edgeattn.report.contest import summaries, title_of
 from edgeattn.report.headline import excess, headline, headline_of, hidden_ms, share, subject
 from edgeattn.report.page_data import page_data
 from edgeattn.report.palette import BACKBONE, KINDS, PAPER, SITE, Colour
-from edgeattn.report.table import RUNTIMES
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -60,6 +60,7 @@ def render(report: Report) -> str:
             subject=subject(report),
             headline=headline(report),
             groups=_by_evidence(report),
+            summaries=summaries(report.contests),
             headlines=[headline_of(report, row) for row in report.rows],
             excess=[excess(report, row) for row in report.rows],
             expectations=[beside(row.trace) for row in report.rows],
@@ -106,6 +107,7 @@ def _environment() -> Environment:
         "kind_titles": KIND_TITLES,
         "runtimes": RUNTIMES,
         "statuses": STATUSES,
+        "title_of": title_of,
         "part": units.part_of,
         "off": off,
     }

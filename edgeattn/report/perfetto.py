@@ -19,8 +19,8 @@ from typing import Any, Final
 from edgeattn.base.versions import own_version
 from edgeattn.profiling.owners import Owned
 from edgeattn.profiling.sums import around
+from edgeattn.records.trace import RUNTIMES
 from edgeattn.report.content import Report, Row
-from edgeattn.report.table import RUNTIMES
 
 # The numbers of threads: so many for a process, and for a stream of it.
 _OF_PROCESS: Final = 10_000

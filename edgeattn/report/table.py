@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from edgeattn.profiling.attribution import STATUSES, Attribution, Cost, SiteCost
-from edgeattn.records.trace import KIND_TITLES, Difference, EnergyDifference, Trace
+from edgeattn.records.trace import KIND_TITLES, RUNTIMES, Difference, EnergyDifference, Trace
 from edgeattn.report import beside
 from edgeattn.report.content import Report, Row, to_show
+from edgeattn.report.contest import Contest, Entry, summaries, title_of
 from edgeattn.report.grid import columns, table
 from edgeattn.report.headline import headline, headline_of
 from edgeattn.report.units import (
@@ -33,12 +35,6 @@ _FIGURES_AND_FILES: Final = re.compile(r"\S*/\S+|\d+(?:\.\d+)?")
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
 # What a watch of a host tells, of all that is known of a machine.
 _WATCHED: Final = ("GPU clock", "CPU clock", "temperature", "throttled", "other load")
-RUNTIMES: Final = {
-    "onnxruntime": "ONNX Runtime",
-    "tensorrt": "TensorRT",
-    "tensorrt-rtx": "TensorRT-RTX",
-    "torch": "torch",
-}
 
 
 def lines(report: Report, *, top: int | None) -> Iterator[RenderableType]:
@@ -95,6 +91,7 @@ def comparison_lines(report: Report) -> Iterator[RenderableType]:
         yield from {_where(row.trace): provenance(row.trace) for row in rows}.values()
         yield comparison(rows)
         yield from beside.of_models(rows)
+        yield from fastest([one for one in report.contests if evidence == "measured"])
         powers = [row.trace.power for row in rows if row.trace.power is not None]
         for rail in dict.fromkeys(f"{one.rail}, {one.covers}, by {one.source}" for one in powers):
             yield f"energy: of an inference, idle power too; {rail}"
@@ -208,13 +205,17 @@ def comparison(rows: Sequence[Row]) -> Table:
     """Several models: latency, what it takes above the first, and what FLOPs would say of that."""
     devices = {row.device for row in rows}
     own = ("device",) if len(devices) > 1 else ()
-    first = 2 + len(own)
+    runtimes = {row.trace.runtime for row in rows}
+    by = ("runtime",) if len(runtimes) > 1 else ()
+    asked = ("precision", "in it") if len({row.trace.precision for row in rows}) > 1 else ()
+    first = 2 + len(own) + len(by) + len(asked)
     drawn = ("energy", "%", "95 %") if any(row.trace.power for row in rows) else ()
     found = next((row.difference for row in rows if row.difference), None)
     interval = "" if found is None else interval_title(found)
     grid = table(
-        "model", "variant", *own, "params", "MACs", "kernels", "latency", "above", "%", interval,
-        "", *drawn, right=[*range(first, first + 7), *range(first + 8, first + 8 + len(drawn))],
+        "model", "variant", *own, *by, *asked, "params", "MACs", "kernels", "latency", "above", "%",
+        interval, "", *drawn,
+        right=[*range(first, first + 7), *range(first + 8, first + 8 + len(drawn))],
     )  # fmt: skip
     most = max((row.difference.percent for row in rows if row.difference), default=0.0)
     for row in rows:
@@ -223,6 +224,8 @@ def comparison(rows: Sequence[Row]) -> Table:
             row.trace.name,
             row.trace.variant,
             *((row.device,) if own else ()),
+            *((RUNTIMES[row.trace.runtime],) if by else ()),
+            *((row.trace.precision, row.computed_in) if asked else ()),
             count(whole.params),
             count(whole.macs),
             str(len(row.trace.kernels)),
@@ -231,6 +234,37 @@ def comparison(rows: Sequence[Row]) -> Table:
             *(_drawn(row) if drawn else ()),
         )
     return grid
+
+
+def fastest(contests: Sequence[Contest]) -> Iterator[RenderableType]:
+    """Which runtime, and which precision, is the fastest: of each model, and of all together."""
+    from rich.text import Text
+
+    for (_, ways), some in groupby(contests, lambda one: (one.of, one.ways)):
+        group = list(some)
+        rows = table(
+            group[0].of, *map(title_of, ways), "fastest", "by", "95 %",
+            right=[*range(1, 1 + len(ways)), 2 + len(ways)],
+        )  # fmt: skip
+        for one in group:
+            rows.add_row(
+                one.label,
+                *(
+                    " ".join(filter(None, [_ms(entry), "" if k == 0 else f"{entry.ratio:.2f}×"]))
+                    for k, entry in enumerate(one.entries)
+                ),
+                title_of(one.fastest) if one.is_decided else "-",
+                f"{one.lead:.2f}×",
+                "{:.2f} … {:.2f}".format(*one.ci95),
+                style=None if one.model else "bold",
+            )
+        yield ""
+        yield rows
+    yield from (Text(one.verdict, style="bold") for one in summaries(contests))
+
+
+def _ms(entry: Entry) -> str:
+    return "" if entry.latency_ms is None else milliseconds(entry.latency_ms)
 
 
 def interval_title(difference: Difference) -> str:

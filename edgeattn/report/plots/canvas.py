@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from edgeattn.records.trace import RUNTIMES
 from edgeattn.report.content import Row
-from edgeattn.report.table import RUNTIMES
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

@@ -91,7 +91,7 @@ def measure(
                     streams=parts.streams,
                     cuda_graph=found.is_graph(place),
                 ),
-                difference=found.difference(place, 0) if place else None,
+                rounds_ms=found.samples_ms[place] if len(items) > 1 else (),
                 power=powers[place],
                 warnings=[
                     *found.warnings, *warned,

@@ -88,7 +88,6 @@ def measure_at(
             end_to_end=EndToEnd(latency_us=1e3 * latency.p50, profiled_us=found.profiled_us),
             windows=timed.windows,
             power=timed.powers[model] if timed.powers else None,
-            difference=timed.difference(model, 0) if model else None,
             warnings=[*timed.warnings, *samples.warnings_of(latency)],
             notes=[copies, *subject.notes],
             subject=subject,

@@ -66,7 +66,6 @@ def measure(
             latency=timed.latency(place),
             windows=timed.windows,
             end_to_end=end_to_end(timed, place, found),
-            difference=timed.difference(place, 0) if place else None,
             warnings=[*timed.warnings, *timed.warnings_of(place)],
             notes=[*timed.notes_of(place), *found.notes, *source.notes],
             subject=source.subject,

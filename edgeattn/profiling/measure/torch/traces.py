@@ -61,7 +61,6 @@ def measure(
                 profiled_us=found.profiled_us,
                 enqueue_us=found.enqueue_us,
             ),
-            difference=timed.difference(place, 0) if place else None,
             warnings=[*timed.warnings, *samples.warnings_of(latency)],
             notes=found.notes,
         )
