@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeattn.graph import identity
+from edgeattn.graph.marks import forms_of
 from edgeattn.graph.writing import save
+from edgeattn.lowering.misfit import misfit
 from edgeattn.options.profile import Item, compared_with
 from edgeattn.profiling import samples
 from edgeattn.profiling.predict.difference import difference as predicted
@@ -163,6 +165,7 @@ def assemble(
                 kept=bare.kept,
             )
             warnings += other.warnings
+        warnings[:0] = filter(None, [_misfit(item, found)])
         trace = Trace(
             name=item.name,
             variant=item.variant,
@@ -187,7 +190,7 @@ def assemble(
             layers=found.information if found.evidence == "measured" else None,
             power=found.power,
             warnings=tuple(dict.fromkeys(warnings)),
-            notes=tuple(dict.fromkeys([*item.notes, *found.notes])),
+            notes=tuple(n for n in dict.fromkeys([*item.notes, *found.notes]) if n not in warnings),
         )
         rows.append(Profiled(row=SavedRow(trace=trace), information=found.information))
     traces = _together([one.row.trace for one in rows])
@@ -224,6 +227,15 @@ def _saved(trace: Trace, first: Trace) -> SavedRow:
         trace.shared_spread,
     )
     return SavedRow(trace=trace, difference=above)
+
+
+def _misfit(item: Item, found: Found) -> str:
+    """Say so where a model was lowered for another runtime than the one that it is run by."""
+    onnx = next((one for one in (found.subject, found.known) if isinstance(one, Subject)), None)
+    if onnx is None:
+        return ""
+    mend = "Leave --target out: a model is lowered for what is to run it." if item.model else ""
+    return misfit(onnx.path, forms_of(onnx.model), found.runtime, mend=mend)
 
 
 def _write_bare(subject: Subject, folder: Path) -> BareModel:

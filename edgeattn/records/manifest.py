@@ -131,6 +131,7 @@ class Manifest(LoweredSidecar):
     """What `edgeattn export` says of a model.
 
     Attributes:
+        target: What it was lowered for; None if it was not.
         params: Parameters of the torch model.
         pixels: What the model takes photos to be normalised by, if that is known.
         macs: Multiply-accumulates of convolutions and linear layers, per run at the asked shape.
@@ -141,12 +142,13 @@ class Manifest(LoweredSidecar):
     """
 
     ORDER = (
-        "schema_version onnx sha256 sources size_bytes model opset ir_version inputs outputs params"
-        " macs matmul_macs element_ops uncounted attentions sites nodes rewrites near_misses"
+        "schema_version onnx sha256 sources size_bytes model target opset ir_version inputs outputs"
+        " params macs matmul_macs element_ops uncounted attentions sites nodes rewrites near_misses"
         " trials legalised parity options versions seconds notes command cast pixels"
     )
 
     model: str
+    target: str | None = None
     opset: int
     params: int
     macs: int
@@ -164,7 +166,7 @@ class Optimised(LoweredSidecar):
     """What `edgeattn optimize` says of a model.
 
     Attributes:
-        target: The runtime that it was lowered for.
+        target: What it was lowered for.
         opset: The opset of the standard domain, in the file that was read and in this one.
         nodes: How many nodes there are, those of branches and loop bodies too.
     """
@@ -180,13 +182,14 @@ class Optimised(LoweredSidecar):
 
 
 class Cast(OnnxSidecar, CastRecord):
-    """What `edgeattn cast` says of a model."""
+    """What `edgeattn cast` says of a model; its target is what the model was lowered for."""
 
     ORDER = (
         "precision cast_nodes added_nodes kept audited_on largest parity_on parity notes"
-        " schema_version onnx sha256 sources size_bytes opset ir_version inputs outputs nodes"
-        " options versions seconds command"
+        " schema_version onnx sha256 sources size_bytes target opset ir_version inputs outputs"
+        " nodes options versions seconds command"
     )
 
+    target: str | None = None
     opset: int
     nodes: Change

@@ -346,7 +346,7 @@ class Trace(_Frozen):
             elsewhere can be told from it.
         power: What the device drew; None where nothing tells it, or nothing was asked.
         expected: Of what was measured, what was predicted; None if nothing was.
-        warnings: Why the figures are not to be trusted.
+        warnings: Why the figures are not to be trusted, or not what the model can do.
         notes: What else a reader should know.
         command: The command that made it.
     """

@@ -25,10 +25,12 @@ from edgeattn.engine.log import Log
 from edgeattn.engine.network import for_library
 from edgeattn.engine.target import Target
 from edgeattn.engine.turing import NO_INT8, Rewritten, is_turing
+from edgeattn.graph.marks import forms_of
 from edgeattn.graph.precision import precision_of, quantised_nodes
 from edgeattn.graph.reading import Source, read
 from edgeattn.graph.writing import save
 from edgeattn.legalise import take_up, taken_up
+from edgeattn.lowering.misfit import misfit
 from edgeattn.options.build import EngineOptions
 from edgeattn.options.cast import CastOptions
 from edgeattn.options.precision import PRECISIONS, Precision
@@ -194,6 +196,7 @@ def build(
             versions=versions() | {target.library.runtime: target.library.version},
             seconds=clock.seconds,
             notes=(
+                *filter(None, [misfit(source, forms_of(found.model), "tensorrt")]),
                 *notes,
                 *built.notes,
                 *taken_up(found, taken),

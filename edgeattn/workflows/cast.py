@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgeattn.base import files
 from edgeattn.base.clock import Clock
+from edgeattn.graph.marks import target_of
 from edgeattn.graph.reading import load, read
 from edgeattn.options.cast import CastOptions, check_options
 from edgeattn.precision.cast import cast_source
@@ -70,6 +71,7 @@ def cast(
         manifest = Cast(
             **dict(record),
             **written,
+            target=target_of(model),
             nodes=Change(before=before, after=len(model.graph)),
             options=dataclasses.asdict(options),
         )

@@ -145,6 +145,7 @@ def export(
                 command=command,
             ),
             model=built.source,
+            target=options.target if options.lower else None,
             params=built.params,
             attentions=tuple(attention.name for attention in request.attentions),
             sites=built.sites,

@@ -13,6 +13,7 @@ from edgeattn.base.legible import legible
 from edgeattn.base.versions import numbers
 from edgeattn.devices.profile import find
 from edgeattn.devices.schema import DeviceProfile
+from edgeattn.graph.marks import mark
 from edgeattn.hosts.visit import Guest, guests
 from edgeattn.lowering import pipeline as lowering
 from edgeattn.lowering.parts import forms_of, parts_of
@@ -112,6 +113,7 @@ class Forming:
                 lowered = lowering.lower(model, target=options.target, rules=options.rules, **how)
             if self.measured is not None and options.tune:
                 lowered = dataclasses.replace(lowered, trials=self.trials)
+        mark(model, options.target, is_rewritten=bool(lowered.rewrites))
         self.notes = self.notes or (*self._said, *self._notes(lowered))
         return lowered
 

@@ -16,11 +16,13 @@ from edgeattn.base import files
 from edgeattn.base.clock import Clock
 from edgeattn.base.errors import InputError
 from edgeattn.graph import simplify
+from edgeattn.graph.marks import forms_of, marks_of
 from edgeattn.graph.quantised import fold_biases
 from edgeattn.graph.reading import Source, load, opset_of, read
 from edgeattn.graph.tags import restore_value_names
 from edgeattn.graph.writing import describe, save
 from edgeattn.legalise import OLDEST_TARGET, legalise
+from edgeattn.lowering.misfit import misfit
 from edgeattn.lowering.record import Lowered
 from edgeattn.lowering.target import TARGETS, check
 from edgeattn.options.optimize import OptimizeOptions
@@ -83,6 +85,7 @@ def optimize(
     destination = check_destination(destination)
     files.check_apart(files_of(destination), (found.path, *found.data))
     before = _count(found.model)
+    again = misfit(source, forms_of(found.model), options.target)
     data, assumed = _data(found, options)
     with contextlib.ExitStack() as stack, files.staged(destination.parent) as staging:
         forming = forming or stack.enter_context(chosen(options, clock.tell))
@@ -118,7 +121,7 @@ def optimize(
             legalised=tuple(legalised),
             parity=report,
             options=without_paths(asdict(options)),
-            notes=(*assumed, *notes, *remarks),
+            notes=(*filter(None, [again]), *assumed, *notes, *remarks),
         )
         sidecar.write(manifest, path)
         save_forms(options, [forming])
@@ -210,9 +213,13 @@ def _interface(model: ir.Model) -> tuple[list[str | None], list[str | None]]:
 
 
 def _restore_header(model: ir.Model, original: ir.Model) -> None:
-    """Give a model back what its file said of itself: runtimes read class names from there."""
+    """Give a model back what its file said of itself: runtimes read class names from there.
+
+    What it is lowered for is said anew.
+    """
+    said = {**original.metadata_props, **marks_of(model)}  # the two may be one
     model.metadata_props.clear()
-    model.metadata_props.update(original.metadata_props)
+    model.metadata_props.update(said)
     for name in ("producer_name", "producer_version", "domain", "model_version", "doc_string"):
         setattr(model, name, getattr(original, name))
     model.graph.name = original.graph.name

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from edgeattn.base import files
 from edgeattn.base.versions import own_version
 from edgeattn.graph import simplify, tags
+from edgeattn.graph.marks import marks_of
 from edgeattn.graph.simplify import Simplification
 from edgeattn.graph.writing import save
 from edgeattn.lowering.target import TARGETS
@@ -136,8 +137,10 @@ def workspace(destination: Path, options: ExportOptions | None = None) -> Iterat
 
 
 def _seal(model: ir.Model) -> None:
-    """Leave in a model's header nothing but who wrote it."""
+    """Leave in a model's header nothing but who wrote it, and what it was lowered for."""
+    marks = marks_of(model)
     model.metadata_props.clear()
+    model.metadata_props.update(marks)
     model.producer_name = "edgeattn"
     model.producer_version = own_version()
     model.doc_string = None

@@ -6,7 +6,9 @@ import json
 import shutil
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper
 
 from edgeattn.cli import app
 from export_tests.engine.nets import HALF, small
@@ -21,6 +23,9 @@ ASKED = {
 
 def test_a_file(edgeattn, tmp_path):
     small(tmp_path / "m.onnx")
+    proto = onnx.load(tmp_path / "m.onnx")
+    helper.set_model_props(proto, {"edgeattn.forms": "openvino"})
+    onnx.save(proto, tmp_path / "m.onnx")
     run = edgeattn("build", "m.onnx", "--compute-capability", "8.6", "--log", "log.txt", "--json")
     assert (run.returncode, run.stderr) == (0, "")
     said = json.loads(run.stdout)
@@ -31,6 +36,7 @@ def test_a_file(edgeattn, tmp_path):
     assert said["precision"]["asked"] == "fp32"
     assert said["precision"]["built"] == {"fp32": said["kernels"], "fp16": 0, "int8": 0}
     assert said["command"].startswith("edgeattn build m.onnx --compute-capability 8.6")
+    assert said["notes"][0].startswith("m.onnx was lowered for openvino, and is for tensorrt now")
     assert "Layers:" in (tmp_path / "log.txt").read_text()
     told = edgeattn("build", "m.onnx", "--compute-capability", "8.6")
     assert told.returncode == 0

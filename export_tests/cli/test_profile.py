@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import onnx
 import pytest
+from onnx import helper
 
 from edgeattn.cli import app
 from export_tests.profiling.nets import residual
@@ -79,11 +81,17 @@ def test_for_people_on_one_screen(capsys, simam):
 
 def test_a_pair(capsys, simam, tmp_path):
     plain = residual(tmp_path / "plain.onnx", "none")
+    proto = onnx.load(plain)
+    helper.set_model_props(proto, {"edgeattn.forms": "tensorrt"})
+    onnx.save(proto, plain)
     code, found, _ = run(capsys, "profile", str(simam), "--against", str(plain), *QUICK)
     assert code == 0
     assert found["name"] == "simam.onnx"
     assert found["against"]["name"] == "plain.onnx"
     assert found["against"]["latency_ms"]["p50"] > 0
+    was = "plain.onnx was lowered for tensorrt, and is for onnxruntime now"
+    assert found["against"]["warnings"][0].startswith(was)
+    assert not any("lowered for" in one for one in found["warnings"])
     difference = found["difference"]
     assert difference.keys() == {"p50_ms", "percent", "ci95", "predicted90", "rounds"}
     assert difference["predicted90"] is None

@@ -135,11 +135,15 @@ def test_half_precision(tmp_path):
     assert manifest.inputs[0].dtype == "float16"
 
 
-def test_what_a_file_says_of_itself_stays(tmp_path):
+@pytest.mark.parametrize("options", [OPTIONS, PLAIN])
+def test_what_a_file_says_of_itself_stays(tmp_path, options):
     source = net(tmp_path / "in.onnx", meta={"names": "{0: 'cat'}"})
-    optimize(source, OPTIONS, tmp_path / "out.onnx")
+    optimize(source, options, tmp_path / "out.onnx")
     model = onnx.load(tmp_path / "out.onnx")
-    assert {one.key: one.value for one in model.metadata_props} == {"names": "{0: 'cat'}"}
+    said = {one.key: one.value for one in model.metadata_props}
+    marks = {key: said.pop(key) for key in list(said) if key.startswith("edgeattn.")}
+    assert said == {"names": "{0: 'cat'}"}
+    assert marks == {"edgeattn.target": "tensorrt", "edgeattn.forms": "tensorrt"}
     assert (model.producer_name, model.graph.name) == ("stranger", "stranger")
 
 
