@@ -57,6 +57,7 @@ class ProfileOptions:
         hosts: The addresses of hosts to measure on; none for this machine.
         shapes: The shape of each input; none for the file's own.
         seed: Seed of the inputs.
+        arithmetic: What OpenVINO computes in: f32, bf16 or f16; None for f32.
         marginal: None for where it costs little.
     """
 
@@ -72,7 +73,10 @@ class ProfileOptions:
     power_mode: str | None = flag("--power-mode NAME", "Its power mode, as in 15W.")
     runtime: str | None = flag(
         "--runtime NAME",
-        "onnxruntime, tensorrt, tensorrt-rtx or torch, where the file leaves a choice.",
+        "onnxruntime, openvino, tensorrt, tensorrt-rtx or torch, where the file leaves a choice.",
+    )
+    openvino_device: str | None = flag(
+        "--openvino-device NAME", "OpenVINO's device, as in CPU, GPU, NPU. [CPU]"
     )
     predict: bool = switch("--predict", "Predict even what could be measured here.")
     cuda_graph: bool = switch(
@@ -105,6 +109,7 @@ class ProfileOptions:
     )
     shapes: tuple[tuple[int, ...], ...] = ()
     seed: int = 0
+    arithmetic: str | None = None
 
     def check_hosts(self) -> None:
         """Refuse what does not go with hosts.

@@ -19,7 +19,7 @@ SCHEMA_VERSION: Literal[1] = 1
 #: An enqueue that takes more of the GPU's compute than this holds the GPU up, says trtexec.
 MOST_ENQUEUE: Final = 0.8
 Evidence = Literal["measured", "predicted"]
-Runtime = Literal["onnxruntime", "tensorrt", "tensorrt-rtx", "torch"]
+Runtime = Literal["onnxruntime", "openvino", "tensorrt", "tensorrt-rtx", "torch"]
 
 #: What runtimes are called.
 RUNTIMES: Final[dict[Runtime, str]] = {

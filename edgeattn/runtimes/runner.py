@@ -1,9 +1,9 @@
-"""Runs ONNX files in ONNX Runtime, and measures them: on this machine, or on another.
+"""Runs ONNX files in ONNX Runtime or OpenVINO, and measures them: here, or on another machine.
 
-One file, which is copied to another machine and run by the Python that is there, with its
-onnxruntime and numpy: `python3 runner.py`. So it imports nothing of this package, and is written
-in what Python 3.6 takes. Jobs come on stdin, each a JSON object a line, with its `task`; what
-comes of one is printed as base.worker has it.
+One file, which is copied to another machine and run by the Python that is there, with its numpy and
+its onnxruntime or openvino: `python3 runner.py`. So it imports nothing of this package, and is
+written in what Python 3.6 takes. Jobs come on stdin, each a JSON object a line, with its `task`;
+what comes of one is printed as base.worker has it.
 
 Sessions' threads do not spin: those of two models would disturb each other. Of several models each
 has a process of its own, as where it is deployed, and now and then a new one: one session is faster
@@ -52,7 +52,7 @@ _DATA = (4, 5, 6, 7, 9, 10, 11)
 _SMALL_WEIGHT_BYTES = 1024
 _MISSING = (
     "{} has no {}.",
-    "Install it there, as whoever keeps that Python does: {} -m pip install onnxruntime",
+    "Install it there, as whoever keeps that Python does: {} -m pip install {}",
 )
 
 # Has a process end when its parent is killed; elsewhere, all of them are killed together.
@@ -271,19 +271,41 @@ def digest(arrays: Sequence[Any]) -> str:
     return found.hexdigest()
 
 
-class Session:
-    """A session that times a model.
+class _Timed:
+    """A model that is loaded, and run again and again.
 
     Args:
         model: Of the job: `path`; `name`, for errors; `inputs`, as `feeds` reads them; and
             `limit_s` that one run gets, None for what it takes.
+    """
+
+    def __init__(self, model: Dict[str, Any]) -> None:
+        self._name, self._limit_s = model["name"], model["limit_s"]
+        self._inputs = feeds(model["inputs"])
+        self.runs = 0
+
+    def run(self, feeds: Optional[Dict[str, Any]] = None) -> List[Any]:
+        """Run the model, on its own inputs if others are not given."""
+        raise NotImplementedError
+
+    def run_ms(self) -> float:
+        """Run it, and return what that took."""
+        began = time.perf_counter()
+        self.run()
+        return 1e3 * (time.perf_counter() - began)
+
+
+class Session(_Timed):
+    """A session of ONNX Runtime that times a model.
+
+    Args:
+        model: As `_Timed` has it.
         options: How it is set up.
     """
 
     def __init__(self, model: Dict[str, Any], options: Any) -> None:
         import onnxruntime
 
-        self._name, self._limit_s = model["name"], model["limit_s"]
         path = model["path"]
         try:
             self._session = onnxruntime.InferenceSession(
@@ -291,9 +313,8 @@ class Session:
             )
         except Exception as error:
             reason = _first_line(error).replace(f"Load model from {path} failed:", "")
-            raise Fault(f"ONNX Runtime cannot load {self._name}: {reason}") from error
-        self._inputs = feeds(model["inputs"])
-        self.runs = 0
+            raise Fault(f"ONNX Runtime cannot load {model['name']}: {reason}") from error
+        super().__init__(model)
 
     def run(self, feeds: Optional[Dict[str, Any]] = None) -> List[Any]:
         """Run the model, on its own inputs if others are not given."""
@@ -304,15 +325,92 @@ class Session:
             fact = f"ONNX Runtime fails while it runs {self._name}: {_first_line(error)}"
             raise Fault(fact) from error
 
-    def run_ms(self) -> float:
-        """Run it, and return what that took."""
-        began = time.perf_counter()
-        self.run()
-        return 1e3 * (time.perf_counter() - began)
-
     def end_profiling(self) -> str:
         """End the profiler, and return the file that it wrote."""
         return str(self._session.end_profiling())
+
+
+class Compiled(_Timed):
+    """A model that OpenVINO has compiled for the shapes of its inputs.
+
+    Args:
+        model: As `_Timed` has it; `device`, as OpenVINO calls it; and `precision`, what it is to
+            compute in where the device can: OpenVINO takes less than float32 by itself on some.
+        threads: Its threads, on a CPU; 0 leaves them to OpenVINO.
+        counted: Whether what each node takes is measured.
+    """
+
+    def __init__(self, model: Dict[str, Any], threads: int, counted: bool = False) -> None:
+        import openvino
+
+        super().__init__(model)
+        self._core = openvino.Core()
+        self._device = openvino_device(self._core, model.get("device", "CPU"))
+        self._how = {"PERFORMANCE_HINT": "LATENCY", "PERF_COUNT": counted}  # type: Dict[str, Any]
+        if threads and self._device == "CPU":
+            self._how["INFERENCE_NUM_THREADS"] = threads
+        if "FP32" in self._core.get_property(self._device, "OPTIMIZATION_CAPABILITIES"):
+            self._how["INFERENCE_PRECISION_HINT"] = model.get("precision", "f32")
+        try:
+            self._path = model["path"]
+            self._model = self._core.read_model(self._path)
+            self._compile(self._inputs)
+        except Exception as error:
+            raise Fault(f"OpenVINO cannot load {self._name}: {_said(error)}") from error
+
+    def _compile(self, feeds: Dict[str, Any]) -> None:
+        self._shapes = {name: array.shape for name, array in feeds.items()}
+        if any(one.get_partial_shape().is_dynamic for one in self._model.inputs):
+            self._model.reshape({name: list(shape) for name, shape in self._shapes.items()})
+        self.compiled = self._core.compile_model(self._model, self._device, self._how)
+        self.request = self.compiled.create_infer_request()
+
+    def run(self, feeds: Optional[Dict[str, Any]] = None) -> List[Any]:
+        """Run the model, on its own inputs if others are not given."""
+        self.runs += 1
+        try:
+            return self._run(feeds or self._inputs)
+        except Exception as error:
+            fact = f"OpenVINO fails while it runs {self._name}: {_said(error)}"
+            raise Fault(fact) from error
+
+    def _run(self, feeds: Dict[str, Any]) -> List[Any]:
+        if feeds is not self._inputs and self._shapes != {k: v.shape for k, v in feeds.items()}:
+            self._model = self._core.read_model(self._path)
+            self._compile(feeds)
+        if self._limit_s is None:
+            self.request.infer(feeds, share_inputs=True)
+        else:
+            self.request.start_async(feeds, share_inputs=True)
+            if not self.request.wait_for(int(1e3 * self._limit_s)):
+                self.request.cancel()
+                raise RuntimeError(f"its loops do not end within {self._limit_s:g} s")
+        return [self.request.get_tensor(one).data for one in self.compiled.outputs]
+
+
+def openvino_device(core: Any, asked: str) -> str:
+    """Return the device that is asked, as OpenVINO calls it: GPU stands for GPU.0 too."""
+    name, there = asked.upper(), list(core.available_devices)
+    if name in there or name in {one.split(".")[0] for one in there}:
+        return name
+    raise Fault(
+        f"OpenVINO has no device {asked} here; it has {', '.join(there) or 'none'}.",
+        "Name one of those, or leave it out for CPU.",
+    )
+
+
+def _said(error: BaseException) -> str:
+    """Return the one line of OpenVINO's errors that says what is wrong, not where it was found."""
+    lines = [one.strip() for one in str(error).splitlines() if one.strip()]
+    told = [one for one in lines if not one.startswith("Exception from ")]
+    return (told or lines or [type(error).__name__])[0]
+
+
+def opened(model: Dict[str, Any], threads: int, **how: Any) -> _Timed:
+    """Load a model by what is to run it: `runtime`, which is ONNX Runtime where it is not said."""
+    if model.get("runtime") == "openvino":
+        return Compiled(model, threads)
+    return Session(model, session_options(threads, **how))
 
 
 def feeds(asked: Dict[str, Any]) -> Dict[str, Any]:
@@ -461,7 +559,7 @@ class Bench:
 
     def __init__(self) -> None:
         self._job = {}  # type: Dict[str, Any]
-        self._alone = None  # type: Optional[Session]
+        self._alone = None  # type: Optional[_Timed]
         self._children = []  # type: List[_Child]
         self._apart = {}  # type: Dict[str, _Child]
         self._cases = []  # type: List[_Case]
@@ -504,14 +602,14 @@ class Bench:
         """Load the models that are to be timed, and run each before anything is timed.
 
         Args:
-            models: As `Session` has them.
+            models: As `opened` takes them.
             threads: Threads of each.
             warm_up: How often, and for how many seconds, each is run at least.
         """
         self._job = {"task": "time", "threads": threads, "warm_up": warm_up}
         self._orders = orders(len(models))
         if len(models) == 1:
-            self._alone = Session(models[0], session_options(threads))
+            self._alone = opened(models[0], threads)
             fewest, seconds = warm_up
             return {"ms": [repeat(self._alone.run_ms, fewest, seconds)[-1]]}
         self._job["models"] = models
@@ -903,7 +1001,7 @@ def outputs(
     """Run a model on inputs, and write what comes out.
 
     Args:
-        model: As `Session` has it, its inputs being the first of these.
+        model: As `opened` takes it, its inputs being the first of these.
         inputs: Inputs, as `feeds` reads them, of one run after another.
         folder: Where `RUN-OUTPUT.npy` are written, both counted from 0.
         optimise: Whether ONNX Runtime optimises the graph.
@@ -913,7 +1011,7 @@ def outputs(
     """
     import numpy as np
 
-    session = Session(model, session_options(optimise=optimise, arena=False))
+    session = opened(model, 0, optimise=optimise, arena=False)
     os.makedirs(folder, exist_ok=True)
     files = []
     for run, asked in enumerate(inputs):
@@ -986,7 +1084,8 @@ def main(arguments: Sequence[str] = ()) -> int:
             fact, mend = _MISSING
             name = getattr(error, "name", None) or "onnxruntime"
             fact = fact.format(sys.executable, name)
-            _say("missing", {"fact": fact, "mend": mend.format(sys.executable)})
+            wanted = "openvino" if name == "openvino" else "onnxruntime"
+            _say("missing", {"fact": fact, "mend": mend.format(sys.executable, wanted)})
             return 3
         except Exception as error:  # noqa: BLE001  # who asked is to know of it, whatever it is
             traceback.print_exc()

@@ -37,8 +37,8 @@ from edgeattn.lowering.target import TARGETS
 from edgeattn.lowering.tournament import Compare, Comparison, Forms, tune
 from edgeattn.options.profile import ProfileOptions
 from edgeattn.parity.metrics import measure, tolerance_of
-from edgeattn.profiling.measure.onnxruntime.run import time_models
 from edgeattn.profiling.measure.rounds import Timed
+from edgeattn.profiling.measure.times import time_models
 from edgeattn.records.layers import traffic_bytes
 from edgeattn.records.lowering import Trial
 from edgeattn.runtimes.onnxruntime import Session, random_inputs

@@ -36,8 +36,8 @@ from edgeattn.precision.cast import cast_in_place
 from edgeattn.profiling.measure.hosts.engines import Bench
 from edgeattn.profiling.measure.hosts.onnxruntime import place as place_there
 from edgeattn.profiling.measure.hosts.turns import timed
-from edgeattn.profiling.measure.onnxruntime.run import time_models
 from edgeattn.profiling.measure.rounds import Timed
+from edgeattn.profiling.measure.times import time_models
 from edgeattn.records.forms import MeasuredForms, MeasuredRegion, Place
 from edgeattn.workflows.tune import Pairs, Time, cache_folder
 

@@ -25,7 +25,7 @@ from edgeattn.profiling.calibration.file import written
 from edgeattn.profiling.calibration.fit import fit
 from edgeattn.profiling.calibration.runs import run_cases
 from edgeattn.profiling.measure.machine import Load, now, warnings_of
-from edgeattn.profiling.measure.onnxruntime.place import HERE, Place
+from edgeattn.profiling.measure.place import HERE, Place
 from edgeattn.runtimes.runner import cpu_name, last_cache_kib, usable_cores
 
 _SUFFIX: Final = ".toml"

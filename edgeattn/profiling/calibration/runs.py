@@ -28,7 +28,7 @@ from edgeattn.profiling.calibration.cases import Case, cases, holds, wakes
 from edgeattn.profiling.calibration.fit import Sample
 from edgeattn.profiling.calibration.graphs import TIMED, chain
 from edgeattn.profiling.measure.machine import Load, Watch
-from edgeattn.profiling.measure.onnxruntime.place import HERE, Place
+from edgeattn.profiling.measure.place import HERE, Place
 from edgeattn.profiling.predict.cpu.work import work_of
 
 if TYPE_CHECKING:

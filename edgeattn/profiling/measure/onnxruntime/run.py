@@ -6,24 +6,20 @@ import base64
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     NonNegativeFloat,
     NonNegativeInt,
-    PositiveFloat,
 )
 
-from edgeattn.base import documents
 from edgeattn.base.errors import InputError, in_one_line
 from edgeattn.base.versions import version_of
-from edgeattn.options.profile import ProfileOptions, Stage
+from edgeattn.options.profile import ProfileOptions
 from edgeattn.profiling.measure.onnxruntime.graph import (
     NAMELESS,
     Origin,
@@ -31,105 +27,22 @@ from edgeattn.profiling.measure.onnxruntime.graph import (
     name_all,
     origins,
 )
-from edgeattn.profiling.measure.onnxruntime.place import HERE, Place
+from edgeattn.profiling.measure.place import HERE, Place
 from edgeattn.profiling.measure.rounds import (
     PROFILED_RUNS,
-    WARM_UP_RUNS,
-    Limits,
-    Timed,
-    take_windows,
-    timed_of,
-    told,
 )
+from edgeattn.profiling.measure.times import LOAD_S, PROFILED, Said, how, lent, seconds_of
 from edgeattn.profiling.predict.cpu.work import with_work
 from edgeattn.records.kinds import kind_of, strongest
-from edgeattn.records.trace import Kernel, Power
-from edgeattn.runtimes.onnxruntime import inputs_of, limit_of, to_draw
+from edgeattn.records.trace import Kernel
 from edgeattn.runtimes.runner import OPTIMISED
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-# Of the limit, and at most so many seconds: before anything is timed, a window, what is profiled.
-_WARM_UP: Final = (1 / 60, 0.5)
-_WINDOW: Final = (1 / 30, 1.0)
-_PROFILED: Final = (1 / 20, 1.5)
-# What loading a model, and warming it up, is expected to take at most.
-_LOAD_S: Final = 240.0
-# Windows of one model alone, of several that are compared, to see what each draws.
-_POWER_ROUNDS: Final = 6
-_ANY: Final = 10**6
 # What an optimised graph may be, without its weights.
 _MOST_BYTES: Final = 1 << 28
-# Windows after which models that are compared get new processes.
-_RENEWED_AFTER: Final = 3
 _PRECISIONS: Final = {"float": "fp32", "float16": "fp16", "int8": "int8", "uint8": "int8"}
-
-
-def time_models(
-    paths: Sequence[Path],
-    options: ProfileOptions,
-    *,
-    place: Place = HERE,
-    with_power: bool = True,
-    on_progress: Stage = lambda _: None,
-) -> Timed:
-    """Measure models end to end, without the profiler; several in interleaved rounds.
-
-    Args:
-        paths: The ONNX files.
-        options: How they are run: on as many threads as there are cores by default.
-        place: Where.
-        with_power: Whether to see what each draws, where the place tells.
-        on_progress: Told how far it is.
-
-    Raises:
-        InputError: ONNX Runtime does not load one of them, or fails while it runs.
-    """
-    limits = Limits(window=(10, 200, _seconds(options, _WINDOW)), limit_s=options.limit_s)
-    fewest, most, seconds = limits.window
-    with ExitStack() as stack:
-        job = {
-            "task": "time",
-            "models": [stack.enter_context(_lent(path, options, place)) for path in paths],
-            **_how(options, place),
-        }
-        runner = stack.enter_context(place.runner("measured"))
-        loaded = _Loaded.of(runner.ask(job, limit_s=place.limit_s(_LOAD_S)))
-        watch = place.watch()
-        expected_s = seconds + 2 * fewest * sum(loaded.ms) / 1e3
-        windows_run: list[_Window] = []
-
-        def ran(**how: object) -> _Window:
-            limit_s = place.limit_s(expected_s + (_LOAD_S if how.get("renew") else 0))
-            job = {"task": "window", "seconds": seconds, **how}
-            return _Window.of(runner.ask(job, limit_s=limit_s))
-
-        def window(windows: int) -> list[list[float]]:
-            is_new = len(paths) > 1 and windows > 0 and windows % _RENEWED_AFTER == 0
-            found = ran(fewest=fewest, most=most, renew=is_new)
-            windows_run.append(found)
-            return found.rows_of(len(paths))
-
-        def powers() -> Iterator[Power | None]:
-            by_model = {0: windows_run} if len(paths) == 1 else {}
-            # What is run by turns draws power together: each by itself, now, and by turns again.
-            for turn in range(0 if by_model else _POWER_ROUNDS):
-                for model in range(len(paths))[:: (-1) ** turn]:
-                    alone = ran(fewest=1, most=_ANY, only=model)
-                    by_model.setdefault(model, []).append(alone)
-            for _, each in sorted(by_model.items()):
-                yield place.power([one.span for one in each], [one.runs for one in each])
-
-        def on_window(said: Mapping[str, Any]) -> None:
-            watch.look()
-            on_progress(told(said))
-
-        found = take_windows(len(paths), window, limits, on_window=on_window)
-        warnings = watch.warnings()
-        drawn = tuple(powers()) if with_power and place.tells_power else ()
-        runner.finish()
-    return Timed(**timed_of({**found, "warnings": warnings}), powers=drawn)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,16 +84,16 @@ def profile_kernels(
 
     job = {
         "task": "profile",
-        **_how(options, place),
+        **how(options, place),
         **({"warm_up": (0, 0.0), "runs": (1, 1)} if once else {"runs": PROFILED_RUNS}),
-        "seconds": _seconds(options, _PROFILED),
+        "seconds": seconds_of(options, PROFILED),
         "pack": place.packs,
     }
     with ExitStack() as stack:
-        given = stack.enter_context(_lent(path, options, place))
+        given = stack.enter_context(lent(path, options, place))
         folder = stack.enter_context(place.folder())
         runner = stack.enter_context(place.runner("profiled"))
-        said = runner.ask(job | {"model": given, "folder": folder}, limit_s=place.limit_s(_LOAD_S))
+        said = runner.ask(job | {"model": given, "folder": folder}, limit_s=place.limit_s(LOAD_S))
         runner.finish()
         found = _Seen.of(said)
         if found.graph is None:
@@ -219,37 +132,7 @@ def _unpacked(graph: object) -> object:
     return data
 
 
-class _Said(BaseModel):
-    model_config = ConfigDict(allow_inf_nan=False)
-
-    @classmethod
-    def of(cls, said: Mapping[str, Any]) -> Self:
-        """Return what a runner said, checked: it may be on another machine."""
-        found: Self = documents.checked(cls, said, "The runner says what no runner says")
-        return found
-
-
-class _Loaded(_Said):
-    ms: list[NonNegativeFloat]
-
-
-class _Window(_Said):
-    rows: list[list[PositiveFloat]]
-    span: tuple[float, float]
-    runs: int
-
-    def rows_of(self, models: int) -> list[list[float]]:
-        """Return the rows, which are of so many models.
-
-        Raises:
-            InputError: They are not.
-        """
-        if not self.rows or any(len(row) != models for row in self.rows):
-            raise InputError("The runner gives rounds of other models than it was asked for.")
-        return self.rows
-
-
-class _Row(_Said):
+class _Row(Said):
     name: str
     op: str
     time_us: NonNegativeFloat
@@ -258,37 +141,10 @@ class _Row(_Said):
     dtype: str
 
 
-class _Seen(_Said):
+class _Seen(Said):
     nodes: list[_Row]
     profiled_us: NonNegativeFloat
     graph: Annotated[bytes, BeforeValidator(_unpacked)] | None = None
-
-
-@contextmanager
-def _lent(path: Path, options: ProfileOptions, place: Place) -> Iterator[dict[str, Any]]:
-    """Yield a model as a runner takes it."""
-    takes = inputs_of(path)
-    asked = to_draw(takes, batch=options.batch, seed=options.seed, shapes=options.shapes)
-    with place.lent(path) as given:
-        yield {
-            "path": given,
-            "name": str(path),
-            "inputs": place.inputs(asked),
-            "limit_s": limit_of(path),
-        }
-
-
-def _how(options: ProfileOptions, place: Place) -> dict[str, Any]:
-    return {
-        "threads": options.threads or place.cores,
-        "warm_up": (WARM_UP_RUNS, _seconds(options, _WARM_UP)),
-    }
-
-
-def _seconds(options: ProfileOptions, part: tuple[float, float]) -> float:
-    """Return how long something goes on: a part of the limit, at most so much."""
-    of, most = part
-    return min(of * options.limit_s, most)
 
 
 def version() -> str:

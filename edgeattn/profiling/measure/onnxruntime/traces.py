@@ -12,12 +12,12 @@ from edgeattn.options.profile import Item, ProfileOptions, Stage
 from edgeattn.profiling import samples
 from edgeattn.profiling.assemble import BareModel, Found, FoundBare, Profiled, assemble
 from edgeattn.profiling.measure.machine import this_cpu
-from edgeattn.profiling.measure.onnxruntime.place import HERE, Place
 from edgeattn.profiling.measure.onnxruntime.run import (
     profile_kernels,
-    time_models,
     version,
 )
+from edgeattn.profiling.measure.place import HERE, Place
+from edgeattn.profiling.measure.times import time_models
 from edgeattn.profiling.sources.model import Subject
 from edgeattn.records.trace import EndToEnd, Machine
 from edgeattn.runtimes.runner import cpu_name

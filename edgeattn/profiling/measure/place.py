@@ -1,4 +1,4 @@
-"""Where ONNX Runtime is measured: a place starts runners, and has files for them."""
+"""Where ONNX files are measured: a place starts runners, and has files for them."""
 
 from __future__ import annotations
 
