@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edgeattn.models.build import BuiltModel
     from edgeattn.records.ladder import Comparison, Ladder, Rung
     from edgeattn.runtimes.onnxruntime import Array
-    from edgeattn.workflows.host_step import There
+    from edgeattn.workflows.pipeline import Top
 
 _STYLES: Final = {"fell": "red", "not climbed": "yellow"}
 
@@ -40,7 +40,7 @@ def climb(
     stage: Callable[[str], None],
     *,
     built: BuiltModel | None = None,
-    there: There | None = None,
+    there: Top | None = None,
 ) -> Ladder:
     """Climb from a model, or from an ONNX file; on a host, without --ladder, with the file itself.
 

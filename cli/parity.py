@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -32,10 +33,12 @@ if TYPE_CHECKING:
 
     from edgeattn.models.build import BuiltModel
     from edgeattn.parity import ParityReport, Tolerance
+    from edgeattn.parity.openvino import OpenVino
     from edgeattn.precision.pixels import Chosen
     from edgeattn.records.manifest import Tensor
     from edgeattn.runtimes.onnxruntime import Array
     from edgeattn.workflows.host_step import There
+    from edgeattn.workflows.pipeline import Top
 
 ENGINE: Final = ".engine"
 
@@ -63,8 +66,10 @@ def parity(
     An engine (X.engine) is run on its GPU, and compared with the ONNX file that its manifest names,
     or with B.onnx. With --on, an ONNX file's engine is built and run on the device itself. Ends
     with 0 if they agree. If not, ends with 1 and names the first module that differs; with --ladder
-    or --on, the first rung that falls too.
+    or --on, the first rung that falls too. With --runtime openvino and nothing to compare it with,
+    a file is compared with itself in ONNX Runtime.
     """
+    _check_runtime(subject, how)
     if how.on and subject.endswith(".onnx"):
         files.check_is_file(Path(subject))  # before a host is bothered
     if how.on and subject.endswith(".onnx") and not how.ladder:
@@ -111,7 +116,7 @@ def _climb(
         built = None
         if how.reference is not None:
             built = _built(request_of(choice, how.reference), Path(subject), stage)
-        with _there(how.on, stage) as there:
+        with _top(how, stage) as there:
             ladder = climb(
                 subject, how, choice, lowering, options, inputs, stage, built=built, there=there
             )
@@ -119,6 +124,24 @@ def _climb(
     screen.show(ladder, lambda console: print_ladder(console, ladder))
     if ladder.first_fall is not None:
         raise typer.Exit(CheckError.exit_code)
+
+
+@contextlib.contextmanager
+def _top(how: ParityOptions, stage: Callable[[str], None]) -> Iterator[Top | None]:
+    """Yield what the last rung is climbed on, if that is asked for."""
+    if how.runtime == "openvino" and not how.on:
+        from edgeattn.workflows.openvino_step import OpenVinoHere
+
+        yield OpenVinoHere(runtime=_openvino(how))
+        return
+    with _there(how.on, stage) as there:
+        yield there
+
+
+def _openvino(how: ParityOptions) -> OpenVino:
+    from edgeattn.parity.openvino import OpenVino
+
+    return OpenVino() if how.openvino_device is None else OpenVino(device=how.openvino_device)
 
 
 @contextlib.contextmanager
@@ -131,6 +154,32 @@ def _there(on: Sequence[str], stage: Callable[[str], None]) -> Iterator[There | 
 
     with there(only(on), stage) as found:
         yield found
+
+
+def _check_runtime(subject: str, how: ParityOptions) -> None:
+    """Refuse a runtime that is not to be had, or does not go with what is compared.
+
+    Raises:
+        InputError: It is none of those.
+    """
+    if how.runtime not in (None, "onnxruntime", "openvino"):
+        raise InputError(
+            f"--runtime {how.runtime} runs no ONNX file here.",
+            mend="Name onnxruntime or openvino; or compare an engine: edgeattn parity X.engine",
+        )
+    if how.openvino_device is not None and how.runtime != "openvino":
+        raise InputError(
+            "--openvino-device is given, and not --runtime openvino.",
+            mend="Add --runtime openvino.",
+        )
+    if how.runtime is not None and subject.endswith(ENGINE):
+        raise InputError(
+            f"{subject} is an engine, which its own library runs.", mend="Leave --runtime out."
+        )
+    if how.runtime == "onnxruntime" and how.ladder and not how.on:
+        raise InputError(
+            "The rungs of a ladder run in ONNX Runtime as it is.", mend="Leave --runtime out."
+        )
 
 
 def _check_file_alone(
@@ -187,6 +236,9 @@ def _compare(
     screen: Screen,
 ) -> None:
     """Compare a file or an engine with another file, or with a model."""
+    by = _openvino(how) if how.runtime == "openvino" else None
+    if by is not None and how.reference is None:
+        other = other or path
     _check_asked(path, other, how.reference, choice)
     if cast.given() and not how.data:
         raise InputError("--mean and --std are for photos, and no --input is given.")
@@ -204,14 +256,19 @@ def _compare(
             built = _built(request_of(choice, how.reference), path, stage)
             notes += built.notes
             stage("parity")
-            report = _with_model(path, built, inputs, tolerance)
+            report = _with_model(path, built, inputs, tolerance, by)
         else:
             stage("parity")
-            with _comparison(path, how.on, stage) as compare:
+            with _comparison(path, how.on, stage, by) as compare:
                 report = compare(
                     path, other, inputs=inputs, seed=choice.value("seed"), tolerance=tolerance
                 )
     report = report.model_copy(update={"notes": (*report.notes, *notes)})
+    if by is not None:
+        from edgeattn.records.parity import ParityThere
+        from edgeattn.runtimes.openvino import machine_of
+
+        report = ParityThere(**dict(report), machine=machine_of(by.device))
     screen.show(report, lambda console: _report(console, report))
     if not report.passed:
         raise typer.Exit(CheckError.exit_code)
@@ -219,13 +276,13 @@ def _compare(
 
 @contextlib.contextmanager
 def _comparison(
-    path: Path, on: Sequence[str], stage: Callable[[str], None]
+    path: Path, on: Sequence[str], stage: Callable[[str], None], by: OpenVino | None
 ) -> Iterator[Callable[..., ParityReport]]:
     """Return what compares a file, or an engine, with an ONNX file."""
     if path.suffix != ENGINE:
         from edgeattn.parity import compare_files
 
-        yield compare_files
+        yield compare_files if by is None else functools.partial(compare_files, compare=by.compare)
         return
     from edgeattn.engine.parity import compare_engine
 
@@ -259,7 +316,11 @@ def _built(request: ModelRequest, onnx: Path, stage: Callable[[str], None]) -> B
 
 
 def _with_model(
-    onnx: Path, built: BuiltModel, arrays: list[Array] | None, tolerance: Tolerance | None
+    onnx: Path,
+    built: BuiltModel,
+    arrays: list[Array] | None,
+    tolerance: Tolerance | None,
+    by: OpenVino | None,
 ) -> ParityReport:
     from edgeattn.parity import check_file
 
@@ -270,7 +331,8 @@ def _with_model(
         # Pixels come as whole numbers, and convolutions take none.
         pairs = zip(arrays, inputs, strict=True)
         inputs = tuple(torch.from_numpy(array).to(one.dtype) for array, one in pairs)
-    return check_file(onnx, built.module, inputs, tolerance=tolerance)
+    how = {} if by is None else {"compare": by.compare}
+    return check_file(onnx, built.module, inputs, tolerance=tolerance, **how)
 
 
 def _check_asked(

@@ -139,6 +139,7 @@ class Facts:
         has_loops: Whether it holds a loop, which may go round as often as its data say.
         precision: The precision that it is written in.
         inputs: What it takes.
+        outputs: What it gives.
         data: The files beside it that hold its weights.
     """
 
@@ -146,6 +147,7 @@ class Facts:
     has_loops: bool
     precision: Precision
     inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
     data: tuple[Path, ...]
 
 
@@ -171,6 +173,7 @@ def _kept_facts(found: Source) -> Facts:
         has_loops=bool(operators & {"Loop", "Scan"}),
         precision=precision_of(found.model),
         inputs=describe(found.model.graph.inputs),
+        outputs=describe(found.model.graph.outputs),
         data=found.data,
     )
     _FACTS[found.path, *_state(found.path)] = facts

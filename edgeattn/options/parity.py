@@ -33,13 +33,22 @@ class ParityOptions:
     ladder: bool = switch(
         "--ladder",
         "Climb torch → onnx → lowered → cast → engine, and name the first rung that falls. The cast"
-        " is climbed with --precision, the engine where a GPU is.",
+        " is climbed with --precision, the engine where a GPU is, OpenVINO in its place with"
+        " --runtime openvino.",
     )
     opset: int | None = flag("--opset", "The opset, with --ladder. [17]", min=13)
     dynamic_batch: bool = switch("--dynamic-batch", "Export with an open batch, with --ladder.")
     on: tuple[str, ...] = on(
         "Run it on the device itself, as an engine of its trtexec or in its onnxruntime: the last"
         " rung of the ladder."
+    )
+    runtime: str | None = flag(
+        "--runtime NAME",
+        "What runs it: onnxruntime, or openvino, which is the last rung of a ladder. [onnxruntime;"
+        " of an engine, its own]",
+    )
+    openvino_device: str | None = flag(
+        "--openvino-device NAME", "OpenVINO's device, as in CPU, GPU, NPU. [CPU]"
     )
     data: tuple[Path, ...] = flags(DATA, default=(), read=paths)
     max_rel: float | None = flag(

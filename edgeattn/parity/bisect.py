@@ -6,13 +6,16 @@ search would trust that a difference, once there, stays.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+from onnx_ir import DataType
 
 from edgeattn.base import files
-from edgeattn.base.errors import InputError
+from edgeattn.base.errors import CheckError, InputError, MissingError
 from edgeattn.graph.names import module_of
 from edgeattn.graph.reading import load
 from edgeattn.graph.shapes import infer
@@ -24,6 +27,9 @@ from edgeattn.runtimes.onnxruntime import Array, Session
 if TYPE_CHECKING:
     import torch
 
+    from edgeattn.parity.compare import Run
+
+_FLOATS: Final = frozenset({DataType.FLOAT, DataType.FLOAT16})
 #: What is said if every module agrees and the output does not.
 IN_FORWARD = "the model's own forward, after its last module"
 
@@ -84,6 +90,52 @@ def first_difference_of_files(
     for name in shared:
         if not measure(name, want[name], have[name], tolerance).passed:
             return module_of(name) or module_of(producers[name]) or name
+    return None
+
+
+def first_difference_elsewhere(
+    folder: Path,
+    onnx: Path,
+    inputs: Mapping[int, Sequence[Array]],
+    tolerance: Tolerance,
+    run_exposed: Callable[[Session, Mapping[int, Sequence[Array]]], Iterator[Run]],
+    *,
+    most_values: float = math.inf,
+) -> str | None:
+    """Name the first value that another runtime makes something else of than ONNX Runtime.
+
+    All float values are outputs for that. A runtime then fuses less, so a fault of its fusions may
+    not show.
+
+    Args:
+        folder: Where the ONNX file with these outputs goes.
+        onnx: The ONNX file.
+        inputs: Per batch size, one array per input; the first batch is run.
+        tolerance: What passes.
+        run_exposed: Runs a file there.
+        most_values: So many numbers may all outputs hold; where they are more, only what modules
+            give is compared, and of that the smallest.
+
+    Returns:
+        A module path or the value's name; None if all agree, or if no such file can be run there.
+    """
+    model = load(onnx)
+    infer(model)
+    values = [v for node in model.graph for v in node.outputs if v.name and v.dtype in _FLOATS]
+    modules = {str(v.name): module_of(str(v.name)) or str(v.name) for v in values}
+    batch = next(iter(inputs))
+    want = _values(expose(onnx, list(modules), folder / "exposed.onnx"), inputs[batch])
+    if sum(array.size for array in want.values()) > most_values:
+        modules = _fewer(modules, want, most_values)
+        want = _values(expose(onnx, list(modules), folder / "exposed.onnx"), inputs[batch])
+    try:
+        (run,) = run_exposed(Session(folder / "exposed.onnx"), {batch: inputs[batch]})
+    except (InputError, CheckError, MissingError):
+        return None  # it is the difference that is to be told, not that it cannot be placed
+    have = dict(zip(run.names, run.outputs, strict=True))
+    for name, module in modules.items():
+        if not measure(name, want[name], have[name], tolerance).passed:
+            return module
     return None
 
 
@@ -161,3 +213,22 @@ def _run_with_outputs(
     found = dict(zip(session.output_names, arrays, strict=True))
     own_names = session.output_names[:own]
     return {name: found[name] for name in names}, {name: found[name] for name in own_names}
+
+
+def _values(exposed: Path, inputs: Sequence[Array]) -> dict[str, Array]:
+    session = Session(exposed)
+    return dict(zip(session.output_names, session.run(inputs), strict=True))
+
+
+def _fewer(
+    modules: Mapping[str, str], values: Mapping[str, Array], most_values: float
+) -> dict[str, str]:
+    """Return the last value of each module, and of these the smallest that are few enough."""
+    last = {module: name for name, module in modules.items()}
+    kept, count = set(), 0.0
+    for name in sorted(last.values(), key=lambda name: values[name].size):
+        count += values[name].size
+        if count > most_values:
+            break
+        kept.add(name)
+    return {name: module for name, module in modules.items() if name in kept}

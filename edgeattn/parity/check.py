@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,8 @@ from edgeattn.runtimes.onnxruntime import Array, Session, random_inputs
 if TYPE_CHECKING:
     import torch
 
+Compare = Callable[[Path, Reference, Tolerance], ParityReport]
+
 
 def check_file(
     path: Path,
@@ -33,6 +35,7 @@ def check_file(
     inputs: Sequence[torch.Tensor],
     *,
     tolerance: Tolerance | None = None,
+    compare: Compare = compare_file,
 ) -> ParityReport:
     """Check an ONNX file against a torch module that holds the same weights.
 
@@ -42,13 +45,14 @@ def check_file(
         inputs: One tensor per input; where the file's batch is open, sizes 1, 2, 3 and 8 of the
             same values are run as well.
         tolerance: What passes; by default that of the file's precision.
+        compare: Runs the file, and compares it with the reference; ONNX Runtime by default.
 
     Raises:
         InputError: If the file cannot be loaded, or does not take these inputs.
     """
     tolerance = tolerance or tolerance_of(precision_of(path))
     reference = module_reference(module, batches_of(path, inputs))
-    return _told(compare_file(path, reference, tolerance), reference, "the model")
+    return _told(compare(path, reference, tolerance), reference, "the model")
 
 
 @blames_the_file
@@ -59,6 +63,7 @@ def compare_files(
     inputs: Sequence[Array] | None = None,
     seed: int = 0,
     tolerance: Tolerance | None = None,
+    compare: Compare = compare_file,
 ) -> ParityReport:
     """Check one ONNX file against another, which is the reference.
 
@@ -68,6 +73,7 @@ def compare_files(
         inputs: One array per input; drawn from a normal distribution by default.
         seed: Seed of the draw.
         tolerance: What passes; by default that of the file's precision.
+        compare: Runs the file, and compares it with the reference; ONNX Runtime by default.
 
     Raises:
         InputError: If a file cannot be loaded, or the two take different inputs.
@@ -84,7 +90,7 @@ def compare_files(
     outputs = {batch: session.run(values) for batch, values in arrays.items()}
     del session  # before the next one doubles its memory
     reference = file_reference(other, arrays, outputs)
-    return _told(compare_file(path, reference, tolerance), reference, str(other))
+    return _told(compare(path, reference, tolerance), reference, str(other))
 
 
 def _told(report: ParityReport, reference: Reference, name: str) -> ParityReport:

@@ -27,6 +27,7 @@ from edgeattn.records.parity import (
     ParityReport,
     Weights,
 )
+from edgeattn.records.trace import Runtime
 from edgeattn.runtimes.onnxruntime import Array, Session, give_memory_back
 
 OPTIMISATIONS: Final[tuple[Optimisations, ...]] = ("off", "on")
@@ -41,12 +42,14 @@ class Run:
         batch: The batch size.
         names: The outputs' names.
         outputs: The outputs.
+        runtime: What ran it.
     """
 
     optimisations: Optimisations
     batch: int
     names: Sequence[str]
     outputs: Sequence[Array]
+    runtime: Runtime = "onnxruntime"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +101,7 @@ class Reference:
             optimisations=run.optimisations,
             batch=run.batch,
             outputs=measured,
+            runtime=run.runtime,
         )
 
     def remarks(self, report: ParityReport, name: str) -> list[str]:

@@ -24,6 +24,9 @@ def describe_failure(report: ParityReport) -> str:
     case = next(case for case in report.cases if not case.passed)
     output = next(output for output in case.outputs if not output.passed)
     ratio = "equal" if output.sqnr_db is None else f"{output.sqnr_db:.1f} dB"
+    how = f" and ONNX Runtime's optimisations {case.optimisations}"
+    if case.runtime == "openvino":
+        how = " in OpenVINO"
     where = (
         f"the first module that differs is {report.first_difference}"
         if report.first_difference
@@ -32,6 +35,6 @@ def describe_failure(report: ParityReport) -> str:
     return (
         f"output {output.name} has max_abs {output.max_abs:.3g}, max_rel {output.max_rel:.3g}"
         f" (tolerance {report.max_rel_tolerance:g}), SQNR {ratio} (at least"
-        f" {report.min_sqnr_db:g} dB) at batch {case.batch} with {case.weights} weights and ONNX"
-        f" Runtime's optimisations {case.optimisations}; {where}."
+        f" {report.min_sqnr_db:g} dB) at batch {case.batch} with {case.weights} weights"
+        f"{how}; {where}."
     )

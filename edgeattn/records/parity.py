@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from edgeattn.records.base import Frozen
-from edgeattn.records.trace import Machine
+from edgeattn.records.trace import Machine, Runtime
 
 #: Whether a graph holds the model's own weights, or some drawn at random.
 Weights = Literal["model", "random"]
@@ -43,6 +43,7 @@ class ParityCase(Frozen):
             were drawn at random into the same graph.
         optimisations: ONNX Runtime's graph optimisations, off or on.
         batch: The batch size.
+        runtime: What ran it, whose optimisations are its own where it is not ONNX Runtime.
         reference_optimisations: Those of the reference, where ONNX Runtime runs it: on where it
             differs from itself without them.
         rounding_floor_db: Where the reference amplifies rounding, the SQNR of its outputs against
@@ -55,6 +56,7 @@ class ParityCase(Frozen):
     optimisations: Optimisations
     batch: int
     outputs: tuple[OutputParity, ...]
+    runtime: Runtime = "onnxruntime"
     reference_optimisations: Optimisations = "off"
     rounding_floor_db: float | None = None
 

@@ -107,20 +107,11 @@ class Session:
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """Run the model on one array per input, in the inputs' order."""
-        feeds = self.taken(inputs)
+        feeds = taken(self, inputs)
         try:
             return run_session(self._session, feeds, limit_s=self._limit_s)
         except Exception as error:
             raise InputError(f"ONNX Runtime cannot run the model: {first_line(error)}") from error
-
-    def taken(self, inputs: Sequence[Array]) -> dict[str, Array]:
-        """Return one array per input by the inputs' names, in the types that they take."""
-        if len(inputs) != len(self.inputs):
-            raise InputError(f"The model takes {len(self.inputs)} inputs, not {len(inputs)}.")
-        return {
-            value.name: _as_taken(value, array)
-            for value, array in zip(self.inputs, inputs, strict=True)
-        }
 
 
 def _as_taken(value: Any, array: Array) -> Array:
@@ -161,6 +152,16 @@ def inputs_of(path: Path) -> TakesInputs:
         for one in facts_of(path).inputs
     ]
     return SimpleNamespace(path=path, inputs=inputs)
+
+
+def taken(session: TakesInputs, inputs: Sequence[Array]) -> dict[str, Array]:
+    """Return one array per input by the inputs' names, in the types that they take."""
+    if len(inputs) != len(session.inputs):
+        raise InputError(f"The model takes {len(session.inputs)} inputs, not {len(inputs)}.")
+    return {
+        value.name: _as_taken(value, array)
+        for value, array in zip(session.inputs, inputs, strict=True)
+    }
 
 
 def to_draw(

@@ -25,15 +25,15 @@ from edgeattn.legalise import take_up
 from edgeattn.options.build import EngineOptions, Profile
 from edgeattn.options.cast import CastOptions
 from edgeattn.options.precision import Precision
+from edgeattn.parity.bisect import first_difference_elsewhere
 from edgeattn.parity.compare import Reference, Run
 from edgeattn.parity.metrics import Tolerance, tolerance_of
 from edgeattn.records.engine import EngineManifest
 from edgeattn.records.parity import ParityThere
 from edgeattn.records.trace import Machine
-from edgeattn.runtimes.onnxruntime import Array, Session
+from edgeattn.runtimes.onnxruntime import Array, Session, taken
 from edgeattn.workflows.build import network_of
 from edgeattn.workflows.build_on import flags_of, target_of
-from edgeattn.workflows.engine_step import first_difference
 from edgeattn.workflows.pipeline import Candidate, Step, tolerance_of_cast
 
 _DIGITS: Final = (
@@ -219,7 +219,7 @@ def _make(folder: Path, run: _Running, reference: Reference, below: Path) -> Can
     return Candidate(
         path=below,
         runs=run(Session(below), reference.inputs),
-        locate=lambda tolerance: first_difference(
+        locate=lambda tolerance: first_difference_elsewhere(
             folder,
             below,
             reference.inputs,
@@ -234,7 +234,7 @@ def _run_model(
     there: There, session: Session, inputs: Mapping[int, Sequence[Array]], *, notes: list[str]
 ) -> Iterator[Run]:
     """Run a file in the host's ONNX Runtime, at every batch size."""
-    feeds = [session.taken(arrays) for arrays in inputs.values()]
+    feeds = [taken(session, arrays) for arrays in inputs.values()]
     with there.guest.visit() as visit:
         notes += visit.room.notes
         there.on_stage(f"running {session.path.name} on {visit.facts.address}")
@@ -257,7 +257,7 @@ def _run_engine(
     """Build an engine on the host, and run it at every batch size."""
     target = target_of(there.guest.facts, trtexec)
     source, _ = network_of(take_up(read(session.path)), target, folder)
-    feeds = {batch: session.taken(arrays) for batch, arrays in inputs.items()}
+    feeds = {batch: taken(session, arrays) for batch, arrays in inputs.items()}
     is_open = any(-1 in shape for shape in open_inputs(source).values())
     smallest, largest = (_shapes(feeds[batch]) for batch in (min(feeds), max(feeds)))
     profile = Profile(min=smallest, opt=largest, max=largest)

@@ -46,11 +46,11 @@ from edgeattn.workflows.artifact import check_opset
 from edgeattn.workflows.climb import climb
 from edgeattn.workflows.engine_step import make_engine
 from edgeattn.workflows.forms import Forming
-from edgeattn.workflows.host_step import There
 from edgeattn.workflows.optimize import lowered_copy
 from edgeattn.workflows.pipeline import (
     Candidate,
     Step,
+    Top,
     captured,
     check_float32,
     lowered_file,
@@ -77,7 +77,7 @@ def climb_model(
     options: ExportOptions,
     *,
     inputs: Sequence[Array] | None = None,
-    there: There | None = None,
+    there: Top | None = None,
     on_stage: OnStage = lambda _: None,
 ) -> Ladder:
     """Climb from a torch model: torch, onnx, lowered, cast, engine.
@@ -91,7 +91,7 @@ def climb_model(
         options: How it is exported, and cast; without a cast, that rung is left out.
         inputs: Real data, one array per input; by default the first sample that the cast is
             calibrated on, or random data.
-        there: The host that the last rung is climbed on; None for this machine.
+        there: What the last rung is climbed on; None for the GPU of this machine.
         on_stage: Called with the name of each rung as it begins.
 
     Raises:
@@ -149,7 +149,7 @@ def climb_file(
     inputs: Sequence[Array] | None = None,
     lower: bool = True,
     built: BuiltModel | None = None,
-    there: There | None = None,
+    there: Top | None = None,
     on_stage: OnStage = lambda _: None,
 ) -> Ladder:
     """Climb from an ONNX file: onnx, lowered, cast, engine.
@@ -162,7 +162,7 @@ def climb_file(
             calibrated on, or random data.
         lower: Whether it is lowered; if not, the file itself is climbed with.
         built: The torch model that the file is of, to stand below it.
-        there: The host that the last rung is climbed on; None for this machine.
+        there: What the last rung is climbed on; None for the GPU of this machine.
         on_stage: Called with the name of each rung as it begins.
 
     Raises:
@@ -211,7 +211,7 @@ def climb_file(
     return _on(ladder, there)
 
 
-def _on(ladder: Ladder, there: There | None) -> Ladder:
+def _on(ladder: Ladder, there: Top | None) -> Ladder:
     return ladder if there is None else ladder.model_copy(update={"machine": there.machine})
 
 
@@ -295,7 +295,7 @@ def _upper_steps(
     cast: CastOptions | None,
     precision: Precision,
     pixels: Pixels | None,
-    there: There | None,
+    there: Top | None,
     notes: list[str],
 ) -> list[Step]:
     """Return the steps of every ladder: the cast, where one is asked, and the engine."""

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
@@ -24,10 +24,12 @@ from edgeattn.models import capture
 from edgeattn.options.cast import CastOptions
 from edgeattn.options.export import ExportOptions
 from edgeattn.options.model import ModelRequest
+from edgeattn.options.precision import Precision
 from edgeattn.parity.compare import Reference, Run
 from edgeattn.parity.metrics import Tolerance, tolerance_of
 from edgeattn.parity.references import BATCHES, at_batches, module_reference
 from edgeattn.records.parity import ParityReport, Weights
+from edgeattn.records.trace import Machine
 from edgeattn.workflows.forms import Forming
 from edgeattn.workflows.workspace import Workspace
 
@@ -76,6 +78,40 @@ class Step:
     make: Callable[[Reference, Path], Candidate]
     weights: tuple[Weights, ...] = BOTH
     is_asked: bool = False
+
+
+class Top(Protocol):
+    """What the last step is taken on, where that was asked for by name."""
+
+    @property
+    def machine(self) -> Machine:
+        """What the step is taken on."""
+
+    @property
+    def destined(self) -> dict[str, str]:
+        """What models are lowered for there, as the options of lowering have it."""
+
+    @property
+    def opset(self) -> int | None:
+        """The highest opset that it takes; None if that is not known, or any is."""
+
+    def takes_cast(self, cast: CastOptions) -> bool:
+        """Return whether the file is cast before."""
+
+    def step(
+        self, folder: Path, cast: CastOptions | None, precision: Precision, notes: list[str]
+    ) -> Step:
+        """Return the step.
+
+        Args:
+            folder: Where files go.
+            cast: The precision that is asked, if one is.
+            precision: The precision of the file that the ladder begins with.
+            notes: What the user should know, which it adds to.
+
+        Raises:
+            InputError: More is asked than can be seen.
+        """
 
 
 def check_float32(built: BuiltModel) -> None:
