@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 from edgeattn.base.errors import EdgeattnError, InputError, MissingError, first_line
 from edgeattn.options.profile import Item
 from edgeattn.runtimes.onnxruntime import Session, random_inputs
+from edgeattn.runtimes.openvino import explained
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
@@ -31,6 +32,12 @@ def blames_the_file(job: Callable[_Parameters, _Result]) -> Callable[_Parameters
     def judged(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
         try:
             return job(*args, **kwargs)
+        except InputError as error:
+            for path in _paths(args[0]):
+                told = explained(error, path)
+                if told is not error:
+                    raise told from error
+            raise
         except (EdgeattnError, OSError, ImportError):
             raise
         except MemoryError as error:

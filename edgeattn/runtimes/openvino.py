@@ -97,7 +97,7 @@ def explained(error: InputError, path: Path) -> InputError:
         path: The file.
     """
     untaken = _UNTAKEN.search(error.fact)
-    if untaken is None:
+    if untaken is None or str(path) not in error.fact:
         return error
     operators = {one.rpartition("-")[0] for one in untaken[1].split(", ")}
     nodes = [node for node in load(path).graph.all_nodes() if node.op_type in operators]

@@ -55,6 +55,16 @@ _MISSING = (
     "Install it there, as whoever keeps that Python does: {} -m pip install {}",
 )
 
+_ELSEWHERE = "Run it in ONNX Runtime: --runtime onnxruntime"
+_UNTAKEN = re.compile(
+    "-- (?:No conversion rule found for operations|Conversion is failed for): (.+)"
+)
+# How lines of OpenVINO's errors begin that say where something was found.
+_PLACES = (
+    "Exception from ", "Check '", "Loading input model", "FrontEnd API failed", "Model wasn't",
+    "Summary:", "While validating", "Details:", "Not Implemented:", "-- ",
+)  # fmt: skip
+
 # Has a process end when its parent is killed; elsewhere, all of them are killed together.
 _END = "--end-with-parent"
 
@@ -356,12 +366,14 @@ class Compiled(_Timed):
             self._model = self._core.read_model(self._path)
             self._compile(self._inputs)
         except Exception as error:
-            raise Fault(f"OpenVINO cannot load {self._name}: {_said(error)}") from error
+            fact = f"OpenVINO cannot load {self._name}: {_said(error)}"
+            raise Fault(fact, _ELSEWHERE) from error
 
     def _compile(self, feeds: Dict[str, Any]) -> None:
         self._shapes = {name: array.shape for name, array in feeds.items()}
         if any(one.get_partial_shape().is_dynamic for one in self._model.inputs):
-            self._model.reshape({name: list(shape) for name, shape in self._shapes.items()})
+            # By place: OpenVINO drops what does nothing, and names of inputs with it.
+            self._model.reshape({k: list(one) for k, one in enumerate(self._shapes.values())})
         self.compiled = self._core.compile_model(self._model, self._device, self._how)
         self.request = self.compiled.create_infer_request()
 
@@ -372,16 +384,17 @@ class Compiled(_Timed):
             return self._run(feeds or self._inputs)
         except Exception as error:
             fact = f"OpenVINO fails while it runs {self._name}: {_said(error)}"
-            raise Fault(fact) from error
+            raise Fault(fact, _ELSEWHERE) from error
 
     def _run(self, feeds: Dict[str, Any]) -> List[Any]:
         if feeds is not self._inputs and self._shapes != {k: v.shape for k, v in feeds.items()}:
             self._model = self._core.read_model(self._path)
             self._compile(feeds)
+        arrays = list(feeds.values())
         if self._limit_s is None:
-            self.request.infer(feeds, share_inputs=True)
+            self.request.infer(arrays, share_inputs=True)
         else:
-            self.request.start_async(feeds, share_inputs=True)
+            self.request.start_async(arrays, share_inputs=True)
             if not self.request.wait_for(int(1e3 * self._limit_s)):
                 self.request.cancel()
                 raise RuntimeError(f"its loops do not end within {self._limit_s:g} s")
@@ -396,14 +409,23 @@ def openvino_device(core: Any, asked: str) -> str:
     raise Fault(
         f"OpenVINO has no device {asked} here; it has {', '.join(there) or 'none'}.",
         "Name one of those, or leave it out for CPU.",
+        "missing",
     )
 
 
 def _said(error: BaseException) -> str:
-    """Return the one line of OpenVINO's errors that says what is wrong, not where it was found."""
+    """Return what of OpenVINO's errors says what is wrong, not where it was found, in a line."""
     lines = [one.strip() for one in str(error).splitlines() if one.strip()]
-    told = [one for one in lines if not one.startswith("Exception from ")]
-    return (told or lines or [type(error).__name__])[0]
+    found = [_UNTAKEN.match(one) for one in lines]
+    untaken = sorted({name for one in found if one for name in one.group(1).split(", ")})
+    told = [one for one in lines if not one.startswith(_PLACES)]
+    if not untaken:
+        return (told or lines or [type(error).__name__])[0]
+    # What it makes of an operator for itself, as util::SequenceMark, is no name of the file's.
+    untaken = [name for name in untaken if "::" not in name] or untaken
+    node = re.search(r"<Node\(\w+\): (.+)>'", str(error))
+    reasons = [one + (f" ({node.group(1)})" if node else "") for one in told[-1:]]
+    return ": ".join(["it does not take " + ", ".join(untaken), *reasons])
 
 
 def opened(model: Dict[str, Any], threads: int, **how: Any) -> _Timed:
