@@ -3,7 +3,8 @@
     python benchmarks/lowering.py plan --work DIR [--markdown] [--json FILE]
 
     plan         kernels and traffic of TensorRT-RTX plans above the plain model
-    onnxruntime  hidden latency on ONNX Runtime, stock against lowered, in interleaved rounds
+    onnxruntime  hidden latency on ONNX Runtime: stock, lowered, portable, in interleaved rounds
+    openvino     the same on OpenVINO
     shufflenet   what is left of ShuffleNetV2's shuffles, its plan, its latency
     never        models without attention: no more kernels, bytes and latency
     scale        seconds of lower() for ResNet-50, and by number of nodes up to 10,000
@@ -36,7 +37,7 @@ from lowering_cases import (
     on_backbone,
 )
 from lowering_exact import exact_table
-from lowering_hidden import hidden_table
+from lowering_hidden import TITLES, hidden_table
 from lowering_plans import plan_table
 from lowering_scale import SIZES, scale_tables
 from lowering_table import Table
@@ -81,7 +82,7 @@ def _arguments() -> argparse.Namespace:
         description=text, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "table", choices=["plan", "onnxruntime", "shufflenet", "never", "scale", "exactness", "all"]
+        "table", choices=["plan", *TITLES, "shufflenet", "never", "scale", "exactness", "all"]
     )
     parser.add_argument("--work", type=Path, required=True, help="folder of the files")
     parser.add_argument("--markdown", action="store_true", help="tables for a README")
@@ -119,7 +120,8 @@ def _makers(shelf: Shelf, arguments: argparse.Namespace) -> dict[str, Callable[[
     attended = [on_backbone(b, a) for b in arguments.backbones for a in arguments.attentions]
     return {
         "plan": lambda: [plan_table(shelf, *chosen)],
-        "onnxruntime": lambda: [hidden_table(shelf, *chosen, **limits)],
+        "onnxruntime": lambda: [hidden_table(shelf, *chosen, runtime="onnxruntime", **limits)],
+        "openvino": lambda: [hidden_table(shelf, *chosen, runtime="openvino", **limits)],
         "shufflenet": lambda: [shuffle_table(shelf, **timed)],
         "never": lambda: [never_table(shelf, WITHOUT_ATTENTION, **timed)],
         "scale": lambda: scale_tables(shelf, sizes=arguments.sizes),

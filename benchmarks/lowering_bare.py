@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from lowering_cases import SHUFFLENET, Case, Form, Shelf, all_met, say
-from lowering_hidden import HOW, LOAD_COLUMNS, QUIET, load_of, with_interval
+from lowering_hidden import HOW, LOAD_COLUMNS, QUIET, TITLES, load_of, with_interval
 from lowering_latency import Latencies, interval, measure
 from lowering_plans import PRECISIONS, Figures, figures
 from lowering_table import MARKS, Column, Table, mark
@@ -27,7 +28,7 @@ def shuffle_table(shelf: Shelf, *, rounds: int, seconds: float, is_timed: bool) 
     """Make the table of ShuffleNetV2: what is left of its shuffles, and what they cost."""
     say(f"shufflenet: {SHUFFLENET.name}")
     stock = _shuffle_row(shelf, "stock")
-    on_tensorrt, on_onnxruntime = (_shuffle_row(shelf, t) for t in ("tensorrt", "onnxruntime"))
+    on_tensorrt = _shuffle_row(shelf, "tensorrt")
     on_tensorrt["met"] = all_met(
         (
             _is_free(on_tensorrt),
@@ -38,15 +39,17 @@ def shuffle_table(shelf: Shelf, *, rounds: int, seconds: float, is_timed: bool) 
             ),
         )
     )
-    faster = None
-    if is_timed:
-        files = [shelf.file(SHUFFLENET, form) for form in ("stock", "onnxruntime")]
-        found = measure(files, rounds=rounds, seconds=seconds)
-        latency = _latency(found)
-        faster = latency["ratio"][2] < 1 if found.load.is_quiet else None
-        on_onnxruntime |= latency
-    on_onnxruntime["met"] = all_met((_is_free(on_onnxruntime), faster))
-    rows = [stock, on_tensorrt, on_onnxruntime]
+    rows = [stock, on_tensorrt]
+    for runtime in TITLES:
+        row, faster = _shuffle_row(shelf, runtime), None
+        if is_timed:
+            files = [shelf.file(SHUFFLENET, form) for form in ("stock", runtime)]
+            found = measure(files, rounds=rounds, seconds=seconds, runtime=runtime)
+            latency = _latency(found)
+            faster = latency["ratio"][2] < 1 if found.load.is_quiet else None
+            row |= latency
+        row["met"] = all_met((_is_free(row), faster))
+        rows.append(row)
     return Table(
         title=f"{SHUFFLENET.source}, stock and lowered for each target",
         columns=(
@@ -74,7 +77,8 @@ def never_table(
     rows = []
     for case in cases:
         say(f"never: {case.name}")
-        row: dict[str, Any] = {"model": case.name, **_NO_LATENCY}
+        row: dict[str, Any] = {"model": case.name}
+        row |= {f"{one}_{key}": value for one in TITLES for key, value in _NO_LATENCY.items()}
         marks: list[bool | None] = []
         for precision in PRECISIONS:
             stock, lowered = (figures(shelf, case, f, precision) for f in ("stock", "tensorrt"))
@@ -85,11 +89,13 @@ def never_table(
                 lowered.traffic_bytes <= stock.traffic_bytes,
             ]
         if is_timed:
-            files = [shelf.file(case, form) for form in ("stock", "onnxruntime")]
-            found = measure(files, rounds=rounds, seconds=seconds)
-            row |= _latency(found)
-            is_as_fast = row["ratio"][0] <= _MOST_LATENCY
-            marks.append(is_as_fast if found.load.is_quiet else None)
+            for runtime in TITLES:
+                files = [shelf.file(case, form) for form in ("stock", runtime)]
+                found = measure(files, rounds=rounds, seconds=seconds, runtime=runtime)
+                latency = _latency(found)
+                row |= {f"{runtime}_{key}": value for key, value in latency.items()}
+                is_as_fast = latency["ratio"][0] <= _MOST_LATENCY
+                marks.append(is_as_fast if found.load.is_quiet else None)
         else:
             marks.append(None)
         rows.append({**row, "met": all_met(marks)})
@@ -105,19 +111,29 @@ def never_table(
                     Column(key=f"{p}_mb", heading=f"MB {p}", show=_change(2)),
                 )
             ),
-            Column(key="ratio", heading=f"latency / stock (≤ {_MOST_LATENCY})", show=_ratio_text),
+            *(
+                column
+                for one, title in TITLES.items()
+                for column in (
+                    Column(
+                        key=f"{one}_ratio",
+                        heading=f"{title}, latency / stock (≤ {_MOST_LATENCY})",
+                        show=_ratio_text,
+                    ),
+                    *(replace(load, key=f"{one}_{load.key}") for load in LOAD_COLUMNS),
+                )
+            ),
             Column(key="met", heading="met", show=mark),
-            *LOAD_COLUMNS,
         ),
         rows=rows,
-        notes=("Plans for target tensorrt, latency for target onnxruntime.", HOW, QUIET),
+        notes=("Plans for target tensorrt, latency for each runtime's own.", HOW, QUIET),
     )
 
 
 def _shuffle_row(shelf: Shelf, form: Form) -> dict[str, Any]:
     path = shelf.file(SHUFFLENET, form)
     counts, shuffling = _nodes(path)
-    is_planned = form != "onnxruntime"  # its file is for another runtime
+    is_planned = form not in TITLES  # its file is for another runtime
     plans: dict[str, Figures | None] = {
         p: figures(shelf, SHUFFLENET, form, p) if is_planned else None for p in PRECISIONS
     }

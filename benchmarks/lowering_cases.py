@@ -23,7 +23,7 @@ import edgeattn
 from edgeattn.lowering.target import TARGETS as SPECS
 
 Target = str
-Form = Literal["stock", "tensorrt", "onnxruntime"]
+Form = str  # "stock", or a target
 Precision = Literal["fp32", "fp16"]
 
 TARGETS: Final = tuple(SPECS)

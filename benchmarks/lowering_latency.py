@@ -1,12 +1,13 @@
 """Latency of several ONNX files against each other, in rounds, beside the load of the machine.
 
-    python benchmarks/lowering_latency.py A.onnx B.onnx … [--rounds 100] [--seconds 25]
+    python benchmarks/lowering_latency.py A.onnx B.onnx … [--runtime openvino] [--rounds 100]
+                                          [--seconds 25]
 
 Prints JSON. It runs in a process of its own, which imports neither torch nor a simplifier: their
 threads would take part. In every round each file has one turn, in an order that changes from round
 to round; a turn is one run that is not timed, since the runs before it were another model's, and
-one that is. Sessions have two threads that do not spin: two spinning sessions in one process
-disturb each other.
+one that is. Sessions have two threads; ONNX Runtime's do not spin: two spinning sessions in one
+process disturb each other. OpenVINO computes in float32, whatever the processor has.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -76,9 +78,11 @@ class Latencies:
     load: Load
 
 
-def measure(paths: list[Path], *, rounds: int, seconds: float) -> Latencies:
+def measure(
+    paths: list[Path], *, rounds: int, seconds: float, runtime: str = "onnxruntime"
+) -> Latencies:
     """Measure files against each other, in a process of its own."""
-    command = [sys.executable, __file__, *map(str, paths)]
+    command = [sys.executable, __file__, *map(str, paths), "--runtime", runtime]
     limits = ["--rounds", str(rounds), "--seconds", str(seconds)]
     # OpenMP and BLAS have threads as well, and are not wanted here.
     quiet = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -106,15 +110,14 @@ def main() -> int:
     """Measures, and prints JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("--runtime", choices=_RUNS, default="onnxruntime")
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=25.0)
     arguments = parser.parse_args()
-    sessions = [_session(path) for path in arguments.files]
-    value = sessions[0].get_inputs()[0]
-    feeds = {value.name: np.random.default_rng(0).standard_normal(value.shape).astype(np.float32)}
-    _rounds(sessions, feeds, rounds=_WARM_UP, seconds=arguments.seconds)
+    runs = [_RUNS[arguments.runtime](path) for path in arguments.files]
+    _rounds(runs, rounds=_WARM_UP, seconds=arguments.seconds)
     loadavg, began, busy, own = os.getloadavg()[0], time.perf_counter(), _busy_s(), _own_s()
-    rows = _rounds(sessions, feeds, rounds=arguments.rounds, seconds=arguments.seconds)
+    rows = _rounds(runs, rounds=arguments.rounds, seconds=arguments.seconds)
     wall_s = time.perf_counter() - began
     others_s = (_busy_s() - busy) - (_own_s() - own)
     first = [row[0] for row in rows]
@@ -128,7 +131,7 @@ def main() -> int:
     return 0
 
 
-def _session(path: Path) -> Any:
+def _by_onnxruntime(path: Path) -> Callable[[], object]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -136,21 +139,48 @@ def _session(path: Path) -> Any:
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    value = session.get_inputs()[0]
+    feeds = {value.name: _drawn(value.shape)}
+    return lambda: session.run(None, feeds)
+
+
+def _by_openvino(path: Path) -> Callable[[], object]:
+    import openvino
+
+    how = {
+        "INFERENCE_NUM_THREADS": THREADS,
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
+    compiled = openvino.Core().compile_model(path, "CPU", how)
+    request = compiled.create_infer_request()
+    request.set_input_tensor(openvino.Tensor(_drawn(compiled.input(0).shape)))
+    return request.infer
+
+
+_RUNS: Final[dict[str, Callable[[Path], Callable[[], object]]]] = {
+    "onnxruntime": _by_onnxruntime,
+    "openvino": _by_openvino,
+}
+
+
+def _drawn(shape: Sequence[int]) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal(tuple(shape)).astype(np.float32)
 
 
 def _rounds(
-    sessions: list[Any], feeds: dict[str, np.ndarray], *, rounds: int, seconds: float
+    runs: Sequence[Callable[[], object]], *, rounds: int, seconds: float
 ) -> list[list[float]]:
-    orders = itertools.cycle(list(itertools.permutations(range(len(sessions)))))
+    orders = itertools.cycle(list(itertools.permutations(range(len(runs)))))
     end = time.perf_counter() + seconds
     rows: list[list[float]] = []
     for order in itertools.islice(orders, rounds):
-        row = [0.0] * len(sessions)
+        row = [0.0] * len(runs)
         for place in order:
-            sessions[place].run(None, feeds)
+            runs[place]()
             began = time.perf_counter()
-            sessions[place].run(None, feeds)
+            runs[place]()
             row[place] = time.perf_counter() - began
         rows.append(row)
         if time.perf_counter() > end:
