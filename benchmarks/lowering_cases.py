@@ -122,7 +122,9 @@ class Shelf:
     def file(self, case: Case, form: Form, precision: Precision = "fp32") -> Path:
         """Return a case's file at opset 17: stock or lowered for a target, in a precision."""
         exported = self.exported(case)
-        key = _digest(_key(exported), form, precision, _digest_of_sources("."))
+        key = _digest(
+            _key(exported), form, precision, _digest_of_sources("lowering", "legalise", "graph")
+        )
         path = self._folder / f"{case.name}.{form}.{precision}.onnx"
         if precision == "fp16":
             single = self.file(case, form)
