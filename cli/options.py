@@ -134,6 +134,12 @@ def cast_options(asked: Asked[CastOptions], **known: object) -> CastOptions | No
     return None
 
 
+def only_of(precision: str) -> dict[str, object]:
+    """Return the options of a cast, of several, that are not for this one: as not given."""
+    alien = ("keep_fp32", "half_io") if precision == "int8" else ("quantise_gates",)
+    return {"precision": precision, **dict.fromkeys(alien)}
+
+
 def onnx_output(output: Path, name: str) -> Path:
     """Return the ONNX file to write: as asked, or of this name in the folder that is asked.
 

@@ -14,10 +14,12 @@ import typer
 from edgeattn.base.errors import EdgeattnError, InputError
 from edgeattn.base.files import scratch
 from edgeattn.base.legible import legible, shortened
+from edgeattn.options.cast import PRECISIONS as CASTABLE
 from edgeattn.options.cast import CastOptions
 from edgeattn.options.export import ExportOptions
 from edgeattn.options.flags import Flag
 from edgeattn.options.model import ModelRequest
+from edgeattn.options.precision import HINTS, several
 from edgeattn.options.profile import Item, ProfileOptions, TrtexecFiles
 
 from .groups import Asked, grouped
@@ -30,6 +32,7 @@ from .options import (
     cast_options,
     command_line,
     export_options,
+    only_of,
     request_of,
 )
 from .reporting import TOP, OutputChoice, print_report
@@ -92,7 +95,8 @@ def profile(
             out.check_runtime(lambda: models.runtime(names[-1]))
             found, failed = models.profiled(names, command)
         report = report_of([one.row for one in found], command=command)
-        document = document_of(report) if len(guests) > 1 else profile_document(report)
+        is_pair = len(guests) < 2 and not any(row.way for row in report.rows)
+        document = profile_document(report) if is_pair else document_of(report)
         document |= failures(failed)
         stage("write")
         out.write(report, document, found[-1].information)
@@ -169,18 +173,20 @@ class Aim:
         target: What they are lowered for.
         tensorrt: The version of TensorRT that is to run them; None if it is not known.
         opset: The highest opset that it takes; None if that is not known.
+        runtime: What runs them, where several do; "" else.
         device: The device that they are for, if one is named.
     """
 
     target: str
     tensorrt: str | None = None
     opset: int | None = None
+    runtime: str = ""
     device: str | None = None
 
     @property
     def name(self) -> str:
         """What a folder of such models is called."""
-        return f"{self.target}{self.tensorrt or ''}"
+        return self.runtime or f"{self.target}{self.tensorrt or ''}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -200,15 +206,37 @@ class Models:
         return self.where.read(shapes=self.choice.value("shapes"), seed=self.choice.value("seed"))
 
     def runtime(self, name: str) -> str:
-        """Return the runtime that a model is profiled by."""
+        """Return the runtime that a model is profiled by; of several, the first."""
         from edgeattn.profiling.route import choose, is_model
 
-        options = self.options()
+        options = self._for(next(iter(self.options().runtimes), None))
         if self.guests:
             return self.guests[0].runtime(options.runtime)
         if is_model(name):
             return options.runtime or target_of(options)
         return choose(Path(name), options).runtime
+
+    def _for(self, runtime: str | None) -> ProfileOptions:
+        return dataclasses.replace(self.options(), runtime=runtime)
+
+    def casts(self) -> dict[str, CastOptions | None]:
+        """Return how float32 files are cast to the precisions that are asked; {} for one alone.
+
+        Raises:
+            InputError: There is no such precision.
+        """
+        text = self.cast.values["precision"]
+        asked = () if text is None else several(text)
+        by_hint = "openvino" in self.options().runtimes and set(asked) & {*HINTS}
+        if len(asked) < 2 and "bf16" not in asked and not by_hint:
+            return {}
+        seed = self.choice.value("seed")
+        return {
+            one: cast_options(self.cast | Asked(CastOptions, only_of(one)), seed=seed)
+            if one in CASTABLE
+            else None
+            for one in asked
+        }
 
     def profiled(
         self, names: Sequence[str], command: str
@@ -227,49 +255,68 @@ class Models:
             requests = [request_of(self.choice, name) for name in names]
             return profile_torch(requests, names, options, command=command, on_stage=self.stage), ()
         asked = self.choice.given() - {"seed", "shape"} | self.cast.given() | self.writing.given()
+        if not any(self.casts().values()):  # OpenVINO's own, of the file as it is
+            asked -= {"precision"} if self.casts() else set()
         if asked and not any(map(is_model, names)):
             raise InputError(
                 f"Options of a model are given, and {names[-1]} is a file.",
                 mend="Give the model's name, or change the file: edgeattn optimize, edgeattn cast.",
             )
+        made = {
+            aim: [item for name in names for item in self._items(name, aim)] for aim in self.aims()
+        }
         if self.guests:
-            made = {
-                aim: [item for name in names for item in self._items(name, aim)]
-                for aim in self.aims()
-            }
-            lanes = [Lane(guest=one, items=made[self.aim(one)]) for one in self.guests]
+            lanes = [
+                Lane(guest=one, items=[item for aim in self.aims_of(one) for item in made[aim]])
+                for one in self.guests
+            ]
             on = profile_on(lanes, options, command=command, on_stage=self.stage)
             return on.found, on.failed
-        (aim,) = self.aims()
-        items = [item for name in names for item in self._items(name, aim)]
+        items = [item for each in made.values() for item in each]
         return profile_items(items, options, command=command, on_stage=self.stage), ()
 
-    def aim(self, guest: Guest) -> Aim:
-        """Return what models are exported for that a host is to run.
+    def aims_of(self, guest: Guest) -> list[Aim]:
+        """Return what models are exported for that a host is to run, one for each runtime.
 
         Raises:
             MissingError: It runs none.
         """
-        runtime = guest.runtime(self.options().runtime)
-        if runtime == "onnxruntime":
-            return Aim(target=runtime)
-        return Aim(target=runtime, tensorrt=guest.facts.tensorrt, opset=guest.facts.opset)
+        asked = self.options().runtimes
+        found = []
+        for one in asked or (None,):
+            runtime = guest.runtime(one)
+            by = runtime if len(asked) > 1 else ""
+            if runtime == "tensorrt":
+                facts = guest.facts
+                found.append(Aim(target=runtime, tensorrt=facts.tensorrt, opset=facts.opset))
+            else:
+                found.append(Aim(target=runtime, runtime=by))
+        return found
 
     def aims(self) -> list[Aim]:
         """Return what models are exported for, each once: for each host, or for what is here."""
         if self.guests:
-            return list(dict.fromkeys(map(self.aim, self.guests)))
+            return list(dict.fromkeys(aim for one in self.guests for aim in self.aims_of(one)))
         options = self.options()
+        if len(options.runtimes) > 1:
+            if options.device is not None or options.predict:
+                raise InputError(
+                    "Several runtimes are measured side by side, and predicted for no device.",
+                    mend="Leave --device and --predict out, or name one --runtime.",
+                )
+            return [Aim(target=target_of(self._for(one)), runtime=one) for one in options.runtimes]
         target = target_of(options)
         return [Aim(target=target, device=options.device if target == "tensorrt" else None)]
 
     def _items(self, name: str, aim: Aim) -> list[Item]:
         from edgeattn.profiling.route import is_model
-        from edgeattn.workflows.compare import make, name_of
+        from edgeattn.workflows.compare import Casting, make, name_of
 
+        by = aim.runtime or next(iter(self.options().runtimes), aim.target)
+        casting = Casting(aim.runtime, by, self.casts())
         if not is_model(name):
             path = Path(name)
-            return [Item(path=path, name=path.name)]
+            return casting.items([Item(path=path, name=path.name)], self.stage)
         request = request_of(self.choice, name)
         words = [name_of(name), *(one.name for one in request.attentions)]
         folder = self.folder / aim.name
@@ -281,6 +328,7 @@ class Models:
             folder,
             stock=False,
             on_stage=self.stage,
+            casting=casting,
         )
 
     def export(self, aim: Aim) -> ExportOptions:
@@ -291,7 +339,9 @@ class Models:
         is_for_it = asked.values["target"] == aim.target and asked.values["tensorrt"] is None
         if aim.tensorrt is not None and is_for_it:
             asked |= Asked(ExportOptions, {"tensorrt": aim.tensorrt})
-        cast = cast_options(self.cast, seed=self.choice.value("seed"))
+        cast = None
+        if not self.casts():
+            cast = cast_options(self.cast, seed=self.choice.value("seed"))
         return export_options(asked, highest=aim.opset, cast=cast, device=aim.device)
 
 

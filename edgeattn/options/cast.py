@@ -48,7 +48,8 @@ class CastOptions:
 
     precision: Literal["fp16", "int8"] = flag(
         "--precision P",
-        "fp32, fp16 or int8. [what the model is in]",
+        "fp32, fp16 or int8. [what the model is in] compare and profile take several, with commas"
+        " between, and bf16 of OpenVINO.",
         default="fp16",
         takes=str,
         read=named,

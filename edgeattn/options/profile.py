@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from edgeattn.base.errors import InputError
 from edgeattn.options.flags import flag, switch
 from edgeattn.options.hosts import on
+from edgeattn.options.precision import HINTS
 
 # What a host runs models by.
 _OF_HOSTS: Final = ("tensorrt", "onnxruntime")
+#: What can be run in the same rounds as another.
+TOGETHER: Final = ("onnxruntime", "openvino")
 Stage = Callable[[str], None]
 
 
@@ -47,6 +50,23 @@ class Item:
 def compared_with(items: Sequence[Item], place: int) -> int:
     """Return the place of the model that another is compared with: its own if with none."""
     return next(k for k, one in enumerate(items) if one.way == items[place].way)
+
+
+def pairs_of(items: Sequence[Item]) -> list[tuple[int, int]]:
+    """Return the places of models whose difference is to be known well.
+
+    Each is compared with the first that is run as it is, and with the first of the same model that
+    is run otherwise.
+    """
+    found = [(place, compared_with(items, place)) for place in range(len(items))]
+    for place, one in enumerate(items):
+        same = (
+            k
+            for k, other in enumerate(items)
+            if (other.name, other.variant) == (one.name, one.variant)
+        )
+        found.append((place, next(same)))
+    return [(a, b) for a, b in dict.fromkeys(found) if a != b]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +131,28 @@ class ProfileOptions:
     seed: int = 0
     arithmetic: str | None = None
 
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        """The runtimes that are asked, with commas between; none if none is.
+
+        Raises:
+            InputError: Of several, one cannot be run in the same rounds as others.
+        """
+        found = tuple(dict.fromkeys(one.strip() for one in (self.runtime or "").split(",")))
+        for one in found if len(found) > 1 else ():
+            if one not in TOGETHER:
+                raise InputError(
+                    f"{one or 'A runtime without a name'} cannot be run in rounds with another.",
+                    mend=f"Those that can: --runtime {','.join(TOGETHER)}",
+                )
+        return tuple(filter(None, found))
+
+    def of(self, item: Item) -> ProfileOptions:
+        """Return how an item is profiled, which may say by what, and in what precision."""
+        runtime = item.runtime or self.runtime
+        hint = HINTS.get(item.precision) if runtime == "openvino" else None
+        return replace(self, runtime=runtime, arithmetic=hint or self.arithmetic)
+
     def check_hosts(self) -> None:
         """Refuse what does not go with hosts.
 
@@ -126,9 +168,9 @@ class ProfileOptions:
                 "--on measures, and --no-cuda-graph is for what is predicted.",
                 mend="Leave one of them out.",
             )
-        if self.runtime not in (None, *_OF_HOSTS):
+        for one in set(self.runtimes).difference(_OF_HOSTS):
             raise InputError(
-                f"--runtime {self.runtime} is not to be had on a host.",
+                f"--runtime {one} is not to be had on a host.",
                 mend=f"A host runs {' or '.join(_OF_HOSTS)}.",
             )
 

@@ -7,10 +7,10 @@ identity. What is made of that is the same for all.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from edgeattn.graph import identity
 from edgeattn.graph.marks import forms_of
@@ -37,6 +37,12 @@ from edgeattn.records.trace import (
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+
+_WHY_NOT_INT8: Final = {
+    "onnxruntime": " ONNX Runtime takes a layer in int8 only where what it gives is quantised too,"
+    " and on x86 only in uint8; a cast file is as TensorRT takes it, and OpenVINO does."
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,12 +198,23 @@ def assemble(
             warnings=tuple(dict.fromkeys(warnings)),
             notes=tuple(n for n in dict.fromkeys([*item.notes, *found.notes]) if n not in warnings),
         )
+        trace = trace.model_copy(update={"warnings": (*trace.warnings, *_not_int8(trace))})
         rows.append(Profiled(row=SavedRow(trace=trace), information=found.information))
     traces = _together([one.row.trace for one in rows])
     return [
         replace(row, row=_saved(trace, traces[compared_with(items, place)]))
         for place, (row, trace) in enumerate(zip(rows, traces, strict=True))
     ]
+
+
+def _not_int8(trace: Trace) -> Iterator[str]:
+    """Say so where a quantised model computes nothing in int8."""
+    layers = [one for one in trace.kernels if one.kind == "matmul" and one.precision]
+    is_quantised = any(node.op_type == "QuantizeLinear" for node in trace.nodes)
+    if not is_quantised or not layers or any(one.precision == "int8" for one in layers):
+        return
+    why = _WHY_NOT_INT8.get(trace.runtime, "")
+    yield f"It is quantised, and none of its {len(layers)} layers computes in int8.{why}"
 
 
 def _together(traces: Sequence[Trace]) -> list[Trace]:

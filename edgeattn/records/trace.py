@@ -24,6 +24,7 @@ Runtime = Literal["onnxruntime", "openvino", "tensorrt", "tensorrt-rtx", "torch"
 #: What runtimes are called.
 RUNTIMES: Final[dict[Runtime, str]] = {
     "onnxruntime": "ONNX Runtime",
+    "openvino": "OpenVINO",
     "tensorrt": "TensorRT",
     "tensorrt-rtx": "TensorRT-RTX",
     "torch": "torch",

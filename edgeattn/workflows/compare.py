@@ -12,13 +12,15 @@ from pathlib import Path
 
 from edgeattn.base.errors import CheckError, EdgeattnError, InputError
 from edgeattn.hosts.visit import Guest
+from edgeattn.options.cast import CastOptions
 from edgeattn.options.export import ExportOptions
 from edgeattn.options.model import AttentionRequest, ModelRequest
 from edgeattn.options.optimize import OptimizeOptions
+from edgeattn.options.precision import HINTS, obstacle
 from edgeattn.options.profile import Item, ProfileOptions, Stage
 from edgeattn.records.lowering import Trial
 from edgeattn.records.trace import SavedRow
-from edgeattn.workflows.cast import cast
+from edgeattn.workflows.cast import cast as cast_file
 from edgeattn.workflows.export import export as export_model
 from edgeattn.workflows.forms import Forming, save_forms
 from edgeattn.workflows.optimize import optimize
@@ -50,21 +52,26 @@ def compare(
     folder: Path,
     *,
     hosts: Sequence[tuple[Guest, str]] = (),
+    runtimes: Mapping[str, str] | None = None,
+    casts: Mapping[str, CastOptions | None] | None = None,
     stock: bool = False,
     command: str = "",
     on_stage: Stage = lambda _: None,
 ) -> Compared:
-    """Compare a backbone with attentions put into it.
+    """Compare a backbone with attentions put into it; several runtimes and precisions too.
 
     Args:
         backbone: The model without attention.
         attentions: The attentions, each to be put into a model of its own.
         exports: How models are exported, and cast, by what they are for; of several, each
-            is some host's.
+            is some host's, or some runtime's.
         options: How they are profiled.
         folder: Where their files are written: of several `exports`, in a folder for each.
-        hosts: The hosts that they are measured on, each with its name in `exports`; none
-            for here.
+        hosts: The hosts that they are measured on, each with a name of `exports`, and again with
+            others; none for here.
+        runtimes: What runs those of `exports`, where `options` do not say it.
+        casts: The precisions to compare them in, and how the exported file is cast to each: None
+            for as it is. Without them, they are in that of `exports`.
         stock: Profile each as torch writes it too, beside the lowered one.
         command: The command line to record.
         on_stage: Called with the name of each stage as it begins.
@@ -79,6 +86,7 @@ def compare(
             f"--tune measures forms on one host, and --on names {len(hosts)}.",
             mend="Measure them on each with --save-forms, and give them with --forms.",
         )
+    by = runtimes or {}
     left_out: dict[str, str] = {}
     trials: dict[str, tuple[Trial, ...]] = {}
     made = {}
@@ -87,21 +95,84 @@ def compare(
         home.mkdir(exist_ok=True)
         guest = next((one for one, its in hosts if its == name), None)
         formings: dict[str, Forming] = {}
+        how = Casting(by.get(name, ""), by.get(name) or options.runtime or export.target, casts)
         made[name] = _made(
-            backbone, attentions, export, home, left_out, stock, on_stage, guest, formings
+            backbone, attentions, export, home, left_out, stock, on_stage, guest, formings, how
         )
         save_forms(export, list(formings.values()))
         trials |= {model: one.trials for model, one in formings.items() if one.trials}
     failed: tuple[EdgeattnError, ...] = ()
     if hosts:
-        lanes = [Lane(guest=guest, items=made[name]) for guest, name in hosts]
+        guests = list(dict.fromkeys(guest for guest, _ in hosts))
+        lanes = [
+            Lane(
+                guest=one,
+                items=[item for guest, name in hosts if guest is one for item in made[name]],
+            )
+            for one in guests
+        ]
         on = profile_on(lanes, options, command=command, on_stage=on_stage)
         found, failed = on.found, on.failed
     else:
-        (items,) = made.values()
+        items = [item for each in made.values() for item in each]
         found = profile(items, options, command=command, on_stage=on_stage)
     rows = tuple(one.row for one in found)
     return Compared(rows=rows, left_out=left_out, failed=failed, trials=trials)
+
+
+@dataclass(frozen=True, slots=True)
+class Casting:
+    """What runs models, and in which precisions.
+
+    Attributes:
+        runtime: As an item has it.
+        by: What runs them, whoever says it.
+        casts: As `compare` has them.
+
+    Raises:
+        InputError: The runtime takes none of the precisions.
+    """
+
+    runtime: str = ""
+    by: str = ""
+    casts: Mapping[str, CastOptions | None] | None = None
+
+    def __post_init__(self) -> None:
+        if self.casts and not self.ways:
+            raise InputError(
+                f"{self.by} takes no model in {' or '.join(self.casts)}: {self.left_out[0]}",
+                mend=f"Leave {self.by} out, or add --precision fp32.",
+            )
+
+    @property
+    def ways(self) -> dict[str, CastOptions | None]:
+        """The precisions that the runtime takes, and how the float32 file is cast to each."""
+        return {
+            name: None if self.by == "openvino" and name in HINTS else cast
+            for name, cast in (self.casts or {}).items()
+            if not obstacle(self.by, name)
+        }
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Why the others are left out, in sentences."""
+        reasons = [(name, obstacle(self.by, name)) for name in self.casts or {}]
+        return tuple(f"{name} on {self.by} is left out: {why}." for name, why in reasons if why)
+
+    def items(self, items: Sequence[Item], on_stage: Stage) -> list[Item]:
+        """Return models, once in each precision: those of one before those of the next."""
+        items = [replace(one, runtime=self.runtime) for one in items]
+        if not self.ways:
+            return items
+        found = []
+        for precision, cast in self.ways.items():
+            for one in items:
+                path, notes = one.path, (*one.notes, *self.left_out)
+                if cast is not None:
+                    path = path.with_name(f"{path.stem}-{precision}.onnx")
+                    cast_file(one.path, cast, path, on_stage=on_stage)
+                found.append(replace(one, path=path, precision=precision, notes=notes))
+        return found
 
 
 def _made(
@@ -114,6 +185,7 @@ def _made(
     on_stage: Stage,
     guest: Guest | None,
     formings: dict[str, Forming],
+    casting: Casting,
 ) -> list[Item]:
     """Export the plain model, and one with each attention; says which are left out, and why."""
     name = name_of(backbone.source)
@@ -127,6 +199,7 @@ def _made(
         stock=False,
         on_stage=_counted(on_stage, 1, count),
         forming=formings[name],
+        casting=casting,
     )
     failed = 0
     for place, attention in enumerate(attentions):
@@ -141,6 +214,7 @@ def _made(
                 folder,
                 stock=stock,
                 forming=formings[label],
+                casting=casting,
                 on_stage=_counted(on_stage, place + 2, count),
             )
         except (InputError, CheckError) as error:  # the others are worth having
@@ -149,7 +223,8 @@ def _made(
     if attentions and failed == len(attentions):
         reasons = "; ".join(f"{one}: {why}" for one, why in left_out.items())
         raise InputError(f"No attention can be put into {name}: {reasons}")
-    return items
+    ways = list(dict.fromkeys(item.way for item in items))
+    return sorted(items, key=lambda item: ways.index(item.way))
 
 
 def make(
@@ -161,6 +236,7 @@ def make(
     stock: bool,
     on_stage: Stage,
     forming: Forming | None = None,
+    casting: Casting | None = None,
 ) -> list[Item]:
     """Export a model, for it to be profiled.
 
@@ -172,18 +248,21 @@ def make(
         stock: Export it as torch writes it too; the lowered file is then made from that.
         on_stage: Called with the name of each stage as it begins.
         forming: Chooses the forms; by default as the options say.
+        casting: What runs it, and in which precisions; by default that of the export.
 
     Returns:
-        The stock one, where it is asked, and the lowered one; the plain one of no attention.
+        The stock one, where it is asked, and the lowered one; the plain one of no attention. Those
+        of a precision come before those of the next.
     """
     model = " ".join([request.source, *(f"+ {one.name}" for one in request.attentions)])
     variant = "lowered" if export.lower else "stock"
     variant = variant if request.attentions else "plain"
     path = folder / f"{name}.onnx"
     forming = forming or Forming(export)
+    casting = casting or Casting()
     if not stock:
         export_model(request, export, path, on_stage=on_stage, forming=forming)
-        return [_item(path, name, variant, model, forming)]
+        return casting.items([_item(path, name, variant, model, forming)], on_stage)
     plain = replace(export, lower=False, cast=None)
     first = folder / f"{name}-stock.onnx"
     export_model(request, plain, first, on_stage=on_stage)
@@ -193,8 +272,9 @@ def make(
     if export.cast is not None:
         for variant, source in paths.items():
             paths[variant] = source.with_name(f"{source.stem}-{export.cast.precision}.onnx")
-            cast(source, export.cast, paths[variant], on_stage=on_stage)
-    return [_item(one, name, v, model, forming) for v, one in paths.items()]
+            cast_file(source, export.cast, paths[variant], on_stage=on_stage)
+    items = [_item(one, name, v, model, forming) for v, one in paths.items()]
+    return casting.items(items, on_stage)
 
 
 def _item(path: Path, name: str, variant: str, model: str, forming: Forming) -> Item:

@@ -16,7 +16,7 @@ from edgeattn.engine.target import choose as choose_target
 from edgeattn.hosts.visit import Guest, Visit, side_by_side
 from edgeattn.options.build import EngineOptions
 from edgeattn.options.model import ModelRequest
-from edgeattn.options.profile import Item, ProfileOptions, Stage, TrtexecFiles
+from edgeattn.options.profile import TOGETHER, Item, ProfileOptions, Stage, TrtexecFiles
 from edgeattn.profiling.assemble import Profiled
 from edgeattn.profiling.measure.hosts.onnxruntime import measure as by_onnxruntime
 from edgeattn.profiling.measure.hosts.trtexec import measure as by_trtexec
@@ -169,9 +169,9 @@ def profile(
         InputError: A file cannot be read or run, or an option does not fit.
         MissingError: What is asked cannot be had on this machine.
     """
-    route = _common([choose(item.path, options) for item in items])
+    route = _common([choose(item.path, options.of(item)) for item in items])
     on_stage("read")
-    by = _onnxruntime if route.runtime == "onnxruntime" else _engines
+    by = _onnxruntime if route.runtime in ("onnxruntime", "openvino") else _engines
     with scratch() as folder:
         return _signed(by(items, options, route, folder, on_stage), command)
 
@@ -235,7 +235,9 @@ def _common(routes: Sequence[Route]) -> Route:
     """Return the route of all models; figures of different routes cannot be compared."""
     first = routes[0]
     for other in routes[1:]:
-        if (other.runtime, other.evidence) != (first.runtime, first.evidence):
+        both = {first.runtime, other.runtime}
+        is_one = len(both) == 1 or (first.evidence == "measured" and both <= {*TOGETHER})
+        if not is_one or other.evidence != first.evidence:
             raise InputError(
                 f"One is {first.evidence} by {first.runtime}, the other {other.evidence} by"
                 f" {other.runtime}: they cannot be compared.",

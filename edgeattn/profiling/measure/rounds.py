@@ -37,13 +37,15 @@ class Limits:
             that is compared with the first.
         most_rounds: Rounds after which none begins, of several models.
         precise_to: Of several models: the half-width that the 95 % interval of each difference
-            from the first is to reach, in percentage points.
+            is to reach, in percentage points.
+        pairs: The models that differ, by their places; each of several and the first if none are.
     """
 
     window: tuple[int, int, float] = (10, 200, 1.0)
     limit_s: float = 30.0
     most_rounds: int = 500
     precise_to: float = 1.0
+    pairs: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,12 +116,12 @@ class _Rounds:
     def rows(self) -> list[list[float]]:
         return [row for window in self.kept for row in window]
 
-    def half_width(self) -> float:
-        """The widest half of a 95 % interval of a difference from the first, in per cent."""
+    def half_width(self, pairs: Sequence[tuple[int, int]]) -> float:
+        """The widest half of a 95 % interval of a difference of two models, in per cent."""
         columns = list(zip(*self.rows, strict=True))
         widths = [0.0]
-        for one in columns[1:]:
-            low, high = samples.difference(one, columns[0]).ci95 or (0.0, 0.0)
+        for one, other in pairs or [(place, 0) for place in range(1, len(columns))]:
+            low, high = samples.difference(columns[one], columns[other]).ci95 or (0.0, 0.0)
             widths.append((high - low) / 2)
         return max(widths)
 
@@ -178,7 +180,9 @@ def take_windows(
                 "p50_ms": [medians[-1] for medians in found.medians],
             }
         )
-        is_done = found.agree and (models == 1 or found.half_width() <= limits.precise_to)
+        is_done = found.agree and (
+            models == 1 or found.half_width(limits.pairs) <= limits.precise_to
+        )
         is_over = seconds >= limit_s or (models > 1 and rounds >= limits.most_rounds)
         if is_done or (is_over and found.windows >= samples.WINDOWS):
             break

@@ -43,6 +43,8 @@ def time_models(
     options: ProfileOptions,
     *,
     runtimes: Sequence[Runtime] | None = None,
+    own: Sequence[ProfileOptions] = (),
+    pairs: Sequence[tuple[int, int]] = (),
     place: Place = HERE,
     with_power: bool = True,
     on_progress: Stage = lambda _: None,
@@ -53,6 +55,8 @@ def time_models(
         paths: The ONNX files.
         options: How they are run: on as many threads as there are cores by default.
         runtimes: What runs each; None for ONNX Runtime.
+        own: How each computes, where not all do as `options` say.
+        pairs: As `Limits.pairs`.
         place: Where.
         with_power: Whether to see what each draws, where the place tells.
         on_progress: Told how far it is.
@@ -62,14 +66,16 @@ def time_models(
         MissingError: A runtime is not installed there.
     """
     by: Sequence[Runtime] = runtimes or ["onnxruntime"] * len(paths)
-    limits = Limits(window=(10, 200, seconds_of(options, _WINDOW)), limit_s=options.limit_s)
+    limits = Limits(
+        window=(10, 200, seconds_of(options, _WINDOW)), limit_s=options.limit_s, pairs=tuple(pairs)
+    )
     fewest, most, seconds = limits.window
     with ExitStack() as stack:
         job = {
             "task": "time",
             "models": [
-                stack.enter_context(lent(path, options, place, runtime))
-                for path, runtime in zip(paths, by, strict=True)
+                stack.enter_context(lent(path, its, place, runtime))
+                for path, its, runtime in zip(paths, own or [options] * len(paths), by, strict=True)
             ],
             **how(options, place),
         }

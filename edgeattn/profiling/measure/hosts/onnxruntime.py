@@ -127,7 +127,7 @@ def measure(
         found = measure_at(
             place(bench, seen, tells_power=bool(visit.facts.rails)),
             machine,
-            bench.about.onnxruntime,
+            {"onnxruntime": bench.about.onnxruntime},
             items,
             subjects,
             replace(options, marginal=marginal),

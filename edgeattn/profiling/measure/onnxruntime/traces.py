@@ -1,27 +1,30 @@
-"""Traces of ONNX Runtime, here or elsewhere: of one model, or of several in interleaved rounds."""
+"""Traces of ONNX files, here or elsewhere: of one model, or of several in interleaved rounds."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from edgeattn.graph.writing import save
-from edgeattn.options.profile import Item, ProfileOptions, Stage
+from edgeattn.options.profile import Item, ProfileOptions, Stage, pairs_of
 from edgeattn.profiling import samples
 from edgeattn.profiling.assemble import BareModel, Found, FoundBare, Profiled, assemble
 from edgeattn.profiling.measure.machine import this_cpu
 from edgeattn.profiling.measure.onnxruntime.run import (
+    ProfiledModel,
     profile_kernels,
     version,
 )
 from edgeattn.profiling.measure.place import HERE, Place
 from edgeattn.profiling.measure.times import time_models
 from edgeattn.profiling.sources.model import Subject
-from edgeattn.records.trace import EndToEnd, Machine
+from edgeattn.records.trace import EndToEnd, Machine, Runtime
 from edgeattn.runtimes.runner import cpu_name
 
+#: Takes a model through a runtime's profiler.
+_KERNELS: Final[Mapping[Runtime, Callable[..., ProfiledModel]]] = {"onnxruntime": profile_kernels}
 _COPIES: Final = (
     "Floors rest on the bandwidths that copies reached {}: memory {:.1f} GB/s, last cache {:.1f}."
 )
@@ -38,25 +41,27 @@ def measure(
     on_stage("memory bandwidth")
     facts = {"processor": cpu_name(), "system": platform.platform()}
     machine = this_cpu(options.threads or HERE.cores, facts)
-    return measure_at(HERE, machine, version(), items, subjects, options, folder, on_stage)
+    return measure_at(
+        HERE, machine, {"onnxruntime": version()}, items, subjects, options, folder, on_stage
+    )
 
 
 def measure_at(
     place: Place,
     machine: Machine,
-    runtime_version: str,
+    versions: Mapping[Runtime, str],
     items: Sequence[Item],
     subjects: Sequence[Subject],
     options: ProfileOptions,
     folder: Path,
     on_stage: Stage,
 ) -> list[Profiled]:
-    """Measure models by ONNX Runtime, those of a comparison in interleaved rounds.
+    """Measure models, each by its runtime, those of a comparison in interleaved rounds.
 
     Args:
         place: Where.
         machine: What that is.
-        runtime_version: The version of ONNX Runtime there.
+        versions: The version there of each runtime.
         items: The models.
         subjects: What is known of each.
         options: How they are run.
@@ -64,23 +69,33 @@ def measure_at(
         on_stage: Called with the name of each stage as it begins.
 
     Raises:
-        InputError: ONNX Runtime does not load one of them, or fails while it runs.
+        InputError: A runtime does not load one of them, or fails while it runs.
     """
     bandwidths = (machine.bandwidth_gbps or 0, machine.cache_gbps or 0)
     copies = _COPIES.format("here" if place is HERE else "there", *bandwidths)
     paths = [runnable(subject, folder / str(model)) for model, subject in enumerate(subjects)]
+    own = [options.of(item) for item in items]
+    by = [runtime_of(one) for one in own]
     timed = time_models(
-        paths, options, place=place, on_progress=lambda said: on_stage(f"latency: {said}")
+        paths,
+        options,
+        runtimes=by,
+        own=own,
+        pairs=pairs_of(items),
+        place=place,
+        on_progress=lambda said: on_stage(f"latency: {said}"),
     )
 
     def find(model: int, item: Item) -> Found:
         subject, latency = subjects[model], timed.latency(model)
         on_stage(f"kernels of {item.name} {model + 1}/{len(items)}")
-        found = profile_kernels(paths[model], subject.model, subject.macs, options, place=place)
+        found = _KERNELS[by[model]](
+            paths[model], subject.model, subject.macs, own[model], place=place
+        )
         return Found(
             evidence="measured",
-            runtime="onnxruntime",
-            version=runtime_version,
+            runtime=by[model],
+            version=versions[by[model]],
             machine=machine,
             known=subject,
             kernels=found.kernels,
@@ -96,12 +111,13 @@ def measure_at(
     def find_bare(model: int, item: Item, _found: Found, bare: BareModel) -> FoundBare:
         on_stage(f"{item.name} without its sites")
         macs = subjects[model].macs
-        kernels = profile_kernels(bare.path, bare.model, macs, options, place=place).kernels
+        kernels = _KERNELS[by[model]](bare.path, bare.model, macs, own[model], place=place).kernels
         if len(items) > 1:  # the plain model is run beside it
             return FoundBare(kernels=kernels, difference=None)
         both = time_models(
             (bare.path, paths[model]),
-            options,
+            own[model],
+            runtimes=[by[model]] * 2,
             place=place,
             with_power=False,
             on_progress=lambda said: on_stage(f"with and without its sites: {said}"),
@@ -114,6 +130,11 @@ def measure_at(
 
     without = None if options.marginal is False else find_bare
     return assemble(items, find, find_bare=without, folder=folder)
+
+
+def runtime_of(options: ProfileOptions) -> Runtime:
+    """Return what runs an ONNX file: ONNX Runtime where nothing is asked."""
+    return "openvino" if options.runtime == "openvino" else "onnxruntime"
 
 
 def runnable(subject: Subject, folder: Path) -> Path:
