@@ -314,6 +314,8 @@ class Models:
 
         by = aim.runtime or next(iter(self.options().runtimes), aim.target)
         casting = Casting(aim.runtime, by, self.casts())
+        if not self.guests:
+            casting.check(self.options().openvino_device)
         if not is_model(name):
             path = Path(name)
             return casting.items([Item(path=path, name=path.name)], self.stage)

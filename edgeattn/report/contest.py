@@ -108,17 +108,19 @@ def _contests(rows: Sequence[Row], of: Of) -> Iterator[Contest]:
     groups: dict[tuple[str, str], dict[tuple[str, str], dict[str, int]]] = {}
     for place, row in enumerate(rows):
         trace = row.trace
+        if not trace.rounds_id or min(trace.rounds, default=0.0) <= 0:
+            continue
         way, held, variant = str(trace.runtime), trace.precision, ""
         if of == "precision":
             way, held, variant = trace.precision, trace.runtime, trace.variant
-        group = groups.setdefault((trace.rounds_id, held), {})
+        group = groups.setdefault((f"{trace.rounds_id} {len(trace.rounds)}", held), {})
         ways = group.setdefault((trace.name, variant), {})
         if way not in ways or _ms(row) < _ms(rows[ways[way]]):
             ways[way] = place
     several = len({held for _, held in groups}) > 1
-    for (rounds_id, held), group in groups.items():
+    for (_, held), group in groups.items():
         said = held if several else ""
-        models = {model: ways for model, ways in group.items() if rounds_id and len(ways) > 1}
+        models = {model: ways for model, ways in group.items() if len(ways) > 1}
         for (name, variant), ways in models.items():
             yield _contest(rows, of, (name, variant), said, [ways])
         widest = max(map(len, models.values()), default=0)

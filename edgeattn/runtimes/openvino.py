@@ -36,6 +36,22 @@ def machine_of(device: str) -> Machine:
     return Machine(device=name, title=title, facts={"openvino": version(), "device": device})
 
 
+def check_precision(precision: str, *, device: str = CPU) -> None:
+    """Refuse a precision that a device does not compute in, before any work is done.
+
+    Args:
+        precision: As OpenVINO calls it: bf16.
+        device: OpenVINO's device.
+
+    Raises:
+        InputError: The device does not compute in it.
+        MissingError: OpenVINO is not installed, or has no such device.
+    """
+    with Worker(runner.__name__, does="looked at OpenVINO") as worker:
+        worker.ask({"task": "check_openvino", "device": device, "precision": precision})
+        worker.finish()
+
+
 def outputs(
     path: Path, feeds: Sequence[Mapping[str, Array]], *, device: str = CPU
 ) -> list[list[Array]]:

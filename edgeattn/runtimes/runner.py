@@ -359,8 +359,9 @@ class Compiled(_Timed):
         self._how = {"PERFORMANCE_HINT": "LATENCY", "PERF_COUNT": counted}  # type: Dict[str, Any]
         if threads and self._device == "CPU":
             self._how["INFERENCE_NUM_THREADS"] = threads
-        if "FP32" in self._core.get_property(self._device, "OPTIMIZATION_CAPABILITIES"):
-            self._how["INFERENCE_PRECISION_HINT"] = model.get("precision", "f32")
+        hint = _precision_hint(self._core, self._device, model.get("precision", "f32"))
+        if hint:
+            self._how["INFERENCE_PRECISION_HINT"] = hint
         try:
             self._path = model["path"]
             self._model = self._core.read_model(self._path)
@@ -410,6 +411,29 @@ def openvino_device(core: Any, asked: str) -> str:
         f"OpenVINO has no device {asked} here; it has {', '.join(there) or 'none'}.",
         "Name one of those, or leave it out for CPU.",
         "missing",
+    )
+
+
+def check_openvino(device: str, precision: str) -> Dict[str, Any]:
+    """Refuse a device of OpenVINO's that is not here, or what it does not compute in."""
+    import openvino
+
+    core = openvino.Core()
+    _precision_hint(core, openvino_device(core, device), precision)
+    return {}
+
+
+def _precision_hint(core: Any, device: str, precision: str) -> str:
+    """Return a precision as a hint; "" where a device that has no float32 is left to its own."""
+    has = list(core.get_property(device, "OPTIMIZATION_CAPABILITIES"))
+    if {"f32": "FP32", "f16": "FP16", "bf16": "BF16"}.get(precision) in has:
+        return precision
+    if precision == "f32":
+        return ""
+    name = cpu_name() if device == "CPU" else device
+    raise Fault(
+        f"OpenVINO does not compute in {precision} on {name}; it has {', '.join(sorted(has))}.",
+        "Leave that precision out.",
     )
 
 
@@ -603,6 +627,7 @@ class Bench:
         del job["task"]
         tasks = {
             "about": about,
+            "check_openvino": check_openvino,
             "machine": machine,
             "time": self.open,
             "window": self.window,

@@ -20,6 +20,7 @@ from edgeattn.options.precision import HINTS, obstacle
 from edgeattn.options.profile import Item, ProfileOptions, Stage
 from edgeattn.records.lowering import Trial
 from edgeattn.records.trace import SavedRow
+from edgeattn.runtimes.openvino import CPU, check_precision
 from edgeattn.workflows.cast import cast as cast_file
 from edgeattn.workflows.export import export as export_model
 from edgeattn.workflows.forms import Forming, save_forms
@@ -90,14 +91,28 @@ def compare(
     left_out: dict[str, str] = {}
     trials: dict[str, tuple[Trial, ...]] = {}
     made = {}
+    how = {
+        name: Casting(by.get(name, ""), by.get(name) or options.runtime or export.target, casts)
+        for name, export in exports.items()
+    }
+    for one in how.values() if not hosts else ():
+        one.check(options.openvino_device)
     for name, export in exports.items():
         home = folder if len(exports) == 1 else folder / name
         home.mkdir(exist_ok=True)
         guest = next((one for one, its in hosts if its == name), None)
         formings: dict[str, Forming] = {}
-        how = Casting(by.get(name, ""), by.get(name) or options.runtime or export.target, casts)
         made[name] = _made(
-            backbone, attentions, export, home, left_out, stock, on_stage, guest, formings, how
+            backbone,
+            attentions,
+            export,
+            home,
+            left_out,
+            stock,
+            on_stage,
+            guest,
+            formings,
+            how[name],
         )
         save_forms(export, list(formings.values()))
         trials |= {model: one.trials for model, one in formings.items() if one.trials}
@@ -158,6 +173,19 @@ class Casting:
         """Why the others are left out, in sentences."""
         reasons = [(name, obstacle(self.by, name)) for name in self.casts or {}]
         return tuple(f"{name} on {self.by} is left out: {why}." for name, why in reasons if why)
+
+    def check(self, device: str | None) -> None:
+        """Refuse a precision that OpenVINO does not compute in here, before any work is done.
+
+        Args:
+            device: OpenVINO's device; None for the CPU.
+
+        Raises:
+            InputError: The device does not compute in it.
+            MissingError: OpenVINO is not installed, or has no such device.
+        """
+        for one in HINTS.keys() & self.ways.keys() if self.by == "openvino" else ():
+            check_precision(HINTS[one], device=device or CPU)
 
     def items(self, items: Sequence[Item], on_stage: Stage) -> list[Item]:
         """Return models, once in each precision: those of one before those of the next."""
