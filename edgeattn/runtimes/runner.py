@@ -401,6 +401,73 @@ class Compiled(_Timed):
                 raise RuntimeError(f"its loops do not end within {self._limit_s:g} s")
         return [self.request.get_tensor(one).data for one in self.compiled.outputs]
 
+    def counted(self) -> Dict[str, Tuple[str, float]]:
+        """Return what each node that ran is, and took in the last run, in µs."""
+        found = {}  # type: Dict[str, Tuple[str, float]]
+        for one in self.request.profiling_info:
+            if one.status.name == "EXECUTED":
+                _, before_us = found.get(one.node_name, ("", 0.0))
+                took_us = one.real_time.total_seconds() * 1e6
+                found[one.node_name] = (one.node_type, before_us + took_us)
+        return found
+
+    def executed(self, seen: Sequence[Dict[str, Tuple[str, float]]]) -> Dict[str, Any]:
+        """Return the graph that is executed.
+
+        Args:
+            seen: What `counted` told of each of several runs.
+
+        Returns:
+            `nodes`, each with its name, operator, what was fused into it, what it reads and writes,
+            precision and median time, None of what did not run; the `device`; the `precision` of
+            arithmetic; and the `precisions` that the device has.
+        """
+        nodes = []
+        for op in self.compiled.get_runtime_model().get_ordered_ops():
+            said = {
+                key: str(value.get() if hasattr(value, "get") else value)
+                for key, value in op.rt_info.items()
+            }
+            name = op.get_friendly_name()
+            own = [one[name] for one in seen if name in one]
+            layouts = itertools.cycle(said.get("outputLayouts", "").split(","))
+            nodes.append(
+                {
+                    "name": name,
+                    "op": own[-1][0] if own else said.get("layerType") or op.get_type_name(),
+                    "layers": said.get("originalLayersNames", ""),
+                    "reads": [
+                        [one.get_node().get_friendly_name(), one.get_index()]
+                        for one in op.input_values()
+                    ],
+                    "writes": [
+                        {"size_bytes": _size_bytes(one), "layout": layout}
+                        for one, layout in zip(op.outputs(), layouts)
+                    ],
+                    "precision": said.get("runtimePrecision", ""),
+                    "time_us": statistics.median(us for _, us in own) if own else None,
+                }
+            )
+        hint = self._how.get("INFERENCE_PRECISION_HINT")
+        if hint is not None:
+            hint = self.compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        return {
+            "nodes": nodes,
+            "device": self._device,
+            "precision": hint or "",
+            "precisions": list(self._core.get_property(self._device, "OPTIMIZATION_CAPABILITIES")),
+        }
+
+
+def _size_bytes(output: Any) -> Optional[int]:
+    """Return the bytes of what an operator of OpenVINO writes; None if its shape is open."""
+    if output.get_partial_shape().is_dynamic:
+        return None
+    size = output.get_element_type().size
+    for dimension in output.get_shape():
+        size *= dimension
+    return int(size)
+
 
 def openvino_device(core: Any, asked: str) -> str:
     """Return the device that is asked, as OpenVINO calls it: GPU stands for GPU.0 too."""
@@ -913,10 +980,10 @@ def profile(
     folder: str,
     pack: bool = False,
 ) -> Dict[str, Any]:
-    """Take a model through ONNX Runtime's profiler.
+    """Take a model through ONNX Runtime's profiler, or OpenVINO's.
 
     Args:
-        model: As `Session` has it.
+        model: As `opened` takes it.
         threads: Its threads.
         warm_up: How often, and for how many seconds, it is run beforehand.
         runs: The fewest and the most runs.
@@ -926,8 +993,11 @@ def profile(
 
     Returns:
         For each node of the optimised graph, in order of execution: its name, operator, median
-        time, bytes and shapes; the median of the whole run while it was profiled; and `graph`.
+        time, bytes and shapes; the median of the whole run while it was profiled; and `graph`. Of
+        OpenVINO, what `Compiled.executed` tells.
     """
+    if model.get("runtime") == "openvino":
+        return _profile_compiled(Compiled(model, threads, counted=True), warm_up, runs, seconds)
     os.makedirs(folder, exist_ok=True)
     session = Session(model, session_options(threads, folder))
     fewest, warm_up_s = warm_up
@@ -941,6 +1011,23 @@ def profile(
         with open(os.path.join(folder, OPTIMISED), "rb") as file:
             graph = zlib.compress(without_weights(file.read()))
         found["graph"] = base64.b64encode(graph).decode()
+    return found
+
+
+def _profile_compiled(
+    session: Compiled, warm_up: Tuple[int, float], runs: Tuple[int, int], seconds: float
+) -> Dict[str, Any]:
+    repeat(session.run, *warm_up)
+    seen = []  # type: List[Dict[str, Tuple[str, float]]]
+
+    def run() -> float:
+        took_ms = session.run_ms()
+        seen.append(session.counted())
+        return took_ms
+
+    whole_ms = repeat(run, runs[0], seconds, runs[1])
+    found = session.executed(seen)
+    found["profiled_us"] = 1e3 * statistics.median(whole_ms)
     return found
 
 

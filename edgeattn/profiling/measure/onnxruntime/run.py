@@ -7,7 +7,6 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -28,6 +27,7 @@ from edgeattn.profiling.measure.onnxruntime.graph import (
     origins,
 )
 from edgeattn.profiling.measure.place import HERE, Place
+from edgeattn.profiling.measure.profiled import ProfiledModel
 from edgeattn.profiling.measure.rounds import (
     PROFILED_RUNS,
 )
@@ -43,19 +43,6 @@ if TYPE_CHECKING:
 # What an optimised graph may be, without its weights.
 _MOST_BYTES: Final = 1 << 28
 _PRECISIONS: Final = {"float": "fp32", "float16": "fp16", "int8": "int8", "uint8": "int8"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProfiledModel:
-    """What ONNX Runtime's profiler says of a model.
-
-    Attributes:
-        kernels: Its kernels, each with its work.
-        profiled_us: What the whole run took while they were timed.
-    """
-
-    kernels: tuple[Kernel, ...]
-    profiled_us: float
 
 
 def profile_kernels(

@@ -1,0 +1,22 @@
+"""What a runtime's profiler says of a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgeattn.records.trace import Kernel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfiledModel:
+    """A model that was profiled.
+
+    Attributes:
+        kernels: Its kernels.
+        profiled_us: What the whole run took while they were timed.
+        notes: What a reader should know of how it was run.
+    """
+
+    kernels: tuple[Kernel, ...]
+    profiled_us: float
+    notes: tuple[str, ...] = ()
