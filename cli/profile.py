@@ -353,6 +353,8 @@ def target_of(options: ProfileOptions) -> str:
     Raises:
         InputError: There is no such device.
     """
+    if options.runtime == "openvino":
+        return "openvino"
     if options.runtime is not None:
         return "onnxruntime" if options.runtime in ("onnxruntime", "torch") else "tensorrt"
     if options.device is None:

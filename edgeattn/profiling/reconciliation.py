@@ -68,6 +68,6 @@ def _of_measurement(trace: Trace, gap_us: float) -> str:
         return f"{known.streams} streams overlap, and profiling adds to each kernel."
     if gap_us < 0:
         return f"Profiling adds to kernels: {each}."
-    if trace.runtime == "onnxruntime":
+    if trace.runtime in ("onnxruntime", "openvino"):
         return f"What lies between kernels, the runtime itself and its threads' waking up: {each}."
     return f"What lies between kernels: {each}."

@@ -16,6 +16,7 @@ from edgeattn.options.profile import ProfileOptions
 from edgeattn.profiling.sources.engines.source import ENGINES
 from edgeattn.records.engine import EngineManifest, read_manifest
 from edgeattn.records.trace import Evidence, Runtime
+from edgeattn.runtimes.openvino import check_installed
 
 RUNTIMES: Final[tuple[Runtime, ...]] = get_args(Runtime)
 _ALL_DEVICES: Final = "see: edgeattn devices list"
@@ -41,8 +42,9 @@ class Route:
 def choose(path: Path, options: ProfileOptions) -> Route:
     """Choose the route of a file.
 
-    ONNX Runtime measures an ONNX file here, where no device is named. A CPU's profile has ONNX
-    Runtime predicted; a GPU's has TensorRT, measured where such a GPU is here, else predicted.
+    ONNX Runtime measures an ONNX file here, or OpenVINO if it is asked, where no device is named. A
+    CPU's profile has ONNX Runtime predicted; a GPU's has TensorRT, measured where such a GPU is
+    here, else predicted.
 
     Args:
         path: An ONNX file, an engine, or an engine's manifest.
@@ -51,6 +53,7 @@ def choose(path: Path, options: ProfileOptions) -> Route:
     Raises:
         InputError: A name is not known, or the file, the device and the runtime do not fit; or an
             engine has no manifest.
+        MissingError: OpenVINO is asked, and is not installed.
     """
     asked = _runtime(options.runtime)
     found = named_device(options)
@@ -62,6 +65,8 @@ def choose(path: Path, options: ProfileOptions) -> Route:
     if path.suffix != ".onnx":
         return _of_engine(path, asked, found, options)
     is_cpu = found.device is None or found.device.kind == "cpu"
+    if asked == "openvino":
+        return _of_openvino(found, options)
     if asked == "onnxruntime" or (asked is None and is_cpu):
         return _of_onnxruntime(found, options)
     if found.device is not None and found.device.kind == "cpu":
@@ -131,9 +136,20 @@ def _of_onnxruntime(found: Route, options: ProfileOptions) -> Route:
     return replace(found, runtime="onnxruntime", evidence=evidence)
 
 
+def _of_openvino(found: Route, options: ProfileOptions) -> Route:
+    if found.device is not None or options.predict:
+        raise InputError(
+            "OpenVINO is measured on this machine, and predicted for none.",
+            mend="Leave --device and --predict out; --openvino-device names a device of OpenVINO.",
+        )
+    check_installed()
+    return replace(found, runtime="openvino", evidence="measured")
+
+
 def _of_engine(path: Path, asked: Runtime | None, found: Route, options: ProfileOptions) -> Route:
-    if asked == "onnxruntime":
-        raise InputError(f"ONNX Runtime does not run {path}, an engine.")
+    if asked in ("onnxruntime", "openvino"):
+        title = "ONNX Runtime" if asked == "onnxruntime" else "OpenVINO"
+        raise InputError(f"{title} does not run {path}, an engine.")
     manifest = read_manifest(path)
     runtime: Runtime = "tensorrt-rtx" if manifest.runtime == "tensorrt-rtx" else "tensorrt"
     if asked not in (None, runtime):

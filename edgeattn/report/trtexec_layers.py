@@ -42,7 +42,7 @@ def check_runtime(runtime: str) -> None:
     Raises:
         InputError: It has none.
     """
-    if runtime in ("onnxruntime", "torch"):
+    if runtime in ("onnxruntime", "openvino", "torch"):
         raise InputError(
             f"Layer information is TensorRT's, and {runtime} has none.",
             mend="Its kernels are in --output, --export-profile and --trace; or profile it by"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from edgeattn.base import files
-from edgeattn.base.errors import InputError
+from edgeattn.base.errors import InputError, MissingError
 from edgeattn.base.versions import version_of
 from edgeattn.base.worker import Worker
 from edgeattn.graph.reading import as_read, load
@@ -27,6 +27,18 @@ _MOST_NAMED: Final = 3
 def version() -> str:
     """Return the version of OpenVINO."""
     return version_of("openvino") or "unknown"
+
+
+def check_installed() -> None:
+    """Refuse to go on without OpenVINO.
+
+    Raises:
+        MissingError: It is not installed.
+    """
+    if version_of("openvino") is None:
+        raise MissingError(
+            "OpenVINO is not installed.", mend="Install it: pip install edgeattn[openvino]"
+        )
 
 
 def machine_of(device: str) -> Machine:
@@ -71,6 +83,7 @@ def outputs(
     """
     import numpy as np
 
+    check_installed()
     with (
         files.scratch() as folder,
         as_read(path) as file,

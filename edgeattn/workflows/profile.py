@@ -20,7 +20,7 @@ from edgeattn.options.profile import TOGETHER, Item, ProfileOptions, Stage, Trte
 from edgeattn.profiling.assemble import Profiled
 from edgeattn.profiling.measure.hosts.onnxruntime import measure as by_onnxruntime
 from edgeattn.profiling.measure.hosts.trtexec import measure as by_trtexec
-from edgeattn.profiling.measure.onnxruntime import traces as onnxruntime
+from edgeattn.profiling.measure.onnxruntime import traces as onnx
 from edgeattn.profiling.measure.tensorrt import traces as tensorrt
 from edgeattn.profiling.measure.torch import traces as torch
 from edgeattn.profiling.predict.again import beside, profile_of
@@ -169,9 +169,14 @@ def profile(
         InputError: A file cannot be read or run, or an option does not fit.
         MissingError: What is asked cannot be had on this machine.
     """
+    if options.openvino_device is not None and "openvino" not in (options.runtime or ""):
+        raise InputError(
+            "--openvino-device is given, and not --runtime openvino.",
+            mend="Add --runtime openvino.",
+        )
     route = _common([choose(item.path, options.of(item)) for item in items])
     on_stage("read")
-    by = _onnxruntime if route.runtime in ("onnxruntime", "openvino") else _engines
+    by = _onnx if route.runtime in ("onnxruntime", "openvino") else _engines
     with scratch() as folder:
         return _signed(by(items, options, route, folder, on_stage), command)
 
@@ -252,12 +257,12 @@ def _subject(item: Item, options: ProfileOptions) -> Subject:
     )
 
 
-def _onnxruntime(
+def _onnx(
     items: Sequence[Item], options: ProfileOptions, route: Route, folder: Path, on_stage: Stage
 ) -> list[Profiled]:
     subjects = [_subject(item, options) for item in items]
     if route.evidence == "measured":
-        return onnxruntime.measure(items, subjects, options, folder, on_stage)
+        return onnx.measure(items, subjects, options, folder, on_stage)
     assert route.device is not None
     assert route.point is not None
     return cpu.predict(

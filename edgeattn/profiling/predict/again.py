@@ -61,6 +61,12 @@ def check(trace: Trace) -> None:
             f"{trace.name} was run by torch, which is predicted for no device.",
             mend="Profile the ONNX file.",
         )
+    if trace.runtime == "openvino":
+        raise InputError(
+            f"{trace.name} was run by OpenVINO, which is predicted for no device.",
+            mend=f"Predict its ONNX file in ONNX Runtime: edgeattn profile {trace.model} --device"
+            " NAME",
+        )
     if trace.latency_ms.p50 <= 0:
         raise InputError(f"The trace of {trace.name} says that it took no time.")
     is_engine = trace.runtime != "onnxruntime"

@@ -11,20 +11,23 @@ from edgeattn.graph.writing import save
 from edgeattn.options.profile import Item, ProfileOptions, Stage, pairs_of
 from edgeattn.profiling import samples
 from edgeattn.profiling.assemble import BareModel, Found, FoundBare, Profiled, assemble
-from edgeattn.profiling.measure.machine import this_cpu
-from edgeattn.profiling.measure.onnxruntime.run import (
-    ProfiledModel,
-    profile_kernels,
-    version,
-)
+from edgeattn.profiling.measure.machine import now, this_cpu
+from edgeattn.profiling.measure.onnxruntime import run as onnxruntime
+from edgeattn.profiling.measure.openvino import run as openvino
 from edgeattn.profiling.measure.place import HERE, Place
+from edgeattn.profiling.measure.profiled import ProfiledModel
 from edgeattn.profiling.measure.times import time_models
 from edgeattn.profiling.sources.model import Subject
 from edgeattn.records.trace import EndToEnd, Machine, Runtime
+from edgeattn.runtimes.openvino import CPU
+from edgeattn.runtimes.openvino import version as openvino_version
 from edgeattn.runtimes.runner import cpu_name
 
 #: Takes a model through a runtime's profiler.
-_KERNELS: Final[Mapping[Runtime, Callable[..., ProfiledModel]]] = {"onnxruntime": profile_kernels}
+_KERNELS: Final[Mapping[Runtime, Callable[..., ProfiledModel]]] = {
+    "onnxruntime": onnxruntime.profile_kernels,
+    "openvino": openvino.profile_kernels,
+}
 _COPIES: Final = (
     "Floors rest on the bandwidths that copies reached {}: memory {:.1f} GB/s, last cache {:.1f}."
 )
@@ -37,13 +40,23 @@ def measure(
     folder: Path,
     on_stage: Stage,
 ) -> list[Profiled]:
-    """Measure models by ONNX Runtime here; see `measure_at`."""
-    on_stage("memory bandwidth")
+    """Measure models here; see `measure_at`."""
+    versions: dict[Runtime, str] = {
+        "onnxruntime": onnxruntime.version(),
+        "openvino": openvino_version(),
+    }
+    machine = _machine(options, on_stage)
+    return measure_at(HERE, machine, versions, items, subjects, options, folder, on_stage)
+
+
+def _machine(options: ProfileOptions, on_stage: Stage) -> Machine:
     facts = {"processor": cpu_name(), "system": platform.platform()}
-    machine = this_cpu(options.threads or HERE.cores, facts)
-    return measure_at(
-        HERE, machine, {"onnxruntime": version()}, items, subjects, options, folder, on_stage
-    )
+    device = (options.openvino_device or CPU).upper()
+    if device != CPU and options.runtimes == ("openvino",):  # how fast it moves bytes is not known
+        title = f"{cpu_name()}, OpenVINO's {device}"
+        return Machine(device="this-machine", title=title, facts={**facts, "measured": now()})
+    on_stage("memory bandwidth")
+    return this_cpu(options.threads or HERE.cores, facts)
 
 
 def measure_at(
@@ -72,7 +85,9 @@ def measure_at(
         InputError: A runtime does not load one of them, or fails while it runs.
     """
     bandwidths = (machine.bandwidth_gbps or 0, machine.cache_gbps or 0)
-    copies = _COPIES.format("here" if place is HERE else "there", *bandwidths)
+    copies = [_COPIES.format("here" if place is HERE else "there", *bandwidths)]
+    if machine.bandwidth_gbps is None:
+        copies = []
     paths = [runnable(subject, folder / str(model)) for model, subject in enumerate(subjects)]
     own = [options.of(item) for item in items]
     by = [runtime_of(one) for one in own]
@@ -104,7 +119,7 @@ def measure_at(
             windows=timed.windows,
             power=timed.powers[model] if timed.powers else None,
             warnings=[*timed.warnings, *samples.warnings_of(latency)],
-            notes=[copies, *subject.notes],
+            notes=[*found.notes, *copies, *subject.notes],
             subject=subject,
         )
 
