@@ -127,6 +127,19 @@ class Elementwise(Writer):
             total = self.join("Mul", total, one, view)
         return total
 
+    def known_product(self, term: Term, view: View) -> Term | None:
+        """Return a product with the largest of its parts that was written already as one factor."""
+        known = [
+            part
+            for part, seen in self._written
+            if part.op == "mul" and seen == view and set(part.args) < set(term.args)
+        ]
+        if not known:
+            return None
+        part = max(known, key=lambda one: len(one.args))
+        rest = [arg for arg in term.args if arg not in part.args]
+        return self.terms.make("mul", [part, *rest], own=term.own)
+
     @staticmethod
     def _is_divisor(term: Term) -> bool:
         return term.op == "pow" and term.attrs == -1

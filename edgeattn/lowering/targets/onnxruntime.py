@@ -21,7 +21,6 @@ from edgeattn.lowering.indices import Axes, Index, count, leaves
 from edgeattn.lowering.measures import Figures
 from edgeattn.lowering.targets import passes
 from edgeattn.lowering.targets.blocked import BlockedWriter, fills_blocks, is_blocked
-from edgeattn.lowering.targets.elementwise import FUNCTIONS
 from edgeattn.lowering.targets.layout import (
     CHANNELS,
     FIRST,
@@ -29,11 +28,9 @@ from edgeattn.lowering.targets.layout import (
     ORDER,
     SPACE,
     View,
-    axes_of,
     extent,
     shape_of,
 )
-from edgeattn.lowering.targets.polyphase import phases
 from edgeattn.lowering.targets.squeeze import slid, through_producer
 from edgeattn.lowering.targets.widths import widened
 from edgeattn.lowering.targets.writer import Form, Written, named
@@ -210,33 +207,12 @@ class ONNXRuntimeWriter(BlockedWriter):
 
     def write_fn(self, term: Term, view: View) -> Written:
         """Write a function, of a convolution to one channel phase by phase."""
-        name, *numbers = term.attrs
-        made = self._by_phases(term) if name in FUNCTIONS and not numbers else None
+        made = self.by_phases(term)
         return super().write_fn(term, view) if made is None else self._seen(made, view)
-
-    def _by_phases(self, term: Term) -> Written | None:
-        """Write a function of a convolution to one channel phase by phase."""
-        leaf = term.args[0]
-        node = leaf.attrs.producer() if leaf.op == "leaf" else None
-        if node is None or len(leaf.attrs.consumers()) != 1:
-            return None
-        found, x = phases(node), node.inputs[0]
-        if found is None or x is None or not self.takes("single-channel", "phases"):
-            return None
-        weight, bias, pads, step = found
-        axes = axes_of(leaf.indices(), FIRST)
-        batch, _, *sizes = shape_of(axes)
-        shape = [batch, step * step, *(int(size) // step for size in sizes)]
-        constants = [self.real(one) for one in (weight, bias)]
-        attributes = {"kernel_shape": weight.shape[2:], "pads": pads, "strides": [step, step]}
-        x = self._raising.exchanged.get(x, x)
-        value = self.build.node("Conv", [x, *constants], shape, attributes)
-        value = self.build.node(FUNCTIONS[term.attrs[0]][0], [value], shape)
-        return self.node("DepthToSpace", [value], axes, blocksize=step)
 
     def write_mul(self, term: Term, view: View) -> Written:
         """Write a product; a square of a normalised map has its factor inside."""
-        product = self._known_product(term, view)
+        product = self.known_product(term, view)
         if product is not None:
             return super().write_mul(product, view)
         factor, base = self.terms.parts(term)
@@ -253,16 +229,3 @@ class ONNXRuntimeWriter(BlockedWriter):
             if made is not None:
                 return made
         return super().write_mul(term, view)
-
-    def _known_product(self, term: Term, view: View) -> Term | None:
-        """Return a product with the largest of its parts that was written already as one factor."""
-        known = [
-            part
-            for part, seen in self._written
-            if part.op == "mul" and seen == view and set(part.args) < set(term.args)
-        ]
-        if not known:
-            return None
-        part = max(known, key=lambda one: len(one.args))
-        rest = [arg for arg in term.args if arg not in part.args]
-        return self.terms.make("mul", [part, *rest], own=term.own)

@@ -7,15 +7,16 @@ written as it is: on the map, with the residual sum and the activation behind it
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import onnx_ir as ir
 
 from edgeattn.lowering.measures import Figures
 from edgeattn.lowering.targets import subgraphs
+from edgeattn.lowering.targets.layout import View
 from edgeattn.lowering.targets.plain import PlainWriter
 from edgeattn.lowering.targets.squeeze import through_producer
-from edgeattn.lowering.targets.writer import Form, named
+from edgeattn.lowering.targets.writer import Form, Written, named
 from edgeattn.lowering.terms import Term
 
 
@@ -23,9 +24,11 @@ class OpenVINOWriter(PlainWriter):
     """Writes terms for OpenVINO's CPU kernels."""
 
     forms: ClassVar[Mapping[str, tuple[Form, ...]]] = {
-        "squeeze": named("map", "cheaper"),
+        "squeeze": named("cheaper", "map"),
         "groups": named("dense", "grouped"),
         "linear-map": named("separate"),
+        "product": named("shared", "apart"),
+        "single-channel": named("phases", "convolution"),
     }
 
     @staticmethod
@@ -33,8 +36,21 @@ class OpenVINOWriter(PlainWriter):
         """Return the kernels that OpenVINO runs for some nodes, and what they move."""
         return subgraphs.measure(nodes, instead_of)
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._squeezes: dict[Term, tuple[Term, Term]] = {}
+
     def prepared(self, term: Term) -> Term:
-        squeezed = through_producer(term, self._raising)
-        if squeezed is not term and self.takes("squeeze", "cheaper"):
-            return squeezed
-        return term
+        if not self.takes("squeeze", "cheaper"):
+            return term
+        return through_producer(term, self._raising, passes=1, alone=False, known=self._squeezes)
+
+    def write_fn(self, term: Term, view: View) -> Written:
+        made = self.by_phases(term)
+        return super().write_fn(term, view) if made is None else self._seen(made, view)
+
+    def write_mul(self, term: Term, view: View) -> Written:
+        product = self.known_product(term, view)
+        if product is not None and self.takes("product", "shared"):
+            term = product
+        return super().write_mul(term, view)

@@ -12,6 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeattn.lowering.indices import Axes, Index, leaves, resolve
+from edgeattn.lowering.targets.elementwise import FUNCTIONS
 from edgeattn.lowering.targets.layout import (
     CHANNELS,
     FIRST,
@@ -23,6 +24,7 @@ from edgeattn.lowering.targets.layout import (
     reshape,
     shape_of,
 )
+from edgeattn.lowering.targets.polyphase import phases
 from edgeattn.lowering.targets.statistics import Statistics
 from edgeattn.lowering.targets.writer import Form, Written, named
 from edgeattn.lowering.terms import Layer, Term
@@ -129,6 +131,29 @@ class PlainWriter(Statistics):
             raise UnwritableError("it pools over a part of the map")
         made: dict[str, Any] = {name: ir.Attr(name, kind, v) for name, kind, v in attributes}
         return self._seen(self.node(op_type, [x.value], x.axes, **made), view)
+
+    def by_phases(self, term: Term) -> Written | None:
+        """Write a function of a convolution to one channel phase by phase, if that is to be."""
+        name, *numbers = term.attrs
+        if name not in FUNCTIONS or numbers:
+            return None
+        leaf = term.args[0]
+        node = leaf.attrs.producer() if leaf.op == "leaf" else None
+        if node is None or len(leaf.attrs.consumers()) != 1:
+            return None
+        found, x = phases(node), node.inputs[0]
+        if found is None or x is None or not self.takes("single-channel", "phases"):
+            return None
+        weight, bias, pads, step = found
+        axes = axes_of(leaf.indices(), FIRST)
+        batch, _, *sizes = shape_of(axes)
+        shape = [batch, step * step, *(int(size) // step for size in sizes)]
+        constants = [self.real(one) for one in (weight, bias)]
+        attributes = {"kernel_shape": weight.shape[2:], "pads": pads, "strides": [step, step]}
+        x = self._raising.exchanged.get(x, x)
+        value = self.build.node("Conv", [x, *constants], shape, attributes)
+        value = self.build.node(FUNCTIONS[name][0], [value], shape)
+        return self.node("DepthToSpace", [value], axes, blocksize=step)
 
 
 def _block_diagonal(rows: np.ndarray, groups: int) -> np.ndarray:

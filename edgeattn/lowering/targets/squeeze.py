@@ -7,9 +7,9 @@ gate can be part of the convolution's own kernel. The first layer after the sque
 W1 (W m + b) + b1 = (W1 W) m + (W1 b + b1), as does a band over the channels.
 
 Real-number exact. Requires a 1x1 convolution without stride, padding or groups, whose output
-nothing else reads and of which nothing but means over the whole map is asked. It is done where it
-moves less, counted in elements: reading y and the weights that come in, against writing the map,
-reading it for the mean and again for the gate.
+nothing else reads and, where the gate shall be part of its kernel, of which nothing but means over
+the whole map is asked. It is done where it moves less, counted in elements: reading y and the
+weights that come in, against the passes over the map that it saves.
 """
 
 from __future__ import annotations
@@ -34,40 +34,56 @@ _STATISTICS: Final = frozenset(
 _PASSES: Final = 3
 
 
-def through_producer(root: Term, raising: Raising) -> Term:
-    """Return an equal term, in which means are taken before the convolution where that is less."""
+def through_producer(
+    root: Term,
+    raising: Raising,
+    *,
+    passes: int = _PASSES,
+    alone: bool = True,
+    known: dict[Term, tuple[Term, Term]] | None = None,
+) -> Term:
+    """Return an equal term, in which means are taken before the convolution where that is less.
+
+    Args:
+        root: The term.
+        raising: What is known of its leaves.
+        passes: How many passes over the map are saved.
+        alone: Leave a map of which other statistics are asked.
+        known: What was exchanged for what, by mean, so that two roots have it in common.
+    """
+    known = {} if known is None else known
     for mean in [term for term in subterms(root) if term.op == "mean"]:
+        if mean in known:
+            root = _exchanged(root, *known[mean], raising, {})
+            continue
         leaf = mean.args[0]
-        if leaf.op != "leaf" or not _is_squeezed(root, mean, leaf):
+        if leaf.op != "leaf" or not _is_squeezed(root, mean, leaf, alone=alone):
             continue
         layer = _layer(mean, raising)
         if layer is None:
             continue
         users = [term for term in subterms(root) if mean in term.args]
-        exchange = _better(mean, leaf, layer, users, raising)
+        exchange = _better(mean, layer, users, raising, passes)
         if exchange is not None:
+            known[mean] = exchange
             root = _exchanged(root, *exchange, raising, {})
     return root
 
 
-def _is_squeezed(root: Term, mean: Term, leaf: Term) -> bool:
-    """Return whether a mean over the whole map is all that is asked of a leaf, but for the gate."""
+def _is_squeezed(root: Term, mean: Term, leaf: Term, *, alone: bool) -> bool:
+    """Return whether a mean is over the whole map and, alone, all that a gate asks of a leaf."""
     over = frozenset(leaves(mean.attrs))
     asked = [t for t in subterms(root) if leaf in t.args and t.op in _STATISTICS]
     space = {index for index in leaf.indices() if index.home in {2, 3}}
-    return asked == [mean] and over == space and is_space(over)
+    return (asked == [mean] or not alone) and over == space and is_space(over)
 
 
 def _layer(mean: Term, raising: Raising) -> Term | None:
     """Return the mean as the convolution of the mean of what it reads."""
     leaf = mean.args[0]
     node = leaf.attrs.producer()
-    if (
-        node is None
-        or not _is_layer(node)
-        or len(leaf.attrs.consumers())
-        != len({user for user in leaf.attrs.consumers() if user in raising.rules})
-    ):
+    users = [user for user in leaf.attrs.consumers() if user.graph is not None]
+    if node is None or not _is_layer(node) or any(user not in raising.rules for user in users):
         return None
     y, constants = raising.raised(node.inputs[0]), weight_and_bias(node)
     if y is None or constants is None:
@@ -101,7 +117,7 @@ def _is_layer(node: ir.Node) -> bool:
 
 
 def _better(
-    mean: Term, leaf: Term, layer: Term, users: list[Term], raising: Raising
+    mean: Term, layer: Term, users: list[Term], raising: Raising, passes: int
 ) -> tuple[Term, Term] | None:
     """Return what to exchange for what, if that moves less."""
     y = layer.args[0].args[0].indices()
@@ -110,7 +126,7 @@ def _better(
     if user is not None and user.op == "linear":
         rows, width = user.attrs.weight.shape
         extra = rows * (layer.attrs.weight.shape[1] - width)
-    if count(y) + extra >= _PASSES * count(leaf.indices()):
+    if count(y) + extra >= passes * count(mean.args[0].indices()):
         return None
     if user is None:
         return mean, layer
