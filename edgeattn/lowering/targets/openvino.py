@@ -14,13 +14,13 @@ import onnx_ir as ir
 from edgeattn.lowering.measures import Figures
 from edgeattn.lowering.targets import subgraphs
 from edgeattn.lowering.targets.layout import View
-from edgeattn.lowering.targets.plain import PlainWriter
+from edgeattn.lowering.targets.normed import NormedWriter
 from edgeattn.lowering.targets.squeeze import through_producer
 from edgeattn.lowering.targets.writer import Form, Written, named
 from edgeattn.lowering.terms import Term
 
 
-class OpenVINOWriter(PlainWriter):
+class OpenVINOWriter(NormedWriter):
     """Writes terms for OpenVINO's CPU kernels."""
 
     forms: ClassVar[Mapping[str, tuple[Form, ...]]] = {
@@ -29,6 +29,9 @@ class OpenVINOWriter(PlainWriter):
         "linear-map": named("separate"),
         "product": named("shared", "apart"),
         "single-channel": named("phases", "convolution"),
+        "moments": named("norm", "parts"),
+        "map-gate": named("quotient", "product"),
+        "repeat": named("convolution", "gather"),
     }
 
     @staticmethod
@@ -41,9 +44,10 @@ class OpenVINOWriter(PlainWriter):
         self._squeezes: dict[Term, tuple[Term, Term]] = {}
 
     def prepared(self, term: Term) -> Term:
-        if not self.takes("squeeze", "cheaper"):
-            return term
-        return through_producer(term, self._raising, passes=1, alone=False, known=self._squeezes)
+        if self.takes("squeeze", "cheaper"):
+            known = self._squeezes
+            term = through_producer(term, self._raising, passes=1, alone=False, known=known)
+        return self.with_quotients(term)
 
     def write_fn(self, term: Term, view: View) -> Written:
         made = self.by_phases(term)

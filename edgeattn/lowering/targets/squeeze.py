@@ -54,7 +54,7 @@ def through_producer(
     known = {} if known is None else known
     for mean in [term for term in subterms(root) if term.op == "mean"]:
         if mean in known:
-            root = _exchanged(root, *known[mean], raising, {})
+            root = exchanged(root, *known[mean], raising, {})
             continue
         leaf = mean.args[0]
         if leaf.op != "leaf" or not _is_squeezed(root, mean, leaf, alone=alone):
@@ -66,7 +66,7 @@ def through_producer(
         exchange = _better(mean, layer, users, raising, passes)
         if exchange is not None:
             known[mean] = exchange
-            root = _exchanged(root, *exchange, raising, {})
+            root = exchanged(root, *exchange, raising, {})
     return root
 
 
@@ -170,12 +170,13 @@ def slid(rows: np.ndarray, taps: Sequence[float]) -> np.ndarray:
     return total
 
 
-def _exchanged(root: Term, old: Term, new: Term, raising: Raising, known: dict[Term, Term]) -> Term:
+def exchanged(root: Term, old: Term, new: Term, raising: Raising, known: dict[Term, Term]) -> Term:
+    """Return a term in which one stands in the place of another."""
     if root is old:
         return new
     made = known.get(root)
     if made is None:
-        args = [_exchanged(arg, old, new, raising, known) for arg in root.args]
+        args = [exchanged(arg, old, new, raising, known) for arg in root.args]
         made = raising.terms.rebuilt(root, args) or root
         known[root] = made
     return made
