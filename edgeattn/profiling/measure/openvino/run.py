@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,6 +17,7 @@ from edgeattn.profiling.measure.place import HERE, Place
 from edgeattn.profiling.measure.profiled import ProfiledModel
 from edgeattn.profiling.measure.rounds import PROFILED_RUNS
 from edgeattn.profiling.measure.times import LOAD_S, PROFILED, Said, how, lent, seconds_of
+from edgeattn.records.trace import Kernel
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -70,20 +71,26 @@ def profile_kernels(
         runner = stack.enter_context(place.runner("profiled"))
         found = _Seen.of(runner.ask(job, limit_s=place.limit_s(LOAD_S)))
         runner.finish()
+    kernels = tuple(kernels_of(found.nodes, names, model, costs))
     return ProfiledModel(
-        kernels=tuple(kernels_of(found.nodes, names, model, costs)),
+        kernels=kernels,
         profiled_us=found.profiled_us,
-        notes=(_computed(found),),
+        notes=(_computed(found, kernels),),
     )
 
 
-def _computed(found: _Seen) -> str:
+def _computed(found: _Seen, kernels: Sequence[Kernel]) -> str:
     """Say what a model was computed in, and whether OpenVINO would take less by itself."""
     ran = _WORDS.get(found.precision, found.precision or "what it takes by itself")
     less = [_WORDS[one] for one in ("bf16", "f16") if one.upper() in found.precisions]
+    quantised = ", and in int8 what is quantised" if _has_int8(kernels) else ""
     by_itself = (
         f"; left to itself, it takes {less[0]} on this processor"
         if less and ran == "float32"
         else ""
     )
-    return f"OpenVINO computed on {found.device} in {ran}{by_itself}."
+    return f"OpenVINO computed on {found.device} in {ran}{quantised}{by_itself}."
+
+
+def _has_int8(kernels: Sequence[Kernel]) -> bool:
+    return any(one.kind == "matmul" and one.precision == "int8" for one in kernels)
