@@ -236,7 +236,7 @@ def _facts(device: DeviceProfile) -> list[tuple[str, str]]:
         ("reached of the peak", ", ".join(_reached_of_the_peak(device))),
         ("reached of the bandwidth", f"{bandwidth}{_mark(device, 'efficiency.bandwidth')}"),
         ("fast in", ", ".join(device.precisions)),
-        ("engines of", ", ".join(device.runtimes) or "none: ONNX Runtime serves it"),
+        ("engines of", ", ".join(device.runtimes) or "none: ONNX Runtime and OpenVINO serve it"),
     ]
     if device.enqueue_us is not None:
         enqueue = f"{device.enqueue_us:g} µs a kernel{_mark(device, 'enqueue_us')}"

@@ -27,7 +27,7 @@ from .screen import Screen
 from .tables import print_notes, print_parity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from rich.console import Console
 
@@ -134,7 +134,7 @@ def _top(how: ParityOptions, stage: Callable[[str], None]) -> Iterator[Top | Non
 
         yield OpenVinoHere(runtime=_openvino(how))
         return
-    with _there(how.on, stage) as there:
+    with _there(how, stage) as there:
         yield there
 
 
@@ -145,14 +145,15 @@ def _openvino(how: ParityOptions) -> OpenVino:
 
 
 @contextlib.contextmanager
-def _there(on: Sequence[str], stage: Callable[[str], None]) -> Iterator[There | None]:
+def _there(how: ParityOptions, stage: Callable[[str], None]) -> Iterator[There | None]:
     """Connect to the host that the last rung is climbed on, if one is asked for."""
-    if not on:
+    if not how.on:
         yield None
         return
     from edgeattn.workflows.host_step import there
 
-    with there(only(on), stage) as found:
+    device = how.openvino_device
+    with there(only(how.on), stage, runtime=how.runtime, openvino_device=device) as found:
         yield found
 
 
@@ -162,7 +163,7 @@ def _check_runtime(subject: str, how: ParityOptions) -> None:
     Raises:
         InputError: It is none of those.
     """
-    if how.runtime not in (None, "onnxruntime", "openvino"):
+    if how.runtime not in (None, "onnxruntime", "openvino", *(["tensorrt"] if how.on else [])):
         raise InputError(
             f"--runtime {how.runtime} runs no ONNX file here.",
             mend="Name onnxruntime or openvino; or compare an engine: edgeattn parity X.engine",
@@ -259,7 +260,7 @@ def _compare(
             report = _with_model(path, built, inputs, tolerance, by)
         else:
             stage("parity")
-            with _comparison(path, how.on, stage, by) as compare:
+            with _comparison(path, how, stage, by) as compare:
                 report = compare(
                     path, other, inputs=inputs, seed=choice.value("seed"), tolerance=tolerance
                 )
@@ -276,7 +277,7 @@ def _compare(
 
 @contextlib.contextmanager
 def _comparison(
-    path: Path, on: Sequence[str], stage: Callable[[str], None], by: OpenVino | None
+    path: Path, how: ParityOptions, stage: Callable[[str], None], by: OpenVino | None
 ) -> Iterator[Callable[..., ParityReport]]:
     """Return what compares a file, or an engine, with an ONNX file."""
     if path.suffix != ENGINE:
@@ -286,7 +287,7 @@ def _comparison(
         return
     from edgeattn.engine.parity import compare_engine
 
-    with _there(on, stage) as there:
+    with _there(how, stage) as there:
         yield compare_engine if there is None else there.compare
 
 

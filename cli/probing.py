@@ -125,5 +125,6 @@ def _facts(facts: HostFacts) -> list[tuple[str, str]]:
 
 def _python(one: Any) -> str:
     said = [f"ONNX Runtime {one.onnxruntime}" if one.onnxruntime else "no ONNX Runtime"]
-    said += [f"numpy {one.numpy}" if one.numpy else "no numpy", *one.providers]
+    said += [f"OpenVINO {one.openvino}"] if one.openvino else []
+    said += [f"numpy {one.numpy}" if one.numpy else "no numpy", *one.providers, *one.devices]
     return f"{one.path}: {', '.join(said)}"

@@ -191,7 +191,7 @@ class DeviceProfile(Table):
 
     @property
     def runtimes(self) -> tuple[str, ...]:
-        """The libraries whose engines it runs; none on a CPU, which ONNX Runtime serves."""
+        """The libraries whose engines it runs; none on a CPU."""
         if self.kind == "cpu":
             return ()
         takes_rtx = self.kind == "gpu" and self.compute_capability in TENSORRT_RTX

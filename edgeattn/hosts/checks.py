@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from edgeattn.base.errors import MissingError
 from edgeattn.devices import profile
-from edgeattn.hosts.probe import HostFacts, as_in_profile
+from edgeattn.hosts.probe import PYTHON_RUNTIMES, TITLES, HostFacts, PythonRuntime, as_in_profile
 from edgeattn.hosts.trtexec.commands import Trtexec
 
 # Less than the first is short; nothing can be done with less than the second.
@@ -34,8 +34,8 @@ class Check:
 def checks(facts: HostFacts) -> tuple[Check, ...]:
     """Say what would and would not work on a host, and how to mend it."""
     found = (
-        _connection(facts), _trtexec(facts), _onnxruntime(facts), _mode(facts), _power(facts),
-        _memory(facts), _disk(facts), _clock(facts), _profile(facts),
+        _connection(facts), _trtexec(facts), *(_python(facts, one) for one in PYTHON_RUNTIMES),
+        _mode(facts), _power(facts), _memory(facts), _disk(facts), _clock(facts), _profile(facts),
     )  # fmt: skip
     return tuple(one for one in found if one is not None)
 
@@ -77,22 +77,24 @@ def _trtexec(facts: HostFacts) -> Check:
     return Check(title=title, state="works", detail=detail)
 
 
-def _onnxruntime(facts: HostFacts) -> Check:
-    title, python = "measure by ONNX Runtime", facts.python
+def _python(facts: HostFacts, runtime: PythonRuntime) -> Check:
+    title, python = f"measure by {TITLES[runtime]}", facts.python(runtime)
     if python is not None:
-        detail = f"{python.onnxruntime}, of {python.path} ({python.version})"
+        detail = f"{python.version_of(runtime)}, of {python.path} ({python.version})"
+        if runtime == "openvino":
+            detail += f"; its devices: {', '.join(python.devices)}"
         return Check(title=title, state="works", detail=detail)
-    broken = [one for one in facts.pythons if one.fault]
+    broken = [one for one in facts.pythons if one.fault_of(runtime)]
     if broken:
-        detail = f"{broken[0].path}: {broken[0].fault}"
-        mend = "Try it there: python3 -c 'import numpy, onnxruntime'"
+        detail = f"{broken[0].path}: {broken[0].fault_of(runtime)}"
+        mend = f"Try it there: {broken[0].path} -c 'import numpy, {runtime}'"
         return Check(title=title, state="absent", detail=detail, mend=mend)
     if not facts.pythons:
         return Check(title=title, state="absent", detail="there is no Python 3")
     path = facts.pythons[0].path
     mend = (
-        f"{path} -m pip install --user onnxruntime, there. Where pip refuses that: {path} -m venv"
-        " ~/edgeattn, then ~/edgeattn/bin/pip install onnxruntime; it is found there."
+        f"{path} -m pip install --user {runtime}, there. Where pip refuses that: {path} -m venv"
+        f" ~/edgeattn, then ~/edgeattn/bin/pip install {runtime}; it is found there."
     )
     detail = "no Python there has it, with numpy"
     return Check(title=title, state="absent", detail=detail, mend=mend)

@@ -1,4 +1,4 @@
-"""ONNX Runtime of a host's Python: its runner, the models that are sent to it, what they give."""
+"""What runs models by a host's Python, ONNX Runtime or OpenVINO: its runner, models, outputs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from edgeattn.hosts.connection import Room
-    from edgeattn.hosts.probe import HostFacts, PythonFacts
+    from edgeattn.hosts.probe import HostFacts, PythonFacts, PythonRuntime
 
 T = TypeVar("T", bound=BaseModel)
 _RUNNER: Final = "runner.py"
@@ -50,7 +50,7 @@ _NEWEST_OPSET: Final = 40
 
 class _About(BaseModel):
     python: str
-    onnxruntime: str
+    runtime: str
     numpy: str
     cores: int
     processor: str
@@ -77,18 +77,22 @@ class _Files(BaseModel):
 
 
 class Bench:
-    """ONNX Runtime of a host's Python; it ends with the `with` block.
+    """What runs models by a host's Python; it ends with the `with` block.
 
     Args:
         room: Our folder there.
         facts: What is there.
+        runtime: What runs them: ONNX Runtime, or OpenVINO.
 
     Raises:
-        MissingError: No Python there has ONNX Runtime, or the connection broke.
+        MissingError: No Python there has that, or the connection broke.
     """
 
-    def __init__(self, room: Room, facts: HostFacts) -> None:
-        python = _python_of(facts)
+    def __init__(
+        self, room: Room, facts: HostFacts, runtime: PythonRuntime = "onnxruntime"
+    ) -> None:
+        python = _python_of(facts, runtime)
+        self.runtime: Final = runtime
         self._room, self._host = room, str(room.host.address)
         self._sent: dict[Path, str] = {}
         self._known: dict[bytes, parcels.Part] = {}
@@ -97,8 +101,8 @@ class Bench:
         room.put(Path(runner.__file__), _RUNNER)
         self._clerk = _Clerk(room, python)
         #: What is there: versions, the processor.
-        self.about: Final = self._asked(_About, {"task": "about"})
-        self._clerk.runtime = f"{self.about.onnxruntime} on {self._host}"
+        self.about: Final = self._asked(_About, {"task": "about", "runtime": runtime})
+        self._clerk.runtime = f"{self.about.runtime} on {self._host}"
 
     def __enter__(self) -> Self:
         return self
@@ -201,6 +205,7 @@ class Bench:
         inputs: Sequence[Mapping[str, npt.NDArray[Any]]],
         *,
         optimise: bool = True,
+        device: str | None = None,
     ) -> list[list[npt.NDArray[np.generic]]]:
         """Run a model there.
 
@@ -208,12 +213,13 @@ class Bench:
             path: The ONNX file.
             inputs: Of each run, the inputs by name.
             optimise: Whether ONNX Runtime optimises the graph.
+            device: OpenVINO's device; None for the CPU.
 
         Returns:
             Of each run, the outputs in the model's order.
 
         Raises:
-            InputError: ONNX Runtime there does not load the model, or fails while it runs.
+            InputError: The runtime there does not load the model, or fails while it runs.
         """
         given = [self.given(one) for one in inputs]
         folder = self.folder()
@@ -224,6 +230,8 @@ class Bench:
                 "name": str(path),
                 "inputs": given[0],
                 "limit_s": limit_of(path),
+                "runtime": self.runtime,
+                "device": device or "CPU",
             },
             "inputs": given,
             "folder": folder,
@@ -330,26 +338,26 @@ class _Apart(Talk):
             self._clerk.close()
 
 
-def _python_of(facts: HostFacts) -> PythonFacts:
+def _python_of(facts: HostFacts, runtime: PythonRuntime) -> PythonFacts:
     """Return the Python that runs models.
 
     Raises:
         MissingError: There is none: what was found, and what helps.
     """
-    if facts.python is not None:
-        return facts.python
-    found = [f"{one.path} ({one.version}{_lacks(one)})" for one in facts.pythons]
+    python = facts.python(runtime)
+    if python is not None:
+        return python
+    found = [
+        f"{one.path} ({': '.join(filter(None, (one.version, one.fault_of(runtime))))})"
+        for one in facts.pythons
+    ]
     first = facts.pythons[0].path if facts.pythons else "python3"
     raise MissingError(
-        f"No Python on {facts.address} has onnxruntime and numpy:"
+        f"No Python on {facts.address} has {runtime} and numpy:"
         f" {'; '.join(found) or 'there is none'}.",
-        mend=f"Install it there, in a Python of yours: {first} -m pip install --user onnxruntime."
+        mend=f"Install it there, in a Python of yours: {first} -m pip install --user {runtime}."
         " Nothing is installed for you.",
     )
-
-
-def _lacks(python: PythonFacts) -> str:
-    return f": {python.fault}" if python.fault else ""
 
 
 def _too_new(error: InputError, runtime: str) -> InputError:

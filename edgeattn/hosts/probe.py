@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from edgeattn.base.errors import InputError
 from edgeattn.base.legible import legible
@@ -38,6 +38,10 @@ _MODE: Final = re.compile(r"(?:MODE_)?(\d+W|MAX[PQ])(?:_.*)?")
 # What trtexec says first, or of its options: it runs.
 _TRTEXEC: Final = ("[TensorRT v", "=== Model Options")
 _ILLEGAL: Final = 128 + 4  # SIGILL
+#: What a Python runs models by, the first before others.
+PythonRuntime = Literal["onnxruntime", "openvino"]
+PYTHON_RUNTIMES: Final[tuple[PythonRuntime, ...]] = get_args(PythonRuntime)
+TITLES: Final[dict[PythonRuntime, str]] = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +55,9 @@ class PythonFacts:
         numpy: The same of numpy.
         providers: ONNX Runtime's execution providers.
         fault: Why one of both is there and does not load; "" if it does.
+        openvino: The version of OpenVINO that it loads; None if it loads none.
+        devices: OpenVINO's devices.
+        openvino_fault: Why it is there and does not load; "" if it does.
     """
 
     path: str
@@ -59,11 +66,22 @@ class PythonFacts:
     numpy: str | None = None
     providers: tuple[str, ...] = ()
     fault: str = ""
+    openvino: str | None = None
+    devices: tuple[str, ...] = ()
+    openvino_fault: str = ""
 
     @property
     def can_run(self) -> bool:
         """Whether it runs models."""
-        return self.onnxruntime is not None and self.numpy is not None
+        return any(map(self.version_of, PYTHON_RUNTIMES))
+
+    def version_of(self, runtime: PythonRuntime) -> str | None:
+        """Return the version of a runtime that it runs models by; None if it does not."""
+        return None if self.numpy is None else getattr(self, runtime)
+
+    def fault_of(self, runtime: PythonRuntime) -> str:
+        """Return why a runtime is there and does not load; "" if it does, or is not there."""
+        return self.fault if runtime == "onnxruntime" else self.openvino_fault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,10 +152,9 @@ class HostFacts:
     lacks: tuple[str, ...]
     notes: tuple[str, ...]
 
-    @property
-    def python(self) -> PythonFacts | None:
-        """The Python that runs models; None if none does."""
-        return next((one for one in self.pythons if one.can_run), None)
+    def python(self, runtime: PythonRuntime) -> PythonFacts | None:
+        """Return the Python that runs models by a runtime; None if none does."""
+        return next((one for one in self.pythons if one.version_of(runtime)), None)
 
     @property
     def opset(self) -> int | None:
@@ -332,15 +349,25 @@ def _pythons(told: _Told) -> Iterator[PythonFacts]:
     for one in found:
         if "version" in one:
             code = one.get("ended", "0")
-            died = f"{one.get('trying', 'it')} kills it: {_death(code)}" if code != "0" else ""
+            trying = one.get("trying", "it")
+            died = f"{trying} kills it: {_death(code)}" if code != "0" else ""
+            by_openvino = died if trying == "openvino" else ""
             yield PythonFacts(
                 path=one["path"],
                 version=one["version"],
                 onnxruntime=one.get("onnxruntime"),
                 numpy=one.get("numpy"),
                 providers=tuple(one.get("providers", "").split()),
-                fault=one.get("fault", "") or died,
+                fault=one.get("fault", "") or (died if not by_openvino else ""),
+                openvino=_plain_version(one.get("openvino")),
+                devices=tuple(one.get("devices", "").split()),
+                openvino_fault=one.get("openvino-fault", "") or by_openvino,
             )
+
+
+def _plain_version(said: str | None) -> str | None:
+    """Return a version as it is released: 2026.4.1 of 2026.4.1-22982-e213a147257-releases."""
+    return said and said.partition("-")[0]
 
 
 def _death(code: str) -> str:

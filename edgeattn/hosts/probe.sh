@@ -22,29 +22,32 @@ found() { # NAME FILE...: sets $program to the first that can be run; on PATH, b
   return 1
 }
 
-python() { # FILE: says what is there of ONNX Runtime; one that dies of it is said too
+python() { # FILE: says what is there to run models; one that dies of it is said too
   say python "$1"
-  # No .pyc files, no core file, and nothing of onnxruntime's among temporary files.
+  # No .pyc files, no core file, nothing of onnxruntime's among temporary files, and nothing of what
+  # counts OpenVINO's users in the home folder.
   (ulimit -c 0; export TMPDIR=/dev/null; exec timeout 60 "$1" -B -c '
 import sys
 def say(key, value):
     print("python-%s\t%s" % (key, str(value).strip().replace("\n", " ")[:300]))
     sys.stdout.flush()
 say("version", "%d.%d.%d" % sys.version_info[:3])
-for name in ("numpy", "onnxruntime"):
+sys.modules["openvino_telemetry"] = None
+for name in ("numpy", "onnxruntime", "openvino"):
+    key = "openvino-fault" if name == "openvino" else "fault"
     try:
         say("trying", name)
         module = __import__(name)
+        if name == "openvino":
+            say("devices", " ".join(module.Core().available_devices))
         say(name, getattr(module, "__version__", "of no version"))
+        if name == "onnxruntime":
+            say("providers", " ".join(module.get_available_providers()))
     except ImportError as error:
         if getattr(error, "name", None) != name:
-            say("fault", "%s: %s" % (name, error))
+            say(key, "%s: %s" % (name, error))
     except BaseException as error:
-        say("fault", "%s: %s" % (name, error))
-try:
-    say("providers", " ".join(module.get_available_providers()))
-except Exception:
-    pass
+        say(key, "%s: %s" % (name, error))
 ') </dev/null 2>/dev/null
   say python-ended "$?"
 }
@@ -105,7 +108,7 @@ if found nvidia-smi "$root/usr/bin/nvidia-smi" && [ ! -e "$tree/model" ]; then
     head -n 1 | each gpu
 fi
 
-seen=' '
+seen=' ' has_onnxruntime='' has_openvino=''
 found python3
 for file in "$program" "$root"/usr/bin/python3 "$root"/usr/bin/python3.[0-9] \
   "$root"/usr/bin/python3.[0-9][0-9] "$root"/usr/local/bin/python3 "${root:-$HOME}"/*/bin/python3; do
@@ -116,7 +119,10 @@ for file in "$program" "$root"/usr/bin/python3 "$root"/usr/bin/python3.[0-9] \
   [ $((pythons += 1)) -le 6 ] || break
   said=$(python "$file")
   printf '%s\n' "$said"
-  case $said in *python-numpy*python-onnxruntime*) break ;; esac # others are not needed
+  case $said in *python-numpy*) ;; *) continue ;; esac
+  case $said in *python-onnxruntime*) has_onnxruntime=1 ;; esac
+  case $said in *python-devices*) has_openvino=1 ;; esac
+  [ -n "$has_onnxruntime" ] && [ -n "$has_openvino" ] && break # others are not needed
 done
 rails
 clocks

@@ -11,7 +11,7 @@ from typing import Literal, TypeVar
 from edgeattn.base.errors import EdgeattnError, MissingError
 from edgeattn.hosts.address import Address, addresses
 from edgeattn.hosts.connection import Host, Room, connect
-from edgeattn.hosts.probe import HostFacts, probe
+from edgeattn.hosts.probe import PYTHON_RUNTIMES, HostFacts, probe
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -45,21 +45,22 @@ class Guest:
         with self.host.stay() as room:
             yield Visit(self.host, self.facts, room)
 
-    def runtime(self, asked: str | None = None) -> Literal["tensorrt", "onnxruntime"]:
-        """Return what models are run by there: TensorRT where it is, else ONNX Runtime.
+    def runtime(self, asked: str | None = None) -> Literal["tensorrt", "onnxruntime", "openvino"]:
+        """Return what models are run by there: TensorRT where it is, else ONNX Runtime, OpenVINO.
 
         Args:
             asked: What is asked for, if something is.
 
         Raises:
-            MissingError: It is not there; or neither is.
+            MissingError: It is not there; or none is.
         """
-        has = {"tensorrt": self.facts.trtexec, "onnxruntime": self.facts.python}
-        if has["tensorrt"] and asked in (None, "tensorrt"):
+        if self.facts.trtexec and asked in (None, "tensorrt"):
             return "tensorrt"
-        if has["onnxruntime"] and asked in (None, "onnxruntime"):
-            return "onnxruntime"
-        named = {"tensorrt": "trtexec", "onnxruntime": "Python with onnxruntime and numpy"}
+        for runtime in PYTHON_RUNTIMES:
+            if asked in (None, runtime) and self.facts.python(runtime):
+                return runtime
+        named = {"tensorrt": "trtexec"}
+        named |= {one: f"Python with {one} and numpy" for one in PYTHON_RUNTIMES}
         wanted = " and no ".join(named.values()) if asked is None else named[asked]
         raise MissingError(
             f"There is no {wanted} on {self.host.address}.",

@@ -32,12 +32,14 @@ class Place(_Strict):
 
     title: str
     device: str | None
-    runtime: Literal["tensorrt", "onnxruntime"]
+    runtime: Literal["tensorrt", "onnxruntime", "openvino"]
     version: str
     power_mode: str | None
 
     def __str__(self) -> str:
-        by = {"tensorrt": "TensorRT", "onnxruntime": "ONNX Runtime"}[self.runtime]
+        by = {"tensorrt": "TensorRT", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}[
+            self.runtime
+        ]
         words = [self.title, f"{by} {self.version}", self.power_mode]
         return ", ".join(map(legible, filter(None, words)))
 

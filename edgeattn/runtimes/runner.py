@@ -14,6 +14,7 @@ import base64
 import contextlib
 import ctypes
 import hashlib
+import importlib
 import itertools
 import json
 import math
@@ -351,10 +352,8 @@ class Compiled(_Timed):
     """
 
     def __init__(self, model: Dict[str, Any], threads: int, counted: bool = False) -> None:
-        import openvino
-
         super().__init__(model)
-        self._core = openvino.Core()
+        self._core = load_openvino().Core()
         self._device = openvino_device(self._core, model.get("device", "CPU"))
         self._how = {"PERFORMANCE_HINT": "LATENCY", "PERF_COUNT": counted}  # type: Dict[str, Any]
         if threads and self._device == "CPU":
@@ -467,6 +466,14 @@ def _size_bytes(output: Any) -> Optional[int]:
     for dimension in output.get_shape():
         size *= dimension
     return int(size)
+
+
+def load_openvino() -> Any:
+    """Return OpenVINO's module; without what counts its users, and writes to their home folder."""
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # as of no module
+    import openvino
+
+    return openvino
 
 
 def openvino_device(core: Any, asked: str) -> str:
@@ -804,14 +811,14 @@ class Bench:
         return {"ms": self._alone.run_ms()}
 
 
-def about() -> Dict[str, Any]:
-    """Return what runs here."""
+def about(runtime: str = "onnxruntime") -> Dict[str, Any]:
+    """Return what runs here, and the version of a runtime."""
     import numpy as np
-    import onnxruntime
 
+    module = load_openvino() if runtime == "openvino" else importlib.import_module(runtime)
     return {
         "python": platform.python_version(),
-        "onnxruntime": onnxruntime.__version__,
+        "runtime": str(module.__version__).split("-")[0],
         "numpy": np.__version__,
         "cores": usable_cores(),
         "processor": cpu_name(),

@@ -18,7 +18,7 @@ from edgeattn.workflows.doctor_steps import RESULTS, STEPS
 
 State = Literal["works", "fails", "crashes", "absent", "untried"]
 
-DISTRIBUTIONS: Final = (*EXPORTING, "onnxruntime-gpu", "tensorrt", "tensorrt-rtx")
+DISTRIBUTIONS: Final = (*EXPORTING, "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

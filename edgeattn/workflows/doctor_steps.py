@@ -13,10 +13,11 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from edgeattn.base.errors import MissingError
 from edgeattn.engine.gpu import ask_driver
+from edgeattn.runtimes.runner import load_openvino
 
 RESULTS: Final = "results.jsonl"
 
@@ -74,8 +75,31 @@ def try_onnxruntime(folder: Path) -> str:
     session = onnxruntime.InferenceSession(folder / "tiny.onnx", providers=["CPUExecutionProvider"])
     expected = np.load(folder / "tiny.npz")
     (y,) = session.run(None, {session.get_inputs()[0].name: expected["x"]})
-    error = float(np.abs(y - expected["y"]).max())
-    if error > 1e-5:
+    return _difference(y, expected["y"])
+
+
+def try_openvino(folder: Path) -> str:
+    """OpenVINO computes what torch computed, in float32; its devices, and what it takes itself."""
+    import numpy as np
+
+    core = load_openvino().Core()
+    compiled = core.compile_model(folder / "tiny.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    expected = np.load(folder / "tiny.npz")
+    said = [_difference(compiled([expected["x"]])[0], expected["y"])]
+    said.append(f"devices {', '.join(core.available_devices)}")
+    own = core.get_property("CPU", "INFERENCE_PRECISION_HINT").to_string()
+    said += [f"{own} unless told otherwise, as edgeattn does"] if own != "f32" else []
+    return "; ".join(said)
+
+
+def _difference(found: Any, expected: Any) -> str:
+    """Say how far a result is from torch's.
+
+    Raises:
+        RuntimeError: It is another one.
+    """
+    error = float(abs(found - expected).max())
+    if not error <= 1e-5:
         raise RuntimeError(f"the result differs from torch's by {error:g}")
     return f"differs from torch by at most {error:.1g}"
 
@@ -155,6 +179,13 @@ STEPS: Final[Mapping[str, Step]] = {
         needed=True,
         after=("export",),
         mend="pip install --force-reinstall onnxruntime",
+    ),
+    "openvino": Step(
+        title="OpenVINO agrees with torch",
+        run=try_openvino,
+        needed=False,
+        after=("export",),
+        mend="export needs none; to run and measure files by it: pip install 'edgeattn[openvino]'",
     ),
     "onnxsim": Step(
         title="onnxsim simplifies",

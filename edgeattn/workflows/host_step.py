@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, cast
 
 from edgeattn.base.errors import CheckError, InputError
+from edgeattn.base.worker import DeathError
 from edgeattn.engine.log import Log
 from edgeattn.engine.parity import compare_engine, source_of, tolerance_of_engine
 from edgeattn.graph.reading import Source, read
@@ -17,6 +18,7 @@ from edgeattn.graph.writing import describe
 from edgeattn.hosts.engines import Engines, check_engine, open_inputs
 from edgeattn.hosts.machine import machine_of
 from edgeattn.hosts.onnxruntime import Bench
+from edgeattn.hosts.probe import TITLES, PythonRuntime
 from edgeattn.hosts.trtexec.commands import Trtexec
 from edgeattn.hosts.trtexec.said import RefusedError
 from edgeattn.hosts.trtexec.tensors import DIGITS_DB, DIGITS_REL
@@ -34,6 +36,7 @@ from edgeattn.records.trace import Machine
 from edgeattn.runtimes.onnxruntime import Array, Session, taken
 from edgeattn.workflows.build import network_of
 from edgeattn.workflows.build_on import flags_of, target_of
+from edgeattn.workflows.openvino_step import refused
 from edgeattn.workflows.pipeline import Candidate, Step, tolerance_of_cast
 
 _DIGITS: Final = (
@@ -55,26 +58,31 @@ class There:
 
     Attributes:
         guest: The host.
-        trtexec: Its trtexec; None where it has none, and its ONNX Runtime runs the file.
+        trtexec: Its trtexec; None where it has none, or its Python is to run the file.
+        runtime: What its Python runs the file by then.
+        openvino_device: OpenVINO's device; None for the CPU.
         on_stage: Called as the step goes on.
     """
 
     guest: Guest
     trtexec: Trtexec | None
+    runtime: PythonRuntime
+    openvino_device: str | None
     on_stage: OnStage
 
     @property
     def machine(self) -> Machine:
         """What the step is taken on."""
-        python = self.guest.facts.python
-        by = f"ONNX Runtime {python.onnxruntime}" if python and not self.trtexec else "trtexec"
+        by, python = "trtexec", self.guest.facts.python(self.runtime)
+        if python is not None and self.trtexec is None:
+            by = f"{TITLES[self.runtime]} {python.version_of(self.runtime)}"
         return machine_of(self.guest.facts, by)
 
     @property
     def destined(self) -> dict[str, str]:
         """What models are lowered for there, as the options of lowering have it."""
         if self.trtexec is None:
-            return {"target": "onnxruntime"}
+            return {"target": self.runtime}
         return {"tensorrt": ".".join(map(str, self.trtexec.version))}
 
     @property
@@ -104,7 +112,7 @@ class There:
         if self.trtexec is None:
             tolerance = tolerance_of(precision) if cast is None else tolerance_of_cast(cast)
             run = partial(_run_model, self, notes=notes)
-            return _step("onnxruntime", tolerance, partial(_make, folder, run))
+            return _step(self.runtime, tolerance, partial(_make, folder, run))
         tolerance = tolerance_of_engine(precision) if cast is None else tolerance_of_cast(cast)
         asked: Precision = precision if cast is None else cast.precision
         notes.append(_DIGITS)
@@ -140,15 +148,33 @@ class There:
 
 
 @contextlib.contextmanager
-def there(address: str, on_stage: OnStage = lambda _: None) -> Iterator[There]:
+def there(
+    address: str,
+    on_stage: OnStage = lambda _: None,
+    *,
+    runtime: str | None = None,
+    openvino_device: str | None = None,
+) -> Iterator[There]:
     """Connect to a host to take the last step on.
 
+    Args:
+        address: The host.
+        on_stage: Called as the step goes on.
+        runtime: What is to run the file there; None for the first that is there.
+        openvino_device: OpenVINO's device; None for the CPU.
+
     Raises:
-        MissingError: It cannot be reached, or has neither trtexec nor ONNX Runtime.
+        MissingError: It cannot be reached, or has not what is to run the file.
     """
     with guests([address], on_stage) as (guest,):
-        trtexec = Trtexec.of(guest.facts) if guest.runtime() == "tensorrt" else None
-        yield There(guest=guest, trtexec=trtexec, on_stage=on_stage)
+        found = guest.runtime(runtime)
+        yield There(
+            guest=guest,
+            trtexec=Trtexec.of(guest.facts) if found == "tensorrt" else None,
+            runtime="onnxruntime" if found == "tensorrt" else found,
+            openvino_device=openvino_device,
+            on_stage=on_stage,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,15 +259,26 @@ def _make(folder: Path, run: _Running, reference: Reference, below: Path) -> Can
 def _run_model(
     there: There, session: Session, inputs: Mapping[int, Sequence[Array]], *, notes: list[str]
 ) -> Iterator[Run]:
-    """Run a file in the host's ONNX Runtime, at every batch size."""
+    """Run a file by the host's Python, at every batch size."""
     feeds = [taken(session, arrays) for arrays in inputs.values()]
     with there.guest.visit() as visit:
         notes += visit.room.notes
         there.on_stage(f"running {session.path.name} on {visit.facts.address}")
-        with Bench(visit.room, visit.facts) as bench:
-            found = bench.outputs(session.path, feeds)
+        with Bench(visit.room, visit.facts, there.runtime) as bench:
+            try:
+                found = bench.outputs(session.path, feeds, device=there.openvino_device)
+            except InputError as error:
+                if there.runtime != "openvino" or isinstance(error, DeathError):
+                    raise
+                raise refused(error, session.path) from error
     for batch, outputs in zip(inputs, found, strict=True):
-        yield Run(optimisations="on", batch=batch, names=session.output_names, outputs=outputs)
+        yield Run(
+            optimisations="on",
+            batch=batch,
+            names=session.output_names,
+            outputs=outputs,
+            runtime=there.runtime,
+        )
 
 
 def _run_engine(

@@ -14,7 +14,7 @@ from edgeattn.parity.metrics import tolerance_of
 from edgeattn.parity.openvino import OpenVino
 from edgeattn.records.trace import Machine
 from edgeattn.runtimes.onnxruntime import inputs_of
-from edgeattn.runtimes.openvino import machine_of
+from edgeattn.runtimes.openvino import explained, machine_of
 from edgeattn.workflows.pipeline import BOTH, Candidate, Step, tolerance_of_cast
 
 
@@ -72,10 +72,16 @@ def _make(runtime: OpenVino, reference: Reference, below: Path) -> Candidate:
     try:
         runs = list(runtime.runs(inputs_of(below), reference.inputs))
     except InputError as error:
-        fact = error.fact.replace(str(below), "the file")  # it may lie in a scratch folder
-        raise CheckError(fact, mend=error.mend) from error
+        raise refused(error, below) from error
     return Candidate(
         path=below,
         runs=runs,
         locate=lambda tolerance: runtime.first_difference(below, reference.inputs, tolerance),
     )
+
+
+def refused(error: InputError, path: Path) -> CheckError:
+    """Return why a rung falls whose file OpenVINO does not take, which ONNX Runtime runs."""
+    told = explained(error, path)
+    fact = told.fact.replace(str(path), "the file")  # it may lie in a scratch folder
+    return CheckError(fact, mend=told.mend)

@@ -54,14 +54,16 @@ def place_of(guest: Guest, target: str) -> Place:
     Raises:
         MissingError: The host does not run what is lowered for the target.
     """
-    runtime = guest.runtime("tensorrt" if target == "tensorrt" else "onnxruntime")
+    runtime = guest.runtime(TARGETS[target].runtime or "onnxruntime")
     facts = guest.facts
-    by_python = facts.python.onnxruntime if facts.python else None
+    version = facts.tensorrt
+    if runtime != "tensorrt" and (python := facts.python(runtime)) is not None:
+        version = python.version_of(runtime)
     return Place(
         title=facts.title,
         device=facts.device,
         runtime=runtime,
-        version=(facts.tensorrt if runtime == "tensorrt" else by_python) or "unknown",
+        version=version or "unknown",
         power_mode=facts.power_mode,
     )
 
@@ -254,13 +256,15 @@ def _timer(
         else:
             with contextlib.ExitStack() as stack:
                 runners: list[Runners] = []
+                by = place.runtime
 
                 def run(paths: Sequence[Path]) -> Timed:
                     if not runners:
-                        runners.append(stack.enter_context(Runners(visit.room, visit.facts)))
+                        runners.append(stack.enter_context(Runners(visit.room, visit.facts, by)))
                     there = place_there(runners[0], seen)
+                    given, runtimes = [kept(one) for one in paths], [by] * len(paths)
                     try:
-                        return time_models([kept(one) for one in paths], options, place=there)
+                        return time_models(given, options, runtimes=runtimes, place=there)
                     except EdgeattnError:  # it may have ended with what it could not run
                         runners.clear()
                         stack.close()

@@ -151,8 +151,9 @@ def test_what_does_not_work_is_said_with_its_mend(tmp_path: Path) -> None:
     broken = ask(trees.ORIN_NX, tmp_path / "nx")
     assert broken.trtexec is None
     assert "libnvinfer.so.8" in said(broken, "measure by trtexec").detail
-    assert broken.python is not None
-    assert broken.python.onnxruntime == "1.19.2"
+    python = broken.python("onnxruntime")
+    assert python is not None
+    assert python.onnxruntime == "1.19.2"
     pi = ask(trees.RASPBERRY_PI, tmp_path / "pi")
     assert said(pi, "measure by trtexec").state == "absent"
     assert said(pi, "power").detail == "not to be had: no rail can be read"

@@ -11,6 +11,7 @@ from typing import Any
 from edgeattn.base.errors import InputError
 from edgeattn.base.worker import Talk
 from edgeattn.hosts.onnxruntime import Bench, limit_s
+from edgeattn.hosts.probe import TITLES
 from edgeattn.hosts.visit import Visit
 from edgeattn.hosts.watch import Watch, watch
 from edgeattn.options.profile import Item, ProfileOptions, Stage
@@ -127,7 +128,7 @@ def measure(
         found = measure_at(
             place(bench, seen, tells_power=bool(visit.facts.rails)),
             machine,
-            {"onnxruntime": bench.about.onnxruntime},
+            bench.about.versions,
             items,
             subjects,
             replace(options, marginal=marginal),
@@ -145,7 +146,7 @@ def _machine(bench: Bench, visit: Visit, options: ProfileOptions) -> Machine:
     threads_words = f"{threads} thread{'s' if threads > 1 else ''}"
     return Machine(
         device=facts.device or facts.title,
-        title=facts.words(f"ONNX Runtime {about.onnxruntime}, {threads_words}"),
+        title=facts.words(f"{TITLES[bench.runtime]} {about.runtime}, {threads_words}"),
         power_mode=facts.power_mode or "",
         **bench.copies(threads).model_dump(),
         facts={
