@@ -19,6 +19,8 @@ from edgeattn.base.errors import InputError, MissingError
 from edgeattn.base.worker import DeathError, Said, SlowError, Talk, last_line
 from edgeattn.graph.reading import as_read
 from edgeattn.hosts import parcels
+from edgeattn.hosts.probe import PythonRuntime
+from edgeattn.records.trace import Runtime
 from edgeattn.runtimes import runner
 from edgeattn.runtimes.arrays import read_npy
 from edgeattn.runtimes.onnxruntime import limit_of
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from edgeattn.hosts.connection import Room
-    from edgeattn.hosts.probe import HostFacts, PythonFacts, PythonRuntime
+    from edgeattn.hosts.probe import HostFacts, PythonFacts
 
 T = TypeVar("T", bound=BaseModel)
 _RUNNER: Final = "runner.py"
@@ -50,7 +52,7 @@ _NEWEST_OPSET: Final = 40
 
 class _About(BaseModel):
     python: str
-    runtime: str
+    versions: dict[Runtime, str]
     numpy: str
     cores: int
     processor: str
@@ -82,17 +84,19 @@ class Bench:
     Args:
         room: Our folder there.
         facts: What is there.
-        runtime: What runs them: ONNX Runtime, or OpenVINO.
+        runtimes: What runs them: ONNX Runtime, OpenVINO, or both.
 
     Raises:
         MissingError: No Python there has that, or the connection broke.
     """
 
     def __init__(
-        self, room: Room, facts: HostFacts, runtime: PythonRuntime = "onnxruntime"
+        self,
+        room: Room,
+        facts: HostFacts,
+        runtimes: Sequence[PythonRuntime] = ("onnxruntime",),
     ) -> None:
-        python = _python_of(facts, runtime)
-        self.runtime: Final = runtime
+        python = _python_of(facts, runtimes)
         self._room, self._host = room, str(room.host.address)
         self._sent: dict[Path, str] = {}
         self._known: dict[bytes, parcels.Part] = {}
@@ -101,8 +105,12 @@ class Bench:
         room.put(Path(runner.__file__), _RUNNER)
         self._clerk = _Clerk(room, python)
         #: What is there: versions, the processor.
-        self.about: Final = self._asked(_About, {"task": "about", "runtime": runtime})
-        self._clerk.runtime = f"{self.about.runtime} on {self._host}"
+        self.about: Final = self._asked(_About, {"task": "about", "runtimes": runtimes})
+        #: The version there of each runtime.
+        self.versions: Final[dict[Runtime, str]] = {
+            one: self.about.versions.get(one, "unknown") for one in runtimes
+        }
+        self._clerk.runtime = f"{self.versions.get('onnxruntime')} on {self._host}"
 
     def __enter__(self) -> Self:
         return self
@@ -204,6 +212,7 @@ class Bench:
         path: Path,
         inputs: Sequence[Mapping[str, npt.NDArray[Any]]],
         *,
+        runtime: PythonRuntime = "onnxruntime",
         optimise: bool = True,
         device: str | None = None,
     ) -> list[list[npt.NDArray[np.generic]]]:
@@ -212,6 +221,7 @@ class Bench:
         Args:
             path: The ONNX file.
             inputs: Of each run, the inputs by name.
+            runtime: What runs it.
             optimise: Whether ONNX Runtime optimises the graph.
             device: OpenVINO's device; None for the CPU.
 
@@ -230,7 +240,7 @@ class Bench:
                 "name": str(path),
                 "inputs": given[0],
                 "limit_s": limit_of(path),
-                "runtime": self.runtime,
+                "runtime": runtime,
                 "device": device or "CPU",
             },
             "inputs": given,
@@ -338,24 +348,25 @@ class _Apart(Talk):
             self._clerk.close()
 
 
-def _python_of(facts: HostFacts, runtime: PythonRuntime) -> PythonFacts:
+def _python_of(facts: HostFacts, runtimes: Sequence[PythonRuntime]) -> PythonFacts:
     """Return the Python that runs models.
 
     Raises:
         MissingError: There is none: what was found, and what helps.
     """
-    python = facts.python(runtime)
+    python = facts.python(*runtimes)
     if python is not None:
         return python
     found = [
-        f"{one.path} ({': '.join(filter(None, (one.version, one.fault_of(runtime))))})"
+        f"{one.path} ({': '.join(filter(None, (one.version, *map(one.fault_of, runtimes))))})"
         for one in facts.pythons
     ]
     first = facts.pythons[0].path if facts.pythons else "python3"
     raise MissingError(
-        f"No Python on {facts.address} has {runtime} and numpy:"
+        f"No Python on {facts.address} has {', '.join(runtimes)} and numpy:"
         f" {'; '.join(found) or 'there is none'}.",
-        mend=f"Install it there, in a Python of yours: {first} -m pip install --user {runtime}."
+        mend=f"Install it there, in a Python of yours: {first} -m pip install --user"
+        f" {' '.join(runtimes)}."
         " Nothing is installed for you.",
     )
 

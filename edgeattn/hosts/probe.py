@@ -152,9 +152,9 @@ class HostFacts:
     lacks: tuple[str, ...]
     notes: tuple[str, ...]
 
-    def python(self, runtime: PythonRuntime) -> PythonFacts | None:
-        """Return the Python that runs models by a runtime; None if none does."""
-        return next((one for one in self.pythons if one.version_of(runtime)), None)
+    def python(self, *runtimes: PythonRuntime) -> PythonFacts | None:
+        """Return the Python that runs models by each of some runtimes; None if none does."""
+        return next((one for one in self.pythons if all(map(one.version_of, runtimes))), None)
 
     @property
     def opset(self) -> int | None:

@@ -13,7 +13,7 @@ from edgeattn.options.hosts import on
 from edgeattn.options.precision import HINTS
 
 # What a host runs models by.
-_OF_HOSTS: Final = ("tensorrt", "onnxruntime")
+_OF_HOSTS: Final = ("tensorrt", "onnxruntime", "openvino")
 #: What can be run in the same rounds as another.
 TOGETHER: Final = ("onnxruntime", "openvino")
 Stage = Callable[[str], None]
@@ -82,8 +82,8 @@ class ProfileOptions:
     """
 
     hosts: tuple[str, ...] = on(
-        "Measure on that machine, by its trtexec, or the onnxruntime of its Python; several are"
-        " measured side by side."
+        "Measure on that machine, by its trtexec, or the onnxruntime or openvino of its Python;"
+        " several are measured side by side."
     )
     device: str | None = flag(
         "--device NAME",
@@ -153,12 +153,25 @@ class ProfileOptions:
         hint = HINTS.get(item.precision) if runtime == "openvino" else None
         return replace(self, runtime=runtime, arithmetic=hint or self.arithmetic)
 
+    def check_openvino(self) -> None:
+        """Refuse a device of OpenVINO's for another runtime.
+
+        Raises:
+            InputError: OpenVINO is not asked.
+        """
+        if self.openvino_device is not None and "openvino" not in self.runtimes:
+            raise InputError(
+                "--openvino-device is given, and not --runtime openvino.",
+                mend="Add --runtime openvino.",
+            )
+
     def check_hosts(self) -> None:
         """Refuse what does not go with hosts.
 
         Raises:
             InputError: Something is asked that is not to be had on a host.
         """
+        self.check_openvino()
         if self.predict:
             raise InputError(
                 "--on measures, and --predict predicts.", mend="Leave one of them out."

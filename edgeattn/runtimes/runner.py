@@ -811,14 +811,17 @@ class Bench:
         return {"ms": self._alone.run_ms()}
 
 
-def about(runtime: str = "onnxruntime") -> Dict[str, Any]:
-    """Return what runs here, and the version of a runtime."""
+def about(runtimes: Sequence[str] = ("onnxruntime",)) -> Dict[str, Any]:
+    """Return what runs here, and the versions of runtimes."""
     import numpy as np
 
-    module = load_openvino() if runtime == "openvino" else importlib.import_module(runtime)
+    modules = {
+        one: load_openvino() if one == "openvino" else importlib.import_module(one)
+        for one in runtimes
+    }
     return {
         "python": platform.python_version(),
-        "runtime": str(module.__version__).split("-")[0],
+        "versions": {one: module.__version__.split("-")[0] for one, module in modules.items()},
         "numpy": np.__version__,
         "cores": usable_cores(),
         "processor": cpu_name(),

@@ -141,8 +141,8 @@ def _processor_on(visit: Visit, options: CalibrationOptions, on_stage: Stage) ->
         about = bench.about
         processor = Processor(
             name=about.processor or facts.title,
-            title=facts.words(f"ONNX Runtime {about.runtime}"),
-            runtime=about.runtime,
+            title=facts.words(f"ONNX Runtime {bench.versions['onnxruntime']}"),
+            runtime=bench.versions["onnxruntime"],
             cores=about.cores,
             cache_kib=about.cache_kib,
             clock_mhz=facts.clocks_mhz.get("CPU 0"),

@@ -264,9 +264,11 @@ def _run_model(
     with there.guest.visit() as visit:
         notes += visit.room.notes
         there.on_stage(f"running {session.path.name} on {visit.facts.address}")
-        with Bench(visit.room, visit.facts, there.runtime) as bench:
+        with Bench(visit.room, visit.facts, [there.runtime]) as bench:
             try:
-                found = bench.outputs(session.path, feeds, device=there.openvino_device)
+                found = bench.outputs(
+                    session.path, feeds, runtime=there.runtime, device=there.openvino_device
+                )
             except InputError as error:
                 if there.runtime != "openvino" or isinstance(error, DeathError):
                     raise

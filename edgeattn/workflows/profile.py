@@ -18,7 +18,7 @@ from edgeattn.options.build import EngineOptions
 from edgeattn.options.model import ModelRequest
 from edgeattn.options.profile import TOGETHER, Item, ProfileOptions, Stage, TrtexecFiles
 from edgeattn.profiling.assemble import Profiled
-from edgeattn.profiling.measure.hosts.onnxruntime import measure as by_onnxruntime
+from edgeattn.profiling.measure.hosts.onnxruntime import measure as by_python
 from edgeattn.profiling.measure.hosts.trtexec import measure as by_trtexec
 from edgeattn.profiling.measure.onnxruntime import traces as onnx
 from edgeattn.profiling.measure.tensorrt import traces as tensorrt
@@ -80,10 +80,10 @@ def profile_on(
     """
     named = named_device(options).device if options.device is not None else None
     if options.threads is not None and all(
-        _runtime_on(lane.guest, lane.items, options) == "tensorrt" for lane in lanes
+        _runtimes_on(lane.guest, lane.items, options) == ("tensorrt",) for lane in lanes
     ):
         raise InputError(
-            "--threads is for ONNX Runtime, and trtexec measures there.",
+            "--threads is for ONNX Runtime and OpenVINO, and trtexec measures there.",
             mend="Leave it out, or add --runtime onnxruntime.",
         )
 
@@ -117,14 +117,16 @@ def _on(
 ) -> list[Profiled]:
     is_onnx = all(item.path.suffix == ".onnx" for item in items)
     marginal = is_onnx if options.marginal is None else options.marginal
-    runtime = _runtime_on(Guest(visit.host, visit.facts), items, options)
-    measure = by_trtexec if runtime == "tensorrt" else by_onnxruntime
+    runtimes = _runtimes_on(Guest(visit.host, visit.facts), items, options)
+    measure = by_trtexec if runtimes == ("tensorrt",) else by_python
+    options = replace(options, runtime=",".join(runtimes))
     return measure(items, options, visit, folder, marginal=marginal, on_stage=on_stage)
 
 
-def _runtime_on(guest: Guest, items: Sequence[Item], options: ProfileOptions) -> str:
+def _runtimes_on(guest: Guest, items: Sequence[Item], options: ProfileOptions) -> tuple[str, ...]:
     is_onnx = all(item.path.suffix == ".onnx" for item in items)
-    return guest.runtime(options.runtime if is_onnx else "tensorrt")
+    asked = options.runtimes if is_onnx else ("tensorrt",)
+    return tuple(guest.runtime(one) for one in asked or (None,))
 
 
 def _of_host(found: Profiled, visit: Visit) -> Profiled:
@@ -169,11 +171,7 @@ def profile(
         InputError: A file cannot be read or run, or an option does not fit.
         MissingError: What is asked cannot be had on this machine.
     """
-    if options.openvino_device is not None and "openvino" not in (options.runtime or ""):
-        raise InputError(
-            "--openvino-device is given, and not --runtime openvino.",
-            mend="Add --runtime openvino.",
-        )
+    options.check_openvino()
     route = _common([choose(item.path, options.of(item)) for item in items])
     on_stage("read")
     by = _onnx if route.runtime in ("onnxruntime", "openvino") else _engines

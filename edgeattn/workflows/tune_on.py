@@ -260,7 +260,7 @@ def _timer(
 
                 def run(paths: Sequence[Path]) -> Timed:
                     if not runners:
-                        runners.append(stack.enter_context(Runners(visit.room, visit.facts, by)))
+                        runners.append(stack.enter_context(Runners(visit.room, visit.facts, [by])))
                     there = place_there(runners[0], seen)
                     given, runtimes = [kept(one) for one in paths], [by] * len(paths)
                     try:

@@ -1,4 +1,4 @@
-"""Traces of the ONNX Runtime that a host's Python has: as here, by the same runner."""
+"""Traces of what a host's Python runs models by: as here, by the same runner."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from edgeattn.base.errors import InputError
 from edgeattn.base.worker import Talk
 from edgeattn.hosts.onnxruntime import Bench, limit_s
-from edgeattn.hosts.probe import TITLES
+from edgeattn.hosts.probe import PYTHON_RUNTIMES, TITLES
 from edgeattn.hosts.visit import Visit
 from edgeattn.hosts.watch import Watch, watch
 from edgeattn.options.profile import Item, ProfileOptions, Stage
@@ -21,6 +21,7 @@ from edgeattn.profiling.measure.onnxruntime.traces import measure_at
 from edgeattn.profiling.measure.place import Place, Watched
 from edgeattn.profiling.sources.model import read_subject
 from edgeattn.records.trace import Machine, Power
+from edgeattn.runtimes.openvino import CPU
 
 
 class _There(Place):
@@ -77,10 +78,10 @@ class _Unwatched(Watched):
 
 
 def place(bench: Bench, seen: Watch, *, tells_power: bool = False) -> Place:
-    """Return a host as a place where ONNX Runtime is measured.
+    """Return a host as a place where models are measured.
 
     Args:
-        bench: Its ONNX Runtime.
+        bench: What its Python runs them by.
         seen: What watches it.
         tells_power: Whether it says what it draws.
     """
@@ -96,23 +97,24 @@ def measure(
     marginal: bool,
     on_stage: Stage,
 ) -> list[Profiled]:
-    """Measure ONNX files by the ONNX Runtime of a host's Python, several in interleaved rounds.
+    """Measure ONNX files by what a host's Python has, several in interleaved rounds.
 
     Args:
         items: The files.
-        options: How they are run.
+        options: How they are run, and by what.
         visit: The host.
         folder: Where files may be written here.
         marginal: Whether the models are run with their sites replaced by identity too.
         on_stage: Called with the name of each stage as it begins.
 
     Raises:
-        InputError: A file is no ONNX file, or ONNX Runtime there does not load or run it.
-        MissingError: No Python there has ONNX Runtime, or the connection broke.
+        InputError: A file is no ONNX file, or a runtime there does not load or run it.
+        MissingError: No Python there has what is to run them, or the connection broke.
     """
+    runtimes = [one for one in PYTHON_RUNTIMES if one in options.runtimes] or PYTHON_RUNTIMES[:1]
     for item in items:
         if item.path.suffix != ".onnx":
-            raise InputError(f"ONNX Runtime does not run {item.path}, an engine.")
+            raise InputError(f"{TITLES[runtimes[0]]} does not run {item.path}, an engine.")
     on_stage("read")
     subjects = [
         read_subject(
@@ -120,7 +122,7 @@ def measure(
         )
         for one in items
     ]
-    with Bench(visit.room, visit.facts) as bench, watch(visit.room, visit.facts) as seen:
+    with Bench(visit.room, visit.facts, runtimes) as bench, watch(visit.room, visit.facts) as seen:
         on_stage("idle")
         seen.idle()
         on_stage("memory bandwidth")
@@ -128,7 +130,7 @@ def measure(
         found = measure_at(
             place(bench, seen, tells_power=bool(visit.facts.rails)),
             machine,
-            bench.about.versions,
+            bench.versions,
             items,
             subjects,
             replace(options, marginal=marginal),
@@ -143,12 +145,20 @@ def measure(
 def _machine(bench: Bench, visit: Visit, options: ProfileOptions) -> Machine:
     about, facts = bench.about, visit.facts
     threads = options.threads or about.cores
-    threads_words = f"{threads} thread{'s' if threads > 1 else ''}"
+    by = [
+        f"{TITLES[one]} {bench.versions[one]}" for one in PYTHON_RUNTIMES if one in bench.versions
+    ]
+    device = (options.openvino_device or CPU).upper()
+    if device != CPU:
+        by.append(f"OpenVINO's {device}")
+    by.append(f"{threads} thread{'s' if threads > 1 else ''}")
+    # How fast OpenVINO's other devices move bytes is not known.
+    is_cpu = device == CPU or "onnxruntime" in bench.versions
     return Machine(
         device=facts.device or facts.title,
-        title=facts.words(f"{TITLES[bench.runtime]} {about.runtime}, {threads_words}"),
+        title=facts.words(", ".join(by)),
         power_mode=facts.power_mode or "",
-        **bench.copies(threads).model_dump(),
+        **(bench.copies(threads).model_dump() if is_cpu else {}),
         facts={
             "processor": about.processor,
             "system": about.system,

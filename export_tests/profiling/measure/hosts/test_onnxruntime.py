@@ -1,4 +1,4 @@
-"""ONNX Runtime of a host's Python: measured there as it is here, by a real sshd."""
+"""ONNX Runtime and OpenVINO of a host's Python: measured as here, by a real sshd."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from edgeattn.base.errors import InputError, MissingError
+from edgeattn.base.versions import version_of
 from edgeattn.hosts.address import addresses
 from edgeattn.hosts.connection import Room, connect
 from edgeattn.hosts.onnxruntime import Bench, _too_new
@@ -31,7 +32,9 @@ OPTIONS = ProfileOptions(threads=1, limit_s=0.3)
 @pytest.fixture(scope="module")
 def visit(_sshd):
     """A host whose Python is this one."""
-    own = PythonFacts(path=sys.executable, version="3", onnxruntime="1", numpy="2")
+    own = PythonFacts(
+        path=sys.executable, version="3", onnxruntime="1", numpy="2", openvino="1", devices=("CPU",)
+    )
     idle = Watch.idle
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EDGEATTN_SSH", _sshd.ssh)
@@ -58,10 +61,10 @@ def item(path):
     return Item(path=path, name=path.stem)
 
 
-def measured(visit, folder, *paths, marginal=False):
+def measured(visit, folder, *paths, marginal=False, runtime="onnxruntime"):
     stages = []
     found = measure(
-        [item(path) for path in paths], OPTIONS, visit, folder,
+        [item(path) for path in paths], replace(OPTIONS, runtime=runtime), visit, folder,
         marginal=marginal, on_stage=stages.append,
     )  # fmt: skip
     return [one.row for one in found], stages
@@ -86,6 +89,21 @@ def test_a_model_is_measured_there(visit, sent, tmp_path):
     assert path.stat().st_size < whole < 1.2 * path.stat().st_size
 
 
+def test_both_runtimes_are_measured_there_in_the_same_rounds(visit, tmp_path):
+    path = residual(tmp_path / "simam.onnx")
+    items = [replace(item(path), runtime=one) for one in ("onnxruntime", "openvino")]
+    how = replace(OPTIONS, runtime="onnxruntime,openvino")
+    rows = measure(items, how, visit, tmp_path, marginal=False, on_stage=lambda _: None)
+    first, second = (one.row.trace for one in rows)
+    assert (first.runtime, second.runtime) == ("onnxruntime", "openvino")
+    assert len(first.latency_ms.samples) == len(second.latency_ms.samples)
+    assert second.runtime_version == version_of("openvino")
+    assert f"OpenVINO {version_of('openvino')}, 1 thread" in second.machine.title
+    assert any("computed on CPU in float32" in note for note in second.notes)
+    found = attribute(second)
+    assert found.coverage_us["owned"] >= 0.95 * found.time_us
+
+
 def test_a_pair_is_run_in_turns_there(visit, tmp_path):
     plain = residual(tmp_path / "plain.onnx", "none")
     deep = residual(tmp_path / "deep.onnx", "none", blocks=6)
@@ -95,14 +113,15 @@ def test_a_pair_is_run_in_turns_there(visit, tmp_path):
     assert second.difference.rounds == len(first.trace.latency_ms.samples)
 
 
-def test_outputs_come_back(visit, tmp_path):
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_outputs_come_back(visit, tmp_path, runtime):
     path = residual(tmp_path / "a.onnx", "none")
     onnx_file = onnx.load(path)
     name = onnx_file.graph.input[0].name
     shape = [one.dim_value for one in onnx_file.graph.input[0].type.tensor_type.shape.dim]
     arrays = [np.random.default_rng(k).standard_normal(shape).astype(np.float32) for k in range(2)]
-    with Bench(visit.room, visit.facts) as bench:
-        found = bench.outputs(path, [{name: one} for one in arrays])
+    with Bench(visit.room, visit.facts, [runtime]) as bench:
+        found = bench.outputs(path, [{name: one} for one in arrays], runtime=runtime)
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
