@@ -15,7 +15,7 @@ from edgeattn.base.errors import EdgeattnError, InputError
 from edgeattn.base.files import scratch
 from edgeattn.base.legible import legible, shortened
 from edgeattn.options.cast import PRECISIONS as CASTABLE
-from edgeattn.options.cast import CastOptions
+from edgeattn.options.cast import CastOptions, check_options
 from edgeattn.options.export import ExportOptions
 from edgeattn.options.flags import Flag
 from edgeattn.options.model import ModelRequest
@@ -231,12 +231,15 @@ class Models:
         if len(asked) < 2 and "bf16" not in asked and not by_hint:
             return {}
         seed = self.choice.value("seed")
-        return {
+        found = {
             one: cast_options(self.cast | Asked(CastOptions, only_of(one)), seed=seed)
             if one in CASTABLE
             else None
             for one in asked
         }
+        for cast in filter(None, found.values()):
+            check_options(cast)
+        return found
 
     def profiled(
         self, names: Sequence[str], command: str

@@ -7,13 +7,17 @@ reads the map of a convolution reads it rounded, both operands of a sum are roun
 belong to no module. So its calibration is used (`thresholds.py`), and the pairs are put here; where
 both agree on what to quantise, they write the same numbers.
 
+A file that was lowered for ONNX Runtime gets its form, since it computes a layer in int8 only where
+what the layer gives is quantised too: one pair for all readers of a value, in uint8 with a zero
+point of 0 or 128, behind the ReLU that a layer may have, and int32 biases.
+
 What gets pairs (`placement.py`), and which method finds thresholds, was decided by measurements:
 docs/measured.md has them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,19 +28,25 @@ import onnx_ir as ir
 
 from edgeattn.base.errors import InputError
 from edgeattn.graph import shapes
+from edgeattn.graph.marks import target_of
 from edgeattn.graph.names import Names, module_of
-from edgeattn.graph.nodes import needed, static
+from edgeattn.graph.nodes import given, needed, static
 from edgeattn.graph.reading import Source, read
 from edgeattn.graph.writing import save
 from edgeattn.legalise import take_up
 from edgeattn.precision.calibration import Samples
 from edgeattn.precision.half import refuse_body
-from edgeattn.precision.placement import place
+from edgeattn.precision.placement import is_positive, place, results
 from edgeattn.precision.thresholds import Method, find_thresholds
 
 #: The lowest opset whose pairs have a scale for each channel.
 OLDEST_OPSET: Final = 13
 _LARGEST: Final = 127
+# The steps of uint8, and what int32 sums leave room for.
+_LEVELS: Final = 255
+_MOST_BIAS: Final = 2**30
+# What ONNX Runtime has no int8 kernel of.
+_NOT_SHARED: Final = ("ConvTranspose",)
 _QUANTISED: Final = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul",
      "ConvInteger", "MatMulInteger"}
@@ -90,19 +100,27 @@ def quantise(
     _check(source, found)
     model = found.model
     shapes.find(model)
-    placement = place(model.graph, gates=gates)
+    is_shared = target_of(model) == "onnxruntime"
+    placement = place(model.graph, gates=gates, apart=_NOT_SHARED if is_shared else ())
     if not placement.layers:
         reasons = "".join(f"\n  {name}: {reason}." for name, reason in placement.left[:5])
         raise InputError(f"{source} holds no layer that int8 can take.{reasons}")
     edges = [*((node, 0) for node in placement.layers), *placement.shortcuts]
-    values = list(dict.fromkeys(needed(*edge) for edge in edges))
+    made = results(placement.layers) if is_shared else []
+    values = list(dict.fromkeys([*(needed(*edge) for edge in edges), *made]))
     thresholds = find_thresholds(model, values, samples, method=method, on_progress=on_progress)
     pairs = _Pairs(model.graph)
-    for node, index in edges:
+    for value in values if is_shared else ():
+        readers = list(value.uses()) if value in made else [e for e in edges if needed(*e) is value]
+        pairs.share(value, readers, thresholds[str(value.name)])
+    for node, index in edges if not is_shared else ():
         threshold = thresholds[str(needed(node, index).name)]
         pairs.put(node, index, _scale(np.array(threshold)))
     for node, axis in placement.layers.items():
-        pairs.put(node, 1, _weight_scale(needed(node, 1), axis), axis=axis)
+        scale = _weight_scale(needed(node, 1), axis)
+        if is_shared:
+            pairs.put_bias(node, scale)
+        pairs.put(node, 1, scale, axis=axis)
     save(model, destination)
     return Quantised(
         quantised=tuple(dict.fromkeys(str(node.name) for node, _ in edges)),
@@ -149,6 +167,50 @@ class _Pairs:
         self._names = Names([*(node.name for node in graph), *values])
         self._scales: dict[tuple[ir.Value, int | None], list[ir.Value]] = {}
 
+    def share(
+        self, value: ir.Value, readers: Sequence[tuple[ir.Node, int]], threshold: float
+    ) -> None:
+        """Put one pair, in uint8, between a value and those who read it."""
+        is_signed = not is_positive(value)
+        scale = _scale(np.array(threshold if is_signed else threshold * _LARGEST / _LEVELS))
+        constants = [
+            self._constant(f"{value.name}.scale", scale),
+            self._constant(f"{value.name}.zero_point", np.array(128 * is_signed, np.uint8)),
+        ]
+        producer = value.producer()
+        module = module_of(str((producer or readers[0][0]).name))
+        made = self._pair(value, constants, [], module, ir.DataType.UINT8)
+        if producer is None:
+            self._graph.insert_before(self._graph[0], made)
+        else:
+            self._graph.insert_after(producer, made)
+        for node, index in readers:
+            node.replace_input_with(index, made[-1].outputs[0])
+
+    def put_bias(self, node: ir.Node, weight_scale: Scale) -> None:
+        """Keep a layer's bias as int32, at the scale of its data times that of its weights."""
+        bias = given(node, 2)
+        array = static(bias)
+        data = needed(node, 0).producer()
+        if bias is None or array is None or array.ndim != 1 or data is None:
+            return
+        scale = static(needed(data, 1))
+        assert scale is not None
+        scale = (scale * weight_scale).astype(np.float32)
+        kept = np.rint(array / scale)
+        if scale.shape != array.shape or not (np.abs(kept) < _MOST_BIAS).all():
+            return
+        constants = [
+            self._constant(f"{node.name}.bias", kept.astype(np.int32)),
+            self._constant(f"{node.name}.bias.scale", scale),
+        ]
+        name = self._names.new(f"{module_of(str(node.name))}/DequantizeLinear")
+        made = ir.Node("", "DequantizeLinear", constants, [ir.AttrInt64("axis", 0)], name=name)
+        last = made.outputs[0]
+        last.name, last.dtype, last.shape = f"{name}:0", ir.DataType.FLOAT, bias.shape
+        self._graph.insert_before(node, made)
+        node.replace_input_with(2, last)
+
     def put(self, node: ir.Node, index: int, scale: Scale, *, axis: int | None = None) -> None:
         """Put a pair on an input; values that are read more than once share scale and zero."""
         value = needed(node, index)
@@ -159,17 +221,30 @@ class _Pairs:
             ]
         constants = self._scales[value, axis]
         attributes = [] if axis is None else [ir.AttrInt64("axis", axis)]
+        module = module_of(str(node.name))
+        made = self._pair(value, constants, attributes, module, ir.DataType.INT8)
+        self._graph.insert_before(node, made)
+        node.replace_input_with(index, made[-1].outputs[0])
+
+    def _pair(
+        self,
+        value: ir.Value,
+        constants: Sequence[ir.Value],
+        attributes: Sequence[ir.Attr],
+        module: str,
+        narrow: ir.DataType,
+    ) -> list[ir.Node]:
+        found: list[ir.Node] = []
         last = value
         for op_type, dtype in (
-            ("QuantizeLinear", ir.DataType.INT8),
+            ("QuantizeLinear", narrow),
             ("DequantizeLinear", ir.DataType.FLOAT),
         ):
-            name = self._names.new(f"{module_of(str(node.name))}/{op_type}")
-            made = ir.Node("", op_type, [last, *constants], attributes, name=name)
-            last = made.outputs[0]
+            name = self._names.new(f"{module}/{op_type}")
+            found.append(ir.Node("", op_type, [last, *constants], attributes, name=name))
+            last = found[-1].outputs[0]
             last.name, last.dtype, last.shape = f"{name}:0", dtype, value.shape
-            self._graph.insert_before(node, made)
-        node.replace_input_with(index, last)
+        return found
 
     def _constant(self, name: str, array: npt.NDArray[Any]) -> ir.Value:
         constant = ir.val(self._names.new(name), const_value=ir.tensor(array))

@@ -8,6 +8,7 @@ and read so. The other operand is computed in the same kernel, and stays exact.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +17,12 @@ import onnx_ir as ir
 from edgeattn.graph.nodes import given, integer, needed, static
 from edgeattn.precision.gates import gate_nodes
 
+_RELUS: Final = frozenset({"Relu", "Clip"})
+_POSITIVE: Final = frozenset({"Relu", "Sigmoid", "HardSigmoid", "Softmax"})
+# They give no value that they do not read, or a mean of such.
+_PASSING: Final = frozenset(
+    {"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Reshape", "Flatten"}
+)
 _LAYERS: Final = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 
 
@@ -35,20 +42,23 @@ class Placement:
     left: tuple[tuple[str, str], ...]
 
 
-def place(graph: ir.Graph, *, gates: bool) -> Placement:
+def place(graph: ir.Graph, *, gates: bool, apart: Collection[str] = ()) -> Placement:
     """Decide what is quantised.
 
     Args:
         graph: A graph without branches and loops that is sorted and has types and shapes.
         gates: Whether layers that compute gates and statistics are.
+        apart: Operators that the runtime has no int8 kernel of.
     """
-    apart = frozenset[ir.Node]() if gates else gate_nodes(graph)
+    of_gates = frozenset[ir.Node]() if gates else gate_nodes(graph)
     layers: dict[ir.Node, int | None] = {}
     left: list[tuple[str, str]] = []
     for node in graph:
         if node.op_type not in _LAYERS or node.domain:
             continue
-        reason = "it computes a gate or a statistic" if node in apart else _obstacle(node)
+        reason = "it computes a gate or a statistic" if node in of_gates else _obstacle(node)
+        if node.op_type in apart:
+            reason = "the runtime has no int8 kernel of it"
         if reason:
             left.append((str(node.name), reason))
         else:
@@ -56,10 +66,36 @@ def place(graph: ir.Graph, *, gates: bool) -> Placement:
     shortcuts = [
         (node, index)
         for node in graph
-        if node.op_type == "Add" and node not in apart
+        if node.op_type == "Add" and node not in of_gates
         for index in _shortcuts(node, layers)
     ]
     return Placement(layers=layers, shortcuts=tuple(shortcuts), left=tuple(left))
+
+
+def results(layers: Iterable[ir.Node]) -> list[ir.Value]:
+    """Return what layers give, behind the ReLU that is all that reads it; no outputs of a model."""
+    found = []
+    for node in layers:
+        value = node.outputs[0]
+        users = [user for user, _ in value.uses()]
+        if len(users) == 1 and not value.is_graph_output() and is_positive(users[0].outputs[0]):
+            value = users[0].outputs[0] if users[0].op_type in _RELUS else value
+        if not value.is_graph_output() and value.uses():
+            found.append(value)
+    return found
+
+
+def is_positive(value: ir.Value) -> bool:
+    """Return whether a value has nothing below 0, by the operator that gives it."""
+    node = value.producer()
+    if node is None:
+        return False
+    if node.op_type in _PASSING:
+        return is_positive(needed(node, 0))
+    if node.op_type == "Clip":
+        low = static(given(node, 1))
+        return low is not None and bool((low >= 0).all())
+    return node.op_type in _POSITIVE
 
 
 def _obstacle(node: ir.Node) -> str:

@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 
 _WHY_NOT_INT8: Final = {
     "onnxruntime": " ONNX Runtime takes a layer in int8 only where what it gives is quantised too,"
-    " and on x86 only in uint8; a cast file is as TensorRT takes it, and OpenVINO does."
+    " and on x86 only in uint8. What is cast of a file that was lowered for it (--target"
+    " onnxruntime) is so; OpenVINO takes either."
 }
 
 

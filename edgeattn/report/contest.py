@@ -90,9 +90,10 @@ class Contest:
             f"{self.lead:.2f} times as fast as {title_of(self.second)}"
             f" (95 % interval {low:.2f} to {high:.2f})"
         )
+        label = self.label if self.model else f"A{self.label[1:]}"
         if self.is_decided:
-            return f"{self.label}: {fastest} is the fastest, {lead}."
-        return f"{self.label}: no {self.of} stands out of the noise; {fastest} is {lead}."
+            return f"{label}: {fastest} is the fastest, {lead}."
+        return f"{label}: no {self.of} stands out of the noise; {fastest} is {lead}."
 
 
 def contests(rows: Sequence[Row]) -> tuple[Contest, ...]:

@@ -76,6 +76,49 @@ def test_plain_stock_and_lowered_in_turns(capsys, net, tmp_path):
     assert page.is_file()
 
 
+def test_runtimes_and_precisions_in_the_same_rounds(capsys, net, tmp_path):
+    pytest.importorskip("openvino")
+    saved, page = tmp_path / "c.json", tmp_path / "r.html"
+    code = app.run(
+        ["compare", net, "--attention", "se", "--at", "block-end", *QUICK, "--no-marginal",
+         "--runtime", "onnxruntime,openvino", "--precision", "fp32,int8", "--calibration", "random",
+         "--samples", "2", "--limit", "0.1", "--keep", str(tmp_path / "kept"), "-o", str(saved)]
+    )  # fmt: skip
+    assert code == 0
+    said = capsys.readouterr().out
+    found = json.loads(saved.read_text())
+    models = found["models"]
+    names = [("make", "plain"), ("make-se", "lowered")]
+    assert [(one["runtime"], one["precision"], one["name"], one["variant"]) for one in models] == [
+        (runtime, precision, *name)
+        for runtime in ("onnxruntime", "openvino")
+        for precision in ("fp32", "int8")
+        for name in names
+    ]
+    assert len({one["trace"]["rounds_id"] for one in models}) == 1
+    assert [one["difference"] is None for one in models] == [True, False] * 4
+    for one in models:
+        layers = [kernel for kernel in one["kernels"] if kernel["kind"] == "matmul"]
+        own = sum(kernel["precision"] == one["precision"] for kernel in layers)
+        assert one["computed_in"] == f"{own} of {len(layers)} layers"
+        assert own >= 2
+        assert not [warning for warning in one["warnings"] if "computes in int8" in warning]
+    targets = {
+        runtime: json.loads((tmp_path / "kept" / runtime / "make-se.json").read_text())["target"]
+        for runtime in ("onnxruntime", "openvino")
+    }
+    assert targets == {"onnxruntime": "onnxruntime", "openvino": "openvino"}
+    contests = {one["label"]: one for one in found["contests"]}
+    assert {label for label, one in contests.items() if one["of"] == "runtime"} == {
+        "make, fp32", "make-se, fp32", "all 2 models, fp32",
+        "make, int8", "make-se, int8", "all 2 models, int8",
+    }  # fmt: skip
+    assert "All 2 models, fp32: " in said
+    assert app.run(["report", str(saved), "--report", str(page), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["contests"] == found["contests"]
+    assert "Which precision is the fastest" in page.read_text()
+
+
 def test_what_cannot_be_exported_is_left_out_and_said(capsys, net):
     code = app.run(
         ["compare", net, "--attention", "se,sa", "--attention-arg", "sa.groups=5", *QUICK,
@@ -100,6 +143,14 @@ def test_what_cannot_be_exported_is_left_out_and_said(capsys, net):
         (["resnet18", "--attention", "se", "--keep", __file__], "is no folder"),
         (["resnet18", "--attention", "se", "--report", "/no/such/r.html"], "does not exist"),
         (["resnet18", "--attention", "se", "--export-layer-info", "l.json"], "has none"),
+        (["resnet18", "-a", "se", "--precision", "fp32,int9"], "There is no precision 'int9'"),
+        (["resnet18", "-a", "se", "--precision", "fp32,int8"], "needs data to calibrate on"),
+        (["resnet18", "-a", "se", "--precision", "bf16"], "onnxruntime takes no model in bf16"),
+        (["resnet18", "-a", "se", "--runtime", "onnxruntime,torch"], "cannot be run in rounds"),
+        (
+            ["resnet18", "-a", "se", "--runtime", "onnxruntime,openvino", "--device", "jetson"],
+            "predicted for no device",
+        ),
     ],
 )
 def test_bad_input(capsys, arguments, said):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import numpy_helper
 
@@ -363,3 +366,41 @@ def test_bad_models(tmp_path, name):
     with pytest.raises(InputError, match=message):
         quantise(source, target, samples())
     assert not target.exists()
+
+
+def test_the_form_that_onnx_runtime_computes_in_int8(tmp_path, source):
+    model = onnx.load(source)
+    mark = model.metadata_props.add()
+    mark.key, mark.value = "edgeattn.target", "onnxruntime"
+    onnx.save(model, source)
+    target = tmp_path / "int8.onnx"
+    result = quantise(source, target, samples(), method="minmax")
+    assert ("up/ConvTranspose", "the runtime has no int8 kernel of it") in result.left
+    made = onnx.load(target).graph.node
+    pairs = [node for node in made if node.op_type == "QuantizeLinear"]
+    assert len({node.input[0] for node in pairs}) == len(pairs)  # one for all readers
+    kernels = tmp_path / "optimised.onnx"
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(kernels)
+    onnxruntime.InferenceSession(target, options, providers=["CPUExecutionProvider"])
+    counts = Counter(node.op_type for node in onnx.load(kernels).graph.node)
+    assert counts["QLinearConv"] == 4
+    assert counts["Conv"] + counts["FusedConv"] == 1  # of the gate
+    assert counts["QGemm"] == 1
+    figures = measure(
+        "y", run(source, samples(seed=1)), run(target, samples(seed=1)), tolerance_of("fp16")
+    )
+    assert figures.sqnr_db > 28
+
+
+def test_a_bias_that_int32_does_not_hold_stays(tmp_path):
+    huge = {"b": np.array([1e9, 1.0], np.float32)}
+    lines = "c/Conv: Conv(x w1:2,4,1,1 b) -> c\nc/Relu: Relu(c) -> y"
+    source = nets.write(tmp_path / "net.onnx", lines, weights=huge)
+    model = onnx.load(source)
+    mark = model.metadata_props.add()
+    mark.key, mark.value = "edgeattn.target", "onnxruntime"
+    onnx.save(model, source)
+    quantise(source, tmp_path / "q.onnx", samples(), method="minmax")
+    conv = nodes(tmp_path / "q.onnx")["c/Conv"]
+    assert conv.input[2] == "b"

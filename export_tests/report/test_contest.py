@@ -47,7 +47,7 @@ def test_the_fastest_of_each_model_and_of_all():
         assert (first.ratio, first.ci95) == (1.0, None)
         assert second.ratio == pytest.approx(1 / one.lead)
     (whole,) = summaries(found)
-    assert whole.verdict.startswith("all 2 models: OpenVINO is the fastest, 1.7")
+    assert whole.verdict.startswith("All 2 models: OpenVINO is the fastest, 1.7")
 
 
 def test_what_noise_hides_is_not_decided():
