@@ -437,6 +437,7 @@ def cases_of() -> list[Case]:
         *(("onnx", n, f"profile {n} --device jetson -o new.json") for n in names["onnx"]),
         *(("onnx", n, f"build {n} --compute-capability 8.6 -o new.engine") for n in names["onnx"]),
         *(("onnx", n, f"parity {n} net.onnx") for n in names["onnx"]),
+        *(("onnx", n, f"parity {n} --runtime openvino") for n in names["onnx"]),
         ("manifest", "net.json", "profile net.onnx --predict --device generic-x86 -o new.json"),
         ("manifest", "net.json", "optimize net.onnx -o new.onnx"),
         ("manifest", "net.json", "parity net.onnx --reference net.py:make"),
