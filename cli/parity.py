@@ -18,6 +18,7 @@ from edgeattn.options.flags import Flag
 from edgeattn.options.hosts import only
 from edgeattn.options.model import ModelRequest
 from edgeattn.options.parity import ParityOptions
+from edgeattn.options.precision import HINTS
 from edgeattn.runtimes.inputs import closed
 
 from .groups import Asked, grouped
@@ -70,17 +71,18 @@ def parity(
     a file is compared with itself in ONNX Runtime.
     """
     _check_runtime(subject, how)
+    by, cast = _openvino(how, cast)
     if how.on and subject.endswith(".onnx"):
         files.check_is_file(Path(subject))  # before a host is bothered
     if how.on and subject.endswith(".onnx") and not how.ladder:
         _check_file_alone(other, how, choice, lowering)
-        _climb(subject, how, choice, lowering, cast, screen)
+        _climb(subject, how, choice, lowering, cast, screen, by)
     elif how.ladder or (how.on and not subject.endswith(ENGINE)):
         if other is not None or how.reference is not None or how.max_rel is not None:
             raise InputError(
                 "A ladder takes neither a second file, nor --reference, nor --max-rel."
             )
-        _climb(subject, how, choice, lowering, cast, screen)
+        _climb(subject, how, choice, lowering, cast, screen, by)
     elif (
         how.opset is not None or how.dynamic_batch or lowering.given() or (cast.given() - {*PHOTOS})
     ):
@@ -89,7 +91,7 @@ def parity(
             mend="Add --ladder.",
         )
     else:
-        _compare(Path(subject), other, how, choice, cast, screen)
+        _compare(Path(subject), other, how, choice, cast, screen, by)
 
 
 def _climb(
@@ -99,10 +101,12 @@ def _climb(
     lowering: Asked[ExportOptions],
     cast: Asked[CastOptions],
     screen: Screen,
+    by: OpenVino | None,
 ) -> None:
+    is_narrow = by is not None and by.precision != "fp32"
     with screen.working() as stage:
         options = cast_options(cast, seed=choice.value("seed"), min_sqnr_db=how.min_sqnr)
-        if options is None and how.min_sqnr is not None:
+        if options is None and how.min_sqnr is not None and not is_narrow:
             raise InputError(
                 "--min-sqnr is what the cast is held to, and none is asked for.",
                 mend="Add --precision fp16 or --precision int8.",
@@ -116,7 +120,7 @@ def _climb(
         built = None
         if how.reference is not None:
             built = _built(request_of(choice, how.reference), Path(subject), stage)
-        with _top(how, stage) as there:
+        with _top(how, stage, by) as there:
             ladder = climb(
                 subject, how, choice, lowering, options, inputs, stage, built=built, there=there
             )
@@ -127,21 +131,38 @@ def _climb(
 
 
 @contextlib.contextmanager
-def _top(how: ParityOptions, stage: Callable[[str], None]) -> Iterator[Top | None]:
+def _top(
+    how: ParityOptions, stage: Callable[[str], None], by: OpenVino | None
+) -> Iterator[Top | None]:
     """Yield what the last rung is climbed on, if that is asked for."""
-    if how.runtime == "openvino" and not how.on:
+    if by is not None:
         from edgeattn.workflows.openvino_step import OpenVinoHere
 
-        yield OpenVinoHere(runtime=_openvino(how))
+        yield OpenVinoHere(runtime=by, min_sqnr_db=how.min_sqnr)
         return
     with _there(how, stage) as there:
         yield there
 
 
-def _openvino(how: ParityOptions) -> OpenVino:
-    from edgeattn.parity.openvino import OpenVino
+def _openvino(
+    how: ParityOptions, cast: Asked[CastOptions]
+) -> tuple[OpenVino | None, Asked[CastOptions]]:
+    """Return OpenVINO on this machine, if it is to run files, and what is left to be cast.
 
-    return OpenVino() if how.openvino_device is None else OpenVino(device=how.openvino_device)
+    On a ladder fp16 is a cast; bf16, and without a ladder fp16 too, is what OpenVINO computes in.
+    """
+    if how.runtime != "openvino" or how.on:
+        return None, cast
+    from edgeattn.parity.openvino import OpenVino
+    from edgeattn.runtimes.openvino import CPU
+
+    device, precision = how.openvino_device or CPU, cast.values["precision"]
+    if precision != "bf16" and (how.ladder or precision not in HINTS):
+        return OpenVino(device=device), cast
+    return (
+        OpenVino(device=device, precision=precision),
+        cast | Asked(CastOptions, {"precision": None}),
+    )
 
 
 @contextlib.contextmanager
@@ -167,6 +188,11 @@ def _check_runtime(subject: str, how: ParityOptions) -> None:
         raise InputError(
             f"--runtime {how.runtime} runs no ONNX file here.",
             mend="Name onnxruntime or openvino; or compare an engine: edgeattn parity X.engine",
+        )
+    if how.runtime == "openvino" and how.on:
+        raise InputError(
+            "OpenVINO runs what is compared on this machine, and --on names another.",
+            mend="Leave one of them out.",
         )
     if how.openvino_device is not None and how.runtime != "openvino":
         raise InputError(
@@ -235,9 +261,9 @@ def _compare(
     choice: Asked[ModelRequest],
     cast: Asked[CastOptions],
     screen: Screen,
+    by: OpenVino | None,
 ) -> None:
     """Compare a file or an engine with another file, or with a model."""
-    by = _openvino(how) if how.runtime == "openvino" else None
     if by is not None and how.reference is None:
         other = other or path
     _check_asked(path, other, how.reference, choice)
@@ -246,7 +272,7 @@ def _compare(
     notes: list[str] = []
     with screen.working() as stage:
         stage("reading the file")
-        tolerance = _tolerance(path, how.max_rel, how.min_sqnr)
+        tolerance = _tolerance(path, how.max_rel, how.min_sqnr, by)
         inputs = None
         if how.data:
             from edgeattn.precision.pixels import read_inputs
@@ -365,11 +391,14 @@ def _onnx_of(path: Path, other: Path | None) -> Path:
     return other or source_of(path, read_manifest(path))
 
 
-def _tolerance(path: Path, max_rel: float | None, min_sqnr: float | None) -> Tolerance | None:
+def _tolerance(
+    path: Path, max_rel: float | None, min_sqnr: float | None, by: OpenVino | None
+) -> Tolerance | None:
     """Return what passes: None for the tolerance of the file's precision, or that one changed."""
-    if max_rel is None and min_sqnr is None:
+    is_narrow = by is not None and by.precision != "fp32"
+    if max_rel is None and min_sqnr is None and not is_narrow:
         return None
-    usual = _usual(path)
+    usual = _usual(path, by)
     return dataclasses.replace(
         usual,
         max_rel=usual.max_rel if max_rel is None else max_rel,
@@ -377,7 +406,7 @@ def _tolerance(path: Path, max_rel: float | None, min_sqnr: float | None) -> Tol
     )
 
 
-def _usual(path: Path) -> Tolerance:
+def _usual(path: Path, by: OpenVino | None) -> Tolerance:
     if path.suffix == ENGINE:
         from edgeattn.engine.parity import tolerance_of_engine
         from edgeattn.records.engine import read_manifest
@@ -386,4 +415,7 @@ def _usual(path: Path) -> Tolerance:
     from edgeattn.parity import tolerance_of
     from edgeattn.parity.compare import precision_of
 
-    return tolerance_of(precision_of(path))
+    own = precision_of(path)
+    return tolerance_of(
+        own if by is None or own == "int8" or by.precision == "fp32" else by.precision
+    )

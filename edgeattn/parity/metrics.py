@@ -55,6 +55,8 @@ TOLERANCES = {
     "fp32": Tolerance(precision="fp32", max_rel=1e-3, min_sqnr_db=80.0),
     "tf32": Tolerance(precision="tf32", max_rel=0.1, min_sqnr_db=40.0),
     "fp16": Tolerance(precision="fp16", max_rel=0.1, min_sqnr_db=40.0),
+    # Eight bits of significand: what that costs depends on the model too.
+    "bf16": Tolerance(precision="bf16", max_rel=math.inf, min_sqnr_db=-math.inf),
     "int8": Tolerance(precision="int8", max_rel=math.inf, min_sqnr_db=-math.inf),
 }
 
@@ -67,7 +69,7 @@ def tolerance_of(precision: str, *, min_sqnr_db: float | None = None) -> Toleran
     """Return the tolerance for a precision.
 
     Args:
-        precision: `fp32`, `tf32`, `fp16` or `int8`.
+        precision: `fp32`, `tf32`, `fp16`, `bf16` or `int8`.
         min_sqnr_db: The smallest SQNR to pass instead of the usual one; the largest relative error
             moves with it, tenfold for each 20 dB, from what half has.
     """

@@ -65,17 +65,22 @@ def check_precision(precision: str, *, device: str = CPU) -> None:
 
 
 def outputs(
-    path: Path, feeds: Sequence[Mapping[str, Array]], *, device: str = CPU
-) -> list[list[Array]]:
-    """Run a file in float32.
+    path: Path,
+    feeds: Sequence[Mapping[str, Array]],
+    *,
+    device: str = CPU,
+    precision: str = "f32",
+) -> tuple[list[list[Array]], str]:
+    """Run a file.
 
     Args:
         path: The ONNX file.
         feeds: Of each run, the inputs by name.
         device: OpenVINO's device.
+        precision: What it is to compute in: f32, bf16 or f16.
 
     Returns:
-        Of each run, the outputs in the file's order.
+        Of each run, the outputs in the file's order; and what it computed in.
 
     Raises:
         InputError: OpenVINO does not take the file, or fails while it runs.
@@ -102,7 +107,7 @@ def outputs(
             "limit_s": limit_of(path),
             "runtime": "openvino",
             "device": device,
-            "precision": "f32",
+            "precision": precision,
         }
         job = {
             "task": "outputs",
@@ -112,10 +117,12 @@ def outputs(
             "optimise": True,
         }
         try:
-            found: list[list[str]] = worker.ask(job)["files"]
+            answer = worker.ask(job)
         except InputError as error:
             raise explained(error, path) from error
-        return [[read_npy(folder / "outputs" / one).copy() for one in run] for run in found]
+        written: list[list[str]] = answer["files"]
+        found = [[read_npy(folder / "outputs" / one).copy() for one in run] for run in written]
+        return found, str(answer["precision"])
 
 
 def explained(error: InputError, path: Path) -> InputError:

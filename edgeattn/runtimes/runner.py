@@ -294,6 +294,7 @@ class _Timed:
         self._name, self._limit_s = model["name"], model["limit_s"]
         self._inputs = feeds(model["inputs"])
         self.runs = 0
+        self.precision = ""  # what computed in less than the file has is said
 
     def run(self, feeds: Optional[Dict[str, Any]] = None) -> List[Any]:
         """Run the model, on its own inputs if others are not given."""
@@ -375,6 +376,7 @@ class Compiled(_Timed):
             # By place: OpenVINO drops what does nothing, and names of inputs with it.
             self._model.reshape({k: list(one) for k, one in enumerate(self._shapes.values())})
         self.compiled = self._core.compile_model(self._model, self._device, self._how)
+        self.precision = self.compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         self.request = self.compiled.create_infer_request()
 
     def run(self, feeds: Optional[Dict[str, Any]] = None) -> List[Any]:
@@ -1151,7 +1153,8 @@ def outputs(
         optimise: Whether ONNX Runtime optimises the graph.
 
     Returns:
-        `files`: of each run, the name of each output's file.
+        `files`: of each run, the name of each output's file; and `precision`, what OpenVINO
+        computed in.
     """
     import numpy as np
 
@@ -1164,7 +1167,7 @@ def outputs(
             names.append(f"{run}-{place}.npy")
             np.save(os.path.join(folder, names[-1]), array, allow_pickle=False)
         files.append(names)
-    return {"files": files}
+    return {"files": files, "precision": session.precision}
 
 
 def make_folder(path: str) -> Dict[str, Any]:

@@ -24,9 +24,11 @@ class OpenVinoHere:
 
     Attributes:
         runtime: What runs files.
+        min_sqnr_db: What less than float32 is held to; None reports it.
     """
 
     runtime: OpenVino
+    min_sqnr_db: float | None = None
 
     @property
     def machine(self) -> Machine:
@@ -52,17 +54,20 @@ class OpenVinoHere:
         self, folder: Path, cast: CastOptions | None, precision: Precision, notes: list[str]
     ) -> Step:
         """Return the step: with random weights too, where no cast stands below it."""
-        del folder, notes
+        del folder
+        tolerance = tolerance_of(precision) if cast is None else tolerance_of_cast(cast)
+        if self.runtime.precision != "fp32":
+            tolerance = tolerance_of(self.runtime.precision, min_sqnr_db=self.min_sqnr_db)
         return Step(
             name="openvino",
-            tolerance=tolerance_of(precision) if cast is None else tolerance_of_cast(cast),
-            make=partial(_make, self.runtime),
+            tolerance=tolerance,
+            make=partial(_make, self.runtime, notes),
             weights=BOTH if cast is None else ("model",),
             is_asked=True,
         )
 
 
-def _make(runtime: OpenVino, reference: Reference, below: Path) -> Candidate:
+def _make(runtime: OpenVino, notes: list[str], reference: Reference, below: Path) -> Candidate:
     """Run the file below on the reference's inputs.
 
     Raises:
@@ -70,9 +75,11 @@ def _make(runtime: OpenVino, reference: Reference, below: Path) -> Candidate:
         MissingError: It is not installed, or has no such device.
     """
     try:
-        runs = list(runtime.runs(inputs_of(below), reference.inputs))
+        said: list[str] = []
+        runs = list(runtime.runs(inputs_of(below), reference.inputs, said))
     except InputError as error:
         raise refused(error, below) from error
+    notes += (one for one in said if one not in notes)
     return Candidate(
         path=below,
         runs=runs,

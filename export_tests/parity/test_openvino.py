@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import onnx
@@ -86,7 +87,8 @@ def test_inputs_and_outputs_of_all_kinds(tmp_path):
         "a": a, "b": np.array([1, -2, 3]), "c": np.array([True, False, True]),
         "d": a.astype(np.uint8), "e": np.ones(3, np.float16), "f": np.zeros(3),
     }  # fmt: skip
-    (found,) = outputs(path, [feeds])
+    (found,), precision = outputs(path, [feeds])
+    assert precision == "f32"
     assert [one.dtype.name for one in found] == [
         "float32", "int64", "bool", "float32", "float16", "float64", "float32"
     ]  # fmt: skip
@@ -149,3 +151,18 @@ def test_bad_input_is_refused(tmp_path, capsys, more, said):
     path = net(tmp_path / "a.onnx")
     assert app.run(["parity", str(path), *more]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_what_it_computed_in_and_cut_off_is_said(tmp_path, capsys):
+    path = net(tmp_path / "a.onnx")
+    ask = ["parity", str(path), "--runtime", "openvino", "--precision", "bf16"]
+    for more in ([], ["--ladder"]):
+        assert app.run([*ask, *more]) == 0
+        said = capsys.readouterr().out
+        assert "bf16: " in said
+        # On a processor without bf16 it takes float32.
+        assert re.search(r"OpenVINO computed in (bf16\.|f32, and bf16 was asked)", said)
+    text = "g (int64[2] b) => (int64[2] y) { y = Add (b, b) }"
+    report = compared(written(tmp_path / "b.onnx", text), inputs=[np.array([1 << 40, 3])])
+    assert not report.passed
+    assert "b holds larger ones" in report.notes[0]

@@ -10,7 +10,6 @@ import re
 import warnings
 
 import numpy as np
-import onnx
 import pytest
 from onnx.backend.test.case.node import collect_testcases
 
@@ -25,6 +24,8 @@ WRONG = re.compile(
     "|nonmaxsuppression_iou_threshold_boundary|reduce_max_empty_set"
     "|resize_.*(antialias|exclude_outside|not_larger|not_smaller|downsample.*align_corners)"
     "|roialign_mode_max|spacetodepth_crd|_tile$|top_k_same_values"
+    # Where all of a row is masked, it gives no 0.
+    "|attention_.*(nan_robustness|mode3_zero|softmax_precision|structural_empty)_expanded"
 )
 # Drawn anew at each run.
 RANDOM = re.compile("bernoulli|random|training_dropout")
@@ -46,9 +47,8 @@ def tested():
 
 
 def is_number(value):
-    return isinstance(value, np.ndarray | np.generic) and value.dtype.name in (
-        "float16 float32 float64 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool".split()
-    )
+    is_array = isinstance(value, np.ndarray | np.generic)
+    return is_array and value.dtype.kind in "fiub" and "bfloat" not in value.dtype.name
 
 
 def fault(case, folder):
@@ -62,9 +62,8 @@ def fault(case, folder):
             session = runner.opened({**model, "inputs": {"seed": 0, "draw": []}}, 1)
             got = session.run(feeds)
         except runner.Fault as error:
-            assert REFUSED.match(error.fact), error.fact
-            assert "Exception from" not in error.fact
-            return "refused"
+            is_told = REFUSED.match(error.fact) and "Exception from" not in error.fact
+            return "refused" if is_told else f"refused: {error.fact}"
         for one, want in zip(got, outputs, strict=True):
             if one.shape != want.shape or one.dtype != want.dtype:
                 return f"{one.dtype} {one.shape}, not {want.dtype} {want.shape}"
