@@ -189,11 +189,6 @@ def _check_runtime(subject: str, how: ParityOptions) -> None:
             f"--runtime {how.runtime} runs no ONNX file here.",
             mend="Name onnxruntime or openvino; or compare an engine: edgeattn parity X.engine",
         )
-    if how.runtime == "openvino" and how.on:
-        raise InputError(
-            "OpenVINO runs what is compared on this machine, and --on names another.",
-            mend="Leave one of them out.",
-        )
     if how.openvino_device is not None and how.runtime != "openvino":
         raise InputError(
             "--openvino-device is given, and not --runtime openvino.",

@@ -103,7 +103,7 @@ class OpenVino:
 
 def _remarks(feeds: Sequence[Mapping[str, Array]], asked: str, was: str) -> Iterator[str]:
     """Say what OpenVINO computed in, where that is not float32, and what it cuts off."""
-    if (asked, was) != (_SINGLE, _SINGLE):
+    if was and (asked, was) != (_SINGLE, _SINGLE):
         yield f"OpenVINO computed in {was}" + ("." if asked == was else f", and {asked} was asked.")
     for name, array in feeds[0].items():
         if array.dtype.kind in "iu" and array.size and not _fits(array):

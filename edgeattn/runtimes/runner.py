@@ -294,7 +294,7 @@ class _Timed:
         self._name, self._limit_s = model["name"], model["limit_s"]
         self._inputs = feeds(model["inputs"])
         self.runs = 0
-        self.precision = ""  # what computed in less than the file has is said
+        self.precision = ""  # of arithmetic, where it is told
 
     def run(self, feeds: Optional[Dict[str, Any]] = None) -> List[Any]:
         """Run the model, on its own inputs if others are not given."""
@@ -376,7 +376,8 @@ class Compiled(_Timed):
             # By place: OpenVINO drops what does nothing, and names of inputs with it.
             self._model.reshape({k: list(one) for k, one in enumerate(self._shapes.values())})
         self.compiled = self._core.compile_model(self._model, self._device, self._how)
-        self.precision = self.compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        if "INFERENCE_PRECISION_HINT" in self._how:
+            self.precision = self.compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         self.request = self.compiled.create_infer_request()
 
     def run(self, feeds: Optional[Dict[str, Any]] = None) -> List[Any]:
@@ -449,13 +450,10 @@ class Compiled(_Timed):
                     "time_us": statistics.median(us for _, us in own) if own else None,
                 }
             )
-        hint = self._how.get("INFERENCE_PRECISION_HINT")
-        if hint is not None:
-            hint = self.compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         return {
             "nodes": nodes,
             "device": self._device,
-            "precision": hint or "",
+            "precision": self.precision,
             "precisions": list(self._core.get_property(self._device, "OPTIMIZATION_CAPABILITIES")),
         }
 

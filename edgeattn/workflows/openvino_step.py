@@ -78,6 +78,8 @@ def _make(runtime: OpenVino, notes: list[str], reference: Reference, below: Path
         said: list[str] = []
         runs = list(runtime.runs(inputs_of(below), reference.inputs, said))
     except InputError as error:
+        if str(below) not in error.fact:  # it is what was asked that OpenVINO has not
+            raise
         raise refused(error, below) from error
     notes += (one for one in said if one not in notes)
     return Candidate(
