@@ -300,7 +300,10 @@ class Models:
         """Return what models are exported for, each once: for each host, or for what is here."""
         if self.guests:
             return list(dict.fromkeys(aim for one in self.guests for aim in self.aims_of(one)))
+        from edgeattn.profiling.route import check_runtimes
+
         options = self.options()
+        check_runtimes(options)
         if len(options.runtimes) > 1:
             if options.device is not None or options.predict:
                 raise InputError(

@@ -16,7 +16,7 @@ from edgeattn.options.profile import ProfileOptions
 from edgeattn.profiling.sources.engines.source import ENGINES
 from edgeattn.records.engine import EngineManifest, read_manifest
 from edgeattn.records.trace import Evidence, Runtime
-from edgeattn.runtimes.openvino import check_installed
+from edgeattn.runtimes.openvino import check_installed, check_precision
 
 RUNTIMES: Final[tuple[Runtime, ...]] = get_args(Runtime)
 _ALL_DEVICES: Final = "see: edgeattn devices list"
@@ -53,7 +53,6 @@ def choose(path: Path, options: ProfileOptions) -> Route:
     Raises:
         InputError: A name is not known, or the file, the device and the runtime do not fit; or an
             engine has no manifest.
-        MissingError: OpenVINO is asked, and is not installed.
     """
     asked = _runtime(options.runtime)
     found = named_device(options)
@@ -66,7 +65,7 @@ def choose(path: Path, options: ProfileOptions) -> Route:
         return _of_engine(path, asked, found, options)
     is_cpu = found.device is None or found.device.kind == "cpu"
     if asked == "openvino":
-        return _of_openvino(found, options)
+        return replace(found, runtime="openvino", evidence="measured")
     if asked == "onnxruntime" or (asked is None and is_cpu):
         return _of_onnxruntime(found, options)
     if found.device is not None and found.device.kind == "cpu":
@@ -80,6 +79,29 @@ def choose(path: Path, options: ProfileOptions) -> Route:
             mend=f"Add --device NAME; {_ALL_DEVICES}",
         )
     return replace(found, runtime=asked or "tensorrt", evidence=evidence)
+
+
+def check_runtimes(options: ProfileOptions) -> None:
+    """Refuse runtimes that there are not, and what OpenVINO cannot do here, before any work.
+
+    Raises:
+        InputError: There is no such runtime; or OpenVINO is to be predicted, or a device of its is
+            named for another.
+        MissingError: OpenVINO is not installed, or has no such device.
+    """
+    for name in options.runtimes:
+        _runtime(name)
+    options.check_openvino()
+    if "openvino" not in options.runtimes:
+        return
+    if options.device is not None or options.predict:
+        raise InputError(
+            "OpenVINO is measured on this machine, and predicted for none.",
+            mend="Leave --device and --predict out; --openvino-device names a device of OpenVINO.",
+        )
+    check_installed()
+    if options.openvino_device is not None:
+        check_precision("f32", device=options.openvino_device)
 
 
 def named_device(options: ProfileOptions) -> Route:
@@ -134,16 +156,6 @@ def _of_onnxruntime(found: Route, options: ProfileOptions) -> Route:
         )
     evidence: Evidence = "measured" if found.device is None else "predicted"
     return replace(found, runtime="onnxruntime", evidence=evidence)
-
-
-def _of_openvino(found: Route, options: ProfileOptions) -> Route:
-    if found.device is not None or options.predict:
-        raise InputError(
-            "OpenVINO is measured on this machine, and predicted for none.",
-            mend="Leave --device and --predict out; --openvino-device names a device of OpenVINO.",
-        )
-    check_installed()
-    return replace(found, runtime="openvino", evidence="measured")
 
 
 def _of_engine(path: Path, asked: Runtime | None, found: Route, options: ProfileOptions) -> Route:

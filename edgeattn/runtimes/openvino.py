@@ -59,6 +59,7 @@ def check_precision(precision: str, *, device: str = CPU) -> None:
         InputError: The device does not compute in it.
         MissingError: OpenVINO is not installed, or has no such device.
     """
+    check_installed()
     with Worker(runner.__name__, does="looked at OpenVINO") as worker:
         worker.ask({"task": "check_openvino", "device": device, "precision": precision})
         worker.finish()

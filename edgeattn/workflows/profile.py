@@ -27,7 +27,7 @@ from edgeattn.profiling.predict.again import beside, profile_of
 from edgeattn.profiling.predict.cpu import traces as cpu
 from edgeattn.profiling.predict.gpu import traces as gpu
 from edgeattn.profiling.predict.gpu.predict import How
-from edgeattn.profiling.route import Route, choose, named_device
+from edgeattn.profiling.route import Route, check_runtimes, choose, named_device
 from edgeattn.profiling.sources.engines.plans import Plan, build_plan
 from edgeattn.profiling.sources.engines.source import EngineSource, read_engine
 from edgeattn.profiling.sources.model import Subject, read_subject
@@ -171,7 +171,7 @@ def profile(
         InputError: A file cannot be read or run, or an option does not fit.
         MissingError: What is asked cannot be had on this machine.
     """
-    options.check_openvino()
+    check_runtimes(options)
     route = _common([choose(item.path, options.of(item)) for item in items])
     on_stage("read")
     by = _onnx if route.runtime in ("onnxruntime", "openvino") else _engines

@@ -150,6 +150,19 @@ def test_the_device_of_another_runtime(tmp_path):
         profile([Item(path=path, name="net")], ProfileOptions(openvino_device="GPU"))
 
 
+@pytest.mark.parametrize("asked", [{"device": "rtx-3090"}, {"predict": True}])
+def test_it_is_predicted_for_no_device(asked, tmp_path):
+    path = residual(tmp_path / "net.onnx", "none")
+    options = ProfileOptions(runtime="openvino", **asked)
+    with pytest.raises(InputError, match="predicted for none"):
+        profile([Item(path=path, name="net")], options)
+
+
+def test_an_engine_is_not_for_it(tmp_path):
+    with pytest.raises(InputError, match="OpenVINO does not run"):
+        profile([Item(path=tmp_path / "net.engine", name="net")], OPTIONS)
+
+
 def test_it_is_not_installed(tmp_path, monkeypatch):
     path = residual(tmp_path / "net.onnx", "none")
     monkeypatch.setattr(openvino, "version_of", lambda _: None)
