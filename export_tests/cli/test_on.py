@@ -135,22 +135,26 @@ def test_what_arrives_as_something_else_is_an_error(edgeattn, host, sshd, tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-def test_a_host_without_tensorrt_runs_the_file_in_its_onnxruntime(
-    edgeattn, sshd, tmp_path, precision
+@pytest.mark.parametrize(
+    ("runtime", "title"), [("onnxruntime", "ONNX Runtime"), ("openvino", "OpenVINO")]
+)
+def test_a_host_without_tensorrt_runs_the_file_by_its_python(
+    edgeattn, sshd, tmp_path, precision, runtime, title
 ):
     small(tmp_path / "m.onnx", batch="N")
     python = sshd.path / "python3"
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     python.chmod(0o755)
     ask = ["--precision", precision, *(["--calibration", "random"] if precision == "int8" else [])]
+    ask += [] if runtime == "onnxruntime" else ["--runtime", runtime]
     run = edgeattn("parity", "m.onnx", "--on", sshd.address, *ask, "--json")
     assert run.returncode == 0, run.stderr
     cast = {} if precision == "fp32" else {"cast": "passed"}
-    assert states(run) == {**cast, "onnxruntime": "passed"}
+    assert states(run) == {**cast, runtime: "passed"}
     said = json.loads(run.stdout)
     assert said["rungs"][-1]["precision"] == precision
     assert said["rungs"][-1]["comparisons"][0]["runs"] == 4
-    assert "by ONNX Runtime" in said["machine"]["title"]
+    assert f"by {title}" in said["machine"]["title"]
 
 
 @pytest.mark.slow

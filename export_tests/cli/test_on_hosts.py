@@ -8,7 +8,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import onnx
 import pytest
+from onnx import helper
 
 from edgeattn.cli import app
 from export_tests import sshd as servers
@@ -78,6 +80,22 @@ def test_a_host_measures(capsys, host, simam, tmp_path):
     assert host.left == []
 
 
+@pytest.mark.slow
+def test_openvino_of_a_host_measures(capsys, host, tmp_path):
+    path = residual(tmp_path / "net.onnx")
+    proto = onnx.load(path)
+    helper.set_model_props(proto, {"edgeattn.forms": "tensorrt"})
+    onnx.save(proto, path)
+    on = ["--on", host.address, "--runtime", "openvino", "--no-marginal"]
+    code, found, _ = run(capsys, "profile", str(path), *on, *QUICK)
+    assert code == 0
+    assert (found["evidence"], found["runtime"]) == ("measured", "openvino")
+    assert "by OpenVINO 20" in found["trace"]["machine"]["title"]
+    assert found["coverage"]["owned"] > 0.9
+    assert found["warnings"][0].startswith("net.onnx was lowered for tensorrt, and is for openvino")
+    assert host.left == []  # of what counts OpenVINO's users neither
+
+
 def test_two_names_of_a_host_are_measured_one_at_a_time(capsys, host, simam):
     on = ["--on", f"{host.address},orin"]
     code, found, said = run(capsys, "profile", str(simam), *on, *QUICK)
@@ -123,6 +141,8 @@ def test_a_comparison_on_a_host(capsys, host, tmp_path):
         (["--on", "bare"], 3, "no trtexec and no Python"),
         (["--on", "bare", "--runtime", "tensorrt"], 3, "no trtexec"),
         (["--on", "bare", "--runtime", "onnxruntime"], 3, "no Python with onnxruntime"),
+        (["--on", "bare", "--runtime", "openvino"], 3, "no Python with openvino"),
+        (["--on", "bare", "--openvino-device", "GPU"], 2, "and not --runtime openvino"),
         (["--on", "bare", "--runtime", "torch"], 2, "not to be had on a host"),
         (["--on", "bare", "--predict"], 2, "--predict predicts"),
         (["--on", "bare", "--no-cuda-graph"], 2, "--no-cuda-graph is for what is predicted"),

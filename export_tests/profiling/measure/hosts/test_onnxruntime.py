@@ -89,6 +89,7 @@ def test_a_model_is_measured_there(visit, sent, tmp_path):
     assert path.stat().st_size < whole < 1.2 * path.stat().st_size
 
 
+@pytest.mark.slow
 def test_both_runtimes_are_measured_there_in_the_same_rounds(visit, tmp_path):
     path = residual(tmp_path / "simam.onnx")
     items = [replace(item(path), runtime=one) for one in ("onnxruntime", "openvino")]
