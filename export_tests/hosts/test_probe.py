@@ -163,6 +163,29 @@ def test_what_does_not_work_is_said_with_its_mend(tmp_path: Path) -> None:
     assert box.rails == ("package-0 by RAPL", "card by nvidia-smi")
 
 
+def test_openvino_is_told_from_onnxruntime() -> None:
+    """What one Python lacks, or dies of, says nothing of another, nor of the other runtime."""
+    lines = [
+        "architecture\tx86_64",
+        "python\t/usr/bin/python3", "python-version\t3.12.3", "python-numpy\t2.2",
+        "python-onnxruntime\t1.23.2", "python-trying\topenvino", "python-ended\t132",
+        "python\t/home/me/ov/bin/python3", "python-version\t3.11.2", "python-numpy\t2.2",
+        "python-devices\tCPU GPU.0", "python-openvino\t2026.4.1-22982-e213a147257-releases",
+        "python-ended\t0",
+    ]  # fmt: skip
+    facts = probing.read("box", "\n".join(lines), asked=0)
+    assert said(facts, "measure by ONNX Runtime").detail == "1.23.2, of /usr/bin/python3 (3.12.3)"
+    assert said(facts, "measure by OpenVINO").detail == (
+        "2026.4.1, of /home/me/ov/bin/python3 (3.11.2); its devices: CPU, GPU.0"
+    )
+    assert facts.python("onnxruntime", "openvino") is None  # in the same rounds they cannot run
+    alone = probing.read("box", "\n".join(lines[:7]), asked=0)
+    assert "openvino kills it: an illegal" in said(alone, "measure by OpenVINO").detail
+    assert said(alone, "measure by ONNX Runtime").state == "works"
+    none = said(probing.read("box", "\n".join(lines[:4]), asked=0), "measure by OpenVINO")
+    assert none.mend.startswith("/usr/bin/python3 -m pip install --user openvino, there.")
+
+
 @pytest.mark.parametrize(
     ("modes", "mode", "mend"),
     [
