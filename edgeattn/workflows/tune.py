@@ -1,9 +1,9 @@
 """Tuning: the tournament's measures on real runtimes, and the cache of its results.
 
 For TensorRT, what is compared is the plan of a real engine (TensorRT-RTX, built without a GPU):
-kernels and bytes, no times. For ONNX Runtime, it is the latency here, measured as `profile` and
-`compare` do: each model in a process of its own, in interleaved rounds. What a form computes is
-checked against what stood before it, so nothing wrong can win.
+kernels and bytes, no times. For ONNX Runtime and OpenVINO, it is the latency in it here, measured
+as `profile` and `compare` do: each model in a process of its own, in interleaved rounds. What a form
+computes is checked against what stood before it, so nothing wrong can win.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import dataclasses
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
 from pathlib import Path
@@ -34,14 +34,16 @@ from edgeattn.lowering.measures import BYTES_PER_KERNEL
 from edgeattn.lowering.pipeline import lower
 from edgeattn.lowering.record import Lowered
 from edgeattn.lowering.target import TARGETS
-from edgeattn.lowering.tournament import Compare, Comparison, Forms, tune
+from edgeattn.lowering.tournament import Comparison, Forms, tune
 from edgeattn.options.profile import ProfileOptions
 from edgeattn.parity.metrics import measure, tolerance_of
 from edgeattn.profiling.measure.rounds import Timed
 from edgeattn.profiling.measure.times import time_models
 from edgeattn.records.layers import traffic_bytes
 from edgeattn.records.lowering import Trial
+from edgeattn.records.trace import Runtime
 from edgeattn.runtimes.onnxruntime import Session, random_inputs
+from edgeattn.runtimes.openvino import check_installed
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -75,15 +77,19 @@ def tuned(
         The forms, and what was tried.
 
     Raises:
-        MissingError: TensorRT-RTX is not installed.
+        MissingError: TensorRT-RTX, or OpenVINO, is not installed.
     """
     folder = cache_folder() if cache is None else cache
     file = folder / f"{_key(model, target, rules)}.json"
     known = _read(file)
     if known is not None:
         return known
+    spec = TARGETS[target]
+    if spec.runtime == "openvino":
+        check_installed()
     with files.scratch() as scratch:
-        compare = _MEASURES[TARGETS[target].measured_by](scratch)
+        timed = partial(_timed_here, runtime=spec.runtime)
+        compare = _Plans(scratch) if spec.measured_by == "plan" else Pairs(scratch, timed)
         found = tune(model, target=target, rules=rules, compare=compare, on_trial=on_trial)
     with contextlib.suppress(OSError, InputError):  # a cache that cannot be written is no error
         folder.mkdir(parents=True, exist_ok=True)
@@ -197,17 +203,18 @@ class Pairs:
 
     Args:
         folder: Where their files are written.
-        time: Times them; by default, ONNX Runtime here.
+        time: Times them.
+        external: Whether weights lie in files beside them.
     """
 
-    def __init__(self, folder: Path, time: Time | None = None) -> None:
-        self._folder, self._is_here = folder, time is None
-        self._time = time or partial(time_models, options=ProfileOptions(limit_s=_SECONDS))
+    def __init__(self, folder: Path, time: Time, *, external: bool = True) -> None:
+        self._folder, self._external = folder, external
+        self._time = time
 
     def __call__(self, standing: ir.Model, candidate: ir.Model) -> Comparison:
         """Compare a model with the one that stands."""
         paths = [
-            _written(model, self._folder, name, external=self._is_here)
+            _written(model, self._folder, name, external=self._external)
             for model, name in ((standing, "standing"), (candidate, "candidate"))
         ]
         try:
@@ -232,7 +239,10 @@ class Pairs:
         )
 
 
-_MEASURES: Final[Mapping[str, Callable[[Path], Compare]]] = {"plan": _Plans, "latency": Pairs}
+def _timed_here(paths: Sequence[Path], runtime: str) -> Timed:
+    """Run files by turns on this machine, by OpenVINO or else by ONNX Runtime."""
+    by: Runtime = "openvino" if runtime == "openvino" else "onnxruntime"
+    return time_models(paths, ProfileOptions(limit_s=_SECONDS), runtimes=[by] * len(paths))
 
 
 def run_tuned(

@@ -124,7 +124,9 @@ def measured_forms(
                 stack.enter_context(guest.visit()),
             )
             timer, warnings = stack.enter_context(_timer(visit, place, scratch))
-            trying = _Trying(tuning, Pairs(scratch, _cast(timer, tuning.precision)), tell)
+            trying = _Trying(
+                tuning, Pairs(scratch, _cast(timer, tuning.precision), external=False), tell
+            )
             for number, (kind, part) in enumerate(missing.items()):
                 found[kind] = trying.region(kind, part, f"{number + 1}/{len(missing)}")
                 if kind not in trying.cut_off and found[kind].forms:

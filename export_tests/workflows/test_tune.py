@@ -4,12 +4,15 @@ import json
 
 import pytest
 
+from edgeattn.base.errors import InputError
 from edgeattn.lowering.pipeline import lower
 from edgeattn.records.lowering import Trial
 from edgeattn.workflows import tune
 from edgeattn.workflows.tune import tuned
 from export_tests.lowering.kit import export, tiny_net
 from export_tests.lowering.spellings.table import SPELLINGS
+
+LATENCIES = {"latency_ms", "latency_ms_before", "ratio", "ratio_ci95_low", "ratio_ci95_high"}
 
 
 @pytest.fixture(scope="module")
@@ -21,10 +24,8 @@ def model():
     ("target", "names"),
     [
         ("tensorrt", {"kernels", "kernels_before", "traffic_bytes", "traffic_bytes_before"}),
-        (
-            "onnxruntime",
-            {"latency_ms", "latency_ms_before", "ratio", "ratio_ci95_low", "ratio_ci95_high"},
-        ),
+        ("onnxruntime", LATENCIES),
+        pytest.param("openvino", LATENCIES, marks=pytest.mark.slow),
     ],
 )
 def test_figures_are_measured_and_kept(model, target, names, tmp_path):
@@ -91,3 +92,19 @@ def test_the_record_says_what_was_tried(model, monkeypatch):
     lowered = tune.run_tuned(model.clone(), target="tensorrt", rules=None, on_trial=_fail)
     assert lowered.trials == (trial,)
     assert lowered.rewrites
+
+
+def test_forms_for_openvino_are_timed_on_openvino(model, monkeypatch, tmp_path):
+    """Not on ONNX Runtime, whose best forms are others."""
+    asked = []
+
+    def time(paths, options, *, runtimes):
+        asked.extend(runtimes)
+        raise InputError("stop", mend="")
+
+    monkeypatch.setattr(tune, "time_models", time)
+    for target in ("openvino", "onnxruntime"):
+        _, trials = tuned(model.clone(), target=target, rules=None, cache=tmp_path)
+        assert set(asked) == {target}
+        assert all(trial.fault == "stop" for trial in trials)
+        asked.clear()
