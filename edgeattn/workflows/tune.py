@@ -2,8 +2,8 @@
 
 For TensorRT, what is compared is the plan of a real engine (TensorRT-RTX, built without a GPU):
 kernels and bytes, no times. For ONNX Runtime and OpenVINO, it is the latency in it here, measured
-as `profile` and `compare` do: each model in a process of its own, in interleaved rounds. What a form
-computes is checked against what stood before it, so nothing wrong can win.
+as `profile` and `compare` do: each model in a process of its own, in interleaved rounds. What a
+form computes is checked against what stood before it, so nothing wrong can win.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from edgeattn.records.layers import traffic_bytes
 from edgeattn.records.lowering import Trial
 from edgeattn.records.trace import Runtime
 from edgeattn.runtimes.onnxruntime import Session, random_inputs
-from edgeattn.runtimes.openvino import check_installed
+from edgeattn.runtimes.openvino import check_installed, version
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -119,6 +119,7 @@ def _key(model: ir.Model, target: str, rules: AbstractSet[str] | None) -> str:
         "rules": None if rules is None else sorted(rules),
         "target": target,
         "versions": versions(),
+        **({"openvino": version()} if spec.runtime == "openvino" else {}),
     }
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     digest.update(without_weights(model).SerializeToString(deterministic=True))
