@@ -44,6 +44,7 @@ class CastOptions:
         samples: None for 4 random ones, or 128 of other data.
         shapes: Needed only where dimensions other than the batch are open.
         min_sqnr_db: None for 40 dB in fp16, and no bound in int8.
+        runtime: What is to run it in int8; "" for what the file was lowered for.
     """
 
     precision: Literal["fp16", "int8"] = flag(
@@ -78,6 +79,7 @@ class CastOptions:
     min_sqnr_db: float | None = flag(
         "--min-sqnr DB", "Smallest SQNR of an output against float32. [fp16 40; int8 none]"
     )
+    runtime: str = ""
 
 
 def check_options(options: CastOptions) -> None:

@@ -187,6 +187,7 @@ def _to_int8(
             path,
             samples,
             gates=options.gates,
+            runtime=options.runtime,
             on_progress=lambda run, runs: clock.tell(f"calibrate {run}/{runs}"),
         )
     return {

@@ -77,6 +77,7 @@ def quantise(
     *,
     gates: bool = False,
     method: Method = "percentile",
+    runtime: str = "",
     on_progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Quantised:
     """Write an int8 model.
@@ -87,6 +88,7 @@ def quantise(
         samples: The data to calibrate with.
         gates: Quantise the layers that compute gates and statistics as well.
         method: How to find the ranges.
+        runtime: What is to run it; "" for what the file was lowered for.
         on_progress: Called with the number of calibration runs that are done, and of all.
 
     Returns:
@@ -100,7 +102,7 @@ def quantise(
     _check(source, found)
     model = found.model
     shapes.find(model)
-    is_shared = target_of(model) == "onnxruntime"
+    is_shared = (runtime or target_of(model)) == "onnxruntime"
     placement = place(model.graph, gates=gates, apart=_NOT_SHARED if is_shared else ())
     if not placement.layers:
         reasons = "".join(f"\n  {name}: {reason}." for name, reason in placement.left[:5])

@@ -198,7 +198,7 @@ class Casting:
                 path, notes = one.path, (*one.notes, *self.left_out)
                 if cast is not None:
                     path = path.with_name(f"{path.stem}-{precision}.onnx")
-                    cast_file(one.path, cast, path, on_stage=on_stage)
+                    cast_file(one.path, replace(cast, runtime=self.by), path, on_stage=on_stage)
                 found.append(replace(one, path=path, precision=precision, notes=notes))
         return found
 
