@@ -33,7 +33,9 @@ class NormedWriter(RepeatedWriter):
         for product in [term for term in subterms(root) if term.op == "mul"]:
             for gate in product.args:
                 if self._is_gate(gate, product) and self.takes("map-gate", "quotient"):
-                    power = self.terms.fn("exp", self.terms.scaled(scalar(-1), gate.args[0]))
+                    parts = gate.args[0].args if gate.args[0].op == "add" else gate.args
+                    opposite = [self.terms.scaled(scalar(-1), part) for part in parts]
+                    power = self.terms.fn("exp", self.terms.add(*opposite))
                     total = self.terms.add(power, self.terms.const(ONE))
                     root = exchanged(root, gate, self.terms.pow(total, -1), self._raising, {})
         return root
