@@ -25,8 +25,8 @@ found() { # NAME FILE...: sets $program to the first that can be run; on PATH, b
 python() { # FILE: says what is there to run models; one that dies of it is said too
   say python "$1"
   # No .pyc files, no core file, nothing of onnxruntime's among temporary files, and nothing of what
-  # counts OpenVINO's users in the home folder.
-  (ulimit -c 0; export TMPDIR=/dev/null; exec timeout 60 "$1" -B -c '
+  # counts users of either runtime, in the home folder or at its makers.
+  (ulimit -c 0; export TMPDIR=/dev/null ORT_DISABLE_TELEMETRY=1; exec timeout 60 "$1" -B -c '
 import sys
 def say(key, value):
     print("python-%s\t%s" % (key, str(value).strip().replace("\n", " ")[:300]))

@@ -1214,6 +1214,8 @@ def main(arguments: Sequence[str] = ()) -> int:
             ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     # OpenMP and BLAS have threads as well, and are not wanted here.
     os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+    # Without it, onnxruntime 1.32 counts its users, and notes that in the home folder.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     # What libraries print, in C too, goes to stderr: a line of theirs might tear one of ours.
     own = os.dup(1)
     os.dup2(2, 1)

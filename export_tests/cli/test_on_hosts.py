@@ -93,7 +93,9 @@ def test_openvino_of_a_host_measures(capsys, host, tmp_path):
     assert "by OpenVINO 20" in found["trace"]["machine"]["title"]
     assert found["coverage"]["owned"] > 0.9
     assert found["warnings"][0].startswith("net.onnx was lowered for tensorrt, and is for openvino")
-    assert host.left == []  # of what counts OpenVINO's users neither
+    assert host.left == []
+    home = {one.name for one in (host.folder / "home").iterdir()}
+    assert not home & {"intel", ".cache"}  # what counts users of runtimes is off
 
 
 def test_two_names_of_a_host_are_measured_one_at_a_time(capsys, host, simam):
