@@ -18,9 +18,9 @@ from edgeattn.options.build import EngineOptions
 from edgeattn.options.model import ModelRequest
 from edgeattn.options.profile import TOGETHER, Item, ProfileOptions, Stage, TrtexecFiles
 from edgeattn.profiling.assemble import Profiled
+from edgeattn.profiling.measure import traces as onnx
 from edgeattn.profiling.measure.hosts.onnxruntime import measure as by_python
 from edgeattn.profiling.measure.hosts.trtexec import measure as by_trtexec
-from edgeattn.profiling.measure.onnxruntime import traces as onnx
 from edgeattn.profiling.measure.tensorrt import traces as tensorrt
 from edgeattn.profiling.measure.torch import traces as torch
 from edgeattn.profiling.predict.again import beside, profile_of

@@ -17,8 +17,8 @@ from edgeattn.hosts.watch import Watch, watch
 from edgeattn.options.profile import Item, ProfileOptions, Stage
 from edgeattn.profiling.assemble import Profiled
 from edgeattn.profiling.measure.machine import now
-from edgeattn.profiling.measure.onnxruntime.traces import measure_at
 from edgeattn.profiling.measure.place import Place, Watched
+from edgeattn.profiling.measure.traces import measure_at
 from edgeattn.profiling.sources.model import read_subject
 from edgeattn.records.trace import Machine, Power
 from edgeattn.runtimes.openvino import CPU

@@ -11,7 +11,7 @@ from edgeattn.devices.schema import DeviceProfile, OperatingPoint
 from edgeattn.options.profile import Item, ProfileOptions, Stage
 from edgeattn.profiling.assemble import BareModel, Found, FoundBare, Profiled, assemble
 from edgeattn.profiling.measure.onnxruntime.run import profile_kernels, version
-from edgeattn.profiling.measure.onnxruntime.traces import runnable
+from edgeattn.profiling.measure.traces import runnable
 from edgeattn.profiling.predict.cpu import interval
 from edgeattn.profiling.predict.cpu.machine import machine_of
 from edgeattn.profiling.predict.cpu.model import PredictedModel, predict_model

@@ -18,9 +18,9 @@ from edgeattn.base.worker import Talk
 from edgeattn.options.profile import Item, ProfileOptions
 from edgeattn.profiling.attribution import attribute
 from edgeattn.profiling.measure.onnxruntime.run import profile_kernels
-from edgeattn.profiling.measure.onnxruntime.traces import runnable
 from edgeattn.profiling.measure.place import HERE, Place
 from edgeattn.profiling.measure.times import time_models
+from edgeattn.profiling.measure.traces import runnable
 from edgeattn.profiling.owners import find_owners
 from edgeattn.profiling.sources.model import read_subject
 from edgeattn.records.kinds import kind_of
