@@ -258,8 +258,9 @@ class Models:
             requests = [request_of(self.choice, name) for name in names]
             return profile_torch(requests, names, options, command=command, on_stage=self.stage), ()
         asked = self.choice.given() - {"seed", "shape"} | self.cast.given() | self.writing.given()
-        if not any(self.casts().values()):  # OpenVINO's own, of the file as it is
-            asked -= {"precision"} if self.casts() else set()
+        casts = self.casts().keys()
+        if casts and options.runtimes == ("openvino",) and casts <= {"fp32", *HINTS}:
+            asked -= {"precision"}  # OpenVINO's own, of the file as it is
         if asked and not any(map(is_model, names)):
             raise InputError(
                 f"Options of a model are given, and {names[-1]} is a file.",
