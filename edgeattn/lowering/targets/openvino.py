@@ -7,7 +7,7 @@ written as it is: on the map, with the residual sum and the activation behind it
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import onnx_ir as ir
 
@@ -18,6 +18,9 @@ from edgeattn.lowering.targets.normed import NormedWriter
 from edgeattn.lowering.targets.squeeze import through_producer
 from edgeattn.lowering.targets.writer import Form, Written, named
 from edgeattn.lowering.terms import Term
+
+_HARD_SWISH_SINCE: Final = 14
+_HARD_SWISH: Final = (1 / 6, 0.5)
 
 
 class OpenVINOWriter(NormedWriter):
@@ -57,4 +60,19 @@ class OpenVINOWriter(NormedWriter):
         product = self.known_product(term, view)
         if product is not None and self.takes("product", "shared"):
             term = product
-        return super().write_mul(term, view)
+        return self._hard_swish(term, view) or super().write_mul(term, view)
+
+    def _hard_swish(self, term: Term, view: View) -> Written | None:
+        """Write x * HardSigmoid(x) as one operator, which a convolution takes in."""
+        for arg in term.args if self.build.opset >= _HARD_SWISH_SINCE else ():
+            hard = self.hard_sigmoid(arg)
+            if hard is None or hard[0] not in term.args or hard[1:] != _HARD_SWISH:
+                continue
+            rest = [one for one in term.args if one is not arg and one is not hard[0]]
+            if rest:
+                swish = self.terms.make("mul", [hard[0], arg], own=hard[0].own)
+                return super().write_mul(self.terms.make("mul", [swish, *rest], own=term.own), view)
+            x = self.on(hard[0], view)
+            self.build.origin = term.origin
+            return self.node("HardSwish", [x.value], x.axes)
+        return None

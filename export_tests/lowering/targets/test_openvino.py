@@ -100,3 +100,20 @@ def test_convolution_to_one_channel_is_written_by_phases():
     assert made["DepthToSpace"] == 1
     _, made = lowered(net("cbam-views", shape=(1, 3, 44, 44)))
     assert made["DepthToSpace"] == 0
+
+
+def test_hard_swish_before_a_gate_stays_one_operator():
+    """A convolution takes it in; as a gate of its own map it is two kernels (MobileNetV3: 10 %)."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Conv2d(3, 16, 3, padding=1)
+            self.attention = SPELLINGS["se-linear-view"](16)
+
+        def forward(self, x):
+            return self.attention(nn.functional.hardswish(self.layer(x)))
+
+    _, made = lowered(export(randomise_(Net()), (1, 3, 12, 12), opset=18))
+    assert made["HardSwish"] == 1
+    assert made["HardSigmoid"] == 0
