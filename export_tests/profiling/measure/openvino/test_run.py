@@ -129,6 +129,7 @@ def test_a_layout_copy_is_charged_to_the_planar_layout(tmp_path):
     assert all(not one.kernel.nodes and one.kernel.kind == "shuffle" for one in copies)
 
 
+@pytest.mark.slow
 def test_both_runtimes_are_timed_in_the_same_rounds(tmp_path):
     path = residual(tmp_path / "net.onnx", "none")
     found = time_models([path, path], OPTIONS, runtimes=["onnxruntime", "openvino"])
