@@ -118,7 +118,7 @@ def compare(
         trials |= {model: one.trials for model, one in formings.items() if one.trials}
     failed: tuple[EdgeattnError, ...] = ()
     if hosts:
-        guests = list(dict.fromkeys(guest for guest, _ in hosts))
+        guests = list({id(guest): guest for guest, _ in hosts}.values())
         lanes = [
             Lane(
                 guest=one,

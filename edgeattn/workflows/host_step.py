@@ -270,7 +270,8 @@ def _run_model(
                     session.path, feeds, runtime=there.runtime, device=there.openvino_device
                 )
             except InputError as error:
-                if there.runtime != "openvino" or isinstance(error, DeathError):
+                is_of_file = str(session.path) in error.fact and not isinstance(error, DeathError)
+                if there.runtime != "openvino" or not is_of_file:
                     raise
                 raise refused(error, session.path) from error
     for batch, outputs in zip(inputs, found, strict=True):

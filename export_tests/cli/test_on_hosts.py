@@ -176,3 +176,16 @@ class _Holds(str):
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, str) and str(self) in other
+
+
+@pytest.mark.slow
+def test_both_runtimes_of_a_host_are_compared(capsys, host):
+    code, found, said = run(
+        capsys, "compare", "squeezenet1_1", "--attention", "se", "--shape", "1x3x64x64",
+        "--on", host.address, "--runtime", "onnxruntime,openvino", *QUICK,
+    )  # fmt: skip
+    assert code == 0, said
+    by = [one["runtime"] for one in found["models"]]
+    assert by == ["onnxruntime", "onnxruntime", "openvino", "openvino"]
+    assert not any("was lowered for" in one for each in found["models"] for one in each["warnings"])
+    assert host.left == []
