@@ -306,11 +306,6 @@ class Models:
         options = self.options()
         check_runtimes(options)
         if len(options.runtimes) > 1:
-            if options.device is not None or options.predict:
-                raise InputError(
-                    "Several runtimes are measured side by side, and predicted for no device.",
-                    mend="Leave --device and --predict out, or name one --runtime.",
-                )
             return [Aim(target=target_of(self._for(one)), runtime=one) for one in options.runtimes]
         target = target_of(options)
         return [Aim(target=target, device=options.device if target == "tensorrt" else None)]

@@ -149,7 +149,7 @@ def test_what_cannot_be_exported_is_left_out_and_said(capsys, net):
         (["resnet18", "-a", "se", "--runtime", "onnxruntime,torch"], "cannot be run in rounds"),
         (
             ["resnet18", "-a", "se", "--runtime", "onnxruntime,openvino", "--device", "jetson"],
-            "predicted for no device",
+            "predicted for none",
         ),
     ],
 )
