@@ -109,6 +109,7 @@ def test_outputs_are_written_for_each_run(tmp_path):
     model = {"path": str(path), "name": "a.onnx", "inputs": given[0], "limit_s": None}
     job = {"task": "outputs", "model": model, "inputs": given, "optimise": False}
     said, _ = asked(sys.executable, job | {"folder": str(tmp_path / "out")})
-    assert said == [{"result": {"files": [["0-0.npy", "0-1.npy"], ["1-0.npy", "1-1.npy"]]}}]
+    files = [["0-0.npy", "0-1.npy"], ["1-0.npy", "1-1.npy"]]
+    assert said == [{"result": {"files": files, "precision": ""}}]
     assert np.array_equal(np.load(tmp_path / "out/1-0.npy"), -array)
     assert np.array_equal(np.load(tmp_path / "out/1-1.npy"), abs(array))
