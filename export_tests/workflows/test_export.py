@@ -124,7 +124,8 @@ def test_what_is_written(net, tmp_path):
     assert (manifest.opset, manifest.ir_version) == (13, 7)
     assert [value.name for value in model.graph.input] == ["input"]
     assert [value.name for value in model.graph.output] == ["output"]
-    assert not model.metadata_props
+    told = {one.key: one.value for one in model.metadata_props}
+    assert told == {"edgeattn.target": "tensorrt", "edgeattn.forms": "tensorrt"}
     assert not any(node.metadata_props or node.doc_string for node in model.graph.node)
     assert [site.path for site in manifest.sites] == ["layer1.0.attention", "layer1.1.attention"]
     assert {edge.target for edge in manifest.sites} == {"layer1.0.bn2", "layer1.1.bn2"}
