@@ -34,7 +34,8 @@ watch() { # leaves when no USR1 comes for so long
   while :; do
     sleep "$patience" 9<&- &
     sleeper=$!
-    wait "$sleeper" && break
+    wait "$sleeper"
+    [ $? -gt 128 ] || break # no signal has ended the wait
     kill "$sleeper" 2>/dev/null
   done
   leave
@@ -101,7 +102,9 @@ stay() {
 
 trap 'end; exit' HUP INT TERM PIPE
 trap end EXIT
-command -v timeout >/dev/null || { say without timeout; exit; }
+for tool in timeout sleep; do
+  command -v "$tool" >/dev/null || { say without "$tool"; exit; }
+done
 guarded
 say ready
 while read -r word rest; do

@@ -318,10 +318,10 @@ def _plays_sh(sshd: Sshd, script: str) -> None:
     sh.chmod(0o755)
 
 
-@pytest.mark.parametrize("tool", ["timeout", "flock", "sha256sum", "mktemp"])
+@pytest.mark.parametrize("tool", ["timeout", "sleep", "flock", "sha256sum", "mktemp"])
 def test_a_host_without_a_tool(sshd: Sshd, tool: str, tmp_path: Path) -> None:
     """Without what every run needs, nothing is begun: what is missing is said."""
-    for name in {"timeout", "flock", "mktemp", "sha256sum", "wc", "cat"} - {tool}:
+    for name in {"timeout", "sleep", "flock", "mktemp", "sha256sum", "wc", "cat"} - {tool}:
         (tmp_path / name).symlink_to(shutil.which(name) or "")
     _plays_sh(sshd, f'#!/bin/bash\nPATH={tmp_path} exec /bin/dash "$@"\n')
     with (
