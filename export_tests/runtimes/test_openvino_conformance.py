@@ -32,7 +32,7 @@ RANDOM = re.compile("bernoulli|random|training_dropout")
 REFUSED = re.compile("OpenVINO (cannot load|fails while it runs)")
 
 
-def tested():
+def numeric_cases():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # numpy's, of what the cases are about
         found = collect_testcases(None)
@@ -76,7 +76,7 @@ def fault(case, folder):
 
 @pytest.mark.slow
 def test_conformance(tmp_path):
-    cases = tested()
+    cases = numeric_cases()
     assert len(cases) > 1300
     faults = {case.name: fault(case, tmp_path) for case in cases}
     wrong = {name: said for name, said in faults.items() if said not in ("", "refused")}
