@@ -87,6 +87,7 @@ def lower(
     build = Builder(model)
     record: list[Rewrite | NearMiss] = []
     if statics.RULE in taken:
+        statics.fold_casts(model.graph, build)
         record += statics.fix_shapes(model.graph, build)
     if affine_grid.RULE in taken:
         record += affine_grid.rewrite_grids(model.graph, build, sums=spec.takes_summed_grids)

@@ -65,6 +65,10 @@ class TargetSpec:
         return cast("type[Writer]", pkgutil.resolve_name(self.writer_path))
 
 
+# Products of rows and their biases become a Gemm between two Reshapes, which keep what follows from
+# being fused: a text recogniser's plan (PP-OCRv6) has 3 kernels more.
+_WITHOUT: Final = frozenset({"fuse_matmul_add_bias_into_gemm_batched"})
+
 TARGETS: Final[Mapping[str, TargetSpec]] = {
     "tensorrt": TargetSpec(
         title="TensorRT",
@@ -74,9 +78,7 @@ TARGETS: Final[Mapping[str, TargetSpec]] = {
         dissolves_wires=False,
         takes_summed_grids=False,
         takes_int32_biases=False,
-        # Products of rows and their biases become a Gemm between two Reshapes, which keep what
-        # follows from being fused: a text recogniser's plan (PP-OCRv6) has 3 kernels more.
-        simplified_without=frozenset({"fuse_matmul_add_bias_into_gemm_batched"}),
+        simplified_without=_WITHOUT,
     ),
     "onnxruntime": TargetSpec(
         title="ONNX Runtime on a CPU",
@@ -95,6 +97,16 @@ TARGETS: Final[Mapping[str, TargetSpec]] = {
         dissolves_wires=True,
         takes_summed_grids=True,
         takes_int32_biases=True,
+    ),
+    "portable": TargetSpec(
+        title="any runtime",
+        runtime="",
+        writer_path="edgeattn.lowering.targets.portable:PortableWriter",
+        measured_by="latency",
+        dissolves_wires=False,
+        takes_summed_grids=False,
+        takes_int32_biases=False,
+        simplified_without=_WITHOUT,
     ),
 }
 

@@ -78,7 +78,13 @@ def tuned(
 
     Raises:
         MissingError: TensorRT-RTX, or OpenVINO, is not installed.
+        InputError: The target is for any runtime.
     """
+    if not TARGETS[target].runtime:
+        raise InputError(
+            f"--tune compares forms on one runtime, and {target} is for any.",
+            mend="Leave --tune out, or name a target that is for one: see --target.",
+        )
     folder = cache_folder() if cache is None else cache
     file = folder / f"{_key(model, target, rules)}.json"
     known = _read(file)
