@@ -142,6 +142,12 @@ class PortableWriter(PlainWriter):
         square = self.on(self.terms.pow(self.terms.centred(term.args[0], over), 2), view)
         return self.reduced("ReduceMean", square, over)
 
+    def join(self, op_type: str, one: Written, other: Written, view: View) -> Written:
+        """Apply a binary operator; the map first, whose layout OpenVINO takes for the result."""
+        if op_type in {"Add", "Mul"} and len(one.indices) < len(other.indices):
+            one, other = other, one
+        return super().join(op_type, one, other, view)
+
     def write_mul(self, term: Term, view: View) -> Written:
         product = self.known_product(term, view)
         if product is not None and self.takes("product", "shared"):
