@@ -167,7 +167,7 @@ def check(target: str, rules: Iterable[str] | None) -> None:
     """
     if target not in TARGETS:
         raise InputError(
-            f"There is no target {target!r}; there are {' and '.join(TARGETS)}.",
+            f"There is no target {target!r}; there are {', '.join(TARGETS)}.",
             mend=did_you_mean(nearest(target, TARGETS, count=1)),
         )
     for rule in rules or ():

@@ -149,8 +149,10 @@ def net(request):
 @pytest.mark.parametrize("target", TARGETS)
 def test_no_more_nodes(net, target):
     name, models = net
-    if name == "instance norm" and target in {"tensorrt", "portable"}:
-        return  # TensorRT's operator writes its result out: moments are more nodes and less to move
+    if name == "instance norm" and target in {"tensorrt", "portable", "openvino"}:
+        # TensorRT's operator writes its result out: moments are more nodes and less to move. And
+        # OpenVINO reads the operator's affine as nodes of its own.
+        return
     for model in models:
         after, record = lowered(model, target)
         assert ops(after).total() <= ops(model).total(), f"{ops(after) - ops(model)}: {record}"

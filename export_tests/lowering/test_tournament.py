@@ -25,7 +25,7 @@ def _fewer_nodes(standing, candidate):
     return Comparison(is_better=counts[1] < counts[0], figures=figures)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", [name for name, spec in TARGETS.items() if spec.runtime])
 def test_everything_that_was_tried_is_said(model, target):
     numbers = []
     forms, trials = tune(
