@@ -165,8 +165,10 @@ def check(model, *, fires=True, gone=(), keeps=(), batches=(1, 3), rel=1e-12):
             _check_runs(model, proto)  # ONNX Runtime has no convolution in double
         assert fires is None or bool(record.rewrites) == fires, f"{target}: {record}"
         before, left = ops(model), ops(single)
-        assert not set(gone) & set(left), f"{target}: {left}; {record.near_misses}"
-        for op_type in keeps:
+        # Pools are how it writes means and maxima.
+        own = {"AveragePool", "MaxPool"} if target == "portable" else set()
+        assert not (set(gone) - own) & set(left), f"{target}: {left}; {record.near_misses}"
+        for op_type in set(keeps) - own:
             assert left[op_type] == before[op_type], f"{target}: {left}"
         if not record.rewrites:
             assert not left - before, f"{target}: {left}"

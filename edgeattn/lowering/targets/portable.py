@@ -143,9 +143,11 @@ class PortableWriter(PlainWriter):
         return self.reduced("ReduceMean", square, over)
 
     def join(self, op_type: str, one: Written, other: Written, view: View) -> Written:
-        """Apply a binary operator; the map first, whose layout OpenVINO takes for the result."""
-        if op_type in {"Add", "Mul"} and len(one.indices) < len(other.indices):
-            one, other = other, one
+        """Apply a binary operator; a layer's map stands before its gate, as in modules."""
+        producer = other.value.producer()
+        if op_type == "Mul" and producer is not None and producer.op_type == "Conv":
+            if len(one.indices) < len(other.indices):
+                one, other = other, one
         return super().join(op_type, one, other, view)
 
     def write_mul(self, term: Term, view: View) -> Written:
