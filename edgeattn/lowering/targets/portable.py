@@ -144,10 +144,9 @@ class PortableWriter(PlainWriter):
 
     def join(self, op_type: str, one: Written, other: Written, view: View) -> Written:
         """Apply a binary operator; a layer's map stands before its gate, as in modules."""
-        producer = other.value.producer()
-        if op_type == "Mul" and producer is not None and producer.op_type == "Conv":
-            if len(one.indices) < len(other.indices):
-                one, other = other, one
+        producer, is_larger = other.value.producer(), len(one.indices) < len(other.indices)
+        if op_type == "Mul" and is_larger and producer is not None and producer.op_type == "Conv":
+            one, other = other, one
         return super().join(op_type, one, other, view)
 
     def write_mul(self, term: Term, view: View) -> Written:
