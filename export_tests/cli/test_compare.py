@@ -76,6 +76,7 @@ def test_plain_stock_and_lowered_in_turns(capsys, net, tmp_path):
     assert page.is_file()
 
 
+@pytest.mark.slow
 def test_runtimes_and_precisions_in_the_same_rounds(capsys, net, tmp_path):
     pytest.importorskip("openvino")
     saved, page = tmp_path / "c.json", tmp_path / "r.html"

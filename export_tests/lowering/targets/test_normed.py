@@ -39,6 +39,7 @@ def test_default_is_exact_and_leaves_one_norm(name):
     assert ops(lowered(model))["Gather"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NORMED)
 @pytest.mark.parametrize(
     "forms", [{"moments": "parts"}, {"map-gate": "product"}, {"repeat": "gather"}]
