@@ -80,7 +80,7 @@ def test_show_says_which_figures_are_measured(capsys):
 
 def test_show_a_cpu(capsys):
     assert app.run(["devices", "show", "raspberry-pi-5"]) == 0
-    assert "ONNX Runtime serves it" in capsys.readouterr().out
+    assert "ONNX Runtime and OpenVINO serve it" in capsys.readouterr().out
 
 
 def test_show_a_file_of_ones_own(tmp_path, capsys):
