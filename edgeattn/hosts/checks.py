@@ -8,8 +8,9 @@ from typing import Final, Literal
 
 from edgeattn.base.errors import MissingError
 from edgeattn.devices import profile
-from edgeattn.hosts.probe import PYTHON_RUNTIMES, TITLES, HostFacts, PythonRuntime, as_in_profile
+from edgeattn.hosts.probe import PYTHON_RUNTIMES, HostFacts, PythonRuntime, as_in_profile
 from edgeattn.hosts.trtexec.commands import Trtexec
+from edgeattn.records.trace import RUNTIMES
 
 # Less than the first is short; nothing can be done with less than the second.
 _SHORT_BYTES, _NO_BYTES = 2 << 30, 200 << 20
@@ -78,7 +79,7 @@ def _trtexec(facts: HostFacts) -> Check:
 
 
 def _python(facts: HostFacts, runtime: PythonRuntime) -> Check:
-    title, python = f"measure by {TITLES[runtime]}", facts.python(runtime)
+    title, python = f"measure by {RUNTIMES[runtime]}", facts.python(runtime)
     if python is not None:
         detail = f"{python.version_of(runtime)}, of {python.path} ({python.version})"
         if runtime == "openvino":

@@ -41,7 +41,6 @@ _ILLEGAL: Final = 128 + 4  # SIGILL
 #: What a Python runs models by, the first before others.
 PythonRuntime = Literal["onnxruntime", "openvino"]
 PYTHON_RUNTIMES: Final[tuple[PythonRuntime, ...]] = get_args(PythonRuntime)
-TITLES: Final[dict[PythonRuntime, str]] = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,8 @@ VIEWS: Final = frozenset(
     {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Cast", "CastLike"}
 )
 """Operators that move nothing, or next to nothing."""
+# 2 threads of a laptop: 60 billion multiply-accumulates and 15 GB a second.
+_MACS_PER_BYTE: Final = 4
 _WIDTHS: Final = {ir.DataType.FLOAT16: 2, ir.DataType.DOUBLE: 8}
 # Constants and statistics that a form has more: thousandths of what the region moves.
 _SLACK: Final = 1.002
@@ -89,3 +91,19 @@ def freed(nodes: Sequence[ir.Node], roots: Collection[ir.Value]) -> list[ir.Node
 def is_read(value: ir.Value | None) -> bool:
     """Return whether an input is a tensor that something computes, no constant."""
     return value is not None and not is_static(value)
+
+
+def work_bytes(node: ir.Node) -> int:
+    """Return the bytes that a processor could move while a convolution or a product computes."""
+    if node.op_type not in {"Conv", "Gemm", "MatMul"}:
+        return 0
+    weight = node.inputs[1]
+    sizes = None if weight is None else static_sizes(weight)
+    if weight is None or sizes is None:
+        return 0
+    if node.op_type == "Conv":
+        macs = elements(node.outputs[0]) * elements(weight) // (sizes[0] or 1)
+    else:
+        x = static_sizes(node.inputs[0]) if node.inputs[0] is not None else None
+        macs = elements(node.outputs[0]) * ((x or [1])[-1] or 1)
+    return macs // _MACS_PER_BYTE + (0 if is_read(weight) else bytes_of(weight))

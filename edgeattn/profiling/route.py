@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, get_args
+from typing import Final
 
 from edgeattn.base.errors import InputError
 from edgeattn.base.nearest import did_you_mean, nearest
@@ -15,10 +15,9 @@ from edgeattn.engine.libraries import dotted
 from edgeattn.options.profile import ProfileOptions
 from edgeattn.profiling.sources.engines.source import ENGINES
 from edgeattn.records.engine import EngineManifest, read_manifest
-from edgeattn.records.trace import Evidence, Runtime
+from edgeattn.records.trace import RUNTIMES, Evidence, Runtime
 from edgeattn.runtimes.openvino import check_installed, check_precision
 
-RUNTIMES: Final[tuple[Runtime, ...]] = get_args(Runtime)
 _ALL_DEVICES: Final = "see: edgeattn devices list"
 
 
@@ -160,8 +159,7 @@ def _of_onnxruntime(found: Route, options: ProfileOptions) -> Route:
 
 def _of_engine(path: Path, asked: Runtime | None, found: Route, options: ProfileOptions) -> Route:
     if asked in ("onnxruntime", "openvino"):
-        title = "ONNX Runtime" if asked == "onnxruntime" else "OpenVINO"
-        raise InputError(f"{title} does not run {path}, an engine.")
+        raise InputError(f"{RUNTIMES[asked]} does not run {path}, an engine.")
     manifest = read_manifest(path)
     runtime: Runtime = "tensorrt-rtx" if manifest.runtime == "tensorrt-rtx" else "tensorrt"
     if asked not in (None, runtime):

@@ -11,6 +11,7 @@ from edgeattn.base import documents, files
 from edgeattn.base.legible import legible
 from edgeattn.records.base import SCHEMA_VERSION, Frozen
 from edgeattn.records.lowering import Trial
+from edgeattn.records.trace import RUNTIMES
 
 _MEND = "It is written by edgeattn optimize --tune --on HOST --save-forms FILE."
 
@@ -37,10 +38,7 @@ class Place(_Strict):
     power_mode: str | None
 
     def __str__(self) -> str:
-        by = {"tensorrt": "TensorRT", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}[
-            self.runtime
-        ]
-        words = [self.title, f"{by} {self.version}", self.power_mode]
+        words = [self.title, f"{RUNTIMES[self.runtime]} {self.version}", self.power_mode]
         return ", ".join(map(legible, filter(None, words)))
 
 

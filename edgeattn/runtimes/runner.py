@@ -490,9 +490,7 @@ def openvino_device(core: Any, asked: str) -> str:
 
 def check_openvino(device: str, precision: str) -> Dict[str, Any]:
     """Refuse a device of OpenVINO's that is not here, or what it does not compute in."""
-    import openvino
-
-    core = openvino.Core()
+    core = load_openvino().Core()
     _precision_hint(core, openvino_device(core, device), precision)
     return {}
 

@@ -18,7 +18,7 @@ from edgeattn.graph.writing import describe
 from edgeattn.hosts.engines import Engines, check_engine, open_inputs
 from edgeattn.hosts.machine import machine_of
 from edgeattn.hosts.onnxruntime import Bench
-from edgeattn.hosts.probe import TITLES, PythonRuntime
+from edgeattn.hosts.probe import PythonRuntime
 from edgeattn.hosts.trtexec.commands import Trtexec
 from edgeattn.hosts.trtexec.said import RefusedError
 from edgeattn.hosts.trtexec.tensors import DIGITS_DB, DIGITS_REL
@@ -32,7 +32,7 @@ from edgeattn.parity.compare import Reference, Run
 from edgeattn.parity.metrics import Tolerance, tolerance_of
 from edgeattn.records.engine import EngineManifest
 from edgeattn.records.parity import ParityThere
-from edgeattn.records.trace import Machine
+from edgeattn.records.trace import RUNTIMES, Machine
 from edgeattn.runtimes.onnxruntime import Array, Session, taken
 from edgeattn.workflows.build import network_of
 from edgeattn.workflows.build_on import flags_of, target_of
@@ -75,7 +75,7 @@ class There:
         """What the step is taken on."""
         by, python = "trtexec", self.guest.facts.python(self.runtime)
         if python is not None and self.trtexec is None:
-            by = f"{TITLES[self.runtime]} {python.version_of(self.runtime)}"
+            by = f"{RUNTIMES[self.runtime]} {python.version_of(self.runtime)}"
         return machine_of(self.guest.facts, by)
 
     @property
@@ -98,17 +98,7 @@ class There:
     def step(
         self, folder: Path, cast: CastOptions | None, precision: Precision, notes: list[str]
     ) -> Step:
-        """Return the step.
-
-        Args:
-            folder: Where files go.
-            cast: The precision that is asked, if one is.
-            precision: The precision of the file that the ladder begins with.
-            notes: What the user should know, which it adds to.
-
-        Raises:
-            InputError: More is asked than can be seen.
-        """
+        """Return the step; see `pipeline.Top`."""
         if self.trtexec is None:
             tolerance = tolerance_of(precision) if cast is None else tolerance_of_cast(cast)
             run = partial(_run_model, self, notes=notes)

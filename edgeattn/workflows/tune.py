@@ -80,11 +80,7 @@ def tuned(
         MissingError: TensorRT-RTX, or OpenVINO, is not installed.
         InputError: The target is for any runtime.
     """
-    if not TARGETS[target].runtime:
-        raise InputError(
-            f"--tune compares forms on one runtime, and {target} is for any.",
-            mend="Leave --tune out, or name a target that is for one: see --target.",
-        )
+    check_tunable(target)
     folder = cache_folder() if cache is None else cache
     file = folder / f"{_key(model, target, rules)}.json"
     known = _read(file)
@@ -103,6 +99,19 @@ def tuned(
         text = json.dumps({"forms": forms, "trials": [trial.model_dump() for trial in trials]})
         files.write(file, text)
     return found
+
+
+def check_tunable(target: str) -> None:
+    """Refuse a target that is for no runtime of its own.
+
+    Raises:
+        InputError: It is for any.
+    """
+    if not TARGETS[target].runtime:
+        raise InputError(
+            f"--tune compares forms on one runtime, and {target} is for any.",
+            mend="Leave --tune out, or name a target that is for one: see --target.",
+        )
 
 
 def cache_folder() -> Path:

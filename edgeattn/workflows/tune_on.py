@@ -39,7 +39,7 @@ from edgeattn.profiling.measure.hosts.turns import timed
 from edgeattn.profiling.measure.rounds import Timed
 from edgeattn.profiling.measure.times import time_models
 from edgeattn.records.forms import MeasuredForms, MeasuredRegion, Place
-from edgeattn.workflows.tune import Pairs, Time, cache_folder
+from edgeattn.workflows.tune import Pairs, Time, cache_folder, check_tunable
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -52,9 +52,11 @@ def place_of(guest: Guest, target: str) -> Place:
     """Return what forms for a target are measured on.
 
     Raises:
+        InputError: The target is for any runtime.
         MissingError: The host does not run what is lowered for the target.
     """
-    runtime = guest.runtime(TARGETS[target].runtime or "onnxruntime")
+    check_tunable(target)
+    runtime = guest.runtime(TARGETS[target].runtime)
     facts = guest.facts
     version = facts.tensorrt
     if runtime != "tensorrt" and (python := facts.python(runtime)) is not None:

@@ -7,20 +7,19 @@ the model as it was, the same is right.
 from __future__ import annotations
 
 import re
-import warnings
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 import pytest
-from onnx.backend.test.case.node import collect_testcases
 from onnxscript.optimizer import fold_constants_ir
 
 from edgeattn.base.errors import InputError
 from edgeattn.graph.reading import name_nodes
 from edgeattn.legalise import legalise
 from edgeattn.lowering import pipeline as lowering
+from export_tests.conformance import standard_cases
 
 # What no older opset can say.
 REASONS = re.compile(
@@ -33,17 +32,7 @@ RANDOM = re.compile("bernoulli|training_dropout")
 
 @pytest.fixture(scope="module")
 def cases():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # numpy's, of what the cases are about
-        found = collect_testcases(None)
-    assert len(found) > 1500
-    return [
-        case
-        for case in found
-        if case.model is not None
-        and {one.domain for one in case.model.opset_import} == {""}
-        and not RANDOM.search(case.name)
-    ]
+    return standard_cases(RANDOM)
 
 
 def run(model, inputs):

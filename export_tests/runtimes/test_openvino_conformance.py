@@ -7,13 +7,12 @@ or that gets another wrong, is to be seen.
 from __future__ import annotations
 
 import re
-import warnings
 
 import numpy as np
 import pytest
-from onnx.backend.test.case.node import collect_testcases
 
 from edgeattn.runtimes import runner
+from export_tests.conformance import standard_cases
 
 pytest.importorskip("openvino")
 
@@ -33,16 +32,10 @@ REFUSED = re.compile("OpenVINO (cannot load|fails while it runs)")
 
 
 def numeric_cases():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # numpy's, of what the cases are about
-        found = collect_testcases(None)
     return [
         case
-        for case in found
-        if case.model is not None
-        and {one.domain for one in case.model.opset_import} == {""}
-        and not RANDOM.search(case.name)
-        and all(is_number(one) for data in case.data_sets for some in data for one in some)
+        for case in standard_cases(RANDOM)
+        if all(is_number(one) for data in case.data_sets for some in data for one in some)
     ]
 
 

@@ -140,6 +140,11 @@ class Elementwise(Writer):
         rest = [arg for arg in term.args if arg not in part.args]
         return self.terms.make("mul", [part, *rest], own=term.own)
 
+    def shared_product(self, term: Term, view: View) -> Term:
+        """Return a product with what was written already as one factor, if that form is taken."""
+        known = self.known_product(term, view)
+        return term if known is None or not self.takes("product", "shared") else known
+
     @staticmethod
     def _is_divisor(term: Term) -> bool:
         return term.op == "pow" and term.attrs == -1

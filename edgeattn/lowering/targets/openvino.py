@@ -14,7 +14,7 @@ their weights no faster than convolutions.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import onnx_ir as ir
 
@@ -22,7 +22,6 @@ from edgeattn.lowering.measures import Figures
 from edgeattn.lowering.targets import subgraphs
 from edgeattn.lowering.targets.layout import View
 from edgeattn.lowering.targets.normed import NormedWriter
-from edgeattn.lowering.targets.squeeze import through_producer
 from edgeattn.lowering.targets.writer import Form, Written, named
 from edgeattn.lowering.terms import Term
 
@@ -49,24 +48,15 @@ class OpenVINOWriter(NormedWriter):
         """Return the kernels that OpenVINO runs for some nodes, and what they move."""
         return subgraphs.measure(nodes, instead_of)
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._squeezes: dict[Term, tuple[Term, Term]] = {}
-
     def prepared(self, term: Term) -> Term:
-        if self.takes("squeeze", "cheaper"):
-            known = self._squeezes
-            term = through_producer(term, self._raising, passes=1, alone=False, known=known)
-        return self.with_quotients(term)
+        return self.with_quotients(self.squeezed(term))
 
     def write_fn(self, term: Term, view: View) -> Written:
         made = self.by_phases(term)
         return super().write_fn(term, view) if made is None else self._seen(made, view)
 
     def write_mul(self, term: Term, view: View) -> Written:
-        product = self.known_product(term, view)
-        if product is not None and self.takes("product", "shared"):
-            term = product
+        term = self.shared_product(term, view)
         return self._hard_swish(term, view) or super().write_mul(term, view)
 
     def _hard_swish(self, term: Term, view: View) -> Written | None:

@@ -18,11 +18,9 @@ import onnx_ir as ir
 
 from edgeattn.graph.nodes import reduced_axes, static_sizes
 from edgeattn.lowering.build import DOMAIN
-from edgeattn.lowering.measures import VIEWS, Figures, bytes_of, elements, is_read
+from edgeattn.lowering.measures import VIEWS, Figures, bytes_of, is_read, work_bytes
 from edgeattn.lowering.targets.blocked import KEEPS_BLOCKS, POOLS, is_blocked
 
-# 2 threads of a laptop: 60 billion multiply-accumulates and 15 GB a second.
-_MACS_PER_BYTE: Final = 4
 _MAP: Final = 4
 # A copy between layouts takes 1.5 times as long as its two passes.
 _COPY_PASSES: Final = 3
@@ -60,7 +58,7 @@ def measure(nodes: Sequence[ir.Node], instead_of: Sequence[ir.Node]) -> Figures:
             moved += bytes_of(node.inputs[0])
         if _is_strided(node):
             moved += (_STRIDED_PASSES - 1) * bytes_of(node.inputs[0])
-        moved += sum(map(bytes_of, read)) + sum(map(bytes_of, node.outputs)) + _work(node)
+        moved += sum(map(bytes_of, read)) + sum(map(bytes_of, node.outputs)) + work_bytes(node)
     for node in nodes:
         for value in node.outputs:
             users = [u for u in value.consumers() if u not in inside and u not in absent]
@@ -106,20 +104,3 @@ def _is_fused(node: ir.Node, inside: set[ir.Node], absent: set[ir.Node]) -> bool
         return False
     users = [user for user in value.consumers() if user not in absent]
     return [u for u in users if u.graph is not None or u in inside] == [node]
-
-
-def _work(node: ir.Node) -> int:
-    """Return the bytes that could be moved while a convolution or a product computes."""
-    if node.op_type not in {"Conv", "Gemm", "MatMul"}:
-        return 0
-    weight = node.inputs[1]
-    sizes = None if weight is None else static_sizes(weight)
-    if weight is None or sizes is None:
-        return 0
-    if node.op_type == "Conv":
-        rows = sizes[0] or 1
-        macs = elements(node.outputs[0]) * elements(weight) // rows
-    else:
-        x = static_sizes(node.inputs[0]) if node.inputs[0] is not None else None
-        macs = elements(node.outputs[0]) * ((x or [1])[-1] or 1)
-    return macs // _MACS_PER_BYTE + (0 if is_read(weight) else bytes_of(weight))

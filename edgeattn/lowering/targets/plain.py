@@ -25,6 +25,7 @@ from edgeattn.lowering.targets.layout import (
     shape_of,
 )
 from edgeattn.lowering.targets.polyphase import phases
+from edgeattn.lowering.targets.squeeze import through_producer
 from edgeattn.lowering.targets.statistics import Statistics
 from edgeattn.lowering.targets.writer import Form, Written, named
 from edgeattn.lowering.terms import Layer, Term
@@ -37,6 +38,16 @@ class PlainWriter(Statistics):
     """Writes layers, bands, pools and parts of the channels, and all the rest."""
 
     forms: ClassVar[Mapping[str, tuple[Form, ...]]] = {"groups": named("dense", "grouped")}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._squeezes: dict[Term, tuple[Term, Term]] = {}
+
+    def squeezed(self, term: Term) -> Term:
+        """Return an equal term whose means are before the convolution, if that form is taken."""
+        if not self.takes("squeeze", "cheaper"):
+            return term
+        return through_producer(term, self._raising, passes=1, alone=False, known=self._squeezes)
 
     def write_linear(self, term: Term, view: View) -> Written:
         layer, columns = term.attrs, leaves(term.attrs.columns)

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Final
 import onnx_ir as ir
 
 from edgeattn.lowering.indices import Axes, Index, leaves
-from edgeattn.lowering.measures import BYTES_PER_KERNEL, Figures
+from edgeattn.lowering.measures import BYTES_PER_KERNEL, Figures, Measure
 from edgeattn.lowering.targets import fusion, passes, subgraphs
 from edgeattn.lowering.targets.layout import FIRST, SPACE, View, shape_of
 from edgeattn.lowering.targets.plain import PlainWriter
@@ -29,10 +29,13 @@ from edgeattn.lowering.targets.squeeze import through_producer
 from edgeattn.lowering.targets.writer import Form, Written, named
 from edgeattn.lowering.terms import Term
 
-_GPU: Final = "TensorRT"
-_CPUS: Final = ("ONNX Runtime", "OpenVINO")
+_MEASURES: Final[Mapping[str, Measure]] = {
+    "TensorRT": fusion.measure,
+    "ONNX Runtime": passes.measure,
+    "OpenVINO": subgraphs.measure,
+}
 # A kernel on a CPU begins within about 2 us, in which two threads of a laptop move this much.
-_LAUNCH_BYTES: Final = {_GPU: BYTES_PER_KERNEL, **dict.fromkeys(_CPUS, 30_000)}
+_LAUNCH_BYTES: Final = {**dict.fromkeys(_MEASURES, 30_000), "TensorRT": BYTES_PER_KERNEL}
 # Of what is a tenth of a network: half a per cent of its latency, which no measure of nodes tells.
 _SLACK: Final = 1.05
 
@@ -75,18 +78,12 @@ class PortableWriter(PlainWriter):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._squeezes: dict[Term, tuple[Term, Term]] = {}
         self._pools: dict[tuple[str, ir.Value], Written] = {}
 
     @staticmethod
     def measure(nodes: Sequence[ir.Node], instead_of: Sequence[ir.Node]) -> Figures:
         """Return what some nodes cost each runtime."""
-        each = {
-            name: of(nodes, instead_of)
-            for name, of in zip(
-                (_GPU, *_CPUS), (fusion.measure, passes.measure, subgraphs.measure), strict=True
-            )
-        }
+        each = {name: of(nodes, instead_of) for name, of in _MEASURES.items()}
         return Everywhere(
             each=each,
             kernels=sum(figures.kernels for figures in each.values()),
@@ -94,9 +91,7 @@ class PortableWriter(PlainWriter):
         )
 
     def prepared(self, term: Term) -> Term:
-        if not self.takes("squeeze", "cheaper"):
-            return term
-        return through_producer(term, self._raising, passes=1, alone=False, known=self._squeezes)
+        return self.squeezed(term)
 
     def write_mean(self, term: Term, view: View) -> Written:
         if self.takes("squeeze", "cheaper"):  # a mean that a difference is from, too
@@ -150,9 +145,7 @@ class PortableWriter(PlainWriter):
         return super().join(op_type, one, other, view)
 
     def write_mul(self, term: Term, view: View) -> Written:
-        product = self.known_product(term, view)
-        if product is not None and self.takes("product", "shared"):
-            term = product
+        term = self.shared_product(term, view)
         parts = [part for arg in term.args for part in self._apart(arg)]
         if len(parts) > len(term.args):
             term = self.terms.make("mul", parts, own=term.own)

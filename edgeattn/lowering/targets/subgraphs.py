@@ -15,12 +15,9 @@ from typing import Final
 
 import onnx_ir as ir
 
-from edgeattn.graph.nodes import static_sizes
 from edgeattn.lowering.build import DOMAIN
-from edgeattn.lowering.measures import VIEWS, Figures, bytes_of, elements, is_read
+from edgeattn.lowering.measures import VIEWS, Figures, bytes_of, is_read, work_bytes
 
-# 2 threads of a laptop: 60 billion multiply-accumulates and 15 GB a second.
-_MACS_PER_BYTE: Final = 4
 _POINTWISE: Final = frozenset(
     {
         "Abs", "Add", "Clip", "Div", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid", "HardSwish",
@@ -57,7 +54,7 @@ def measure(nodes: Sequence[ir.Node], instead_of: Sequence[ir.Node]) -> Figures:
             chain_of |= {v: number for member in chains[number] for v in member.outputs}
         else:
             kernels += 1
-            moved += sum(map(bytes_of, read)) + sum(map(bytes_of, node.outputs)) + _work(node)
+            moved += sum(map(bytes_of, read)) + sum(map(bytes_of, node.outputs)) + work_bytes(node)
     for members in chains.values():
         made = {value for member in members for value in member.outputs}
         read_there = {same.get(v, v) for m in members for v in m.inputs if v is not None}
@@ -69,19 +66,3 @@ def measure(nodes: Sequence[ir.Node], instead_of: Sequence[ir.Node]) -> Figures:
             if value.is_graph_output() or not users or not set(users) <= own:
                 moved += bytes_of(value)
     return Figures(kernels=kernels + len(chains), traffic_bytes=moved)
-
-
-def _work(node: ir.Node) -> int:
-    """Return the bytes that could be moved while a convolution or a product computes."""
-    if node.op_type not in {"Conv", "Gemm", "MatMul"}:
-        return 0
-    weight = node.inputs[1]
-    sizes = None if weight is None else static_sizes(weight)
-    if weight is None or sizes is None:
-        return 0
-    if node.op_type == "Conv":
-        macs = elements(node.outputs[0]) * elements(weight) // (sizes[0] or 1)
-    else:
-        x = static_sizes(node.inputs[0]) if node.inputs[0] is not None else None
-        macs = elements(node.outputs[0]) * ((x or [1])[-1] or 1)
-    return macs // _MACS_PER_BYTE + (0 if is_read(weight) else bytes_of(weight))

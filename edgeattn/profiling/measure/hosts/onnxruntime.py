@@ -11,7 +11,7 @@ from typing import Any
 from edgeattn.base.errors import InputError
 from edgeattn.base.worker import Talk
 from edgeattn.hosts.onnxruntime import Bench, limit_s
-from edgeattn.hosts.probe import PYTHON_RUNTIMES, TITLES
+from edgeattn.hosts.probe import PYTHON_RUNTIMES
 from edgeattn.hosts.visit import Visit
 from edgeattn.hosts.watch import Watch, watch
 from edgeattn.options.profile import Item, ProfileOptions, Stage
@@ -20,7 +20,7 @@ from edgeattn.profiling.measure.machine import now
 from edgeattn.profiling.measure.place import Place, Watched
 from edgeattn.profiling.measure.traces import measure_at
 from edgeattn.profiling.sources.model import read_subject
-from edgeattn.records.trace import Machine, Power
+from edgeattn.records.trace import RUNTIMES, Machine, Power
 from edgeattn.runtimes.openvino import CPU
 
 
@@ -114,7 +114,7 @@ def measure(
     runtimes = [one for one in PYTHON_RUNTIMES if one in options.runtimes] or PYTHON_RUNTIMES[:1]
     for item in items:
         if item.path.suffix != ".onnx":
-            raise InputError(f"{TITLES[runtimes[0]]} does not run {item.path}, an engine.")
+            raise InputError(f"{RUNTIMES[runtimes[0]]} does not run {item.path}, an engine.")
     on_stage("read")
     subjects = [
         read_subject(
@@ -146,7 +146,7 @@ def _machine(bench: Bench, visit: Visit, options: ProfileOptions) -> Machine:
     about, facts = bench.about, visit.facts
     threads = options.threads or about.cores
     by = [
-        f"{TITLES[one]} {bench.versions[one]}" for one in PYTHON_RUNTIMES if one in bench.versions
+        f"{RUNTIMES[one]} {bench.versions[one]}" for one in PYTHON_RUNTIMES if one in bench.versions
     ]
     device = (options.openvino_device or CPU).upper()
     if device != CPU:
