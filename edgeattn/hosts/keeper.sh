@@ -30,13 +30,14 @@ leave() { # kills what runs in the folder, and removes it
 
 watch() { # leaves when no USR1 comes for so long
   trap : USR1
-  trap 'kill "$sleeper" 2>/dev/null; exit' TERM
+  # $sleeper may not be set yet; and what is forked, but runs no sleep yet, loses other signals.
+  trap 'kill -KILL "$!" 2>/dev/null; exit' TERM
   while :; do
     sleep "$patience" 9<&- &
     sleeper=$!
     wait "$sleeper"
     [ $? -gt 128 ] || break # no signal has ended the wait
-    kill "$sleeper" 2>/dev/null
+    kill -KILL "$sleeper" 2>/dev/null
   done
   leave
   kill -KILL "$keeper"
@@ -44,8 +45,11 @@ watch() { # leaves when no USR1 comes for so long
 
 guarded() { # has what stands now be watched
   unguarded
-  watch </dev/null >/dev/null 2>&1 &
+  # A guard that is told to go before it has traps of its own must go: it is to inherit none.
+  trap - TERM
+  (exec </dev/null >/dev/null 2>&1; watch) &
   guard=$!
+  trap 'end; exit' TERM
 }
 
 unguarded() {
@@ -102,6 +106,7 @@ stay() {
 
 trap 'end; exit' HUP INT TERM PIPE
 trap end EXIT
+trap '' USR1 # nor may a word end a guard that has no traps yet
 for tool in timeout sleep; do
   command -v "$tool" >/dev/null || { say without "$tool"; exit; }
 done

@@ -264,6 +264,19 @@ def test_a_keeper_that_never_hears_a_word_leaves(
         assert _until(lambda: not host.is_alive)
 
 
+def test_who_comes_and_goes_at_once_leaves_no_guard(
+    sshd: Sshd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What watches the line ends with it, however early it is told to; nobody waits for it."""
+    monkeypatch.setattr(connection, "_PATIENCE_S", 4718)
+    began = time.monotonic()
+    for _ in range(12):
+        with connect(addresses([sshd.address])[0]):
+            pass
+    assert time.monotonic() - began < 15
+    assert _until(lambda: not _runs("^sleep 4718"))
+
+
 def test_a_long_path_of_temporary_files(
     sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
