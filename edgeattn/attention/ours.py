@@ -119,6 +119,36 @@ OURS: Final = (
         place="resnet-past-stage-1",
     ),
     _spec(
+        "ca",
+        "ca:CA",
+        "Hou et al. 2021, arXiv:2103.02907",
+        "coordinate attention: gates by rows and by columns through one narrow layer; timm-coord "
+        "is wider, without biases",
+        place="behind-expanded-depthwise",
+    ),
+    _spec(
+        "ela",
+        "ela:ELA",
+        "Xu and Wan 2024, arXiv:2403.01123",
+        "gates by rows and by columns from one 1-D convolution along each; timm-ela has one for "
+        "each, and SiLU",
+        place=None,
+    ),
+    _spec(
+        "triplet",
+        "triplet:Triplet",
+        "Misra et al. 2021, arXiv:2010.03045",
+        "CBAM's spatial gate over each pair of axes, the mean of the three",
+        place="block-end",
+    ),
+    _spec(
+        "gam",
+        "gam:GAM",
+        "Liu et al. 2021, arXiv:2112.05561",
+        "a perceptron over each position's channels, then a gate from two 7x7 convolutions",
+        place=None,
+    ),
+    _spec(
         "nonlocal",
         "nonlocal_:NonLocal",
         "Wang et al. 2018, arXiv:1711.07971",

@@ -13,7 +13,7 @@ from typing import Final
 from edgeattn.attention.specs import AttentionSpec
 from edgeattn.base.errors import InputError
 from edgeattn.base.nearest import did_you_mean, nearest
-from edgeattn.models.blocks import Block
+from edgeattn.models.blocks import Block, is_depthwise
 from edgeattn.models.flow import NORMS, is_activation
 from edgeattn.models.sites import Site, Survey, is_spatial_3x3, paths
 
@@ -130,6 +130,21 @@ def _simam(survey: Survey) -> list[Site]:
     return sites
 
 
+def _ca(survey: Survey) -> list[Site]:
+    """A block's end; in MobileNetV2 its depthwise convolution's activation, where it expands."""
+    if family_of(survey) != "mobilenetv2":
+        return _block_end(survey)
+    mains = [block.main for block in survey.blocks]
+    return survey.operation_outputs(
+        activation
+        for main in mains
+        for conv, norm, activation in zip(main[1:], main[2:], main[3:], strict=False)
+        if is_depthwise(survey.trace, conv)
+        and norm.name in NORMS
+        and is_activation(activation.name)
+    )
+
+
 def _bam(survey: Survey) -> list[Site]:
     """Between the stages."""
     return survey.stage_ends()[:-1]
@@ -183,6 +198,7 @@ PLACES: Final[Mapping[str, Callable[[Survey], list[Site]]]] = {
 _RULES: Final[Mapping[str, Callable[[Survey], list[Site]]]] = {
     **PLACES,
     "3x3-convolutions": _sk,
+    "behind-expanded-depthwise": _ca,
     "between-stages": _bam,
     "depthwise-or-second": _simam,
     "every-second-block": _nonlocal,

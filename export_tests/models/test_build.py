@@ -225,6 +225,10 @@ def test_weights_that_cannot_be_fetched(monkeypatch, tmp_path):
         ("mobilenetv2", "eca", {}, 3_504_872 + 13 * 1 + 4 * 3),
         ("mobilenetv1", "ulsam", {}, 4_231_976 + 5 * (512 + 512 + 1024) + 3 * 4 * 3),
         ("mobilenetv2", "ulsam", {}, 3_504_872 + 5 * 160 + 3 * 4),
+        ("mobilenetv2", "ca", {}, 3_950_648),  # 3.95M
+        ("resnet50", "triplet", {}, 25_557_032 + 16 * 300),  # 25.56M
+        ("mobilenetv2", "triplet", {}, 3_504_872 + 17 * 300),  # 3.51M
+        ("mobilenetv2", "triplet", {"kernel_size": "3"}, 3_504_872 + 17 * 60),  # 3.506M
         pytest.param("resnet101", "sge", {}, 44_549_160 + 33 * 2 * 64, marks=pytest.mark.slow),
         ("resnet101", "sa", {}, 44_549_160 + 3 * (3 * 4 + 4 * 8 + 23 * 16 + 3 * 32)),
     ],

@@ -43,6 +43,7 @@ def test_resnet50(zoo, origin):
     assert [s.path for s in published(survey, "sk")] == [f"{b}.conv2" for b in RESNET50]
     assert {s.side for s in published(survey, "sk")} == {"replace"}
     assert survey.norm_after("layer1.0.conv2") == "layer1.0.bn2"
+    assert [s.path for s in published(survey, "ca")] == [f"{b}.bn3" for b in RESNET50]
     assert [s.stage for s in published(survey, "se")] == [int(b[5]) for b in RESNET50]
     assert [s.host for s in published(survey, "se")] == RESNET50
 
@@ -77,6 +78,8 @@ def test_mobilenetv2(zoo):
         assert published(survey, "simam")[1].shape[0] == 96
         assert ends[1].shape[0] == 24
         assert len(published(survey, "gc")) == 17
+        widths = [site.shape[0] for site in published(survey, "ca")]
+        assert widths == [96, *[144] * 2, *[192] * 3, *[384] * 4, *[576] * 3, *[960] * 3]
     assert zoo("mobilenetv2_100").last()[0].path == "bn2"
     assert zoo("tv:mobilenet_v2").last()[0].path == "features.18.2"
 
