@@ -7,9 +7,8 @@ f1 and f2 are 7x7 convolutions to C/r channels and back, with biases. In ResNets
 by r and S shuffles the gate's channels by r, because the parameters grow with C squared; elsewhere
 S is not there.
 
-Source: Liu, Shao, Hoffmann 2021, arXiv:2112.05561, equations 1 and 2 and figures 2 and 3; the code
-that its authors publish with it, by which the first gate is linear. The paper's figure 2 has a
-sigmoid behind it.
+Source: Liu, Shao, Hoffmann 2021, arXiv:2112.05561, equations 1 and 2 and figures 2 and 3. In the
+code that is spread of it the first gate is linear; the paper's figure 2 has a sigmoid behind it.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ class GAM(Attention):
         reduction: Ratio r of C to the hidden width of both parts.
         groups: Groups g of the 7x7 convolutions, by which the gate is shuffled; "published" is r in
             ResNets, and elsewhere 1.
-        channel_gate: What follows the perceptron: "linear" is nothing, as in the published code,
+        channel_gate: What follows the perceptron: "linear" is nothing, as in that code,
             and "sigmoid" is in the paper's figure.
 
     Raises:
@@ -73,5 +72,6 @@ class GAM(Attention):
         x = x * self.channel_gate(per_position)
         gate: Tensor = self.spatial(x)
         if self.groups > 1:
-            gate = gate.unflatten(1, (self.groups, -1)).transpose(1, 2).flatten(1, 2)
+            split = gate.reshape(-1, self.groups, x.shape[1] // self.groups, *x.shape[2:])
+            gate = split.transpose(1, 2).flatten(1, 2)
         return x * gate

@@ -44,7 +44,8 @@ class Triplet(Attention):
         total = total + self.hc(x.transpose(1, 3)).transpose(1, 3)
         if self.hw is None:
             return 1 / 2 * total
-        return 1 / 3 * (self.hw(x) + total)
+        total = self.hw(x) + total
+        return 1 / 3 * total
 
 
 def _gate(channels: int, kernel_size: int) -> SAM:
