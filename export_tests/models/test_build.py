@@ -205,6 +205,10 @@ def test_weights_that_cannot_be_fetched(monkeypatch, tmp_path):
         ("resnet50", "eca", {}, 25_557_112),
         ("resnet50", "gc", {}, 28_078_773),
         ("resnet50", "simam", {}, 25_557_032),
+        ("resnet50", "srm", {}, 25_617_448),  # 25.62M
+        ("resnet50", "fca", {}, 28_071_976),  # 28.07M
+        ("resnet50", "nam", {}, 25_557_032 + 2 * 15_104),
+        ("resnet50", "ema", {}, 25_557_032 + 198_368),
         ("resnet18", "se", {}, 11_778_592),  # 11.78M
         ("resnet18", "cbam", {}, 11_779_392),  # 11.78M
         ("resnet18", "bam", {}, 11_712_503),  # 11.71M
