@@ -8,9 +8,10 @@ import typer
 
 from edgeattn.options.flags import Flag
 from edgeattn.options.optimize import OptimizeOptions
+from edgeattn.options.photos import PHOTO_NAMES
 
 from .groups import Asked, grouped
-from .options import DESTINED, PHOTOS, TUNING, Input, Output, command_line, onnx_output, rules_of
+from .options import DESTINED, TUNING, Input, Output, command_line, onnx_output, rules_of
 from .screen import Screen
 from .tables import (
     located,
@@ -35,7 +36,7 @@ _LAST: Final = (
     *TUNING,
     "shape",
     "input",
-    *PHOTOS,
+    *PHOTO_NAMES,
     "seed",
     "no_simplify",
     "simplify_timeout",

@@ -14,6 +14,7 @@ from edgeattn.options.export import ExportOptions
 from edgeattn.options.flags import Flag
 from edgeattn.options.model import AttentionRequest, ModelRequest, parse_pairs
 from edgeattn.options.optimize import OptimizeOptions
+from edgeattn.options.photos import PHOTO_NAMES
 from edgeattn.options.precision import named
 
 from .groups import Asked
@@ -24,9 +25,8 @@ DESTINED: Final = ("target", "device", "tensorrt", "forms", "rules")
 #: How forms are measured on a host.
 TUNING: Final = ("tune_limit", "save_forms")
 
-PHOTOS: Final = ("mean", "std")
 CASTING: Final = (
-    "precision", "keep_fp32", "half_io", "calibration", *PHOTOS, "samples", "quantise_gates",
+    "precision", "keep_fp32", "half_io", "calibration", *PHOTO_NAMES, "samples", "quantise_gates",
 )  # fmt: skip
 
 Modelling = Annotated[

@@ -18,12 +18,13 @@ from edgeattn.options.flags import Flag
 from edgeattn.options.hosts import only
 from edgeattn.options.model import ModelRequest
 from edgeattn.options.parity import ParityOptions
+from edgeattn.options.photos import PHOTO_NAMES
 from edgeattn.options.precision import HINTS
 from edgeattn.runtimes.inputs import closed
 
 from .groups import Asked, grouped
 from .ladder import climb, print_ladder
-from .options import PHOTOS, Casting, Lowering, Modelling, cast_options, request_of
+from .options import Casting, Lowering, Modelling, cast_options, request_of
 from .screen import Screen
 from .tables import print_notes, print_parity
 
@@ -84,7 +85,10 @@ def parity(
             )
         _climb(subject, how, choice, lowering, cast, screen, by)
     elif (
-        how.opset is not None or how.dynamic_batch or lowering.given() or (cast.given() - {*PHOTOS})
+        how.opset is not None
+        or how.dynamic_batch
+        or lowering.given()
+        or (cast.given() - {*PHOTO_NAMES})
     ):
         raise InputError(
             "Options of an export, of lowering or of a cast are given, and nothing is made.",
@@ -263,7 +267,7 @@ def _compare(
         other = other or path
     _check_asked(path, other, how.reference, choice)
     if cast.given() and not how.data:
-        raise InputError("--mean and --std are for photos, and no --input is given.")
+        raise InputError("--mean, --resize and the like are for photos, and no --input is given.")
     notes: list[str] = []
     with screen.working() as stage:
         stage("reading the file")

@@ -16,7 +16,7 @@ from edgeattn.base.errors import InputError, MissingError, in_one_line
 from edgeattn.base.torchvision_ops import declare_missing_operators
 from edgeattn.models.arguments import literals
 from edgeattn.options.model import ModelRequest
-from edgeattn.records.pixels import Pixels
+from edgeattn.records.pixels import FILTERS, Fit, Pixels
 
 # What huggingface_hub, its HTTP clients and urllib raise without a network; recognised by name,
 # because which of the clients is installed depends on the version.
@@ -25,6 +25,10 @@ _NETWORK: Final = frozenset(
     | {"LocalEntryNotFoundError", "OfflineModeIsEnabled", "URLError", "Timeout", "ReadTimeout"}
     | {"SSLError", "ProxyError", "MaxRetryError", "gaierror", "IncompleteRead", "TimeoutError"}
 )
+
+# What timm calls ways to fit photos, and what it crops where a model says nothing.
+_FITS: Final[Mapping[str, Fit]] = {"squash": "stretch", "border": "letterbox"}
+_CROP: Final = 0.875
 
 
 def timm_has(name: str) -> bool:
@@ -72,7 +76,7 @@ def from_torchvision(name: str, request: ModelRequest) -> nn.Module:
 
 
 def pixels_of(module: nn.Module, source: str) -> Pixels | None:
-    """Return what timm or torchvision says that a model takes photos to be normalised by.
+    """Return how timm or torchvision says that photos are brought to a model.
 
     Args:
         module: The model; one of timm says it, also if a user's file built it.
@@ -80,18 +84,26 @@ def pixels_of(module: nn.Module, source: str) -> Pixels | None:
     """
     config = getattr(module, "pretrained_cfg", None)
     if isinstance(config, Mapping) and {"mean", "std"} <= config.keys():
-        mean, std = config["mean"], config["std"]
+        mean, std, kind = config["mean"], config["std"], config.get("interpolation")
+        crop = config.get("crop_pct") or _CROP
+        fit = _FITS.get(str(config.get("crop_mode")), "crop")
     elif source.startswith("torchvision:"):
         import torchvision
 
         preset = torchvision.models.get_model_weights(source.partition(":")[2]).DEFAULT.transforms()
         mean, std = getattr(preset, "mean", None), getattr(preset, "std", None)
+        kind = getattr(getattr(preset, "interpolation", None), "value", None)
+        part, whole = (getattr(preset, name, None) for name in ("crop_size", "resize_size"))
+        crop, fit = (part[0] / whole[0], "crop") if part and whole else (1.0, "stretch")
     else:
         return None
     try:
         return Pixels(
             mean=tuple(map(float, mean)),
             std=tuple(map(float, std)),
+            fit=fit,
+            crop=float(crop),
+            filter=kind if kind in FILTERS else "bicubic",
             said_by="torchvision" if source.startswith("torchvision:") else "timm",
         )
     except (InputError, TypeError, ValueError):  # of something else than RGB

@@ -6,26 +6,15 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from edgeattn.base.errors import InputError
-from edgeattn.options.flags import Flag, flag, flags, switch
+from edgeattn.options.flags import flag, flags, switch
+from edgeattn.options.photos import PHOTOS, Photos, parse
 from edgeattn.options.precision import named
 from edgeattn.options.shapes import parse_shapes
-from edgeattn.records.pixels import Pixels, parse
 
 PRECISIONS: Final = ("fp16", "int8")
 
 
 RANDOM: Final = "random"
-#: What photos are normalised by.
-PHOTOS: Final = (
-    Flag(
-        "--mean M",
-        "What photos, brought to 0...1, are normalised by: one number, or R,G,B. [what the"
-        " model's manifest says, else ImageNet's, with a note]",
-        takes=str,
-    ),
-    Flag("--std S", "Likewise, the standard deviation.", takes=str),
-)
-
 #: What brings a cast nearer to what was cast.
 NEARER: Final = {
     "fp16": "Keep more in float32: --keep-fp32 MODULE",
@@ -39,8 +28,8 @@ class CastOptions:
 
     Attributes:
         calibration: None is random for fp16, and refused for int8.
-        pixels: What photos among it are normalised by; None for what the model's files say, or else
-            ImageNet's mean and deviation.
+        pixels: How photos among it are brought to the input; None for what the model's files say,
+            or else ImageNet's mean and deviation.
         samples: None for 4 random ones, or 128 of other data.
         shapes: Needed only where dimensions other than the batch are open.
         min_sqnr_db: None for 40 dB in fp16, and no bound in int8.
@@ -66,7 +55,7 @@ class CastOptions:
         "What int8 is calibrated on, and ranges are taken from: a folder of images or arrays,"
         " an .npz or .npy file, or the word random.",
     )
-    pixels: Pixels | None = flags(*PHOTOS, default=None, read=parse)
+    pixels: Photos | None = flags(*PHOTOS, default=None, read=parse)
     samples: int | None = flag("--samples N", "The most samples to take of it.", min=1)
     seed: int = flag("--seed", "Seed of random samples.", default=0, min=0)
     gates: bool = switch("--quantise-gates", "Quantise gates and statistics too, for int8.")

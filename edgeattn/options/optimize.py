@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeattn.options.cast import PHOTOS
 from edgeattn.options.flags import flag, flags, switch
 from edgeattn.options.hosts import on
 from edgeattn.options.lowering import (
@@ -21,8 +20,8 @@ from edgeattn.options.lowering import (
     TUNE_LIMIT,
 )
 from edgeattn.options.parity import DATA, paths
+from edgeattn.options.photos import PHOTOS, Photos, parse
 from edgeattn.options.shapes import parse_shapes
-from edgeattn.records.pixels import Pixels, parse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,5 +58,5 @@ class OptimizeOptions:
         read=parse_shapes,
     )
     data: tuple[Path, ...] = flags(DATA, default=(), read=paths)
-    pixels: Pixels | None = flags(*PHOTOS, default=None, read=parse)
+    pixels: Photos | None = flags(*PHOTOS, default=None, read=parse)
     seed: int = flag("--seed", "Seed of the inputs that it is checked with.", default=0, min=0)

@@ -27,6 +27,7 @@ from edgeattn.runtimes.inputs import (
     in_words,
     is_image,
     read_image,
+    view_of,
 )
 
 #: The name of the source that is not a file.
@@ -89,7 +90,7 @@ def read_samples(
             a batch, and the first ones fill up the last one.
         limit: The largest number of samples to use; of more, so many are drawn.
         seed: Seed of that draw, and of random data.
-        pixels: What photos are normalised by.
+        pixels: How photos are brought to the input.
 
     Returns:
         The samples.
@@ -199,11 +200,12 @@ def _folder(source: str, inputs: Sequence[Input], pixels: Chosen) -> _Data:
             f"{source} holds no images and no .npy files.", mend="Name the folder that holds them."
         )
     has_photos = any(map(is_image, paths))
+    view = view_of(value.shape, pixels.pixels, value.dtype) if has_photos else None
 
     def pick(row: int) -> dict[str, npt.NDArray[Any]]:
         path = paths[row]
-        if is_image(path):
-            array = read_image(path, (1, *value.shape[1:]), pixels.pixels, value.dtype)[0]
+        if view is not None and is_image(path):
+            array = read_image(path, view)[0]
         else:
             array = read_npy(path)
             if array.ndim == len(value.shape) and array.shape[0] == 1:

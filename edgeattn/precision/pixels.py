@@ -1,20 +1,23 @@
-"""What photos are normalised by: as the options say, or the model's own files, or ImageNet's."""
+"""How photos are brought to an input: as the options say, or the model's files, or ImageNet's."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 from edgeattn.base.errors import InputError
+from edgeattn.options.photos import Photos
 from edgeattn.records import sidecar
-from edgeattn.records.pixels import IMAGENET, Pixels, told
-from edgeattn.runtimes.inputs import is_image, read_input
+from edgeattn.records.pixels import IMAGENET, Fit, Pixels, told
+from edgeattn.runtimes.inputs import is_image, read_input, view_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
     import onnx_ir as ir
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 _DETECTORS: Final = ("yolo", "ultralytics", "detector", "retinanet", "nanodet", "picodet", "ssd")
 # Without anchors they give a candidate for each cell of maps at these strides; with, three.
 _STRIDES: Final = (8, 16, 32)
+_PIXELS: Final = TypeAdapter(Pixels)
 _SCALING: Final = frozenset({"Sub", "Div", "Mul", "Add", "BatchNormalization"})
 _PASSING: Final = frozenset({"Cast", "Transpose", "Identity", "Resize", "Pad"})
 
@@ -38,10 +42,10 @@ class _Input(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """What photos are normalised by, and why.
+    """How photos are brought to an input, and why.
 
     Attributes:
-        pixels: The numbers.
+        pixels: How.
         is_asked: Whether the options say them.
         doubts: What in the file speaks against what is assumed.
     """
@@ -52,16 +56,12 @@ class Chosen:
 
     def notes(self, value: _Input) -> tuple[str, ...]:
         """Say what is done to photos for an input, and what of it is assumed."""
-        height, width = value.shape[2:] if len(value.shape) == 4 else ("?", "?")
-        done = (
-            f"Photos are resized to {height}x{width} (height x width; the whole of each, neither"
-            " cropped nor padded), read as RGB"
-        )
+        view, pixels = view_of(value.shape, self.pixels, value.dtype), self.pixels
+        done = f"Photos are {pixels.done(view.height, view.width)}, read as RGB"
         if np.issubdtype(np.dtype(value.dtype), np.integer):
             return (f"{done}, and given as 0...255, since the input takes {value.dtype}.",)
-        pixels = self.pixels
-        done += f", brought to 0...1, and normalised: mean {told(pixels.mean)}, deviation"
-        done += f" {told(pixels.std)}"
+        done += f", brought to 0...{255 * pixels.scale:.4g}, and normalised: mean"
+        done += f" {told(pixels.mean)}, deviation {told(pixels.std)}"
         if pixels.said_by:
             return (f"{done}, as {pixels.said_by} say{'' if self.is_asked else 's'}.",)
         assumed = (
@@ -79,7 +79,8 @@ class Chosen:
         """
         if self.is_asked:
             raise InputError(
-                f"--mean and --std are for photos, and there are none in what is read ({data}).",
+                f"--mean, --resize and the like are for photos, and there are none in what is read"
+                f" ({data}).",
                 mend="Leave them out; arrays are taken as they are.",
             )
 
@@ -89,26 +90,41 @@ ASSUMED: Final = Chosen()
 
 
 def choose(
-    asked: Pixels | None,
+    asked: Photos | None,
     *,
     own: Pixels | None = None,
     path: Path | None = None,
     model: ir.Model | None = None,
 ) -> Chosen:
-    """Choose what photos are normalised by.
+    """Choose how photos are brought to an input.
 
     Args:
-        asked: What the options say.
+        asked: What the options say; what they leave out is chosen.
         own: What the model says, where it is built here.
         path: The ONNX file; the manifests of what it was made from may say.
         model: Its graph, which may speak against what is assumed.
     """
-    if asked is not None:
+    if isinstance(asked, Pixels):
         return Chosen(pixels=asked, is_asked=True)
     found = own or (beside(path) if path is not None else None)
-    if found is not None:
-        return Chosen(pixels=found)
-    return Chosen(doubts=() if model is None else _doubts(path, model))
+    if found is None and model is not None:
+        found = _of_ultralytics(model.metadata_props)
+    chosen = found or IMAGENET
+    if asked is not None:
+        chosen = chosen.over(asked)
+    doubts = () if chosen.said_by or model is None else _doubts(path, model)
+    return Chosen(pixels=chosen, is_asked=asked is not None, doubts=doubts)
+
+
+def known(asked: Photos | None, own: Pixels | None) -> Pixels | None:
+    """Return how photos are brought to a model, for its manifest; None if that is assumed.
+
+    Args:
+        asked: What the options say.
+        own: What the model says.
+    """
+    found = choose(asked, own=own).pixels
+    return found if found.said_by else None
 
 
 def read_inputs(
@@ -120,7 +136,7 @@ def read_inputs(
         data: One file per input.
         subject: What takes them, for errors.
         taken: What it takes.
-        pixels: What photos are normalised by.
+        pixels: How photos are brought to an input.
 
     Raises:
         InputError: There are more or fewer files, or one does not fit.
@@ -142,16 +158,19 @@ def read_inputs(
 def beside(path: Path) -> Pixels | None:
     """Return what the manifests of a file, or of what it was made from, say; None if nothing."""
     for file, said in sidecar.chain(path):
-        pixels: Any = said.get("pixels")
-        try:
-            return Pixels(
-                mean=tuple(map(float, pixels["mean"])),
-                std=tuple(map(float, pixels["std"])),
-                said_by=f"the manifest of {file.name}",
-            )
-        except (InputError, TypeError, KeyError, ValueError, OverflowError):
-            continue
+        with contextlib.suppress(InputError, ValidationError):
+            found = _PIXELS.validate_python(said.get("pixels"))
+            return replace(found, said_by=f"the manifest of {file.name}")
     return None
+
+
+def _of_ultralytics(said: Mapping[str, str]) -> Pixels | None:
+    """Return what Ultralytics does to photos for the models that it exports; None of others."""
+    if "ultralytics" not in said.get("author", "").lower():
+        return None
+    fit: Fit = "crop" if said.get("task") == "classify" else "letterbox"
+    by = "Ultralytics' metadata"
+    return Pixels(mean=(0.0,), std=(1.0,), fit=fit, filter="bilinear", said_by=by)
 
 
 def _doubts(path: Path | None, model: ir.Model) -> tuple[str, ...]:

@@ -187,9 +187,10 @@ class Cast(OnnxSidecar, CastRecord):
     ORDER = (
         "precision cast_nodes added_nodes kept audited_on largest parity_on parity notes"
         " schema_version onnx sha256 sources size_bytes target opset ir_version inputs outputs"
-        " nodes options versions seconds command"
+        " nodes options versions seconds command pixels"
     )
 
     target: str | None = None
     opset: int
     nodes: Change
+    pixels: Pixels | None = None

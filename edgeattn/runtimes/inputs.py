@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +17,7 @@ from edgeattn.runtimes.arrays import read_npy
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from PIL import Image
 
 NPY: Final = ".npy"
 _FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
@@ -38,7 +40,7 @@ def read_input(
     Args:
         path: An .npy file, or an image, which `read_image` reads.
         shape: The shape that the model takes; open dimensions are no integers.
-        pixels: What an image is normalised by.
+        pixels: How an image is brought to it.
         dtype: NumPy's name of the type that the model takes.
 
     Returns:
@@ -47,7 +49,10 @@ def read_input(
     Raises:
         InputError: The file cannot be read, is of another shape, or holds no finite numbers.
     """
-    array = read_image(path, shape, pixels, dtype) if is_image(path) else read_npy(path)
+    if is_image(path):
+        array = read_image(path, view_of(shape, pixels, dtype), closed(shape)[0])
+    else:
+        array = read_npy(path)
     check_shape(str(path), array.shape, shape)
     return checked_numbers(str(path), array)
 
@@ -66,51 +71,124 @@ def image_suffixes() -> frozenset[str]:
     )
 
 
-def read_image(
-    path: Path,
-    shape: Sequence[int | str | None],
-    pixels: Pixels = IMAGENET,
-    dtype: str = "float32",
-) -> npt.NDArray[Any]:
-    """Read a photo.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """How an input takes photos.
 
-    It is resized (bicubic, the whole of it, whatever its proportions) and read as red, green and
-    blue, or as grey. For an input of whole numbers these are its values, 0...255; else they are
-    brought to 0...1 and normalised, grey ones by what is for red.
+    Attributes:
+        channels: 3 for red, green and blue, or 1.
+        height: Its height.
+        width: Its width.
+        is_last: Whether channels come last.
+        dtype: NumPy's name of its type.
+        pixels: How photos are brought to it.
+    """
+
+    channels: int
+    height: int
+    width: int
+    is_last: bool
+    dtype: str
+    pixels: Pixels
+
+    @property
+    def look(self) -> tuple[object, ...]:
+        """What decides its 8-bit values: views that share it share photos."""
+        how = self.pixels
+        border = how.border(self.channels) if how.fit == "letterbox" else ()
+        size = (self.channels, self.height, self.width)
+        return (*size, how.fit, how.resize, how.crop, how.filter, border)
+
+    def numbers(self) -> dict[str, Any]:
+        """Return how 8-bit values become the input's, as `runner.from_pixels` takes it."""
+        import numpy as np
+
+        how: dict[str, Any] = {"dtype": self.dtype, "is_last": self.is_last}
+        if np.issubdtype(np.dtype(self.dtype), np.integer):
+            return how | {"factor": None, "shift": None}
+        mean, std = (
+            (one * self.channels)[: self.channels] for one in (self.pixels.mean, self.pixels.std)
+        )
+        factor = [self.pixels.scale / one for one in std]
+        return how | {"factor": factor, "shift": [m / s for m, s in zip(mean, std, strict=True)]}
+
+
+def view_of(
+    shape: Sequence[int | str | None], pixels: Pixels = IMAGENET, dtype: str = "float32"
+) -> View:
+    """Return how an input takes photos.
+
+    Args:
+        shape: Its shape; what is open is no integer.
+        pixels: How they are brought to it.
+        dtype: NumPy's name of its type.
+
+    Raises:
+        InputError: It is the shape of no images, or nothing says their size.
+    """
+    sizes = [size if isinstance(size, int) else None for size in shape[1:]]
+    is_last = pixels.layout == "nhwc"
+    if not pixels.layout and len(sizes) == 3:
+        is_last = sizes[0] not in (1, 3) and sizes[2] in (1, 3)
+    channels = sizes.pop(-1 if is_last else 0) if len(shape) == 4 else None
+    if channels not in (1, 3):
+        raise InputError(
+            f"An image does not fit an input of shape {in_words(shape)}.",
+            mend="Give an .npy file of that shape; where channels come last, --layout nhwc.",
+        )
+    height, width = pixels.size(*sizes)
+    return View(
+        channels=channels, height=height, width=width, is_last=is_last, dtype=dtype, pixels=pixels
+    )
+
+
+def read_image(path: Path, view: View, batch: int = 1) -> npt.NDArray[Any]:
+    """Read a photo as `View` and `Pixels` say: as red, green and blue, or as grey.
+
+    For an input of whole numbers these are its values, 0...255; grey ones are normalised by what is
+    for red.
 
     Args:
         path: The image.
-        shape: The shape that the model takes; the first dimension may be open.
-        pixels: What it is normalised by.
-        dtype: NumPy's name of the type that the model takes.
+        view: How the input takes it.
+        batch: How often it is to be there.
 
     Returns:
-        [N, C, H, W], every sample the same, float32 or uint8; N is 1 where it is open.
+        [N, C, H, W], or [N, H, W, C], float32 or uint8.
 
     Raises:
-        InputError: The file cannot be read, or the shape is none of images.
+        InputError: The file cannot be read.
+    """
+    import numpy as np
+
+    (photo,) = read_photo(path, [view])
+    how = view.numbers()
+    how["dtype"] = "uint8" if how["factor"] is None else "float32"
+    return np.repeat(runner.from_pixels(photo[None], **how), batch, axis=0)
+
+
+def read_photo(path: Path, views: Sequence[View]) -> list[npt.NDArray[np.uint8]]:
+    """Read a photo once for several inputs.
+
+    Returns:
+        For each, its values in 8 bits: [H, W, C].
+
+    Raises:
+        InputError: The file cannot be read.
     """
     import numpy as np
     from PIL import Image, UnidentifiedImageError
 
-    sizes = [size for size in shape[1:] if isinstance(size, int)]
-    if len(shape) != 4 or len(sizes) != 3 or sizes[0] not in (1, 3):
-        raise InputError(
-            f"An image does not fit an input of shape {in_words(shape)}.",
-            mend="Give an .npy file of that shape; where height and width are open, edgeattn cast"
-            " takes them by --shape.",
-        )
-    channels, height, width = sizes
     Image.init()
     # The others of Pillow's formats are no photos, and PostScript would be run.
     formats = tuple(name for name in _FORMATS if name in Image.OPEN)
     with opened(path) as stream:
         try:
             with Image.open(stream, formats=formats) as image:
-                mode = image.mode
-                resized = image.convert("RGB" if channels == 3 else "L").resize(
-                    (width, height), Image.Resampling.BICUBIC
-                )
+                _check_depth(path, image.mode)
+                found = [_brought(image, view) for view in views]
+        except InputError:
+            raise
         except UnidentifiedImageError as error:
             raise InputError(
                 f"{path} is neither an .npy file nor an image.",
@@ -121,16 +199,39 @@ def read_image(
                 f"{path} cannot be read: {first_line(error).rstrip('.')}.",
                 mend="Save it again, or leave it out.",
             ) from error
-    if mode.startswith(("I", "F")):  # Pillow has cut off what is above 255
+    return [
+        np.asarray(one).reshape(view.height, view.width, view.channels)
+        for one, view in zip(found, views, strict=True)
+    ]
+
+
+def _check_depth(path: Path, mode: str) -> None:
+    """Refuse more than 8 bits, of which Pillow would cut off what is above 255."""
+    if mode.startswith(("I", "F")):
         raise InputError(
             f"{path} has more than 8 bits for each value.",
             mend="Save it with 8 bits, or as an .npy file of what the input takes.",
         )
-    values = np.asarray(resized).reshape(height, width, channels)
-    if not np.issubdtype(np.dtype(dtype), np.integer):
-        mean, std = (np.array(one[:channels]) for one in (pixels.mean, pixels.std))
-        values = ((values.astype(np.float32) / 255 - mean) / std).astype(np.float32)
-    return np.repeat(values.transpose(2, 0, 1)[None], closed(shape)[0], axis=0)
+
+
+def _brought(image: Image.Image, view: View) -> Image.Image:
+    """Return an image in the size of an input."""
+    from PIL import Image
+
+    how, size = view.pixels, (view.width, view.height)
+    converted = image.convert("RGB" if view.channels == 3 else "L")
+    high, wide = how.resized((image.height, image.width), view.height, view.width)
+    if (wide, high) != converted.size:
+        converted = converted.resize((wide, high), Image.Resampling[how.filter.upper()])
+    if (wide, high) == size:
+        return converted
+    if how.fit != "letterbox":  # torchvision rounds so
+        top, left = round((high - view.height) / 2), round((wide - view.width) / 2)
+        return converted.crop((left, top, left + view.width, top + view.height))
+    border = how.border(view.channels)
+    canvas = Image.new(converted.mode, size, border if view.channels == 3 else border[0])
+    canvas.paste(converted, ((view.width - wide) // 2, (view.height - high) // 2))
+    return canvas
 
 
 def drawn(

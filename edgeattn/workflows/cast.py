@@ -12,6 +12,7 @@ from edgeattn.graph.marks import target_of
 from edgeattn.graph.reading import load, read
 from edgeattn.options.cast import CastOptions, check_options
 from edgeattn.precision.cast import cast_source
+from edgeattn.precision.pixels import beside, known
 from edgeattn.records import sidecar
 from edgeattn.records.manifest import Cast, Change
 from edgeattn.runtimes.blame import blames_the_file
@@ -74,6 +75,7 @@ def cast(
             target=target_of(model),
             nodes=Change(before=before, after=len(model.graph)),
             options=dataclasses.asdict(options),
+            pixels=known(options.pixels, beside(found.path)),
         )
         sidecar.write(manifest, path)
     return manifest

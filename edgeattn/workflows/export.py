@@ -28,6 +28,7 @@ from edgeattn.parity.floor import HALF_COSTS_DB, judge, tells_nothing
 from edgeattn.parity.metrics import Tolerance, tolerance_of
 from edgeattn.parity.report import describe_failure
 from edgeattn.precision.cast import cast_in_place
+from edgeattn.precision.pixels import known
 from edgeattn.records import sidecar
 from edgeattn.records.manifest import Manifest, Nodes
 from edgeattn.records.parity import ParityCase, ParityReport
@@ -152,7 +153,7 @@ def export(
             parity=summarise(cases[last.name], last.tolerance),
             options=_plain(request, options),
             notes=tuple(notes),
-            pixels=(options.cast and options.cast.pixels) or built.pixels,
+            pixels=known(options.cast.pixels if options.cast else None, built.pixels),
         )
         sidecar.write(manifest, work.staging / destination.name)
     return manifest

@@ -162,7 +162,9 @@ def _data(found: Source, options: OptimizeOptions) -> tuple[list[Array] | None, 
     """Read the data to check the file with, if any is given, and say what was assumed of it."""
     if not options.data:
         if options.pixels is not None:
-            raise InputError("--mean and --std are for photos, and no --input is given.")
+            raise InputError(
+                "--mean, --resize and the like are for photos, and no --input is given."
+            )
         return None, []
     taken = describe(found.model.graph.inputs)
     if len(options.shapes) == len(taken):

@@ -12,24 +12,87 @@ import torch
 from edgeattn.base.errors import InputError
 from edgeattn.base.files import sha256
 from edgeattn.models.zoo import pixels_of
-from edgeattn.precision.pixels import beside, choose
-from edgeattn.records.pixels import IMAGENET, Pixels, parse
+from edgeattn.options.photos import PHOTO_NAMES, parse
+from edgeattn.precision.pixels import beside, choose, known
+from edgeattn.records.pixels import IMAGENET, Pixels
+
+NOT = ()
+
+
+def said(**texts):
+    return parse(*(texts.get(name, NOT) for name in PHOTO_NAMES))
 
 
 def test_options():
-    assert parse("0", "1") == Pixels(mean=(0,), std=(1,), said_by="the options")
-    assert parse("0.1,0.2,0.3", "0.5").mean == (0.1, 0.2, 0.3)
-    for mean, std, message in [
-        ("0", (), "--mean is given without --std"),
-        ((), "1", "--std is given without --mean"),
-        ("a", "1", "neither one number nor three"),
-        ("0,0", "1", "neither one number nor three"),
-        ("nan", "1", "neither one number nor three"),
-        ("0", "0", "not those of pixels"),
-        ("123.675,116.28,103.53", "58.395,57.12,57.375", "not those of pixels"),
+    assert said() == {}
+    assert said(mean="0", std="1") == {"mean": (0,), "std": (1,), "scale": 1 / 255}
+    assert said(mean="0.1,0.2,0.3", std="0.5")["mean"] == (0.1, 0.2, 0.3)
+    of_255 = said(mean="123.675,116.28,103.53", std="58.395,57.12,57.375", scale="1")
+    assert of_255["mean"] == (123.675, 116.28, 103.53)
+    assert said(scale="1/255") == {"scale": 1 / 255, "mean": (0,), "std": (1,)}
+    assert said(resize="256:bilinear", crop="224") == {
+        "fit": "crop", "resize": (256,), "filter": "bilinear", "crop": (224, 224),
+    }  # fmt: skip
+    assert said(resize="256x320") == {"fit": "stretch", "resize": (256, 320), "crop": 1.0}
+    assert said(crop="0.875") == {"crop": 0.875}
+    assert said(crop="1") == {"crop": 1.0}
+    assert said(resize="letterbox", layout="nhwc") == {
+        "fit": "letterbox", "resize": (), "crop": 1.0, "layout": "nhwc",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ({"mean": "0"}, "--mean is given without --std"),
+        ({"std": "1"}, "--std is given without --mean"),
+        ({"mean": "a", "std": "1"}, "neither one number nor three"),
+        ({"mean": "0,0", "std": "1"}, "neither one number nor three"),
+        ({"mean": "nan", "std": "1"}, "neither one number nor three"),
+        ({"mean": "0", "std": "0"}, "not those of pixels"),
+        ({"mean": "123.675,116.28,103.53", "std": "58.395,57.12,57.375"}, "add --scale 1"),
+        ({"scale": "255"}, "nothing that 0...255 is multiplied by"),
+        ({"scale": "1/0"}, "no number"),
+        ({"resize": "big"}, "nothing that photos can be resized by"),
+        ({"resize": "1x2x3"}, "no sizes"),
+        ({"resize": "64:cubic"}, "nothing that photos can be resized by"),
+        ({"crop": "1.5"}, "no sizes"),
+        ({"crop": "0"}, "no sizes"),
+        ({"crop": "half"}, "no number"),
+        ({"layout": "hwc"}, "neither nchw nor nhwc"),
+    ],
+)
+def test_options_that_say_nothing(texts, message):
+    with pytest.raises(InputError, match=message):
+        said(**texts)
+
+
+def test_options_stand_over_what_is_known_and_leave_the_rest():
+    timm = Pixels(mean=(0.5,), std=(0.5,), fit="crop", crop=0.95, said_by="timm")
+    asked = said(mean="0", std="1")
+    found = choose(asked, own=timm)
+    assert found.pixels == Pixels(
+        mean=(0,), std=(1,), fit="crop", crop=0.95, said_by="timm and the options"
+    )
+    assert choose(asked, own=found.pixels).pixels == found.pixels
+    assert choose(said(crop="0.875")).pixels.fit == "crop"
+    assert choose(said(crop="0.875")).pixels.said_by == ""
+    assert choose(said(resize="stretch"), own=timm).pixels.crop == 1.0
+    assert known(said(layout="nhwc"), None) is None
+    assert known(said(mean="0", std="1"), None) is not None
+
+
+def test_sizes_of_what_is_open():
+    assert Pixels(mean=(0,), std=(1,), crop=(48, 64)).size(None, None) == (48, 64)
+    assert Pixels(mean=(0,), std=(1,), resize=(48, 64)).size(None, None) == (48, 64)
+    assert Pixels(mean=(0,), std=(1,), resize=(48, 64)).size(48, None) == (48, 64)
+    for pixels, message in [
+        (IMAGENET, "nothing says how large"),
+        (Pixels(mean=(0,), std=(1,), crop=(48, 64)), "not the input's size, 32x32"),
+        (Pixels(mean=(0,), std=(1,), fit="crop", resize=(24,)), "smaller than the input"),
     ]:
         with pytest.raises(InputError, match=message):
-            parse(mean, std)
+            pixels.size(*((None, None) if pixels is IMAGENET else (32, 32)))
 
 
 def test_a_model_s_library_says_it():
@@ -39,6 +102,10 @@ def test_a_model_s_library_says_it():
     found = pixels_of(module, "net.py:make")
     assert found is not None
     assert (found.mean, found.std, found.said_by) == ((0.5,) * 3, (0.5,) * 3, "timm")
+    assert (found.fit, found.crop, found.filter) == ("crop", 0.875, "bicubic")
+    module.pretrained_cfg |= {"crop_pct": 1, "crop_mode": "squash", "interpolation": "bilinear"}
+    found = pixels_of(module, "net.py:make")
+    assert (found.fit, found.crop, found.filter) == ("stretch", 1.0, "bilinear")
     module.pretrained_cfg = {"mean": None, "std": (0.5,) * 3}
     assert pixels_of(module, "net.py:make") is None
 
@@ -78,7 +145,7 @@ def test_a_file_that_looks_like_a_detector_is_doubted(tmp_path):
     plain = graph(conv, output=(1, 1000))
     assert doubts(plain) == ()
     assert "called yolo" in doubts(plain, "my-YOLOv8n")[0]
-    plain.metadata_props["author"] = "Ultralytics"
+    plain.metadata_props["description"] = "Ultralytics"
     assert "called ultralytics" in doubts(plain)[0]
     conv = ir.node("Conv", [image(), ir.Value(name="w")])
     assert "8400 candidates" in doubts(graph(conv, output=(1, 84, 8400)))[0]
@@ -95,3 +162,13 @@ def test_a_file_that_looks_like_a_detector_is_doubted(tmp_path):
     )
     assert chosen.pixels is IMAGENET
     np.testing.assert_equal(choose(IMAGENET, model=plain).doubts, ())
+
+
+def test_what_ultralytics_exports_says_how_it_takes_photos():
+    model = graph(ir.node("Conv", [image(), ir.Value(name="w")]), output=(1, 84, 8400))
+    model.metadata_props.update({"author": "Ultralytics", "task": "detect"})
+    found = choose(None, model=model)
+    assert (found.pixels.mean, found.pixels.fit) == ((0.0,), "letterbox")
+    assert found.doubts == ()
+    model.metadata_props["task"] = "classify"
+    assert choose(None, model=model).pixels.fit == "crop"

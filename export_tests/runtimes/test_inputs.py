@@ -7,9 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from edgeattn.base.errors import InputError
+from edgeattn.base.torchvision_ops import declare_missing_operators
+from edgeattn.models.zoo import pixels_of
+from edgeattn.records.pixels import Pixels
 from edgeattn.runtimes.inputs import closed, read_input
 
 
@@ -111,6 +115,66 @@ def test_more_than_float32_holds_is_refused(tmp_path):
     np.save(tmp_path / "x.npy", np.array([[1e300]]))
     with pytest.raises(InputError, match="not in float32"):
         read_input(tmp_path / "x.npy", [1, 1])
+
+
+@pytest.mark.parametrize("size", [(50, 37), (37, 50), (20, 91), (64, 64)])
+@pytest.mark.parametrize(
+    ("crop_pct", "mode"), [(0.875, "center"), (0.95, "center"), (0.9, "squash"), (1.0, "border")]
+)
+@pytest.mark.parametrize("shape", [(32, 32), (24, 40)])
+def test_photos_are_what_timm_makes_of_them(tmp_path, size, crop_pct, mode, shape):
+    declare_missing_operators()
+    from timm.data.transforms_factory import transforms_imagenet_eval
+
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    values = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    Image.fromarray(values).save(tmp_path / "x.png")
+    module = torch.nn.Identity()
+    module.pretrained_cfg = {"mean": mean, "std": std, "interpolation": "bilinear",
+                             "crop_pct": crop_pct, "crop_mode": mode}  # fmt: skip
+    wanted = transforms_imagenet_eval(shape, crop_pct, mode, interpolation="bilinear")(
+        Image.open(tmp_path / "x.png")
+    )
+    pixels = pixels_of(module, "net.py:make")
+    read = read_input(tmp_path / "x.png", [1, 3, *shape], pixels=pixels)
+    np.testing.assert_allclose(read[0], wanted, atol=1e-6)
+
+
+def test_photos_are_what_torchvision_makes_of_them(tmp_path):
+    declare_missing_operators()
+    import torchvision
+
+    Image.effect_noise((300, 260), 80).convert("RGB").save(tmp_path / "x.png")
+    for name in ("resnet18", "resnet50", "regnet_y_400mf"):
+        preset = torchvision.models.get_model_weights(name).DEFAULT.transforms()
+        wanted = preset(Image.open(tmp_path / "x.png"))
+        pixels = pixels_of(torch.nn.Identity(), f"torchvision:{name}")
+        read = read_input(tmp_path / "x.png", [1, 3, 224, 224], pixels=pixels)
+        np.testing.assert_allclose(read[0], wanted, atol=1e-6)
+
+
+def test_letterboxed_photos_lie_where_ultralytics_lays_them(tmp_path):
+    values = np.zeros((20, 31, 3), np.uint8)
+    Image.fromarray(values).save(tmp_path / "x.png")
+    pixels = Pixels(mean=(0,), std=(1,), scale=1, fit="letterbox")
+    read = read_input(tmp_path / "x.png", [1, 3, 64, 96], pixels=pixels)[0, 0]
+    # 62x96 fits: LetterBox of ultralytics has round(1 - 0.1) above, round(1 + 0.1) below
+    assert (read[[0, -1]] == 114).all()
+    assert (read[1:-1] == 0).all()
+
+
+def test_channels_last_and_other_scales(tmp_path):
+    Image.new("RGB", (8, 6), (255, 0, 51)).save(tmp_path / "x.png")
+    pixels = Pixels(mean=(0,), std=(1,))
+    first = read_input(tmp_path / "x.png", [1, 3, 6, 8], pixels=pixels)
+    last = read_input(tmp_path / "x.png", ["n", 6, 8, 3], pixels=pixels)
+    np.testing.assert_array_equal(first.transpose(0, 2, 3, 1), last)
+    np.testing.assert_allclose(last[0, 0, 0], [1, 0, 0.2], atol=1e-7)
+    as_asked = Pixels(mean=(0,), std=(1,), scale=1.0, layout="nhwc", crop=(6, 3))
+    read = read_input(tmp_path / "x.png", [1, None, "w", 3], pixels=as_asked)
+    np.testing.assert_array_equal(read[0, 0, 0], [255, 0, 51])
+    whole = read_input(tmp_path / "x.png", [1, 6, 8, 3], dtype="uint8")
+    np.testing.assert_array_equal(whole[0, 0, 0], [255, 0, 51])
 
 
 def test_photos_that_are_none(tmp_path):
