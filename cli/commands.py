@@ -8,7 +8,7 @@ import typer
 
 from edgeattn.base.versions import own_version
 
-from . import build, cast, compare, devices, doctor, export, inspect, optimize, parity
+from . import build, cast, compare, devices, doctor, evaluate, export, inspect, optimize, parity
 from . import list as listing
 from . import profile as profiling
 from . import report as reporting
@@ -33,6 +33,7 @@ app.command()(profiling.profile)
 app.command()(compare.compare)
 app.command()(reporting.report)
 app.command()(parity.parity)
+app.command()(evaluate.evaluate)
 app.add_typer(listing.app)
 app.add_typer(devices.app)
 app.command()(doctor.doctor)

@@ -194,7 +194,7 @@ def _folder(source: str, inputs: Sequence[Input], pixels: Chosen) -> _Data:
             mend="Give an .npz file with an array for each.",
         )
     (value,) = inputs
-    paths = sorted(_files(Path(source), {NPY, *image_suffixes()}))
+    paths = sorted(files_below(Path(source), {NPY, *image_suffixes()}))
     if not paths:
         raise InputError(
             f"{source} holds no images and no .npy files.", mend="Name the folder that holds them."
@@ -228,7 +228,7 @@ def _folder(source: str, inputs: Sequence[Input], pixels: Chosen) -> _Data:
     )
 
 
-def _files(folder: Path, suffixes: Container[str]) -> Iterator[Path]:
+def files_below(folder: Path, suffixes: Container[str]) -> Iterator[Path]:
     """Yield the files below a folder whose names end so."""
 
     def refuse(error: OSError) -> None:
@@ -240,7 +240,7 @@ def _files(folder: Path, suffixes: Container[str]) -> Iterator[Path]:
         if seen > _MOST_FILES:
             raise InputError(
                 f"{folder} holds more than {_MOST_FILES:,} files.",
-                mend="Name a folder that holds data to calibrate with, and little else.",
+                mend="Name a folder that holds the data, and little else.",
             )
         for name in names:
             path = Path(place, name)

@@ -229,14 +229,25 @@ def session_options(
     return options
 
 
-def run_session(session: Any, feeds: Dict[str, Any], limit_s: Optional[float]) -> List[Any]:
+def run_session(
+    session: Any,
+    feeds: Dict[str, Any],
+    limit_s: Optional[float],
+    names: Optional[Sequence[str]] = None,
+) -> List[Any]:
     """Run a session once, and end it after some seconds, if that is asked.
+
+    Args:
+        session: The session.
+        feeds: Its inputs, by name.
+        limit_s: After which it is ended; None for never.
+        names: The outputs that are wanted; None for all.
 
     Raises:
         RuntimeError: It did not end by then.
     """
     if limit_s is None:
-        return list(session.run(None, feeds))
+        return list(session.run(names, feeds))
 
     import onnxruntime
 
@@ -244,7 +255,7 @@ def run_session(session: Any, feeds: Dict[str, Any], limit_s: Optional[float]) -
     timer = threading.Timer(limit_s, setattr, (options, "terminate", True))
     timer.start()
     try:
-        return list(session.run(None, feeds, options))
+        return list(session.run(names, feeds, options))
     except Exception as error:
         if not options.terminate:
             raise
@@ -302,6 +313,28 @@ def from_pixels(
         made[place] *= by
         made[place] -= less
     return made.astype(dtype, copy=False)
+
+
+def ranked(scores: Any, labels: Any) -> List[List[int]]:
+    """Return of each image which class is largest, and how many come before its label's.
+
+    Of equal ones the first is the larger; where one is no number, or is infinite, both are -1.
+
+    Args:
+        scores: [N, classes], or the same with sizes of 1 behind.
+        labels: [N].
+    """
+    import numpy as np
+
+    scores = np.asarray(scores)
+    scores = scores.reshape(scores.shape[:2])
+    rows, places = np.arange(len(scores)), np.arange(scores.shape[1])
+    own = scores[rows, labels][:, None]
+    before = (scores > own) | ((scores == own) & (places < np.asarray(labels)[:, None]))
+    found = np.stack([scores.argmax(1), before.sum(1)], 1)
+    if scores.dtype.kind == "f":
+        found[(np.isnan(scores) | np.isposinf(scores)).any(1)] = -1
+    return [[int(one) for one in pair] for pair in found]
 
 
 def digest(arrays: Sequence[Any]) -> str:

@@ -1,0 +1,48 @@
+"""On what, and how, the accuracy of classifiers is found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from edgeattn.options.flags import Flag, flag, flags, switch
+from edgeattn.options.photos import PHOTOS, Photos, parse
+
+DATA: Final = Flag(
+    "--data FOLDER",
+    "Images with labels: a folder with one for each class, in the order of their names; or a list"
+    " (.csv, .tsv, .txt) of files and labels.",
+    takes=str,
+)
+CLASSES: Final = Flag(
+    "--classes FILE",
+    "The name of each class in a line, in the model's order, where the data's are others or fewer.",
+    takes=str,
+)
+
+
+def path(text: str) -> Path:
+    """Read a path."""
+    return Path(text)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateOptions:
+    """How accuracy is found.
+
+    Attributes:
+        pixels: How photos are brought to every model; None for what each says.
+        samples: None for all.
+        batch: Images of a run, where the batch is open.
+        threads: None for all cores.
+    """
+
+    data: Path | None = flags(DATA, default=None, read=path)
+    classes: Path | None = flags(CLASSES, default=None, read=path)
+    pixels: Photos | None = flags(*PHOTOS, default=None, read=parse)
+    samples: int | None = flag("--samples N", "The most images to take, drawn. [all]", min=1)
+    seed: int = flag("--seed", "Seed of that draw.", default=0, min=0)
+    batch: int | None = flag("--batch N", "Images of a run, where the batch is open. [8]", min=1)
+    threads: int | None = flag("--threads N", "Threads that read and run. [all cores]", min=1)
+    skip_broken: bool = switch("--skip-broken", "Leave out images that cannot be read.")
