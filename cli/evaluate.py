@@ -26,7 +26,7 @@ def evaluate(
     *,
     models: Annotated[
         list[Path],
-        Flag("MODEL...", "ONNX files; the first is what the others are told against."),
+        Flag("MODEL...", "ONNX files or engines; the first is what the others are told against."),
     ],
     how: EvaluateOptions,
     screen: Screen,

@@ -125,7 +125,7 @@ def source_of(path: Path, manifest: EngineManifest) -> Path:
         InputError: It is not there, or was changed since.
     """
     found = path.parent / manifest.onnx
-    mend = "Name the ONNX file to compare with: edgeattn parity X.engine B.onnx"
+    mend = "Put it there; or, to compare, name another: edgeattn parity X.engine B.onnx"
     if not found.is_file():
         raise InputError(f"The file that {path} was built from is not there: {found}.", mend=mend)
     if manifest.sources.get(manifest.onnx) != files.sha256(found):

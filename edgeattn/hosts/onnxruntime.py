@@ -207,6 +207,15 @@ class Bench:
                 given[key] = self._room.put(path, self._within(f"{folder}/{place}.npy"))
         return {"files": given}
 
+    def send_images(self, images: npt.NDArray[np.uint8]) -> str:
+        """Send images for a runner there to rank, which removes them; return their path there."""
+        import numpy as np
+
+        with files.scratch() as scratch:
+            path = scratch / "images.npy"
+            np.save(path, images, allow_pickle=False)
+            return self._room.put(path, path.name)
+
     def outputs(
         self,
         path: Path,

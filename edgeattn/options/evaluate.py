@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from edgeattn.options.flags import Flag, flag, flags, switch
+from edgeattn.options.hosts import on
 from edgeattn.options.photos import PHOTOS, Photos, parse
 
 DATA: Final = Flag(
@@ -33,6 +34,7 @@ class EvaluateOptions:
 
     Attributes:
         pixels: How photos are brought to every model; None for what each says.
+        runtime: None for ONNX Runtime here, with half values rounded as devices store them.
         samples: None for all.
         batch: Images of a run, where the batch is open.
         threads: None for all cores.
@@ -41,6 +43,18 @@ class EvaluateOptions:
     data: Path | None = flags(DATA, default=None, read=path)
     classes: Path | None = flags(CLASSES, default=None, read=path)
     pixels: Photos | None = flags(*PHOTOS, default=None, read=parse)
+    runtime: str | None = flag(
+        "--runtime NAME",
+        "What runs ONNX files, as it is: onnxruntime or openvino. [ONNX Runtime, with half values"
+        " rounded as devices store them, and int8 in its own kernels only if lowered for it]",
+    )
+    openvino_device: str | None = flag(
+        "--openvino-device NAME", "OpenVINO's device, as in CPU, GPU, NPU. [CPU]"
+    )
+    on: tuple[str, ...] = on(
+        "Run the models there: ONNX files by the onnxruntime or openvino of its Python, engines by"
+        " its trtexec."
+    )
     samples: int | None = flag("--samples N", "The most images to take, drawn. [all]", min=1)
     seed: int = flag("--seed", "Seed of that draw.", default=0, min=0)
     batch: int | None = flag("--batch N", "Images of a run, where the batch is open. [8]", min=1)

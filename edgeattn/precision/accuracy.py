@@ -27,11 +27,10 @@ from edgeattn.records.accuracy import Accuracy, ClassLoss, ModelAccuracy
 from edgeattn.records.pixels import Pixels
 from edgeattn.runtimes.inputs import View, read_photo, view_of
 from edgeattn.runtimes.onnxruntime import limit_of, open_session
-from edgeattn.runtimes.runner import from_pixels, ranked, run_session, session_options
+from edgeattn.runtimes.runner import from_pixels, rank_images, run_session, session_options
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
-
+    from edgeattn.records.manifest import Tensor
 
 Images = npt.NDArray[np.uint8]
 Ints = npt.NDArray[np.int64]
@@ -54,6 +53,7 @@ class Subject:
         view: How its input takes photos.
         input_name: Its input.
         output: The place of the output that has a number for each class.
+        output_name: Its name.
         batch: Images of one run.
         names: What its classes are called; () if nobody says.
         notes: What was assumed of photos.
@@ -63,14 +63,10 @@ class Subject:
     view: View
     input_name: str
     output: int
+    output_name: str
     batch: int
     names: tuple[str, ...]
     notes: tuple[str, ...]
-
-    def taken(self, images: Images) -> Array:
-        """Return what the model takes of images."""
-        array: Array = from_pixels(images, **self.view.numbers())
-        return array
 
     def zeros(self) -> Images:
         """Return images to try it with."""
@@ -112,18 +108,15 @@ class Batches:
     def __init__(self, subject: Subject, run: Callable[[Array], Array], runtime: str) -> None:
         self.subject, self.runtime, self.chunk = subject, runtime, max(subject.batch, BATCH)
         self._run = run
-        self.classes = classes_of(subject, run(subject.taken(subject.zeros())).shape)
+        self.classes = classes_of(
+            subject, run(from_pixels(subject.zeros(), **subject.view.numbers())).shape
+        )
 
     def rank(self, images: Images, labels: Ints) -> Ranks:
         """Run it on images; see `Classifier`."""
-        found: list[Sequence[int]] = []
-        batch = self.subject.batch
-        for start in range(0, len(images), batch):
-            part = images[start : start + batch]
-            filled = part if len(part) == batch else np.resize(part, (batch, *part.shape[1:]))
-            scores = self._run(self.subject.taken(filled))
-            found += ranked(scores[: len(part)], labels[start : start + batch])
-        return found
+        return rank_images(
+            self._run, images, labels, self.subject.batch, self.subject.view.numbers()
+        )
 
 
 def subject_of(
@@ -166,20 +159,26 @@ def subject_of(
             f"{name} takes batches of {fixed}, and --batch {batch} is asked.",
             mend="Leave it out, or export the model with --dynamic-batch.",
         )
+    outputs = describe(found.model.graph.outputs)
+    output = _output_of(name, outputs)
     return Subject(
         name=name,
         view=view,
         input_name=value.name,
-        output=_output_of(name, found.model),
+        output=output,
+        output_name=outputs[output].name,
         batch=fixed or batch or BATCH,
         names=names_of(found.model.metadata_props),
         notes=chosen.notes(value),
     )
 
 
-def _output_of(name: str, model: ir.Model) -> int:
-    """Return the place of the output that has a number for each class."""
-    outputs = describe(model.graph.outputs)
+def _output_of(name: str, outputs: Sequence[Tensor]) -> int:
+    """Return the place of the output that has a number for each class.
+
+    Raises:
+        InputError: There is none.
+    """
     for place, one in enumerate(outputs):
         if not one.shape or _is_scores(one.shape):
             return place
@@ -229,12 +228,12 @@ def in_onnxruntime(path: Path, subject: Subject, *, as_is: bool = False) -> Iter
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(as_stored(path) if is_half else as_read(path))
         session = open_session(file, session_options(1, integers=is_own))
-        limit_s, output = limit_of(path), session.get_outputs()[subject.output].name
+        limit_s = limit_of(path)
 
         def run(array: Array) -> Array:
             try:
                 feeds = {subject.input_name: array}
-                return np.asarray(run_session(session, feeds, limit_s, [output])[0])
+                return np.asarray(run_session(session, feeds, limit_s, [subject.output_name])[0])
             except Exception as error:
                 raise InputError(
                     f"ONNX Runtime cannot run {subject.name}: {first_line(error)}",

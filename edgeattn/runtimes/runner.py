@@ -337,6 +337,31 @@ def ranked(scores: Any, labels: Any) -> List[List[int]]:
     return [[int(one) for one in pair] for pair in found]
 
 
+def rank_images(
+    run: Callable[[Any], Any], images: Any, labels: Any, batch: int, numbers: Dict[str, Any]
+) -> List[List[int]]:
+    """Run a classifier on images, in batches that the last of them are repeated to fill.
+
+    Args:
+        run: Returns the scores of a batch.
+        images: As `from_pixels` has them, and `numbers`, the rest of its arguments.
+        labels: The label of each.
+        batch: Images of a run.
+        numbers: See `images`.
+
+    Returns:
+        What `ranked` says of each.
+    """
+    import numpy as np
+
+    found = []  # type: List[List[int]]
+    for start in range(0, len(images), batch):
+        part = images[start : start + batch]
+        scores = run(from_pixels(np.resize(part, (batch, *part.shape[1:])), **numbers))
+        found += ranked(scores[: len(part)], labels[start : start + batch])
+    return found
+
+
 def digest(arrays: Sequence[Any]) -> str:
     """Return the hash of arrays' numbers."""
     found = hashlib.sha256()
@@ -596,9 +621,11 @@ def opened(model: Dict[str, Any], threads: int, **how: Any) -> _Timed:
 
 
 def feeds(asked: Dict[str, Any]) -> Dict[str, Any]:
-    """Return inputs: drawn as was asked (`seed`, `draw`), or read (`files`, by name)."""
+    """Return inputs: as they are (`arrays`), read (`files`), or drawn (`seed`, `draw`), by name."""
     import numpy as np
 
+    if "arrays" in asked:
+        return dict(asked["arrays"])
     if "files" in asked:
         return {name: np.load(path, allow_pickle=False) for name, path in asked["files"].items()}
     generator = np.random.default_rng(asked["seed"])
@@ -768,6 +795,7 @@ class Bench:
             "time": self.open,
             "window": self.window,
             "turn": self.turn,
+            "rank": self.rank,
             "profile": profile,
             "outputs": outputs,
             "draws": draws,
@@ -865,6 +893,43 @@ class Bench:
     def close_cases(self) -> Dict[str, Any]:
         """Return what was seen of each case."""
         return {"cases": [case.seen() for case in self._cases]}
+
+    def rank(
+        self, model: Dict[str, Any], images: str, labels: Sequence[int], **how: Any
+    ) -> Dict[str, Any]:
+        """Run a classifier, which is loaded by the first call.
+
+        Args:
+            model: As `opened` takes it, but for its inputs.
+            images: The file of the images, which is removed.
+            labels: The label of each; none if only the shape is asked.
+            **how: `name` of the input, `output`, the place of the scores, `batch`, and `numbers`,
+                as `rank_images` has them.
+
+        Returns:
+            `ranks`, as that gives them; and the `shape` of the scores of a batch.
+        """
+        import numpy as np
+
+        array = np.load(images, allow_pickle=False)
+        os.remove(images)
+        shape = []  # type: List[int]
+
+        def run(taken: Any) -> Any:
+            feeds = {how["name"]: taken}
+            if self._alone is None:
+                self._alone = opened(dict(model, inputs={"arrays": feeds}), 0)
+            scores = self._alone.run(feeds)[how["output"]]
+            shape[:] = scores.shape
+            return scores
+
+        if not labels:
+            run(from_pixels(array, **how["numbers"]))
+            return {"ranks": [], "shape": shape}
+        return {
+            "ranks": rank_images(run, array, labels, how["batch"], how["numbers"]),
+            "shape": shape,
+        }
 
     def turn(self) -> Dict[str, Any]:
         """Run the one model twice, and return what the second run took."""

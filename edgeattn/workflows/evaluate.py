@@ -11,11 +11,15 @@ import numpy as np
 
 from edgeattn.base import files
 from edgeattn.base.errors import InputError
+from edgeattn.engine.parity import source_of
 from edgeattn.options.evaluate import EvaluateOptions
-from edgeattn.precision.accuracy import Classifier, Subject, in_onnxruntime, judged, subject_of
+from edgeattn.precision.accuracy import Classifier, Subject, judged, subject_of
 from edgeattn.precision.labels import Labelled, names_in, read_labelled
 from edgeattn.records.accuracy import Accuracy
+from edgeattn.records.engine import read_manifest
+from edgeattn.records.pixels import Pixels
 from edgeattn.runtimes.runner import usable_cores
+from edgeattn.workflows.classifiers import ENGINE, check_runtime, loading
 
 OnStage = Callable[[str], None]
 
@@ -30,7 +34,7 @@ def evaluate(
     """Find how often models are right.
 
     Args:
-        paths: ONNX files; the first is what others are told against.
+        paths: ONNX files and engines; the first is what others are told against.
         options: On what, and how.
         names: What the models are called; their paths by default.
         on_stage: Called with what is done, and how far it is.
@@ -43,12 +47,14 @@ def evaluate(
         raise InputError("No data are given.", mend="Add --data FOLDER, with one for each class.")
     for path in paths:
         files.check_is_file(path)
+    check_runtime(paths, options)
     subjects = _subjects(paths, names or list(map(str, paths)), options)
     with contextlib.ExitStack() as stack:
+        loader = stack.enter_context(loading(paths, options, on_stage))
         classifiers = []
         for path, subject in zip(paths, subjects, strict=True):
             on_stage(f"load {subject.name}")
-            classifiers.append(stack.enter_context(in_onnxruntime(path, subject)))
+            classifiers.append(loader.load(path, subject))
         on_stage("find the images")
         images = _images(classifiers, options)
         found = judged(
@@ -58,24 +64,35 @@ def evaluate(
             skip_broken=options.skip_broken,
             on_progress=on_stage,
         )
-    return found.model_copy(update={"notes": (*found.notes, *_notes(subjects))})
+    notes = (*found.notes, *loader.notes, *_notes(subjects))
+    return found.model_copy(update={"notes": notes})
 
 
 def _subjects(
     paths: Sequence[Path], names: Sequence[str], options: EvaluateOptions
 ) -> list[Subject]:
     """Return what is known of each; where nothing says how it takes photos, it does as another."""
-    found = [
-        subject_of(path, options.pixels, name=name, batch=options.batch)
-        for path, name in zip(paths, names, strict=True)
-    ]
+    found = [_subject(path, name, options) for path, name in zip(paths, names, strict=True)]
     said = next((one.view.pixels for one in found if one.view.pixels.said_by), None)
     return [
         one
         if one.view.pixels.said_by or said is None
-        else subject_of(path, options.pixels, name=one.name, batch=options.batch, else_as=said)
+        else _subject(path, one.name, options, else_as=said)
         for path, one in zip(paths, found, strict=True)
     ]
+
+
+def _subject(
+    path: Path, name: str, options: EvaluateOptions, *, else_as: Pixels | None = None
+) -> Subject:
+    """Return what is known of a file; of an engine, by the ONNX file that it was built from."""
+    onnx, batch = path, options.batch
+    if path.suffix == ENGINE:
+        manifest = read_manifest(path)
+        onnx = source_of(path, manifest)
+        sizes = {one.point: next(iter(one.shapes.values()))[0] for one in manifest.points}
+        batch = batch or sizes.get("opt")
+    return subject_of(onnx, options.pixels, name=name, batch=batch, else_as=else_as)
 
 
 def _images(classifiers: Sequence[Classifier], options: EvaluateOptions) -> Labelled:
