@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -13,6 +13,7 @@ from edgeattn.options.cast import CastOptions
 from edgeattn.options.flags import Flag
 from edgeattn.report.grid import table
 
+from .evaluate import print_accuracy
 from .groups import Asked, grouped
 from .options import CASTING, Input, Output, cast_options, command_line, onnx_output
 from .screen import Screen
@@ -26,13 +27,24 @@ if TYPE_CHECKING:
     from edgeattn.records.manifest import Cast, KeptNode
 
 
+_ASKED: Final = (
+    *CASTING,
+    "min_sqnr",
+    "shape",
+    "seed",
+    "data",
+    "classes",
+    "max_accuracy_drop",
+)
+
+
 @grouped
 def cast(
     *,
     onnx: Input,
     context: typer.Context,
     output: Output,
-    asked: Annotated[Asked[CastOptions], (*CASTING, "min_sqnr", "shape", "seed")],
+    asked: Annotated[Asked[CastOptions], _ASKED],
     explain: Annotated[bool, Flag("--explain", "Print every node that stays float32.")] = False,
     screen: Screen,
 ) -> None:
@@ -75,6 +87,9 @@ def _report(console: Console, manifest: Cast, *, explain: bool) -> None:
     console.print()
     print_parity(console, manifest.parity)
     print_notes(console, manifest.notes)
+    if manifest.accuracy is not None:
+        console.print()
+        print_accuracy(console, manifest.accuracy)
 
 
 def _print_modules(console: Console, kept: Sequence[KeptNode]) -> None:

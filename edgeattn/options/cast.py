@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal
 
 from edgeattn.base.errors import InputError
+from edgeattn.options.evaluate import CLASSES, DATA
 from edgeattn.options.flags import flag, flags, switch
 from edgeattn.options.photos import PHOTOS, Photos, parse
 from edgeattn.options.precision import named
@@ -32,6 +34,8 @@ class CastOptions:
             or else ImageNet's mean and deviation.
         samples: None for 4 random ones, or 128 of other data.
         shapes: Needed only where dimensions other than the batch are open.
+        data: Images with labels, that the accuracy before and after is found on; None for not.
+        classes: The names of their classes.
         min_sqnr_db: None for 40 dB in fp16, and no bound in int8.
         runtime: What is to run it in int8; "" for what the file was lowered for.
     """
@@ -65,6 +69,13 @@ class CastOptions:
         default=(),
         read=parse_shapes,
     )
+    data: Path | None = flags(DATA, default=None, read=Path)
+    classes: Path | None = flags(CLASSES, default=None, read=Path)
+    max_accuracy_drop: float | None = flag(
+        "--max-accuracy-drop POINTS",
+        "How many points of top-1 a classifier may lose on --data; it is refused beyond.",
+        min=0,
+    )
     min_sqnr_db: float | None = flag(
         "--min-sqnr DB", "Smallest SQNR of an output against float32. [fp16 40; int8 none]"
     )
@@ -87,6 +98,13 @@ def check_options(options: CastOptions) -> None:
             "--calibration is given, and names nothing.",
             mend="Give a folder of images or arrays, an .npz or .npy file, or the word random.",
         )
+    if options.max_accuracy_drop is not None and options.data is None:
+        raise InputError(
+            "--max-accuracy-drop is given, and no images to find it on.",
+            mend="Add --data FOLDER, with a folder for each class.",
+        )
+    if options.classes is not None and options.data is None:
+        raise InputError("--classes names those of --data, which is not given.")
     if options.precision == "int8" and options.calibration is None:
         raise InputError(
             "int8 needs data to calibrate on, and none is given.",

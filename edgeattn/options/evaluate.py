@@ -23,11 +23,6 @@ CLASSES: Final = Flag(
 )
 
 
-def path(text: str) -> Path:
-    """Read a path."""
-    return Path(text)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateOptions:
     """How accuracy is found.
@@ -40,8 +35,8 @@ class EvaluateOptions:
         threads: None for all cores.
     """
 
-    data: Path | None = flags(DATA, default=None, read=path)
-    classes: Path | None = flags(CLASSES, default=None, read=path)
+    data: Path | None = flags(DATA, default=None, read=Path)
+    classes: Path | None = flags(CLASSES, default=None, read=Path)
     pixels: Photos | None = flags(*PHOTOS, default=None, read=parse)
     runtime: str | None = flag(
         "--runtime NAME",

@@ -135,6 +135,8 @@ def _samples(found: Source, options: CastOptions, own: Pixels | None, *, seed: i
     limit = options.samples or (_DRAWN if options.calibration is None else _READ)
     source = RANDOM if options.calibration is None else options.calibration
     pixels = choose(options.pixels, own=own, path=found.path, model=found.model)
+    if options.data is not None:  # there are photos elsewhere
+        pixels = dataclasses.replace(pixels, is_asked=False)
     return read_samples(source, inputs, limit=limit, seed=seed, pixels=pixels)
 
 

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from edgeattn.base.errors import InputError
 from edgeattn.options.photos import Photos
 from edgeattn.records import sidecar
-from edgeattn.records.pixels import IMAGENET, Fit, Pixels, told
+from edgeattn.records.pixels import IMAGENET, OPTIONS, Fit, Pixels, told
 from edgeattn.runtimes.inputs import is_image, read_input, view_of
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ class Chosen:
         done += f", brought to 0...{255 * pixels.scale:.4g}, and normalised: mean"
         done += f" {told(pixels.mean)}, deviation {told(pixels.std)}"
         if pixels.said_by:
-            return (f"{done}, as {pixels.said_by} say{'' if self.is_asked else 's'}.",)
+            say = "say" if pixels.said_by.endswith(OPTIONS) else "says"
+            return (f"{done}, as {pixels.said_by} {say}.",)
         assumed = (
             f"{done}. These are ImageNet's, and are assumed: nothing says what the model takes."
             " If it is something else, say so: --mean 0 --std 1 for 0...1."

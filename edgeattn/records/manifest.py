@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from edgeattn.records.accuracy import Accuracy
 from edgeattn.records.base import Frozen, Ordered
 from edgeattn.records.lowering import LegalisedNode, NearMiss, Rewrite, Trial
 from edgeattn.records.parity import ParityReport
@@ -182,15 +183,22 @@ class Optimised(LoweredSidecar):
 
 
 class Cast(OnnxSidecar, CastRecord):
-    """What `edgeattn cast` says of a model; its target is what the model was lowered for."""
+    """What `edgeattn cast` says of a model.
+
+    Attributes:
+        target: What the model was lowered for.
+        pixels: What it takes photos to be, if that is known.
+        accuracy: How often it and what it was cast from are right, if that was asked.
+    """
 
     ORDER = (
         "precision cast_nodes added_nodes kept audited_on largest parity_on parity notes"
         " schema_version onnx sha256 sources size_bytes target opset ir_version inputs outputs"
-        " nodes options versions seconds command pixels"
+        " nodes options versions seconds command pixels accuracy"
     )
 
     target: str | None = None
     opset: int
     nodes: Change
     pixels: Pixels | None = None
+    accuracy: Accuracy | None = None

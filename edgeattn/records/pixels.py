@@ -18,6 +18,8 @@ FITS: Final = {
     "letterbox": "the whole of each, with a border",
 }
 FILTERS: Final = ("bicubic", "bilinear", "nearest", "box", "lanczos")
+#: Who says what is asked.
+OPTIONS: Final = "the options"
 #: What brings 0...255 to 0...1.
 TO_ONE: Final = 1 / 255
 # What detectors have around a photo whose mean is 0.
@@ -82,8 +84,8 @@ class Pixels:
     def over(self, said: Mapping[str, Any]) -> Pixels:
         """Return these, but for what options say: see `options.photos.parse`."""
         said_by = self.said_by
-        if not said_by.endswith(_OPTIONS) and (said_by or "mean" in said):
-            said_by = " and ".join(filter(None, (said_by, _OPTIONS)))
+        if not said_by.endswith(OPTIONS) and (said_by or "mean" in said):
+            said_by = " and ".join(filter(None, (said_by, OPTIONS)))
         if "crop" in said and "fit" not in said and not self.said_by:
             said = {"fit": "crop", **said}
         return replace(self, **said, said_by=said_by)
@@ -162,7 +164,6 @@ class Pixels:
 
 #: Of ImageNet's RGB values, which most published classifiers take.
 IMAGENET: Final = Pixels(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-_OPTIONS: Final = "the options"
 
 
 def told(values: tuple[float, ...]) -> str:

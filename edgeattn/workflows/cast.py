@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edgeattn.base import files
 from edgeattn.base.clock import Clock
+from edgeattn.base.errors import CheckError
 from edgeattn.graph.marks import target_of
 from edgeattn.graph.reading import load, read
-from edgeattn.options.cast import CastOptions, check_options
+from edgeattn.options.cast import NEARER, CastOptions, check_options
+from edgeattn.options.evaluate import EvaluateOptions
 from edgeattn.precision.cast import cast_source
 from edgeattn.precision.pixels import beside, known
 from edgeattn.records import sidecar
+from edgeattn.records.accuracy import Accuracy
 from edgeattn.records.manifest import Cast, Change
 from edgeattn.runtimes.blame import blames_the_file
 from edgeattn.workflows.artifact import (
@@ -23,6 +26,7 @@ from edgeattn.workflows.artifact import (
     header_of,
     written_files,
 )
+from edgeattn.workflows.evaluate import evaluate
 
 
 @blames_the_file
@@ -60,6 +64,11 @@ def cast(
     with files.staged(destination.parent) as staging:
         path = staging / destination.name
         record = cast_source(found, path, options, clock)
+        accuracy = None
+        if options.data is not None:
+            with clock.stage("accuracy"):
+                names = str(source), str(destination)
+                accuracy = _accuracy((found.path, path), names, options, on_stage)
         with clock.stage("write"):
             model = load(path)
             written = header_of(model) | written_files(
@@ -76,6 +85,47 @@ def cast(
             nodes=Change(before=before, after=len(model.graph)),
             options=dataclasses.asdict(options),
             pixels=known(options.pixels, beside(found.path)),
+            accuracy=accuracy,
         )
         sidecar.write(manifest, path)
     return manifest
+
+
+def _accuracy(
+    paths: Sequence[Path],
+    names: Sequence[str],
+    options: CastOptions,
+    on_stage: Callable[[str], None],
+) -> Accuracy:
+    """Find how often what was read and what was made of it are right.
+
+    Raises:
+        CheckError: It loses more than it may.
+        InputError: The images cannot be read, or it is no classifier of theirs.
+    """
+    how = EvaluateOptions(
+        data=options.data, classes=options.classes, pixels=options.pixels, seed=options.seed
+    )
+    found = evaluate(paths, how, names=names, on_stage=on_stage)
+    if options.calibration and Path(options.calibration) == options.data:
+        note = "It was calibrated on the same images that it is judged by: others may lose more."
+        found = found.model_copy(update={"notes": (*found.notes, note)})
+    before, after = found.models
+    assert after.change is not None
+    assert after.interval is not None
+    most, lost = options.max_accuracy_drop, -after.change
+    if most is None or lost <= most:
+        return found
+    low, high = (-end for end in reversed(after.interval))
+    worst = "".join(
+        f" Most are lost of {one.name}: of {one.images} images {one.before} were right, and"
+        f" {one.after} are."
+        for one in after.losses[:1]
+    )
+    raise CheckError(
+        f"The cast model loses {lost:.2f} points of top-1 (95 %: {low:.2f} to {high:.2f}), from"
+        f" {before.top1:.2f} % to {after.top1:.2f} %, on {found.images} images of {found.data};"
+        f" {most:g} are allowed.{worst}",
+        mend=f"Nothing was written. {NEARER[options.precision]}\nOr allow more:"
+        " --max-accuracy-drop POINTS",
+    )

@@ -197,8 +197,7 @@ def climb_file(
             make = partial(_make_optimised, options, forming, folder, notes)
             tolerance = tolerance_of_rewrites(path)
             steps.append(Step(name="lowered", tolerance=tolerance, make=make))
-        own = None if pixels.is_asked else pixels.pixels
-        steps += _upper_steps(folder, cast, precision_of(path), own, there, notes)
+        steps += _upper_steps(folder, cast, precision_of(path), pixels.pixels, there, notes)
         ladder = climb(
             str(path),
             "onnx" if built is None else "torch",

@@ -8,6 +8,7 @@ import pytest
 
 from edgeattn.cli import app
 from export_tests.foreign import net
+from export_tests.precision.classifiers import RIGHT, classifier, colours
 from export_tests.precision.nets import write
 from export_tests.precision.test_keep import SIMAM
 
@@ -79,3 +80,47 @@ def test_a_destination_that_is_none(tmp_path, capsys):
     ask = ["cast", str(path), "-o", str(tmp_path / "out.pb"), "--precision", "fp16"]
     assert app.run(ask) == 2
     assert "Write: -o" in capsys.readouterr().err
+
+
+def test_accuracy_is_found_and_kept_to(tmp_path, capsys):
+    path, out = classifier(tmp_path / "in.onnx", RIGHT, size=(16, 16)), tmp_path / "out.onnx"
+    data = colours(tmp_path / "val", 5)
+    ask = ["cast", str(path), "-o", str(out), "--precision", "fp16", "--data", str(data)]
+    assert app.run([*ask, "--max-accuracy-drop", "0.5", "--json"]) == 0
+    found = json.loads(out.with_suffix(".json").read_text())["accuracy"]
+    assert [one["model"] for one in found["models"]] == [str(path), str(out)]
+    assert (found["images"], found["models"][1]["change"]) == (15, 0)
+    assert app.run(ask) == 0
+    assert "as the first" in capsys.readouterr().out
+
+
+def test_a_cast_that_loses_more_is_refused(tmp_path, capsys):
+    # Half cannot tell the two large numbers apart.
+    rows = [[2048.0, 0, 0], [0, 1, 0], [2048.5, 0, 0]]
+    path, out = classifier(tmp_path / "in.onnx", rows), tmp_path / "out.onnx"
+    data = colours(tmp_path / "val", 5)
+    ask = ["cast", str(path), "-o", str(out), "--precision", "fp16", "--data", str(data),
+           "--mean", "0", "--std", "1", "--max-accuracy-drop"]  # fmt: skip
+    assert app.run([*ask, "30"]) == 1
+    said = capsys.readouterr().err
+    assert "loses 33.33 points of top-1 (95 %: " in said
+    assert "from 100.00 % to 66.67 %, on 15 images of folder" in said
+    assert "Most are lost of red: of 5 images 5 were right, and 0 are." in said
+    assert not out.exists()
+    assert app.run([*ask, "34"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (["--max-accuracy-drop", "1"], "no images to find it on"),
+        (["--classes", "names.txt"], "--data, which is not given"),
+        (["--data", "none"], "neither a folder nor a list"),
+    ],
+)
+def test_what_accuracy_is_found_on_is_said(tmp_path, capsys, ask, said):
+    path = classifier(tmp_path / "in.onnx", RIGHT)
+    out = str(tmp_path / "out.onnx")
+    assert app.run(["cast", str(path), "-o", out, "--precision", "fp16", *ask]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out.onnx").exists()
