@@ -29,6 +29,7 @@ from pathlib import Path
 
 from lowering_bare import never_table, shuffle_table
 from lowering_cases import (
+    ADDED,
     ATTENTIONS,
     BACKBONES,
     SHUFFLENET,
@@ -38,7 +39,7 @@ from lowering_cases import (
 )
 from lowering_exact import exact_table
 from lowering_hidden import TITLES, hidden_table
-from lowering_plans import plan_table
+from lowering_plans import added_table, plan_table
 from lowering_scale import SIZES, scale_tables
 from lowering_table import Table
 from rich.console import Console
@@ -88,7 +89,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--markdown", action="store_true", help="tables for a README")
     parser.add_argument("--json", type=Path, help="also write all values here")
     parser.add_argument("--backbones", type=_names(BACKBONES), default=BACKBONES)
-    parser.add_argument("--attentions", type=_names(ATTENTIONS), default=ATTENTIONS)
+    parser.add_argument("--attentions", type=_names((*ATTENTIONS, *ADDED)))
     parser.add_argument("--sizes", type=_integers, default=SIZES, help="of generated graphs")
     parser.add_argument("--rounds", type=int, default=100, help="at most, per row of latencies")
     parser.add_argument("--seconds", type=float, default=25.0, help="at most, per row of latencies")
@@ -114,12 +115,17 @@ def _integers(text: str) -> tuple[int, ...]:
 
 
 def _makers(shelf: Shelf, arguments: argparse.Namespace) -> dict[str, Callable[[], list[Table]]]:
-    chosen = arguments.backbones, arguments.attentions
+    asked = arguments.attentions or (*ATTENTIONS, *ADDED)
+    first, added = (tuple(a for a in asked if a in those) for those in (ATTENTIONS, ADDED))
+    chosen = arguments.backbones, first
     limits = {"rounds": arguments.rounds, "seconds": arguments.seconds}
     timed = {**limits, "is_timed": not arguments.no_latency}
-    attended = [on_backbone(b, a) for b in arguments.backbones for a in arguments.attentions]
+    attended = [on_backbone(b, a) for b in arguments.backbones for a in asked]
     return {
-        "plan": lambda: [plan_table(shelf, *chosen)],
+        "plan": lambda: [
+            *([plan_table(shelf, *chosen)] if first else []),
+            *([added_table(shelf, arguments.backbones, added)] if added else []),
+        ],
         "onnxruntime": lambda: [hidden_table(shelf, *chosen, runtime="onnxruntime", **limits)],
         "openvino": lambda: [hidden_table(shelf, *chosen, runtime="openvino", **limits)],
         "shufflenet": lambda: [shuffle_table(shelf, **timed)],

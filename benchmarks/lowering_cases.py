@@ -60,6 +60,8 @@ class Case:
 
 
 ATTENTIONS: Final = ("se", "eca", "simam", "sa", "cbam", "ulsam")
+# Those that were added later: their plans are judged by stock's alone.
+ADDED: Final = ("ca", "ela", "triplet", "gam", "ema", "nam", "srm", "fca")
 BACKBONES: Final = ("resnet50", "mobilenetv2")
 SHUFFLENET: Final = Case(name="shufflenet_v2_x1_0", source="torchvision:shufflenet_v2_x1_0")
 WITHOUT_ATTENTION: Final = tuple(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -34,6 +35,15 @@ ASKED: Final = {
     "cbam": ((6.0, 1.9), (4.0, 1.4)),
     "ulsam": ((4.5, 2.0), (3.0, 1.5)),
 }
+
+
+# Of stock's kernels and bytes above the plain model, in the median of all of `ADDED`.
+_MOST_KERNELS: Final = 0.6
+_MOST_BYTES: Final = 0.7
+_OF_STOCK: Final = (
+    f"Asked: none worse than stock; in the median {_MOST_BYTES:.0%} of its bytes at most, and on"
+    f" ResNet-50 {_MOST_KERNELS:.0%} of its kernels."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,12 +114,50 @@ def plan_table(shelf: Shelf, backbones: Sequence[str], attentions: Sequence[str]
     )
 
 
+def added_table(shelf: Shelf, backbones: Sequence[str], attentions: Sequence[str]) -> Table:
+    """Make the table of kernels and traffic above the plain model, by stock's."""
+    rows: list[dict[str, Any]] = []
+    for backbone, precision in itertools.product(backbones, PRECISIONS):
+        group: list[dict[str, Any]] = []
+        for attention in attentions:
+            say(f"plan: {backbone}-{attention} {precision}")
+            row = _measured(shelf, on_backbone(backbone, attention), backbone, precision)
+            ratios = [low / high for low, high in zip(row["lowered"], row["stock"], strict=True)]
+            row |= {"kernels": ratios[0], "bytes": ratios[1], "met": max(ratios) <= 1}
+            group.append(row)
+        median = {key: statistics.median(r[key] for r in group) for key in ("kernels", "bytes")}
+        # Kernels are asked for on ResNet-50 only.
+        is_met = median["bytes"] <= _MOST_BYTES and (
+            backbone != "resnet50" or median["kernels"] <= _MOST_KERNELS
+        )
+        same = {key: group[0][key] for key in ("backbone", "precision")}
+        rows += [*group, {**same, "attention": "median", **median, "met": is_met}]
+    return Table(
+        title="TensorRT-RTX plan for sm_86, batch 1, opset 17, block-end, above the plain model",
+        columns=(
+            Column(key="backbone", heading="model"),
+            Column(key="precision", heading=""),
+            Column(key="attention", heading="attention"),
+            Column(key="stock", heading="stock", show=_pair_or_none),
+            Column(key="lowered", heading="lowered", show=_pair_or_none),
+            Column(key="kernels", heading="kernels of stock's", show=_percent),
+            Column(key="bytes", heading="bytes of stock's", show=_percent),
+            Column(key="met", heading="met", show=mark),
+        ),
+        rows=[{"stock": None, "lowered": None, **row} for row in rows],
+        notes=(
+            _HOW,
+            _OF_STOCK,
+        ),
+    )
+
+
 def floor_bytes(sites: Sequence[tuple[int, int, int]], precision: Precision) -> int:
     """Return the traffic that a gate cannot do without, at batch 1."""
     return _PASSES * _BYTES[precision] * sum(math.prod(site) for site in sites)
 
 
-def _row(shelf: Shelf, case: Case, backbone: str, precision: Precision) -> dict[str, Any]:
+def _measured(shelf: Shelf, case: Case, backbone: str, precision: Precision) -> dict[str, Any]:
     plain = figures(shelf, on_backbone(backbone, "none"), "stock", precision)
     sites = shelf.sites(case)
     floor = floor_bytes(sites, precision)
@@ -121,9 +169,6 @@ def _row(shelf: Shelf, case: Case, backbone: str, precision: Precision) -> dict[
             (found.traffic_bytes - plain.traffic_bytes) / floor,
         )
 
-    stock, lowered = above("stock"), above("tensorrt")
-    slack = 1.0 if (backbone, precision) == ("resnet50", "fp32") else _ELSEWHERE
-    reach, aim = (tuple(slack * one for one in pair) for pair in ASKED[case.attention])
     return {
         "backbone": backbone,
         "attention": case.attention,
@@ -132,12 +177,21 @@ def _row(shelf: Shelf, case: Case, backbone: str, precision: Precision) -> dict[
         "floor_mb": floor / 1e6,
         "plain_kernels": plain.kernels,
         "plain_mb": plain.traffic_mb,
-        "stock": stock,
-        "lowered": lowered,
+        "stock": above("stock"),
+        "lowered": above("tensorrt"),
+    }
+
+
+def _row(shelf: Shelf, case: Case, backbone: str, precision: Precision) -> dict[str, Any]:
+    row = _measured(shelf, case, backbone, precision)
+    slack = 1.0 if (backbone, precision) == ("resnet50", "fp32") else _ELSEWHERE
+    reach, aim = (tuple(slack * one for one in pair) for pair in ASKED[case.attention])
+    return {
+        **row,
         "reach": reach,
-        "met": _reaches(lowered, reach),
+        "met": _reaches(row["lowered"], reach),
         "aim": aim,
-        "aim_met": _reaches(lowered, aim),
+        "aim_met": _reaches(row["lowered"], aim),
     }
 
 
@@ -149,3 +203,11 @@ def _reaches(found: Sequence[float], asked: Sequence[float]) -> bool:
 def _pair(pair: Sequence[float]) -> str:
     kernels, ratio = map(number(2), pair)
     return f"{kernels}, {ratio}×"
+
+
+def _pair_or_none(pair: Sequence[float] | None) -> str:
+    return "" if pair is None else _pair(pair)
+
+
+def _percent(ratio: float) -> str:
+    return f"{ratio:.0%}"
