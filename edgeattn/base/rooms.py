@@ -2,7 +2,8 @@
 
 A process that is killed removes nothing, so each folder holds a file that its owner keeps locked:
 the system lets go of a lock when its process ends, however it ends. What can be locked by another
-is of use to nobody, and goes when a room is next made beside it.
+is of use to nobody, and goes when a room is next made beside it. That is said where it held
+something: an empty one may be another thread's or process's, not locked yet or emptied just now.
 """
 
 from __future__ import annotations
@@ -96,13 +97,14 @@ def _sweep(parent: Path) -> None:
 
 
 def _removed(path: Path) -> bool:
-    """Remove a room unless a process has it, and return whether it is gone."""
+    """Remove a room unless a process has it, and return whether something in it is gone."""
     if sys.platform == "win32":
+        held = False
         with contextlib.suppress(OSError):
             (path / _LOCK).unlink()
+            held = any(path.iterdir())
             shutil.rmtree(path, ignore_errors=True)
-            return True
-        return False
+        return held
     try:
         descriptor = os.open(path / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
     except FileNotFoundError:
@@ -114,8 +116,11 @@ def _removed(path: Path) -> bool:
     try:
         if not lock(descriptor):
             return False
+        held = any(entry.name != _LOCK for entry in path.iterdir())
         _clear(path)
-        return not path.exists()
+        return held and not path.exists()
+    except OSError:
+        return False  # its owner has removed it meanwhile
     finally:
         os.close(descriptor)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
+import threading
 import warnings
 from pathlib import Path
 
@@ -125,3 +127,69 @@ def test_without_locks_nothing_is_removed(tmp_path, staging, monkeypatch):
     monkeypatch.setattr(rooms, "lock", lambda *_, **__: False)
     files.write(tmp_path / "b", b"new")
     assert left.exists()
+
+
+@pytest.fixture
+def when_locked(monkeypatch):
+    """Does something once, where a room is about to be locked by its maker, or by a sweep."""
+
+    def arrange(what, *, wait):
+        def lock(descriptor, **how):
+            if how == wait:
+                monkeypatch.setattr(rooms, "lock", real)
+                what()
+            return real(descriptor, **how)
+
+        real = rooms.lock
+        monkeypatch.setattr(rooms, "lock", lock)
+
+    return arrange
+
+
+def test_a_room_that_is_being_made_may_be_swept_and_is_made_again(tmp_path, when_locked):
+    swept = []
+
+    def sweep():
+        swept.extend(names(tmp_path))
+        rooms._sweep(tmp_path)
+
+    when_locked(sweep, wait={"wait": True})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with rooms.room(tmp_path) as made:
+            assert len(swept) == 1
+            assert [made.name] == names(tmp_path) != swept
+
+
+def test_a_room_that_its_owner_leaves_as_it_is_swept_is_no_leftover(tmp_path, when_locked):
+    with contextlib.ExitStack() as stack:
+        room = stack.enter_context(rooms.room(tmp_path))
+        (room / "a").write_bytes(b"half")
+        when_locked(stack.close, wait={})
+        assert not rooms._removed(room)
+    assert names(tmp_path) == []
+
+
+def test_threads_tell_nothing_of_each_others_rooms(tmp_path):
+    told = []
+
+    def work():
+        for _ in range(100):
+            try:
+                with rooms.room(tmp_path) as made:
+                    (made / "a").write_bytes(b"x")
+            except rooms.LeftoverWarning as warning:
+                told.append(warning)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for one in threads:
+            one.start()
+        for one in threads:
+            one.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert told == []
+    assert names(tmp_path) == []

@@ -265,8 +265,6 @@ def test_a_keeper_that_never_hears_a_word_leaves(
         assert _until(lambda: not host.is_alive)
 
 
-# Of folders here that are made and swept at the same time.
-@pytest.mark.filterwarnings("ignore::edgeattn.base.rooms.LeftoverWarning")
 def test_who_comes_and_goes_at_once_leaves_no_guard(
     sshd: Sshd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
