@@ -27,9 +27,10 @@ _SEVERAL: Final = "it normalises over more than the positions of one channel"
 
 
 def _normalised(node: ir.Node, raising: Raising, x: Raised, first: int, reason: str) -> Raised:
-    """Normalise x over its axes from `first` on, which are to be positions, or leave the node."""
+    """Normalise x over its axes from `first` on, which are to be all positions, or leave it."""
     over = frozenset(index for axis in range(first, x.rank) for index in x.axis(axis))
-    if not over or any(index.home in {0, 1} for index in over):
+    rest = frozenset(index for axis in range(first) for index in x.axis(axis))
+    if not over or {i.home for i in over} & {0, 1} or {i.home for i in rest} - {0, 1}:
         raise UnrecognisedError(reason)
     terms, term, epsilon = raising.terms, x.term, number(node, "epsilon", 1e-5)
     centred = terms.add(term, terms.scaled(scalar(-1), terms.mean(term, over)))

@@ -141,6 +141,26 @@ def test_layer_norm_over_channels():
     check(between(gated(statistic)), fires=None, keeps=("LayerNormalization",))
 
 
+@pytest.mark.parametrize(
+    ("layer", "opset", "batch"),
+    [("MatMul", 17, 1), ("Gelu", 20, "n"), ("LayerNormalization", 18, 1)],
+)
+def test_layer_norm_over_channels_of_a_layer_and_its_shortcut(layer, opset, batch):
+    """What a layer gives is not known to lie channels last: they pass for columns there."""
+
+    def body(g, x):
+        v = g.op("Transpose", x, perm=[0, 2, 3, 1])
+        weights = {"MatMul": (g.random(C, C),), "LayerNormalization": (g.random(C), g.random(C))}
+        v = g.op(layer, v, *weights.get(layer, ()))
+        v = g.op("Transpose", g.op("Add", v, g.random(C)), perm=[0, 3, 1, 2])
+        v = g.op("Transpose", g.op("Add", v, x), perm=[0, 2, 3, 1])
+        v = g.op("LayerNormalization", v, g.random(C), g.random(C), epsilon=0.125)
+        return g.op("Transpose", v, perm=[0, 3, 1, 2])
+
+    model = between(body, opset=opset, batch=batch)
+    check(model, fires=None, keeps=("LayerNormalization",), batches=(2,), rel=1e-9)
+
+
 def test_layer_norm_of_the_squeeze():
     def statistic(g, x):
         s = g.reduce("ReduceMean", x, [2, 3], 0)
