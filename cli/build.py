@@ -169,7 +169,7 @@ def _source(
     version = target.library.version if where.on else None
     options = export_options(writing, highest=opset, device=where.device, tensorrt=version)
     request = request_of(choice, model)
-    path = onnx_destination(folder, model, [one.name for one in request.attentions])
+    path = onnx_destination(folder, model, [one.label for one in request.attentions])
     export(request, options, path, command=command_line(context.obj), on_stage=stage)
     return path
 

@@ -82,7 +82,8 @@ def compare(
             command=command,
             on_stage=stage,
         )
-        report = report_of(found.rows, title=f"{model} with {', '.join(names)}", command=command)
+        labels = ", ".join(AttentionRequest(name=one).label for one in names)
+        report = report_of(found.rows, title=f"{model} with {labels}", command=command)
         document = comparison_document(report) | failures(found.failed)
         document["left_out"] = found.left_out
         if found.trials:

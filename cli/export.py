@@ -66,7 +66,7 @@ def export(
         options = export_options(lowering | writing)
         request = request_of(choice, model)
         cast = cast_options(casting, seed=request.seed)
-        words = [*(one.name for one in request.attentions), *([cast.precision] if cast else [])]
+        words = [*(one.label for one in request.attentions), *([cast.precision] if cast else [])]
         path = destination(output, model, words)
         for source in (request.weights, Path(model)):
             if source is not None and source.is_file() and path.exists() and path.samefile(source):

@@ -230,20 +230,21 @@ def _deal_options(names: Sequence[str], pairs: Mapping[str, str]) -> dict[str, d
     """Return each attention its options; a name that no attention knows is refused here."""
     from edgeattn.attention import registry
 
-    known = {
-        name: [option.name for option in registry.options_of(registry.find(name))] for name in names
-    }
+    specs = {name: registry.find(name) for name in names}
     shared: dict[str, dict[str, str]] = {name: {} for name in names}
     own: dict[str, dict[str, str]] = {name: {} for name in names}
     for key, value in pairs.items():
         prefix, dot, option = key.rpartition(".")
-        if dot:
-            _check_prefix(prefix, names, f"--attention-arg {key}={value}")
-            takers = [prefix]
-        else:
-            takers = [name for name in names if option in known[name]]
-        if not takers or option not in known[takers[0]]:
-            raise _unknown_option(option, {name: known[name] for name in takers or names})
+        candidates = [_named(prefix, names, f"--attention-arg {key}={value}")] if dot else names
+        takers = [name for name in candidates if registry.takes(specs[name], option)]
+        if not takers:
+            raise _unknown_option(
+                option,
+                {
+                    specs[name].name: [one.name for one in registry.options_of(specs[name])]
+                    for name in candidates
+                },
+            )
         for name in takers:
             (own if dot else shared)[name][option] = value
     return {name: shared[name] | own[name] for name in names}
@@ -255,11 +256,10 @@ def _deal_places(names: Sequence[str], places: Iterable[str]) -> dict[str, str]:
     own: dict[str, str] = {}
     for text in places:
         prefix, equals, place = text.rpartition("=")
-        if equals:
-            _check_prefix(prefix, names, f"--at {text}")
+        name = _named(prefix, names, f"--at {text}") if equals else ""
         if not place:
             raise InputError(f"--at {text!r} names no place.", mend="For example: --at block-end")
-        dealt, takers = (own, [prefix]) if equals else (shared, names)
+        dealt, takers = (own, [name]) if equals else (shared, names)
         for name in takers:
             if name in dealt:
                 raise InputError(f"--at gives {name} two places: {dealt[name]!r} and {place!r}.")
@@ -267,12 +267,16 @@ def _deal_places(names: Sequence[str], places: Iterable[str]) -> dict[str, str]:
     return shared | own
 
 
-def _check_prefix(prefix: str, names: Sequence[str], text: str) -> None:
-    if prefix not in names:
+def _named(prefix: str, names: Sequence[str], text: str) -> str:
+    """Return the attention that a prefix says: by its name, or that of one's own in its file."""
+    labels = {AttentionRequest(name=name).label: name for name in names}
+    found = prefix if prefix in names else labels.get(prefix)
+    if found is None:
         raise InputError(
-            f"{text}: {prefix!r} is not among the attentions given ({', '.join(names)}).",
-            mend=did_you_mean(nearest(prefix, names)),
+            f"{text}: {prefix!r} is not among the attentions given ({', '.join(labels)}).",
+            mend=did_you_mean(nearest(prefix, labels)),
         )
+    return found
 
 
 def _unknown_option(option: str, known: Mapping[str, Sequence[str]]) -> InputError:

@@ -322,7 +322,7 @@ class Models:
             path = Path(name)
             return casting.items([Item(path=path, name=path.name)], self.stage)
         request = request_of(self.choice, name)
-        words = [name_of(name), *(one.name for one in request.attentions)]
+        words = [name_of(name), *(one.label for one in request.attentions)]
         folder = self.folder / aim.name
         folder.mkdir(exist_ok=True)
         return make(

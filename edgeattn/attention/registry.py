@@ -11,12 +11,13 @@ import importlib
 import inspect
 import typing
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import pydantic
 
-from edgeattn.attention import timm_layers
+from edgeattn.attention import own, timm_layers
 from edgeattn.attention.ours import OURS
 from edgeattn.attention.specs import (
     AttentionSpec,
@@ -43,10 +44,14 @@ __all__ = [
     "find",
     "names",
     "options_of",
+    "sources",
+    "takes",
 ]
 
 
-_ALL_OF_THEM: Final = "`edgeattn list attentions` shows them all."
+_ALL_OF_THEM: Final = (
+    "`edgeattn list attentions` shows them all; one's own is path/to/file.py:Class."
+)
 
 ATTENTIONS: Final[Mapping[str, AttentionSpec]] = MappingProxyType({s.name: s for s in OURS})
 """The modules of this package, in the order of the list."""
@@ -58,11 +63,13 @@ def names() -> list[str]:
 
 
 def find(name: str) -> AttentionSpec:
-    """Return the module of this name.
+    """Return the module of this name, or of the file or module that it says.
 
     Raises:
         InputError: There is none; the message has the nearest names.
     """
+    if own.is_own(name):
+        return own.spec_of(name)
     known = {**ATTENTIONS, **timm_layers.TIMM}
     if name in known:
         return known[name]
@@ -72,9 +79,19 @@ def find(name: str) -> AttentionSpec:
     )
 
 
+def sources(name: str) -> list[Path]:
+    """Return the files of a user's that a module is in; none of those that have a name."""
+    return own.sources(name) if own.is_own(name) else []
+
+
+def takes(spec: AttentionSpec, option: str) -> bool:
+    """Return whether a module has an option."""
+    return own.takes(spec, option) if _is_own(spec) else option in _parameters(spec)
+
+
 def options_of(spec: AttentionSpec) -> list[Option]:
     """Return what can be set on a module, in the order of its constructor."""
-    described = argument_help(_constructor(spec).__doc__)
+    described = {} if _is_own(spec) else argument_help(_constructor(spec).__doc__)
     return [
         Option(
             name=name,
@@ -92,6 +109,8 @@ def check_options(spec: AttentionSpec, options: Mapping[str, str]) -> dict[str, 
     Raises:
         InputError: The module has no such option, or the option is of another type.
     """
+    if _is_own(spec):
+        return own.check_options(spec, options)
     parameters = _parameters(spec)
     checked: dict[str, object] = {}
     for name, value in options.items():
@@ -121,6 +140,8 @@ def build(spec: AttentionSpec, site: SiteShape, options: Mapping[str, object]) -
     Raises:
         InputError: The module cannot sit there, or an option's value is refused, with the reason.
     """
+    if _is_own(spec):
+        return own.build(spec, site, options)
     where = f"{spec.name} cannot sit on a {site.channels}x{site.height}x{site.width} feature map"
     positions = site.height * site.width
     if positions < spec.min_positions:
@@ -139,6 +160,10 @@ def build(spec: AttentionSpec, site: SiteShape, options: Mapping[str, object]) -
     except ValueError as error:
         raise InputError(f"{where}: {error}.") from error
     return module
+
+
+def _is_own(spec: AttentionSpec) -> bool:
+    return spec.target.startswith(own.PREFIX)
 
 
 def _facts(spec: AttentionSpec, site: SiteShape) -> dict[str, object]:
@@ -171,6 +196,8 @@ def _constructor(spec: AttentionSpec) -> Any:
 
 def _parameters(spec: AttentionSpec) -> dict[str, Parameter]:
     """Return what the user can set, from the constructor's explicit signature."""
+    if _is_own(spec):
+        return own.parameters(spec)
     if spec.target.startswith("timm:"):
         return timm_layers.parameters(spec)
     constructor = _constructor(spec)

@@ -13,7 +13,7 @@ import traceback
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -49,20 +49,18 @@ class Definition:
     make: Callable[..., Any]
 
     @contextmanager
-    def running(self, what: str) -> Iterator[None]:
+    def running(self, what: str, *, within: Path | None = None) -> Iterator[None]:
         """Run its code: it may import what lies beside it, and is blamed for what it raises.
 
         Args:
             what: What it did that failed.
+            within: The file to name a line of, if it is not that of the definition.
 
         Raises:
             InputError: It raised something.
         """
-        if self.path is None:
-            with blaming(self.where, None, what):
-                yield
-            return
-        with importable(self.path), blaming(self.where, self.path, what):
+        near = nullcontext() if self.path is None else importable(self.path)
+        with near, blaming(self.where, within or self.path, what):
             yield
 
 

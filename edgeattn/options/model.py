@@ -37,7 +37,8 @@ class AttentionRequest:
     """One attention that is asked for.
 
     Attributes:
-        name: Its name ("se"); "none" puts nothing in.
+        name: Its name ("se"), or that of one's own ("path/to/file.py:Class",
+            "package.module:Class"); "none" puts nothing in.
         options: Its options, as written.
         at: Where it goes; None is its published position.
     """
@@ -45,6 +46,29 @@ class AttentionRequest:
     name: str
     options: Mapping[str, str] = field(default_factory=dict)
     at: str | None = None
+
+    @property
+    def label(self) -> str:
+        """What it is called in reports and in the names of files: of one's own, its class."""
+        return self.name.rpartition(":")[2]
+
+
+def check_labels(attentions: Iterable[AttentionRequest]) -> None:
+    """Refuse attentions that no report could tell apart.
+
+    Raises:
+        InputError: Two are called the same.
+    """
+    names: dict[str, str] = {}
+    for one in attentions:
+        other = names.setdefault(one.label, one.name)
+        if other != one.name:
+            raise InputError(
+                f"{other} and {one.name} are both called {one.label}, and no report could tell"
+                " them apart",
+                mend=f"Give one another name in its file, and ask for that: {one.label}2 ="
+                f" {one.label}",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +83,7 @@ class ModelRequest:
         types: Their types, "" for what the model takes; of themselves those said with the shapes.
 
     Raises:
-        InputError: "none" is given options or a place.
+        InputError: "none" is given options or a place, or two attentions are called the same.
     """
 
     source: str
@@ -76,8 +100,8 @@ class ModelRequest:
     attentions: tuple[AttentionRequest, ...] = flags(
         Flag(
             "--attention -a NAME",
-            "Attention to insert; may be given again. `none` is the plain model."
-            " See: edgeattn list attentions.",
+            "Attention to insert; may be given again. `none` is the plain model; one's own is"
+            " path/to/file.py:Class, or package.module:Class. See: edgeattn list attentions.",
         ),
         Flag(
             "--attention-arg [NAME.]K=V",
@@ -102,6 +126,7 @@ class ModelRequest:
     def __post_init__(self) -> None:
         if any(map(dtype_of, self.shapes)):
             object.__setattr__(self, "types", tuple(map(dtype_of, self.shapes)))
+        check_labels(self.attentions)
         none = [one for one in self.attentions if one.name == "none"]
         if any(one.options or one.at is not None for one in none):
             raise InputError("the attention 'none' takes neither options nor a place")

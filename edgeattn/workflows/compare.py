@@ -14,7 +14,7 @@ from edgeattn.base.errors import CheckError, EdgeattnError, InputError
 from edgeattn.hosts.visit import Guest
 from edgeattn.options.cast import CastOptions
 from edgeattn.options.export import ExportOptions
-from edgeattn.options.model import AttentionRequest, ModelRequest
+from edgeattn.options.model import AttentionRequest, ModelRequest, check_labels
 from edgeattn.options.optimize import OptimizeOptions
 from edgeattn.options.precision import HINTS, obstacle
 from edgeattn.options.profile import Item, ProfileOptions, Stage
@@ -87,6 +87,7 @@ def compare(
             f"--tune measures forms on one host, and --on names {len(hosts)}.",
             mend="Measure them on each with --save-forms, and give them with --forms.",
         )
+    check_labels(attentions)
     by = runtimes or {}
     left_out: dict[str, str] = {}
     trials: dict[str, tuple[Trial, ...]] = {}
@@ -232,7 +233,7 @@ def _made(
     failed = 0
     for place, attention in enumerate(attentions):
         request = replace(backbone, attentions=(attention,))
-        label = f"{name}-{attention.name}"
+        label = f"{name}-{attention.label}"
         try:
             formings[label] = Forming(export, guest)
             items += make(
@@ -246,7 +247,7 @@ def _made(
                 on_stage=_counted(on_stage, place + 2, count),
             )
         except (InputError, CheckError) as error:  # the others are worth having
-            left_out[attention.name] = error.fact
+            left_out[attention.label] = error.fact
             failed += 1
     if attentions and failed == len(attentions):
         reasons = "; ".join(f"{one}: {why}" for one, why in left_out.items())
@@ -282,7 +283,7 @@ def make(
         The stock one, where it is asked, and the lowered one; the plain one of no attention. Those
         of a precision come before those of the next.
     """
-    model = " ".join([request.source, *(f"+ {one.name}" for one in request.attentions)])
+    model = " ".join([request.source, *(f"+ {one.label}" for one in request.attentions)])
     variant = "lowered" if export.lower else "stock"
     variant = variant if request.attentions else "plain"
     path = folder / f"{name}.onnx"

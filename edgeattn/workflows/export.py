@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from edgeattn.attention import registry
 from edgeattn.base.clock import Clock
 from edgeattn.base.errors import CheckError
 from edgeattn.graph.costs import count
@@ -148,7 +149,7 @@ def export(
             model=built.source,
             target=options.target if options.lower else None,
             params=built.params,
-            attentions=tuple(attention.name for attention in request.attentions),
+            attentions=tuple(attention.label for attention in request.attentions),
             sites=built.sites,
             parity=summarise(cases[last.name], last.tolerance),
             options=_plain(request, options),
@@ -324,6 +325,8 @@ def _sources(request: ModelRequest, options: ExportOptions) -> dict[str, str]:
         found.insert(0, file[0])
     elif request.source.endswith(".pt2"):
         found.insert(0, Path(request.source))
+    for attention in request.attentions:
+        found += registry.sources(attention.name)
     return hashes([*found, *filter(None, [options.forms])])
 
 
