@@ -26,30 +26,35 @@ if TYPE_CHECKING:
 
 PREFIX: Final = "own:"
 
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # Names without case and underscores.
-_CHANNELS: Final = frozenset(
+_CHANNELS: Final = _names(
     "c c1 cin ch chin channel channelin channels channelsin dim dims dmodel embeddim feat featdim"
     " featuredim features filters gatechannel gatechannels inc inch inchannel inchannels indim"
     " infeatures inp inplane inplanes inputchannel inputchannels inputdim nchannels ndim ndims nf"
-    " nfeat nfeats nin numchannels numfeat numfeatures numfilters planes".split()
+    " nfeat nfeats nin numchannels numfeat numfeatures numfilters planes"
 )
-_OUTPUT: Final = frozenset(
+_OUTPUT: Final = _names(
     "c2 channelout channelsout chout cout dimout outc outch outchannel outchannels outdim"
-    " outfeatures outp outplane outplanes outputchannel outputchannels outputdim oup nout".split()
+    " outfeatures outp outplane outplanes outputchannel outputchannels outputdim oup nout"
 )
-_SIZES: Final = frozenset(
+_SIZES: Final = _names(
     "featsize featuremapsize featureresolution featuresize fmapsize hw inputresolution mapsize"
-    " resolution spatialshape spatialsize".split()
+    " resolution spatialshape spatialsize"
 )
 #: Of the map only where there is no default: else of an image, or of a kernel.
-_VAGUE_SIZES: Final = frozenset("imagesize imgsize inputsize shape size".split())
-# What a name is of several words of.
+_VAGUE_SIZES: Final = _names("imagesize imgsize inputsize shape size")
+# Words of names.
 _HEIGHTS: Final[Mapping[str, str]] = {"h": "w", "height": "width", "rows": "cols"}
-_OF_WINDOWS: Final = frozenset("kernel stride pad padding window patch pool block k".split())
-_SETTINGS: Final = _OF_WINDOWS | frozenset(
+_OF_WINDOWS: Final = _names("kernel stride pad padding window patch pool block k")
+_SETTINGS: Final = _OF_WINDOWS | _names(
     "act b beta bias bn config cfg depth dilation drop dropout eps expansion factor g gamma group"
     " groups head heads kernels ksize lambda layer layers level levels m mode n norm num r rate"
-    " ratio reduction scale split splits type".split()
+    " ratio reduction scale split splits type"
 )
 _ALIKE: Final = 0.8
 
@@ -343,9 +348,7 @@ def _asked(
 ) -> dict[str, object]:
     """Return what the site fills in, by argument."""
     known = {
-        name: one
-        for name, one in usercode.parameters_of(make).items()
-        if one.kind not in _UNNAMED
+        name: one for name, one in usercode.parameters_of(make).items() if one.kind not in _UNNAMED
     }
     annotations = usercode.annotations_of(make)
     found: dict[str, object] = {}

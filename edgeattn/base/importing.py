@@ -13,8 +13,9 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -162,11 +163,16 @@ def _holds(folder: Path, name: str) -> bool:
     return is_folder and (name in sys.modules or importlib.util.find_spec(name) is None)
 
 
-def _imports(path: Path) -> list[ast.Import | ast.ImportFrom]:
+def _imports(path: Path) -> Sequence[ast.Import | ast.ImportFrom]:
     try:
-        tree = ast.parse(path.read_bytes())
+        return _imports_of(path, path.stat().st_mtime_ns)
     except (SyntaxError, ValueError, RecursionError, MemoryError, OSError):
         return []  # it is imported next, and says what is wrong
+
+
+@lru_cache
+def _imports_of(path: Path, _changed_ns: int) -> Sequence[ast.Import | ast.ImportFrom]:
+    tree = ast.parse(path.read_bytes())
     return [node for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
 
 

@@ -12,7 +12,7 @@ import inspect
 import traceback
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -241,7 +241,8 @@ def takes_any(parameters: Mapping[str, inspect.Parameter]) -> bool:
 def annotations_of(make: Callable[..., Any]) -> dict[str, Any]:
     """Return the annotations of what a function or a class takes, as far as they can be read."""
     found: dict[str, Any] = {}
-    for one in reversed(_inits(make) or [make]):
+    makes: Sequence[Callable[..., Any]] = _inits(make) or [make]
+    for one in reversed(makes):
         try:
             found |= typing.get_type_hints(one)
         except (NameError, TypeError, AttributeError):  # names that only a type checker has

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from torch import nn
 
+from edgeattn.base.arguments import literals
 from edgeattn.base.errors import InputError, MissingError, in_one_line
 from edgeattn.base.torchvision_ops import declare_missing_operators
-from edgeattn.base.arguments import literals
 from edgeattn.options.model import ModelRequest
 from edgeattn.records.pixels import FILTERS, Fit, Pixels
 

@@ -46,7 +46,13 @@ class CoordAtt(nn.Module):
 
 
 class CBAM(nn.Module):
-    def __init__(self, gate_channels, reduction_ratio=16, pool_types=["avg", "max"], no_spatial=False):  # noqa: B006, E501  as they write it
+    def __init__(
+        self,
+        gate_channels,
+        reduction_ratio=16,
+        pool_types=["avg", "max"],  # noqa: B006  as they write it
+        no_spatial=False,
+    ):
         super().__init__()
         hidden = gate_channels // reduction_ratio
         self.mlp = nn.Sequential(
@@ -67,7 +73,9 @@ class CBAM(nn.Module):
             total = raw if total is None else total + raw
         x = x * torch.sigmoid(total).unsqueeze(2).unsqueeze(3).expand_as(x)
         if self.spatial is not None:
-            both = torch.cat((torch.max(x, 1)[0].unsqueeze(1), torch.mean(x, 1).unsqueeze(1)), dim=1)
+            both = torch.cat(
+                (torch.max(x, 1)[0].unsqueeze(1), torch.mean(x, 1).unsqueeze(1)), dim=1
+            )
             x = x * torch.sigmoid(self.spatial(both))
         return x
 
@@ -244,8 +252,11 @@ class SubSE(SELayer):
 class SqueezeOfSize(nn.Module):
     def __init__(self, in_size, reduction: int = 4, act=nn.ReLU):
         super().__init__()
-        self.se = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(in_size, in_size // reduction, 1),
-                                act(), nn.Conv2d(in_size // reduction, in_size, 1), nn.Sigmoid())  # fmt: skip
+        self.se = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(in_size, in_size // reduction, 1), act(),
+            nn.Conv2d(in_size // reduction, in_size, 1), nn.Sigmoid(),
+        )  # fmt: skip
 
     def forward(self, x):
         return x * self.se(x)
@@ -256,9 +267,3 @@ def se_of_four(planes: int):
 
 
 se_of_eight = partial(SELayer, reduction=8)
-
-NAMES = (
-    "SELayer CoordAtt CBAM EMA GAM_Attention simam_module eca_layer ECA SpatialAttention"
-    " MultiSpectralAttentionLayer MHSA Windowed FeatureSized C2Attention SpatialGroupEnhance SubSE"
-    " SqueezeOfSize se_of_four se_of_eight"
-).split()

@@ -68,8 +68,13 @@ def test_options_are_typed_and_overrule_the_site(tmp_path):
     assert build(f"{PAPERS}:simam_module", e_lambda="0.1").e_lambda == 0.1
     module = build(f"{PAPERS}:MultiSpectralAttentionLayer", dct_h="1", dct_w="6")
     assert module.weight.shape == (32, 1, 6)
-    path = write(tmp_path, "def make(dim, act: float | None = None, **more):\n"
-                           "    m = nn.Conv2d(dim, dim, 1); m.said = (act, more); return m")  # fmt: skip
+    text = """
+        def make(dim, act: float | None = None, **more):
+            module = nn.Conv2d(dim, dim, 1)
+            module.said = (act, more)
+            return module
+    """
+    path = write(tmp_path, text)
     assert build(f"{path}:make", act="3", extra="2").said == (3.0, {"extra": 2})
     with pytest.raises(InputError, match="takes no argument 'acts'\nDid you mean act"):
         build(f"{path}:make", acts="3")
@@ -80,7 +85,11 @@ def test_options_are_typed_and_overrule_the_site(tmp_path):
     [
         ("SELayer", {"reducton": "8"}, "takes no argument 'reducton'\nDid you mean reduction"),
         ("SubSE", {"reducton": "8"}, "takes no argument 'reducton'\nDid you mean reduction"),
-        ("SELayer", {"reduction": "eight"}, "reduction must be int, not 'eight'\nIts default is 16"),
+        (
+            "SELayer",
+            {"reduction": "eight"},
+            "reduction must be int, not 'eight'\nIts default is 16",
+        ),
         ("CBAM", {"pool_types": "max"}, r"must be list, not 'max'\nIts default is \['avg'"),
         ("SqueezeOfSize", {"act": "nn.SiLU"}, r"act is code \(ReLU\).*\n.*def mine\(channels\)"),
     ],
@@ -90,50 +99,48 @@ def test_options_that_do_not_fit(name, options, said):
         build(f"{PAPERS}:{name}", **options)
 
 
-BAD = {
-    "class A(nn.Module):\n    def __init__(self, in_channels, c_m, c_n): ...": (
-        r"A needs c_m, c_n, which no site says\nGive: --attention-arg A.c_m=… --attention-arg"
-    ),
-    "class A(nn.Module):\n    def __init__(self, groups): ...": "A needs groups",
-    "class A(nn.Module):\n    def __init__(self, dim, h, d_k): ...": "A needs h, d_k",
-    "class A(nn.Module):\n    def __init__(self, cfg): ...": "A needs cfg",
-    "class A(nn.Module):\n    def __init__(self, dim):\n        raise KeyError(dim)": (
-        r"mine.py:5 fails in A\(dim=32\): KeyError"
-    ),
-    "class A(nn.Conv2d):\n    def __init__(self, c):\n        super().__init__(c, 2 * c, 1)": (
-        "as large as its input, 32x6x6: it gives 1x64x6x6"
-    ),
-    "class A(nn.Module):\n    def forward(self, x):\n        return x.mean(1, keepdim=True)": (
-        r"it gives 1x1x6x6\nThat is a gate alone: return x \* gate"
-    ),
-    "class A(nn.Module):\n    def forward(self, x):\n        return x, x.mean((2, 3))": (
-        "it gives a tuple of 1x32x6x6, 1x32\nReturn the attended map alone"
-    ),
-    "class A(nn.Module):\n    def forward(self, x):\n        return x.double()": "gives float64",
-    "class A(nn.Module):\n    def forward(self, x):\n        y = x\n        return y @ y[:, :2].sum()": (
-        "mine.py:6 fails in forward on a 32x6x6 map: RuntimeError"
-    ),
-    "class A(nn.Module):\n    n = 0\n    def forward(self, x):\n        self.n += 1\n"
-    "        return self.n * x": "run again: its forward changes n\n",
-    "class A(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
-    "        self.register_buffer('mean', torch.zeros(1))\n    def forward(self, x):\n"
-    "        self.mean.mul_(0.9).add_(x.mean())\n        return x * self.mean": "changes mean\n",
-    "class A(nn.Module):\n    gate = None\n    def forward(self, x):\n"
-    "        if self.gate is None:\n            self.gate = x.sigmoid()\n"
-    "        return x * self.gate": "changes gate\n",
-    "class A(nn.Module):\n    def forward(self, x):\n"
-    "        return nn.functional.dropout(x)": r"draws random numbers.*\n.*training=self\.training",
-    "A = nn.ReLU()": "is a module already, and each site needs one of its own",
-    "def A():\n    return nn.ReLU": r"must return a torch.nn.Module: it gave the class ReLU\nCall",
-    "class A(nn.Module): ...\nclass A(nn.ReLU): ...": "defines A more than once, in lines 3, 4",
-    "class Aa(nn.Module): ...": "no function or class named 'A'\nDid you mean Aa",
-    "import nothing_of_the_sort": "mine.py:3 cannot be imported: ModuleNotFoundError",
-}  # fmt: skip
+A = "class A(nn.Module):\n"
+TAKES = A + "    def __init__(self, {}): ..."
+FORWARD = A + "    n = 0\n    def forward(self, x):\n        "
+BUFFER = """
+    class A(nn.BatchNorm2d):
+        def forward(self, x):
+            return x * self.running_mean.mul_(0.9).add_(x.mean()).mean()
+"""
+CACHE = """
+    class A(nn.Module):
+        gate = None
+        def forward(self, x):
+            if self.gate is None:
+                self.gate = x.sigmoid()
+            return x * self.gate
+"""
+BAD = [
+    (TAKES.format("in_channels, c_m, c_n"), r"c_m, c_n, which.*\nGive: --attention-arg A.c_m=… -"),
+    (TAKES.format("groups"), "A needs groups"),
+    (TAKES.format("dim, h, d_k"), "A needs h, d_k"),
+    (TAKES.format("cfg"), "A needs cfg"),
+    (A + "    def __init__(self, dim): raise KeyError(dim)", r":4 fails in A\(dim=32\): KeyError"),
+    ("def A(c): return nn.Conv2d(c, 2 * c, 1)", "as its input, 32x6x6: it gives 1x64x6x6"),
+    (FORWARD + "return x.mean(1, keepdim=True)", r"gives 1x1x6x6\n.*gate alone: return x \* gate"),
+    (FORWARD + "return x, x.mean((2, 3))", r"a tuple of 1x32x6x6, 1x32\nReturn the attended map"),
+    (FORWARD + "return x.double()", "gives float64"),
+    (FORWARD + "return x @ x[:, :2].sum()", ":6 fails in forward on a 32x6x6 map: RuntimeError"),
+    (FORWARD + "self.n += 1; return self.n * x", r"run again: its forward changes n\n"),
+    (BUFFER, r"its forward changes running_mean\n"),
+    (CACHE, r"its forward changes gate\n"),
+    (FORWARD + "return nn.functional.dropout(x)", r"draws random.*\n.*training=self\.training"),
+    ("A = nn.ReLU()", "is a module already, and each site needs one of its own"),
+    ("def A(): return nn.ReLU", r"must return a torch.nn.Module: it gave the class ReLU\nCall"),
+    ("class A(nn.Module): ...\nclass A(nn.ReLU): ...", "defines A more than once, in lines 3, 4"),
+    ("class Aa(nn.Module): ...", "no function or class named 'A'\nDid you mean Aa"),
+    ("import nothing_of_the_sort", "mine.py:3 cannot be imported: ModuleNotFoundError"),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize("text", BAD, ids=range(len(BAD)))
-def test_what_is_refused(tmp_path, text):
-    with pytest.raises(InputError, match=BAD[text]):
+@pytest.mark.parametrize(("text", "said"), BAD, ids=range(len(BAD)))
+def test_what_is_refused(tmp_path, text, said):
+    with pytest.raises(InputError, match=said):
         build(f"{write(tmp_path, text)}:A")
 
 
@@ -156,23 +163,31 @@ def test_it_imports_what_lies_beside_it_and_is_found_as_a_module(tmp_path, monke
     home = tmp_path / "research_of_mine"
     home.mkdir()
     (home / "__init__.py").touch()
-    gate = "class Gate(nn.Module):\n    def forward(self, x):\n        return x.sigmoid()"
-    write(home, gate, "gates.py")
-    write(home, "from .gates import Gate\nclass A(nn.Module):\n    def __init__(self, dim):\n"
-                "        super().__init__()\n        self.gate = Gate()\n    def forward(self, x):\n"
-                "        return x * self.gate(x)", "net.py")  # fmt: skip
+    write(home, "class Gate(nn.Sigmoid): ...", "gates.py")
+    text = """
+        from .gates import Gate
+        class A(nn.Module):
+            def __init__(self, dim):
+                super().__init__()
+                self.gate = Gate()
+            def forward(self, x):
+                return x * self.gate(x)
+    """
+    write(home, text, "net.py")
     monkeypatch.chdir(tmp_path)
     x = torch.ones(1, 32, 6, 6)
     for name in ("research_of_mine/net.py:A", "research_of_mine.net:A"):
         assert torch.equal(build(name)(x), x * x.sigmoid())
     assert registry.sources("research_of_mine.net:A")[0] == Path("research_of_mine/net.py")
     assert len(registry.sources("research_of_mine.net:Gate")) == 2
-    assert build("timm.layers:EcaModule").note == "channels=32"
-    with pytest.raises(InputError, match="needs squeeze_channels"):
-        build("torchvision.ops:SqueezeExcitation")
-    with pytest.raises(InputError, match="there is no module research_of_mine.nets, neither in"):
+    assert build("torch.nn:BatchNorm2d").note == "num_features=32"
+    with pytest.raises(InputError, match="needs num_heads, which"):
+        build("torch.nn:MultiheadAttention")
+    with pytest.raises(InputError, match=r"there is no module research_of_mine\.nets, neither in"):
         build("research_of_mine.nets:A")
-    with pytest.raises(InputError, match=r"net.py does not say what builds the attention\n.*net.py:A"):
+    with pytest.raises(
+        InputError, match=r"net.py does not say what builds the attention\n.*net.py:A"
+    ):
         build("research_of_mine/net.py")
-    with pytest.raises(InputError, match=r"there is no file no/such.py"):
+    with pytest.raises(InputError, match=r"there is no file no/such\.py"):
         build("no/such.py:A")

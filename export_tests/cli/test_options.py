@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from edgeattn.base.errors import InputError
 from edgeattn.cli.groups import Asked
 from edgeattn.cli.options import attention_requests, request_of
-from edgeattn.options.model import ModelRequest, parse_pairs
+from edgeattn.options.model import AttentionRequest, ModelRequest, parse_pairs
 from edgeattn.options.shapes import parse_shape
 
 
@@ -84,9 +86,26 @@ def test_attentions(names, options, places, read):
     assert list(requests(names, options, places)) == names
 
 
+OWN = f"{Path(__file__).parents[1] / 'attention' / 'papers.py'}:CBAM"
+
+
+@pytest.mark.parametrize("prefix", ["CBAM", OWN])
+def test_ones_own_beside_one_that_has_a_name(prefix):
+    read = requests([OWN, "se"], ["reduction=8", f"{prefix}.no_spatial=1"], [f"{prefix}=last"])
+    assert read == {OWN: ({"no_spatial": "1"}, "last"), "se": ({"reduction": "8"}, None)}
+
+
+def test_two_of_ones_own_that_no_report_could_tell_apart():
+    with pytest.raises(InputError, match=r"a\.py:A and b\.py:A are both called A") as caught:
+        ModelRequest(source="m", attentions=[AttentionRequest(name=f"{n}.py:A") for n in "ab"])
+    assert "A2 = A" in caught.value.mend
+
+
 @pytest.mark.parametrize(
     ("names", "options", "places", "said"),
     [
+        ([OWN], ["pool_type=8"], [], "Did you mean pool_types? CBAM takes gate_channels"),
+        ([OWN], ["CBAN.no_spatial=1"], [], "Did you mean CBAM?"),
         (["none", "se"], [], [], "none"),
         (["se", "se"], [], [], "twice"),
         ([], ["reduction=8"], [], "--attention-arg"),

@@ -1,0 +1,93 @@
+"""An author's own attention goes the whole way, and reports have it under its own name."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edgeattn.base.files import sha256
+from edgeattn.cli import app
+from edgeattn.options.export import ExportOptions
+from edgeattn.options.model import AttentionRequest, ModelRequest
+from edgeattn.workflows.export import export
+
+PAPERS = Path(__file__).parents[1] / "attention" / "papers.py"
+MODEL = """
+import torch
+from torch import nn
+class Block(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(width, width, 3, 1, 1), nn.BatchNorm2d(width)
+    def forward(self, x):
+        return (self.norm(self.conv(x)) + x).relu()
+class Net(nn.Module):
+    def __init__(self, width=32):
+        super().__init__()
+        self.stem = nn.Conv2d(3, width, 3, 2, 1)
+        self.blocks = Block(width)
+        self.head = nn.Linear(width, 5)
+    def forward(self, x):
+        return self.head(self.blocks(self.stem(x)).mean((2, 3)))
+"""
+
+
+@pytest.fixture
+def net(tmp_path):
+    path = tmp_path / "net.py"
+    path.write_text(MODEL)
+    return f"{path}:Net"
+
+
+def asked(net, *names, **how):
+    own = tuple(AttentionRequest(name=f"{PAPERS}:{name}") for name in names)
+    return ModelRequest(source=net, shapes=((1, 3, 12, 12),), attentions=own, **how)
+
+
+def test_two_of_ones_own_in_one_model(net, tmp_path):
+    manifest = export(asked(net, "CBAM", "CoordAtt"), ExportOptions(), tmp_path / "a.onnx")
+    assert manifest.parity.passed
+    assert manifest.attentions == ("CBAM", "CoordAtt")
+    assert [(site.attention, site.note) for site in manifest.sites] == [
+        ("CBAM", "gate_channels=32"),
+        ("CoordAtt", "inp=32, oup=32"),
+    ]
+    assert manifest.sources[str(PAPERS)] == sha256(PAPERS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    ["SELayer", "CoordAtt", "CBAM", "EMA", "GAM_Attention", "simam_module", "eca_layer", "ECA",
+     "SpatialAttention", "MultiSpectralAttentionLayer", "MHSA", "Windowed", "FeatureSized",
+     "C2Attention", "SpatialGroupEnhance", "SubSE", "SqueezeOfSize", "se_of_four"],
+)  # fmt: skip
+@pytest.mark.parametrize("is_open", [False, True])
+def test_each_signature(net, tmp_path, name, is_open):
+    options = ExportOptions(opset=13, dynamic_batch=is_open)
+    manifest = export(asked(net, name), options, tmp_path / "a.onnx")
+    assert manifest.parity.passed
+    assert [site.attention for site in manifest.sites] == [name]
+
+
+@pytest.mark.slow
+def test_commands_that_take_a_model(net, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    own = [f"{PAPERS}:CBAM", f"{PAPERS}:EMA"]
+
+    def run(*words):
+        code = app.run([*words, "--shape", "1x3x12x12", "--json"])
+        said = capsys.readouterr()
+        assert code == 0, said.err
+        return json.loads(said.out)
+
+    names = ["Net", "Net-CBAM", "Net-EMA", "Net-se"]
+    said = run("compare", net, "--attention", ",".join([*own, "se"]), "--keep", "kept",
+               "--limit", "0.3", "--at", "block-end")  # fmt: skip
+    assert [one["name"] for one in said["models"]] == names
+    assert {one.stem for one in Path("kept").iterdir()} == {*names}
+    said = run("profile", net, "--attention", own[0], "--limit", "0.3")
+    assert "CBAM" in json.dumps(said["sites"])
+    assert run("parity", "kept/Net-CBAM.onnx", "--reference", net, "--attention", own[0])["passed"]
+    run("parity", net, "--ladder", "--attention", own[0])
+    run("build", net, "--attention", own[0], "--compute-capability", "8.7", "--plan")
