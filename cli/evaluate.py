@@ -83,5 +83,10 @@ def print_accuracy(console: Console, found: Accuracy) -> None:
     unread = [f"{path} cannot be read, and was skipped." for path in found.skipped[:_MOST_SKIPPED]]
     if len(found.skipped) > _MOST_SKIPPED:
         unread.append(f"So were {len(found.skipped) - _MOST_SKIPPED} more; --json names all.")
+    unsure = [
+        f"{one.model}: {one.images} images do not tell its change from chance."
+        for one in found.models
+        if one.change and one.interval and one.interval[0] <= 0 <= one.interval[1]
+    ]
     by = dict.fromkeys(f"{one.model} ran in {one.runtime}." for one in found.models)
-    print_notes(console, [*wrong, *unread, *by, *found.notes])
+    print_notes(console, [*wrong, *unread, *unsure, *by, *found.notes])

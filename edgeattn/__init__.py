@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from edgeattn.engine.target import choose as choose_target
     from edgeattn.options.build import EngineOptions
     from edgeattn.options.cast import CastOptions
+    from edgeattn.options.evaluate import EvaluateOptions
     from edgeattn.options.export import ExportOptions
     from edgeattn.options.model import AttentionRequest, ModelRequest
     from edgeattn.options.optimize import OptimizeOptions
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from edgeattn.options.profile import ProfileOptions
     from edgeattn.parity import ParityReport, check_file, compare_files
     from edgeattn.profiling.attribution import Attribution, attribute
+    from edgeattn.records.accuracy import Accuracy
     from edgeattn.records.engine import EngineManifest, read_manifest
     from edgeattn.records.manifest import Manifest
     from edgeattn.records.trace import Trace
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from edgeattn.workflows.build import build as build_engine
     from edgeattn.workflows.cast import cast as cast_model
     from edgeattn.workflows.compare import compare as compare_models
+    from edgeattn.workflows.evaluate import evaluate as evaluate_models
     from edgeattn.workflows.export import export as export_model
     from edgeattn.workflows.optimize import optimize as optimize_model
     from edgeattn.workflows.profile import profile as profile_model
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "Accuracy",
     "AttentionRequest",
     "Attribution",
     "BuildOptions",
@@ -43,6 +47,7 @@ __all__ = [
     "EdgeattnError",
     "EngineManifest",
     "EngineOptions",
+    "EvaluateOptions",
     "ExportOptions",
     "InputError",
     "Manifest",
@@ -62,6 +67,7 @@ __all__ = [
     "choose_target",
     "compare_files",
     "compare_models",
+    "evaluate_models",
     "export_model",
     "optimize_model",
     "profile_model",
@@ -70,6 +76,7 @@ __all__ = [
 
 # A function named `export` would be taken for the module of that name, hence `export_model`.
 _HOMES: Final = {
+    "Accuracy": ("edgeattn.records.accuracy", "Accuracy"),
     "AttentionRequest": ("edgeattn.options.model", "AttentionRequest"),
     "BuildOptions": ("edgeattn.workflows.build", "BuildOptions"),
     "CastOptions": ("edgeattn.options.cast", "CastOptions"),
@@ -77,6 +84,7 @@ _HOMES: Final = {
     "EdgeattnError": ("edgeattn.base.errors", "EdgeattnError"),
     "EngineManifest": ("edgeattn.records.engine", "EngineManifest"),
     "EngineOptions": ("edgeattn.options.build", "EngineOptions"),
+    "EvaluateOptions": ("edgeattn.options.evaluate", "EvaluateOptions"),
     "ExportOptions": ("edgeattn.options.export", "ExportOptions"),
     "InputError": ("edgeattn.base.errors", "InputError"),
     "Attribution": ("edgeattn.profiling.attribution", "Attribution"),
@@ -95,6 +103,7 @@ _HOMES: Final = {
     "choose_target": ("edgeattn.engine.target", "choose"),
     "compare_files": ("edgeattn.parity", "compare_files"),
     "compare_models": ("edgeattn.workflows.compare", "compare"),
+    "evaluate_models": ("edgeattn.workflows.evaluate", "evaluate"),
     "export_model": ("edgeattn.workflows.export", "export"),
     "attribute": ("edgeattn.profiling.attribution", "attribute"),
     "optimize_model": ("edgeattn.workflows.optimize", "optimize"),

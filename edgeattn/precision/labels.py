@@ -61,14 +61,17 @@ class Labelled:
             )
 
 
-def read_labelled(source: Path, classes: int, names: Sequence[str] = ()) -> Labelled:
+def read_labelled(
+    source: Path, classes: int, names: Sequence[str] = (), *, hints: Sequence[str] = ()
+) -> Labelled:
     """Find images and their labels; no image is read.
 
     Args:
         source: A folder with one for each class, or a list (.csv, .tsv, .txt) of files, from its
             own folder on, and labels.
         classes: How many classes there are to the models.
-        names: What they are called, in the models' order, where that is known.
+        names: What they are called, in the models' order, where that is said.
+        hints: What a model calls them, which counts if the data call them so too.
 
     Raises:
         InputError: There are no such images, or labels that the models do not have.
@@ -79,9 +82,9 @@ def read_labelled(source: Path, classes: int, names: Sequence[str] = ()) -> Labe
             mend="Give as many names, in the model's order: --classes FILE",
         )
     if source.is_dir():
-        found = _of_folders(source, classes, names)
+        found = _of_folders(source, classes, names, hints)
     elif source.suffix.lower() in _LISTS and source.is_file():
-        found = _of_list(source, classes, names)
+        found = _of_list(source, classes, names, hints)
     else:
         raise InputError(
             f"--data {source} is neither a folder nor a list ({', '.join(_LISTS)}) that is there.",
@@ -119,7 +122,7 @@ def names_of(metadata: Mapping[str, str]) -> tuple[str, ...]:
         return ()
 
 
-def _of_folders(source: Path, classes: int, names: Sequence[str]) -> Labelled:
+def _of_folders(source: Path, classes: int, names: Sequence[str], hints: Sequence[str]) -> Labelled:
     suffixes = image_suffixes()
     folders = sorted(
         one.name for one in source.iterdir() if one.is_dir() and not one.name.startswith(".")
@@ -131,6 +134,7 @@ def _of_folders(source: Path, classes: int, names: Sequence[str]) -> Labelled:
             f"{source} holds {held}.",
             mend="Give a folder with one for each class, or a CSV of file and label.",
         )
+    names = _taken(names, hints, folders)
     label_of, notes = _numbered(folders, classes, names, f"{source} has folders for")
     paths, labels = [], []
     for name in folders:
@@ -144,6 +148,11 @@ def _of_folders(source: Path, classes: int, names: Sequence[str]) -> Labelled:
         names={label: name for name, label in label_of.items()},
         notes=notes,
     )
+
+
+def _taken(names: Sequence[str], hints: Sequence[str], found: Iterable[str]) -> Sequence[str]:
+    """Return what classes are called: as is said, or as is hinted, if that fits what is found."""
+    return names or (hints if set(found) <= set(hints) else ())
 
 
 def _numbered(
@@ -185,7 +194,7 @@ def _numbered(
     )
 
 
-def _of_list(source: Path, classes: int, names: Sequence[str]) -> Labelled:
+def _of_list(source: Path, classes: int, names: Sequence[str], hints: Sequence[str]) -> Labelled:
     rows = _rows(source)
     numbers = {text: number for _, _, text in rows if (number := _whole(text)) is not None}
     texts = {text for _, _, text in rows}
@@ -199,13 +208,14 @@ def _of_list(source: Path, classes: int, names: Sequence[str]) -> Labelled:
                     mend="Count classes from 0, as the model does.",
                 )
     else:
+        names = _taken(names, hints, texts)
         label_of, notes = _numbered(sorted(texts), classes, names, f"{source} names")
     by_number = {number: name for name, number in label_of.items()}
     return Labelled(
         description=f"list {source}",
         paths=tuple(source.parent / name for _, name, _ in rows),
         labels=tuple(label_of[text] for _, _, text in rows),
-        names=dict(enumerate(names)) or by_number,
+        names=dict(enumerate(names or hints)) or by_number,
         notes=notes,
     )
 

@@ -12,11 +12,7 @@ from edgeattn.base.errors import InputError
 #: How photos of any proportions come to those of the input.
 Fit = Literal["stretch", "crop", "letterbox"]
 Filter = Literal["bicubic", "bilinear", "nearest", "box", "lanczos"]
-FITS: Final = {
-    "stretch": "the whole of each, whatever its proportions",
-    "crop": "until the shorter side fits",
-    "letterbox": "the whole of each, with a border",
-}
+FITS: Final = ("stretch", "crop", "letterbox")
 FILTERS: Final = ("bicubic", "bilinear", "nearest", "box", "lanczos")
 #: Who says what is asked.
 OPTIONS: Final = "the options"
@@ -155,11 +151,16 @@ class Pixels:
     def done(self, height: int, width: int) -> str:
         """Say what is done to the shape of photos for an input of this size."""
         high, wide = self.before_crop(height, width)
-        size = f"{high}x{wide}"
-        text = f"resized to {size} (height x width; {FITS[self.fit]}; {self.filter})"
-        if (high, wide) != (height, width) or self.fit == "crop":
-            text += f", the {height}x{width} in the centre taken"
-        return text
+        how = {
+            "stretch": f"resized to {high}x{wide} (height x width; the whole of each)",
+            "crop": f"resized to {high} on the shorter side"
+            if high == wide
+            else f"resized to cover {high}x{wide} (height x width)",
+            "letterbox": f"resized to lie within {high}x{wide} (height x width), in a border",
+        }[self.fit]
+        is_cut = (high, wide) != (height, width) or self.fit == "crop"
+        cut = f", cut to the {height}x{width} in the centre" if is_cut else ""
+        return f"{how}, {self.filter}{cut}"
 
 
 #: Of ImageNet's RGB values, which most published classifiers take.

@@ -105,9 +105,9 @@ def _images(classifiers: Sequence[Classifier], options: EvaluateOptions) -> Labe
                 f" {first.classes}.",
                 mend="Evaluate models of the same classes together.",
             )
-    names = names_in(options.classes) if options.classes else first.subject.names
+    names = names_in(options.classes) if options.classes else ()
     assert options.data is not None
-    images = read_labelled(options.data, first.classes, names)
+    images = read_labelled(options.data, first.classes, names, hints=first.subject.names)
     if not options.skip_broken:
         images.check_are_there()
     count = len(images.paths)

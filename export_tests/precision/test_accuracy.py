@@ -145,7 +145,10 @@ def test_who_says_nothing_takes_photos_as_another_does(tmp_path):
     found = evaluate([first, said], EvaluateOptions(data=data))
     assert found.models[0].photos == found.models[1].photos
     assert "as the manifest of b.onnx says" in found.models[0].photos
-    assert "resized to 16x16" in found.models[0].photos
+    assert (
+        "resized to 16 on the shorter side, bicubic, cut to the 8x8 in the centre"
+        in found.models[0].photos
+    )
 
 
 def test_photos_are_read_once_for_all_models(tmp_path, monkeypatch):

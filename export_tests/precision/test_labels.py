@@ -26,6 +26,9 @@ def test_folders_of_a_part_of_the_classes(tmp_path):
     data = colours(tmp_path / "val", 1)
     found = read_labelled(data, 4, ("red", "grey", "green", "blue"))
     assert found.labels == (3, 2, 0)
+    hints = ("red", "grey", "green", "blue")
+    assert read_labelled(data, 4, hints=hints).labels == (3, 2, 0)
+    assert read_labelled(data, 3, hints=("tench", "goldfish", "red")).labels == (0, 1, 2)
     numbered = colours(tmp_path / "numbers", 1, dict.fromkeys(("2", "10"), (0, 0, 0)))
     assert read_labelled(numbered, 11).labels == (10, 2)
 
