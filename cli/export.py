@@ -42,7 +42,8 @@ def export(
         str,
         Flag(
             "MODEL",
-            "resnet50, timm:NAME, torchvision:NAME, path/to/file.py:factory, or a .pt2 file.",
+            "resnet50, timm:NAME, torchvision:NAME, ultralytics:NAME.yaml, ultralytics:FILE.pt,"
+            " path/to/file.py:factory, or a .pt2 file.",
         ),
     ],
     choice: Modelling,
@@ -102,7 +103,9 @@ def _words(source: str) -> list[str]:
     file, colon, factory = source.rpartition(":")
     if colon and file.endswith(".py"):
         return [Path(file).stem, factory]
-    return [Path(source).stem if source.endswith(".pt2") else re.split(r"[:/]", source)[-1]]
+    if source.endswith((".pt2", ".pt", ".yaml", ".yml")):
+        source = str(Path(source).with_suffix(""))
+    return [re.split(r"[:/]", source)[-1]]
 
 
 def _report(console: Console, manifest: Manifest) -> None:

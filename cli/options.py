@@ -31,8 +31,8 @@ CASTING: Final = (
 
 Modelling = Annotated[
     Asked[ModelRequest],
-    ("attention", "attention_arg", "at", "model_arg", "pretrained", "weights", "num_classes",
-     "seed", "shape"),
+    ("attention", "attention_arg", "at", "model_arg", "pretrained", "weights",
+     "trust_checkpoint", "num_classes", "seed", "shape"),
 ]  # fmt: skip
 Lowering = Annotated[Asked[ExportOptions], LOWERING]
 Destined = Annotated[Asked[ExportOptions], DESTINED]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -14,9 +14,17 @@ from edgeattn.attention import registry
 from edgeattn.base.errors import InputError, in_one_line
 from edgeattn.models import weights
 from edgeattn.models.inject import Wanted, inject
-from edgeattn.models.probe import check_outputs, described, gives_numbers, made_float, probe
+from edgeattn.models.probe import (
+    check_outputs,
+    described,
+    gives_numbers,
+    keys_of,
+    made_float,
+    probe,
+)
 from edgeattn.models.seeding import seeded
 from edgeattn.models.source import Created, create
+from edgeattn.models.yolo import is_checkpoint
 from edgeattn.models.zoo import pixels_of, published_weights
 from edgeattn.options.model import AttentionRequest, ModelRequest
 from edgeattn.options.shapes import Shape, dtype_of, whole_numbers
@@ -39,6 +47,9 @@ class BuiltModel:
         params: How many parameters it has, attention included.
         notes: What a user should know of how it was built.
         pixels: What its library says that it takes photos to be normalised by.
+        input_names: What its library calls its inputs; empty if it does not.
+        output_names: What its library, or the keys of a dictionary that it returns, call outputs.
+        metadata: What runtimes of its library read of a file.
     """
 
     module: nn.Module
@@ -49,6 +60,9 @@ class BuiltModel:
     params: int
     notes: tuple[str, ...]
     pixels: Pixels | None = None
+    input_names: tuple[str, ...] = ()
+    output_names: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 def build(request: ModelRequest) -> BuiltModel:
@@ -78,10 +92,11 @@ def build(request: ModelRequest) -> BuiltModel:
             raise InputError(
                 f"--weights cannot be applied to {request.source}: it holds its own weights"
             )
-        _run(module, inputs)
+        keys = keys_of(_run(module, inputs))
     else:
         before = set(module.state_dict())
         trace = probe(module, inputs)
+        keys = trace.keys
         if not any(request.types):
             notes += tuple(made_float(trace, inputs))
         if wanted:
@@ -102,6 +117,8 @@ def build(request: ModelRequest) -> BuiltModel:
             module.eval()
         for child in module.modules():
             child.training = False  # whatever eval() does in a user's model
+    if (yolo := created.yolo) is not None:
+        yolo.fuse()
     module.requires_grad_(requires_grad=False)
     notes += _assumed(created, request, sites)
     return BuiltModel(
@@ -112,7 +129,10 @@ def build(request: ModelRequest) -> BuiltModel:
         sites=sites,
         params=sum(parameter.numel() for parameter in module.parameters()),
         notes=notes,
-        pixels=pixels_of(module, created.source),
+        pixels=yolo.pixels if yolo else pixels_of(module, created.source),
+        input_names=("images",) if yolo else (),
+        output_names=keys or (yolo.outputs if yolo else ()),
+        metadata=yolo.metadata(inputs) if yolo else {},
     )
 
 
@@ -127,7 +147,10 @@ def _assumed(
         shapes = ", ".join("x".join(map(str, shape)) for shape in created.shapes)
         notes.append(f"An input of {shapes} is assumed; --shape says another.")
     random = f"random, of seed {request.seed}"
-    if request.weights is None and is_published and not request.pretrained:
+    if request.weights is None and created.yolo is not None and not is_checkpoint(created.source):
+        given = "a checkpoint (ultralytics:FILE.pt) or --weights FILE gives others"
+        notes.append(f"The weights are {random}; {given}.")
+    elif request.weights is None and is_published and not request.pretrained:
         notes.append(f"The weights are {random}; --pretrained or --weights FILE gives others.")
     elif request.weights is None and request.pretrained:
         own = any(site.params for site in sites)
@@ -193,8 +216,8 @@ def _written(shape: Sequence[int]) -> str:
     return str(Shape(shape, dtype_of(shape)))
 
 
-def _run(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-    """Run an exported program once.
+def _run(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> object:
+    """Run an exported program once, and return what it gives.
 
     Raises:
         InputError: It does not take these inputs.
@@ -208,3 +231,4 @@ def _run(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
             mend="Give the shape that it was exported with; only its dynamic sizes can differ.",
         ) from error
     check_outputs(outputs)
+    return outputs

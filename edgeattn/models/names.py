@@ -58,6 +58,8 @@ FORMS: Final = (
     "NAME (see: edgeattn list models)",
     "timm:NAME",
     "torchvision:NAME",
+    "ultralytics:NAME.yaml",
+    "ultralytics:best.pt",
     "path/to/file.py:factory",
     "path/to/program.pt2",
 )
@@ -123,6 +125,14 @@ def resolve(name: str) -> str | None:
     if timm.is_model(name):
         return f"timm:{name}"
     return f"torchvision:{name}" if name in torchvision_names() else None
+
+
+def yolos(name: str) -> list[str]:
+    """Return the models of Ultralytics that are meant by a name that says no library."""
+    stem = name.removesuffix(".pt").removesuffix(".yaml")
+    if not stem.lower().startswith(("yolo", "rtdetr")) or "/" in stem:
+        return []
+    return [f"{stem}.yaml"]
 
 
 def nearest(name: str) -> list[str]:

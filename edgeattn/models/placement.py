@@ -15,6 +15,7 @@ from edgeattn.base.errors import InputError
 from edgeattn.base.nearest import did_you_mean, nearest
 from edgeattn.models.blocks import Block, is_depthwise
 from edgeattn.models.flow import NORMS, is_activation
+from edgeattn.models.layered import Layers
 from edgeattn.models.sites import Site, Survey, is_spatial_3x3, paths
 
 
@@ -192,6 +193,9 @@ PLACES: Final[Mapping[str, Callable[[Survey], list[Site]]]] = {
     "stage-end": lambda survey: survey.stage_ends(),
     "input": lambda survey: survey.input(),
     "last": lambda survey: survey.last(),
+    "backbone": lambda survey: survey.layer_outputs(Layers.stage_ends),
+    "neck": lambda survey: survey.layer_outputs(Layers.neck),
+    "before-head": lambda survey: survey.layer_outputs(Layers.before_head),
 }
 """What `--at` takes by name."""
 

@@ -26,6 +26,8 @@ from edgeattn.options.shapes import Shape
 
 #: What only moves an input before it is computed with.
 _LAYOUTS: Final = (["permute"], ["transpose"], ["contiguous"], ["unsqueeze"], ["reshape"], ["view"])
+#: What leads from an output to one inside of it, and has a name.
+_NAMES: Final = (_pytree.MappingKey, _pytree.GetAttrKey)
 #: What of an error says that a type does not fit.
 _OF_TYPES: Final = re.compile(
     r"dtype|scalar type|\bu?int\d|\bfloat\d|Long|Byte|Bool|bytes", re.IGNORECASE
@@ -66,6 +68,7 @@ def probe(module: nn.Module, inputs: Sequence[torch.Tensor]) -> Trace:
         except Exception as error:  # anything that a user's model raises is about this input
             raise _failed(module, inputs, observer, error) from error
     check_outputs(outputs)
+    observer.trace.keys = keys_of(outputs)
     return observer.trace
 
 
@@ -111,6 +114,24 @@ def check_outputs(outputs: Any) -> None:
             f"the model gives {what}, which ONNX has no output for",
             mend="Its forward must return a tensor, or tuples, lists or dicts of tensors.",
         )
+
+
+def keys_of(outputs: Any) -> tuple[str, ...]:
+    """Return what dictionaries and named tuples call the outputs in them; empty if none does.
+
+    Those beside them, and those in a list inside, are called by their places: `output_1`, `maps_0`.
+    """
+    leaves, _ = _pytree.tree_flatten_with_path(outputs)
+    places = [path for path, leaf in leaves if leaf is not None]
+    if not any(isinstance(key, _NAMES) for path in places for key in path):
+        return ()
+    names = ["_".join(_written(key) for key in path) for path in places]
+    names = [f"output_{name}" if name[:1].isdigit() else name for name in names]
+    return tuple(names) if len({*names}) == len(names) and all(names) else ()
+
+
+def _written(key: Any) -> str:
+    return str(key.key if isinstance(key, _pytree.MappingKey) else getattr(key, "name", key.idx))
 
 
 class _Observer(TorchFunctionMode):

@@ -1,14 +1,15 @@
 """Sites: the places in a traced model where attention can be put.
 
 `Survey` names each place that the command line knows (block-end, after-dw, conv2, stage-end,
-input, last, a glob of module paths) and returns where it is in this model.
+input, last, backbone, neck, before-head, a glob of module paths) and returns where it is in this
+model.
 """
 
 from __future__ import annotations
 
 import fnmatch
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,6 +25,7 @@ from edgeattn.models.blocks import (
     stages_of,
 )
 from edgeattn.models.flow import CONVOLUTIONS, NORMS
+from edgeattn.models.layered import Layers, layers_of
 from edgeattn.models.trace import Call, Operation, Trace
 
 
@@ -53,15 +55,17 @@ class Survey:
     Attributes:
         trace: One observed forward pass.
         blocks: Its blocks.
+        layers: Its layers, where it is a list of them with a backbone and a head.
     """
 
     trace: Trace
     blocks: tuple[Block, ...]
+    layers: Layers | None = None
 
     @classmethod
     def of(cls, trace: Trace) -> Survey:
         """Find the blocks of a traced model."""
-        return cls(trace=trace, blocks=find_blocks(trace))
+        return cls(trace=trace, blocks=find_blocks(trace), layers=layers_of(trace))
 
     @property
     def stages(self) -> int:
@@ -162,6 +166,22 @@ class Survey:
             ):
                 found = call
         return found
+
+    def layer_outputs(self, chosen: Callable[[Layers], list[Call]]) -> list[Site]:
+        """Return the outputs of some of the model's layers.
+
+        Args:
+            chosen: Chooses them.
+
+        Raises:
+            InputError: The model does not tell backbone, neck and head apart.
+        """
+        if self.layers is None:
+            raise InputError(
+                "this model does not say what its backbone, neck and head are, as Ultralytics' do",
+                mend="Give --at stage-end, or a glob of module paths.",
+            )
+        return self._sites(chosen(self.layers))
 
     def block_outputs(self, blocks: Iterable[Block]) -> list[Site]:
         """Return the outputs of blocks, after the residual addition."""
@@ -270,7 +290,9 @@ class Survey:
         while parent:
             parent = parent.rpartition(".")[0]
             if not isinstance(self.trace.module(parent), CONTAINERS):
-                return parent
+                # A layer holds its own, so that each is told apart by its path.
+                is_layer = self.layers is not None and parent == self.layers.root
+                return path if is_layer and not isinstance(own, CONTAINERS) else parent
         return path
 
     def _stage(self, path: str) -> int | None:

@@ -1,4 +1,4 @@
-"""Builds a model from where it is asked for: timm, torchvision, a Python file, a .pt2 file."""
+"""Builds a model from where it is asked for: timm, torchvision, Ultralytics, a .py or .pt2 file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import nn
 
 from edgeattn.base.errors import InputError
 from edgeattn.base.nearest import did_you_mean
-from edgeattn.models import names, plain, program, userfile, zoo
+from edgeattn.models import names, plain, program, userfile, yolo, zoo
 from edgeattn.options.model import ModelRequest
 
 IMAGE: Final = (1, 3, 224, 224)
@@ -31,6 +31,7 @@ class Created:
         examples: The inputs that a .pt2 file was traced with, if it holds them.
         program: The exported program, of a .pt2 file only.
         notes: What a user should know of how it was built.
+        yolo: What there is to do and to say of a model of Ultralytics.
     """
 
     module: nn.Module
@@ -39,6 +40,15 @@ class Created:
     program: torch.export.ExportedProgram | None = None
     examples: Sequence[torch.Tensor] = ()
     notes: tuple[str, ...] = ()
+    yolo: yolo.Yolo | None = None
+
+
+def files_of(source: str) -> list[Path]:
+    """Return the files of the user's that a source names."""
+    own = user_file(source)
+    if source.endswith(".pt2"):
+        return [Path(source)]
+    return [path for path in (own and own[0], yolo.own_file(source)) if path is not None]
 
 
 def user_file(source: str) -> tuple[Path, str] | None:
@@ -57,6 +67,13 @@ def create(request: ModelRequest) -> Created:
         MissingError: Its weights cannot be fetched.
     """
     source = request.source
+    if request.trust_checkpoint and not yolo.is_checkpoint(source):
+        raise InputError(
+            f"--trust-checkpoint is for a checkpoint of Ultralytics, not for {source}",
+            mend=f"Give it as {yolo.PREFIX}FILE.pt; weights alone are read with --weights, safely.",
+        )
+    if source.startswith(yolo.PREFIX):
+        return _yolo(request)
     if source.endswith(".pt2"):
         return _program(request)
     if (file := user_file(source)) is not None:
@@ -70,7 +87,8 @@ def create(request: ModelRequest) -> Created:
         module = zoo.from_torchvision(name, request)
         return Created(module=module, source=f"torchvision:{name}", shapes=(IMAGE,))
     _check_no_file(Path(source))
-    near = did_you_mean(names.nearest(source))
+    yolos = [f"{yolo.PREFIX}{one}" for one in names.yolos(source)]
+    near = did_you_mean(yolos or names.nearest(source))
     raise InputError(
         f"there is no model named '{source}'",
         mend=f"{near} A model is given as {', '.join(names.FORMS)}.".strip(),
@@ -120,6 +138,18 @@ def _program(request: ModelRequest) -> Created:
         shapes=shapes or (IMAGE,),
         program=loaded,
         examples=program.examples(loaded),
+    )
+
+
+def _yolo(request: ModelRequest) -> Created:
+    built = yolo.build(request.source.removeprefix(yolo.PREFIX), request)
+    plain.check(built.module)
+    return Created(
+        module=built.module,
+        source=request.source,
+        shapes=(built.shape,),
+        notes=built.notes,
+        yolo=built,
     )
 
 

@@ -57,12 +57,14 @@ class Trace:
         producers: The operation that made a value; inputs have none.
         operations: All operations, in order.
         calls: All module calls, in the order in which they ended; the root is the last.
+        keys: What a dictionary that the model returns calls its outputs; empty if none does.
     """
 
     values: list[flow.Value] = field(default_factory=list)
     producers: dict[int, int] = field(default_factory=dict)
     operations: list[Operation] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
+    keys: tuple[str, ...] = ()
 
     @property
     def root(self) -> Call:

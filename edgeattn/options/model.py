@@ -76,7 +76,8 @@ class ModelRequest:
     """A model that is asked for.
 
     Attributes:
-        source: A name, "timm:NAME", "torchvision:NAME", "file.py:factory" or "file.pt2".
+        source: A name, "timm:NAME", "torchvision:NAME", "ultralytics:NAME.yaml",
+            "ultralytics:file.pt", "file.py:factory" or "file.pt2".
         attentions: What to put into it; "none" is dropped.
         num_classes: None leaves the classifier as it is.
         shapes: Empty takes the model's own.
@@ -95,6 +96,10 @@ class ModelRequest:
     )
     pretrained: bool = switch("--pretrained", "Fetch the published weights of the backbone.")
     weights: Path | None = flag("--weights FILE", "Weights: safetensors, or a state dict of torch.")
+    trust_checkpoint: bool = switch(
+        "--trust-checkpoint",
+        "Read ultralytics:FILE.pt, a pickle that runs whatever code its maker put into it.",
+    )
     num_classes: int | None = flag("--num-classes", "Outputs of the classifier.", min=1)
     seed: int = flag("--seed", "Seed of weights and inputs.", default=0, min=0, max=2**32 - 1)
     attentions: tuple[AttentionRequest, ...] = flags(
@@ -109,8 +114,9 @@ class ModelRequest:
         ),
         Flag(
             "--at [NAME=]PLACE",
-            "block-end, after-dw, conv2, stage-end, input, last, or a glob of module paths"
-            " such as 'layer3.*.bn2'. By default, where its paper puts it.",
+            "block-end, after-dw, conv2, stage-end, input, last; backbone, neck, before-head of"
+            " Ultralytics' models; or a glob of module paths such as 'layer3.*.bn2'. By default,"
+            " where its paper puts it.",
         ),
         default=(),
     )

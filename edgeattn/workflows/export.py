@@ -63,6 +63,11 @@ _RESTS_ON_FLOOR: Final = (
     "With {weights} weights the model amplifies rounding: {floor}. Parity was judged by that."
 )
 _NOT_CHECKED: Final = "Parity was not checked with random weights: {reason}."
+#: By the batch alone it judges whether sizes are open.
+_OPEN_BATCH: Final = (
+    "The batch is open, which Ultralytics takes for open heights and widths too: give `yolo` there"
+    " imgsz={height},{width} rect=False."
+)
 _NOT_JUDGED: Final = (
     "The cast was not judged with random weights: the model amplifies rounding, so that half"
     " precision is {floor:.0f} dB from exact results at best (it gave {have:.0f} dB)."
@@ -114,6 +119,9 @@ def export(
             raw = captured(built, options)
         references = references_of(built, request, raw, work, clock)
         notes = list(built.notes)
+        if built.metadata and options.dynamic_batch:
+            height, width = built.inputs[0].shape[2:]
+            notes.append(_OPEN_BATCH.format(height=height, width=width))
         if len(references) < 2:
             reason = "torch itself gives NaN or infinity with them"
             notes.append(_NOT_CHECKED.format(reason=reason))
@@ -318,13 +326,9 @@ def _before_cast(cases: Sequence[ParityCase]) -> str:
 
 def _sources(request: ModelRequest, options: ExportOptions) -> dict[str, str]:
     """Return the hash of every file of the user's that went into the model."""
-    from edgeattn.models.source import user_file
+    from edgeattn.models.source import files_of
 
-    found = [] if request.weights is None else [request.weights]
-    if (file := user_file(request.source)) is not None:
-        found.insert(0, file[0])
-    elif request.source.endswith(".pt2"):
-        found.insert(0, Path(request.source))
+    found = [*files_of(request.source), *filter(None, [request.weights])]
     for attention in request.attentions:
         found += registry.sources(attention.name)
     return hashes([*found, *filter(None, [options.forms])])

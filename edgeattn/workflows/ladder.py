@@ -105,7 +105,7 @@ def climb_model(
     _check_cast(options.cast)
     on_stage("build")
     built = build(request)
-    names = io_names("input", options.input_names, len(built.inputs))
+    names = io_names("input", options.input_names or built.input_names, len(built.inputs))
     taken = [
         Tensor(name=name, shape=tuple(one.shape), dtype=str(one.dtype).rpartition(".")[2])
         for name, one in zip(names, built.inputs, strict=True)

@@ -179,7 +179,7 @@ def references_of(
         if _is_told(reference, references[0] if references else None):
             references.append(reference)
             with clock.stage("simplify"):
-                work.begin(weights, raw)
+                work.begin(weights, raw, built)
         elif weights == "model":
             raise InputError(
                 "The torch model itself gives only NaN or infinity, so nothing can be compared.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,8 @@ from edgeattn.records.parity import Weights
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+    from edgeattn.models.build import BuiltModel
 
 
 class Workspace:
@@ -43,6 +45,7 @@ class Workspace:
         self._options = options
         self._folded: dict[Weights, ir.Model] = {}
         self._running: dict[Weights, Simplification] = {}
+        self._metadata: Mapping[str, str] = {}
 
     def stop(self) -> None:
         """End what still runs."""
@@ -54,14 +57,16 @@ class Workspace:
         """How many nodes the model had after folding."""
         return len(self._folded["model"].graph)
 
-    def begin(self, weights: Weights, raw: ir.Model) -> None:
+    def begin(self, weights: Weights, raw: ir.Model, built: BuiltModel) -> None:
         """Fold, name and write the graph with the weights of this moment, and start onnxsim."""
         folded = capture.fold(raw)
+        own = built.output_names if len(built.output_names) == len(folded.graph.outputs) else ()
         capture.name_everything(
             folded,
-            input_names=self._options.input_names,
-            output_names=self._options.output_names,
+            input_names=self._options.input_names or built.input_names,
+            output_names=self._options.output_names or own,
         )
+        self._metadata = built.metadata
         self._folded[weights] = folded
         source = self._source(weights)
         save(folded, source, external=True)
@@ -100,7 +105,7 @@ class Workspace:
 
     def finish(self, weights: Weights, model: ir.Model) -> Path:
         """Write a model: to its destination, or to scratch for the random one."""
-        _seal(model)
+        _seal(model, self._metadata)
         folder = self.staging if weights == "model" else self._scratch
         path = folder / self._destination.name
         save(model, path, external=weights == "random")
@@ -136,11 +141,11 @@ def workspace(destination: Path, options: ExportOptions | None = None) -> Iterat
             work.stop()
 
 
-def _seal(model: ir.Model) -> None:
-    """Leave in a model's header nothing but who wrote it, and what it was lowered for."""
+def _seal(model: ir.Model, metadata: Mapping[str, str]) -> None:
+    """Leave in a header who wrote it, what it was lowered for, what its library's runtime reads."""
     marks = marks_of(model)
     model.metadata_props.clear()
-    model.metadata_props.update(marks)
+    model.metadata_props.update({**metadata, **marks})
     model.producer_name = "edgeattn"
     model.producer_version = own_version()
     model.doc_string = None
