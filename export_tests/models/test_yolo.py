@@ -1,4 +1,4 @@
-"""Models of Ultralytics, from YAML files and checkpoints: attention in them, what its runtime reads."""
+"""Models of Ultralytics, from YAML files and checkpoints, and what its runtime reads of them."""
 
 import os
 import subprocess
@@ -135,7 +135,8 @@ def test_a_file_is_what_ultralytics_own_runtime_reads(own, tmp_path, nms):
     manifest = export(_request(checkpoint, trust_checkpoint=True), ExportOptions(), target)
     assert manifest.parity.passed
     assert str(checkpoint) in manifest.sources
-    assert manifest.pixels is not None and manifest.pixels.mean == (0.0,)
+    assert manifest.pixels is not None
+    assert manifest.pixels.mean == (0.0,)
     said = {one.key: one.value for one in onnx.load(target).metadata_props}
     assert said.items() >= {
         "stride": "8", "task": "detect", "batch": "1", "imgsz": "[64, 64]", "channels": "3",
@@ -144,7 +145,8 @@ def test_a_file_is_what_ultralytics_own_runtime_reads(own, tmp_path, nms):
     image = np.random.default_rng(0).integers(0, 255, (48, 80, 3), dtype=np.uint8)
     want, names = _boxes(checkpoint, image, imgsz=64)
     have, read = _boxes(target, image)
-    assert len(want) > 20 and names == read
+    assert len(want) > 20
+    assert names == read
     assert np.abs(want[:, :4] - have[:, :4]).max() < 1e-3 * 80
     np.testing.assert_array_equal(want[:, 5], have[:, 5])
 
@@ -209,7 +211,7 @@ def test_without_ultralytics_it_is_said_what_to_install(monkeypatch):
 
 
 def test_a_bare_name_is_told_where_it_is():
-    with pytest.raises(InputError, match="Did you mean ultralytics:yolo11n.yaml"):
+    with pytest.raises(InputError, match=r"Did you mean ultralytics:yolo11n\.yaml"):
         build(ModelRequest(source="yolo11n"))
 
 
