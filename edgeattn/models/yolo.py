@@ -39,8 +39,8 @@ _CHECKPOINT: Final = ".pt"
 _YAML: Final = (".yaml", ".yml")
 #: What ultralytics reads of its environment once, when it is imported.
 _KEPT_IN: Final = {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "YOLO_VERBOSE": "false"}
-#: Arguments of the head's export form, and what each takes.
-_ARGUMENTS: Final[Mapping[str, type]] = {"end2end": bool, "max_det": int, "agnostic_nms": bool}
+#: Arguments of the head's export form.
+_ARGUMENTS: Final = ("end2end", "max_det", "agnostic_nms")
 _MISSING: Final = (
     "Install it, if its licence (AGPL-3.0) suits: pip install 'edgeattn[yolo]'. Without a screen's"
     " libraries (libGL) it wants opencv-python-headless in the place of opencv-python."
