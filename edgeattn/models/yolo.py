@@ -40,7 +40,7 @@ _YAML: Final = (".yaml", ".yml")
 #: What ultralytics reads of its environment once, when it is imported.
 _KEPT_IN: Final = {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "YOLO_VERBOSE": "false"}
 #: Arguments of the head's export form.
-_ARGUMENTS: Final = ("end2end", "max_det", "agnostic_nms")
+_ARGUMENTS: Final[Mapping[str, type]] = {"end2end": bool, "max_det": int, "agnostic_nms": bool}
 _MISSING: Final = (
     "Install it, if its licence (AGPL-3.0) suits: pip install 'edgeattn[yolo]'. Without a screen's"
     " libraries (libGL) it wants opencv-python-headless in the place of opencv-python."
@@ -173,10 +173,10 @@ def _arguments(name: str, texts: Mapping[str, str]) -> dict[str, Any]:
                 mend=f"{did_you_mean(nearest(key, _ARGUMENTS))} Those of its head are"
                 f" {', '.join(_ARGUMENTS)}; all else its YAML file says.".strip(),
             )
-        wanted = _ARGUMENTS[key]
-        if type(value) is not wanted or (wanted is int and value < 1):
+        if type(value) is not _ARGUMENTS[key] or str(value).startswith(("-", "0")):
+            example = "300" if _ARGUMENTS[key] is int else "false"
             raise InputError(
-                f"--model-arg {key}={texts[key]} is no {wanted.__name__} that it takes"
+                f"--model-arg {key} takes no {texts[key]!r}", mend=f"For example: {key}={example}"
             )
     return found
 
