@@ -26,10 +26,10 @@ import torch
 from torch import nn
 
 from edgeattn.base import files
+from edgeattn.base.arguments import literals
 from edgeattn.base.errors import InputError, MissingError, in_one_line
 from edgeattn.base.nearest import did_you_mean, nearest
 from edgeattn.base.torchvision_ops import declare_missing_operators
-from edgeattn.models.arguments import literals
 from edgeattn.models.quiet import quiet
 from edgeattn.options.model import ModelRequest
 from edgeattn.records.pixels import Pixels
