@@ -32,7 +32,7 @@ from edgeattn.base.nearest import did_you_mean, nearest
 from edgeattn.base.torchvision_ops import declare_missing_operators
 from edgeattn.models.quiet import quiet
 from edgeattn.options.model import ModelRequest
-from edgeattn.records.pixels import Pixels
+from edgeattn.records.pixels import Pixels, of_ultralytics
 
 PREFIX: Final = "ultralytics:"
 _CHECKPOINT: Final = ".pt"
@@ -63,8 +63,8 @@ class Yolo:
 
     @property
     def pixels(self) -> Pixels:
-        """What it takes photos to be normalised by: nothing but 0...1."""
-        return Pixels(mean=(0.0,), std=(1.0,), said_by="Ultralytics")
+        """How it takes photos."""
+        return of_ultralytics(str(self.module.task), "Ultralytics")
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from edgeattn.base.errors import InputError
 from edgeattn.options.photos import Photos
 from edgeattn.records import sidecar
-from edgeattn.records.pixels import IMAGENET, OPTIONS, Fit, Pixels, told
+from edgeattn.records.pixels import IMAGENET, OPTIONS, Pixels, of_ultralytics, told
 from edgeattn.runtimes.inputs import is_image, read_input, view_of
 
 if TYPE_CHECKING:
@@ -167,11 +167,9 @@ def beside(path: Path) -> Pixels | None:
 
 def _of_ultralytics(said: Mapping[str, str]) -> Pixels | None:
     """Return what Ultralytics does to photos for the models that it exports; None of others."""
-    if "ultralytics" not in said.get("author", "").lower():
-        return None
-    fit: Fit = "crop" if said.get("task") == "classify" else "letterbox"
-    by = "Ultralytics' metadata"
-    return Pixels(mean=(0.0,), std=(1.0,), fit=fit, filter="bilinear", said_by=by)
+    named = " ".join(said.get(key, "") for key in ("author", "description", "license")).lower()
+    is_its = "ultralytics" in named and {"task", "stride"} <= said.keys()
+    return of_ultralytics(said["task"], "its metadata") if is_its else None
 
 
 def _doubts(path: Path | None, model: ir.Model) -> tuple[str, ...]:

@@ -167,6 +167,17 @@ class Pixels:
 IMAGENET: Final = Pixels(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 
+def of_ultralytics(task: str, said_by: str) -> Pixels:
+    """Return how Ultralytics brings photos to its models.
+
+    Args:
+        task: As it calls it: "classify", "detect".
+        said_by: Who says that a model is one of its.
+    """
+    fit: Fit = "crop" if task == "classify" else "letterbox"
+    return Pixels(mean=(0.0,), std=(1.0,), fit=fit, filter="bilinear", said_by=said_by)
+
+
 def told(values: tuple[float, ...]) -> str:
     """Write numbers as the options take them: `0.485,0.456,0.406`."""
     return ",".join(f"{value:.6g}" for value in values)

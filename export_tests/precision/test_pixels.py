@@ -166,7 +166,7 @@ def test_a_file_that_looks_like_a_detector_is_doubted(tmp_path):
 
 def test_what_ultralytics_exports_says_how_it_takes_photos():
     model = graph(ir.node("Conv", [image(), ir.Value(name="w")]), output=(1, 84, 8400))
-    model.metadata_props.update({"author": "Ultralytics", "task": "detect"})
+    model.metadata_props.update({"author": "Ultralytics", "task": "detect", "stride": "32"})
     found = choose(None, model=model)
     assert (found.pixels.mean, found.pixels.fit) == ((0.0,), "letterbox")
     assert found.doubts == ()
