@@ -88,5 +88,8 @@ def print_accuracy(console: Console, found: Accuracy) -> None:
         for one in found.models
         if one.change and one.interval and one.interval[0] <= 0 <= one.interval[1]
     ]
-    by = dict.fromkeys(f"{one.model} ran in {one.runtime}." for one in found.models)
-    print_notes(console, [*wrong, *unread, *unsure, *by, *found.notes])
+    by = dict[str, list[str]]()
+    for one in found.models:
+        by.setdefault(one.runtime, []).append(one.model)
+    ran = [f"{', '.join(names)} ran in {runtime}." for runtime, names in by.items()]
+    print_notes(console, [*wrong, *unread, *unsure, *ran, *found.notes])

@@ -59,7 +59,7 @@ def cast(
     with clock.stage("read"):
         found = read(source)
         before = len(found.model.graph)
-    destination = check_destination(destination)
+    names, destination = (str(source), str(destination)), check_destination(destination)
     files.check_apart(files_of(destination), (found.path, *found.data))
     with files.staged(destination.parent) as staging:
         path = staging / destination.name
@@ -67,7 +67,6 @@ def cast(
         accuracy = None
         if options.data is not None:
             with clock.stage("accuracy"):
-                names = str(source), str(destination)
                 accuracy = _accuracy((found.path, path), names, options, on_stage)
         with clock.stage("write"):
             model = load(path)

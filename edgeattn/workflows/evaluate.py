@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -22,6 +23,10 @@ from edgeattn.runtimes.runner import usable_cores
 from edgeattn.workflows.classifiers import ENGINE, check_runtime, loading
 
 OnStage = Callable[[str], None]
+_CHANCE: Final = (
+    "{} is hardly better than chance: its photos may be brought to it otherwise (--mean, --resize),"
+    " or its classes be in another order (--classes)."
+)
 
 
 def evaluate(
@@ -64,8 +69,10 @@ def evaluate(
             skip_broken=options.skip_broken,
             on_progress=on_stage,
         )
-    notes = (*found.notes, *loader.notes, *_notes(subjects))
-    return found.model_copy(update={"notes": notes})
+    notes = [*found.notes, *loader.notes, *_notes(subjects)]
+    if found.models[0].top1_interval[0] <= 100 / found.classes:
+        notes.append(_CHANCE.format(subjects[0].name))
+    return found.model_copy(update={"notes": tuple(notes)})
 
 
 def _subjects(
@@ -126,7 +133,10 @@ def _images(classifiers: Sequence[Classifier], options: EvaluateOptions) -> Labe
 
 def _notes(subjects: Sequence[Subject]) -> list[str]:
     """Say what was done to photos: once, where it is the same for all."""
-    notes = dict.fromkeys(note for one in subjects for note in one.notes)
-    if len({one.notes for one in subjects}) == 1:
-        return list(notes)
+    views = {
+        dataclasses.replace(one.view, pixels=dataclasses.replace(one.view.pixels, said_by=""))
+        for one in subjects
+    }
+    if len(views) == 1:
+        return list(subjects[0].notes)
     return [f"{one.name}: {note}" for one in subjects for note in one.notes]

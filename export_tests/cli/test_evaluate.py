@@ -22,7 +22,7 @@ def test_for_people(edgeattn, tmp_path):
     assert run.stderr == ""
     for said in ("folder val: 11 images, 1 skipped, 3 classes", "100.00", "36.36", "-63.64",
                  "b.onnx loses", "green", "val/red/0003.png cannot be read",
-                 "as the options say"):  # fmt: skip
+                 "as the options"):  # fmt: skip
         assert said in run.stdout
 
 

@@ -151,6 +151,13 @@ def test_who_says_nothing_takes_photos_as_another_does(tmp_path):
     )
 
 
+def test_what_is_no_better_than_chance_is_told(tmp_path):
+    data = colours(tmp_path / "val", 5)
+    wrong = classifier(tmp_path / "a.onnx", RIGHT[[1, 2, 0]])
+    assert "a.onnx is hardly better than chance" in run(data, wrong).notes[-1]
+    assert "chance" not in " ".join(run(data, classifier(tmp_path / "b.onnx")).notes)
+
+
 def test_photos_are_read_once_for_all_models(tmp_path, monkeypatch):
     opened = []
     real = Image.open
