@@ -234,7 +234,7 @@ class Raising:
 
     def _constant(self, array: np.ndarray, axes: Axes) -> Term | None:
         constant = spread(array, axes)
-        return None if constant is None else self.terms.const(constant)
+        return None if constant is None else self.terms.const(_compact(constant))
 
 
 def spread(array: np.ndarray, axes: Axes) -> Const | None:
@@ -250,6 +250,27 @@ def spread(array: np.ndarray, axes: Axes) -> Const | None:
     if len(shape) < len(flat) or math.prod(shape) != array.size:
         return None
     return Const(array.reshape(shape), flat)
+
+
+def _compact(constant: Const) -> Const:
+    """Return a map's constant without the channels over which it only repeats itself."""
+    axes, array = list(constant.axes), constant.array
+    if not any(index.home in {2, 3} for index in axes):
+        return constant
+    for place, index in enumerate(constant.axes):
+        if index.home != 1 or not isinstance(index.size, int):
+            continue
+        rows = np.moveaxis(array, place, 0).reshape(index.size, -1)
+        changes = np.flatnonzero((rows[1:] != rows[:-1]).any(axis=1)) + 1
+        width = math.gcd(index.size, *changes.tolist())
+        if width == 1:
+            continue
+        array = array.take(range(0, index.size, width), axis=place)
+        if width < index.size:
+            axes[place] = index.split(index.size // width, width)[0]
+            return Const(array, tuple(axes))
+        return Const(array.squeeze(place), (*axes[:place], *axes[place + 1 :]))
+    return constant
 
 
 def sizes(value: ir.Value) -> list[Size | None]:

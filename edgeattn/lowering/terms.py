@@ -414,6 +414,9 @@ class Terms:
         over = frozenset(index for index in leaves(over) if index in inside)
         if not over:
             return term
+        stack = next((t for t in _factors(term) or (term,) if t.op == "stack"), None)
+        if stack is not None and over & set(leaves(stack.attrs)):
+            return self._mean_of_stack(term, stack, over)
         factor, base = self.parts(term)
         if base is not None and base is not term and not over & set(leaves(factor.axes)):
             return self.scaled(factor, self.mean(base, over))
@@ -436,6 +439,17 @@ class Terms:
             if centred.op == "centred" and frozenset(leaves(centred.attrs)) == over:
                 return self.variance(centred.args[0], over)
         return self.make("mean", (term,), over, inside - over)
+
+    def _mean_of_stack(self, term: Term, stack: Term, over: frozenset[Index]) -> Term:
+        """Return a mean over what stands side by side, each part with its own weights."""
+        (index,) = leaves(stack.attrs)
+        rest = [factor for factor in _factors(term) if factor is not stack]
+        parts = [
+            self.mul(part, *(self.select(factor, index, place) for factor in rest))
+            for place, part in enumerate(stack.args)
+        ]
+        total = self.add(*(self.mean(part, over - {index}) for part in parts))
+        return self.scaled(scalar(1 / len(parts)), total)
 
     def sum(self, term: Term, over: frozenset[Index]) -> Term:
         """Return the sum over some indices, whose sizes are numbers."""

@@ -51,6 +51,8 @@ GONE = (
     ("sge-", None, {"Einsum", "Tile"}),
     ("gc-", None, {"Einsum"}),
     ("bam-", None, {"Expand"}),
+    ("srm-", None, {"Expand", "Concat"}),
+    ("nam-", None, {"Expand", "Transpose", "BatchNormalization"}),
     ("shuffle-", None, {*(f"{move} of maps" for move in MOVES), "Transpose of groups"}),
 )
 

@@ -16,9 +16,10 @@ from typing import Any, Final
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.graph.nodes import integer
+from edgeattn.graph.nodes import integer, is_static, reduced_axes
 from edgeattn.lowering.indices import Index, leaves, resolve, unify
 from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser, UnrecognisedError
+from edgeattn.lowering.recognise.reductions import is_whole_depthwise
 from edgeattn.lowering.terms import (
     ONE,
     Const,
@@ -62,17 +63,34 @@ def _joined(node: ir.Node, raising: Raising) -> Sequence[Operand]:
 def _stacked(node: ir.Node, raising: Raising, maps: Sequence[Raised]) -> Sequence[Operand]:
     """Take maps of one channel each as the channels of one map."""
     axis = integer(node, "axis", 0) % maps[0].rank
-    is_map = all(one.rank == _MAP and not one.axis(axis) and not one.term.is_thin() for one in maps)
-    if not is_map or axis != 1:
+    is_thin = all(one.rank == maps[0].rank and one.term.is_thin() for one in maps)
+    is_map = all(one.rank == _MAP and not one.term.is_thin() for one in maps)
+    if any(one.axis(axis) for one in maps) or not ((is_map and axis == 1) or is_thin):
+        raise UnrecognisedError
+    if is_thin and not _is_summed(node.outputs[0], axis, maps[0].rank):
         raise UnrecognisedError
     if not all(_share_axes(maps[0], other) for other in maps[1:]):
         raise UnrecognisedError("its maps differ in size")
-    index = Index(len(maps), 1)
+    index = Index(len(maps), 1 if is_map else None)
     terms = [one.term for one in maps]
     own = (index, *(i for term in terms for i in term.indices()))
     term = raising.terms.make("stack", terms, (index,), own)
     first = resolve(maps[0].axes)
-    return [Raised(term, (first[0], (index,), *first[2:]))]
+    return [Raised(term, (*first[:axis], (index,), *first[axis + 1 :]))]
+
+
+def _is_summed(value: ir.Value, axis: int, rank: int) -> bool:
+    """Return whether all that reads statistics side by side adds them up, with weights."""
+    readers = value.consumers()
+    return bool(readers) and all(
+        _is_summed(reader.outputs[0], axis, rank)
+        if reader.op_type in {"Mul", "Div"} and sum(is_static(v) for v in reader.inputs) == 1
+        else (
+            reader.op_type in {"ReduceSum", "ReduceMean"} and reduced_axes(reader, rank) == [axis]
+        )
+        or is_whole_depthwise(reader)
+        for reader in readers
+    )
 
 
 def _share_axes(one: Raised, other: Raised) -> bool:

@@ -28,6 +28,7 @@ from edgeattn.lowering.raising import (
     UnrecognisedError,
     spread,
 )
+from edgeattn.lowering.recognise.sizes import computed_ints
 from edgeattn.lowering.terms import Term, Terms, scalar
 
 _INFINITY: Final = float("inf")
@@ -147,6 +148,10 @@ def _cast(node: ir.Node, raising: Raising) -> Sequence[Operand]:
     if isinstance(found, np.ndarray) and node.outputs[0].dtype in FLOATS:
         return [found]
     source = node.inputs[0]
+    if found is None and node.outputs[0].dtype in FLOATS:
+        count = computed_ints(source)  # how many values a mean is over, from their shape
+        if count is not None and len(count) == 1 and source is not None and source.shape == []:
+            return [np.array(float(count[0]))]
     if isinstance(found, Raised) and source is not None and source.dtype == node.outputs[0].dtype:
         return [found]
     raise UnrecognisedError

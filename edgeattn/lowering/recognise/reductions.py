@@ -4,6 +4,7 @@
     ReduceSumSquare = M * mean of squares    ReduceL2 = sqrt of that
     GlobalMaxPool, a MaxPool over the whole map = ReduceMax
     a mean of a mean = the mean over both
+    a depthwise convolution over all positions = M * mean of the weights times what it reads
 
 Real-number exact. A sum needs the number M of what it adds, so no open size.
 """
@@ -13,11 +14,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import numpy as np
 import onnx_ir as ir
 
-from edgeattn.graph.nodes import integer, ints, reduced_axes, text
+from edgeattn.graph.nodes import (
+    integer,
+    ints,
+    reduced_axes,
+    static_sizes,
+    text,
+    weight_and_bias,
+)
 from edgeattn.lowering.indices import Axes, Index
-from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser, UnrecognisedError
+from edgeattn.lowering.raising import (
+    Operand,
+    Raised,
+    Raising,
+    Recogniser,
+    UnrecognisedError,
+    spread,
+)
+from edgeattn.lowering.recognise.pointwise import per_channel
 from edgeattn.lowering.terms import Term
 
 _POOLED_FROM: Final = 2
@@ -70,6 +87,39 @@ def _covers_map(node: ir.Node) -> bool:
     )
 
 
+def is_whole_depthwise(node: ir.Node) -> bool:
+    """Return whether a depthwise convolution has one place, which is all that it reads."""
+    read = [None if value is None else static_sizes(value) for value in node.inputs[:2]]
+    x, weight = (sizes or [] for sizes in read)
+    return (
+        node.op_type == "Conv"
+        and len(x) == len(weight) > _POOLED_FROM
+        and x[1] == weight[0] == integer(node, "group", 1)
+        and weight[1] == 1
+        and x[2:] == weight[2:]
+        and any(size != 1 for size in x[2:])
+        and not any(ints(node, "pads"))
+        and text(node, "auto_pad", "NOTSET") in {"NOTSET", "VALID"}
+        and set(ints(node, "dilations")) <= {1}
+    )
+
+
+def _weighed(node: ir.Node, raising: Raising) -> Sequence[Operand]:
+    """Return sum_p weight[c, p] x[.., c, p] + offset[c] over all positions p."""
+    x, constants = raising.needed(node.inputs[0]), weight_and_bias(node)
+    constant = None if constants is None else spread(constants[0][:, 0], x.axes)
+    over = frozenset(
+        index for position in range(_POOLED_FROM, x.rank) for index in x.axis(position)
+    )
+    if constants is None or constant is None or over - x.term.indices():
+        raise UnrecognisedError
+    total = raising.terms.sum(raising.terms.scaled(constant, x.term), over)
+    summed = Raised(total, (*x.axes[:_POOLED_FROM], *((),) * (x.rank - _POOLED_FROM)))
+    weight, bias = constants
+    offset = np.zeros(len(weight)) if bias is None else bias
+    return [per_channel(raising, summed, np.ones_like(offset), offset)]
+
+
 TABLE: Final[Mapping[str, Recogniser]] = {
     **{
         op_type: Recogniser(rule="global-mean", recognise=_reduced)
@@ -81,4 +131,5 @@ TABLE: Final[Mapping[str, Recogniser]] = {
         op_type: Recogniser(rule="global-mean", recognise=_pooled, accepts=_covers_map)
         for op_type in ("AveragePool", "MaxPool")
     },
+    "Conv": Recogniser(rule="global-mean", recognise=_weighed, accepts=is_whole_depthwise),
 }

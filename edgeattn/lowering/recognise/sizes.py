@@ -7,6 +7,7 @@ of names of open sizes.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -92,6 +93,9 @@ def _computed(node: ir.Node, parts: Sequence[Sizes]) -> Sizes | None:
             return [None if pick is None else one if pick else other for pick, one, other in chosen]
         case "ConstantOfShape":
             return _filled(node, parts[0])
+        case "ReduceProd" if len(node.inputs) == 1 and not node.attributes.get("axes"):
+            numbers = [size for size in parts[0] if isinstance(size, int)]
+            return [math.prod(numbers)] if len(numbers) == len(parts[0]) else [None]
     if node.op_type not in _ARITHMETIC and node.op_type != "Equal":
         return None
     pairs = zip(*map(_repeated(parts), parts), strict=True)

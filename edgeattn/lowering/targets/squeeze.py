@@ -1,6 +1,7 @@
 """The squeeze taken through the 1x1 convolution that made the map.
 
     mean(W y + b) = W mean(y) + b
+    mean(k_g (W_g y + b_g)) = W_g mean(k_g y) + b_g mean(k_g)    with constant maps k_g, as of a DCT
 
 so the statistics need not wait for the map: they are made from what the convolution reads, and the
 gate can be part of the convolution's own kernel. The first layer after the squeeze takes W in,
@@ -22,10 +23,10 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeattn.graph.nodes import given, integer, ints, static, text, weight_and_bias
-from edgeattn.lowering.indices import count, leaves
+from edgeattn.lowering.indices import Index, count, leaves
 from edgeattn.lowering.raising import Raised, Raising
 from edgeattn.lowering.targets.layout import CHANNELS, channels_of, homed, is_space
-from edgeattn.lowering.terms import Layer, Term, subterms
+from edgeattn.lowering.terms import Const, Layer, Term, subterms
 
 _STATISTICS: Final = frozenset(
     {"mean", "max", "variance", "centred", "normalised", "softmax", "window"}
@@ -40,6 +41,7 @@ def through_producer(
     *,
     passes: int = _PASSES,
     alone: bool = True,
+    weighted: bool = False,
     known: dict[Term, tuple[Term, Term]] | None = None,
 ) -> Term:
     """Return an equal term, in which means are taken before the convolution where that is less.
@@ -49,6 +51,7 @@ def through_producer(
         raising: What is known of its leaves.
         passes: How many passes over the map are saved.
         alone: Leave a map of which other statistics are asked.
+        weighted: Take means with constant weights for each position, too.
         known: What was exchanged for what, by mean, so that two roots have it in common.
     """
     known = {} if known is None else known
@@ -56,8 +59,8 @@ def through_producer(
         if mean in known:
             root = exchanged(root, *known[mean], raising, {})
             continue
-        leaf = mean.args[0]
-        if leaf.op != "leaf" or not _is_squeezed(root, mean, leaf, alone=alone):
+        leaf = _averaged(mean, weighted=weighted)
+        if leaf is None or not _is_squeezed(root, mean, leaf, alone=alone):
             continue
         layer = _layer(mean, raising)
         if layer is None:
@@ -70,17 +73,29 @@ def through_producer(
     return root
 
 
+def _averaged(mean: Term, *, weighted: bool) -> Term | None:
+    """Return the leaf that a mean is of, alone or with a constant for each position."""
+    arg = mean.args[0]
+    if weighted and arg.op == "mul" and len(arg.args) == 2 and arg.args[0].op == "const":
+        arg = arg.args[1]
+    return arg if arg.op == "leaf" else None
+
+
 def _is_squeezed(root: Term, mean: Term, leaf: Term, *, alone: bool) -> bool:
     """Return whether a mean is over the whole map and, alone, all that a gate asks of a leaf."""
     over = frozenset(leaves(mean.attrs))
-    asked = [t for t in subterms(root) if leaf in t.args and t.op in _STATISTICS]
+    asked = [
+        t
+        for t in subterms(root)
+        if t.op in _STATISTICS and (leaf in t.args or leaf is _averaged(t, weighted=True))
+    ]
     space = {index for index in leaf.indices() if index.home in {2, 3}}
     return (asked == [mean] or not alone) and over == space and is_space(over)
 
 
 def _layer(mean: Term, raising: Raising) -> Term | None:
     """Return the mean as the convolution of the mean of what it reads."""
-    leaf = mean.args[0]
+    leaf = mean.args[0].args[-1] if mean.args[0].op == "mul" else mean.args[0]
     node = leaf.attrs.producer()
     users = [user for user in leaf.attrs.consumers() if user.graph is not None]
     if node is None or not _is_layer(node) or any(user not in raising.rules for user in users):
@@ -93,9 +108,48 @@ def _layer(mean: Term, raising: Raising) -> Term | None:
         return None
     weight, bias = constants[0].reshape(len(constants[0]), -1), constants[1]
     offset = np.zeros(len(weight)) if bias is None else bias
-    space = frozenset(index for axis in y.axes[2:] for index in leaves(axis))
-    layer = Layer(weight=weight, bias=offset, rows=out, columns=over)
-    return raising.terms.linear(raising.terms.mean(y.term, space), layer)
+    space = tuple(index for axis in y.axes[2:] for index in leaves(axis))
+    if mean.args[0] is leaf:
+        layer = Layer(weight=weight, bias=offset, rows=out, columns=over)
+        return raising.terms.linear(raising.terms.mean(y.term, frozenset(space)), layer)
+    return _weighted(mean, weight, offset, y.term, (out, over, space), raising)
+
+
+def _weighted(
+    mean: Term,
+    weight: np.ndarray,
+    offset: np.ndarray,
+    y: Term,
+    indices: tuple[tuple[Index, ...], ...],
+    raising: Raising,
+) -> Term | None:
+    """Return the layer of a mean with constant weights, f64[rows, parts * columns].
+
+    What differs by a part of the channels is one more column: each row has zeros in the others.
+    """
+    constant, leaf = mean.args[0].args[0].attrs, mean.args[0].args[1]
+    out, over, space = indices
+    old = tuple(homed(leaf.indices(), 2) + homed(leaf.indices(), 3))
+    if [index.size for index in old] != [index.size for index in space]:
+        return None
+    own = leaves(constant.axes)
+    parts = tuple(index for index in out if index in own)
+    if out[: len(parts)] != parts or not {*own} <= {*parts, *old}:
+        return None
+    count_of = count(parts)
+    sizes = [count([index]) for index in (*parts, *old)]
+    array = np.broadcast_to(constant.over((*parts, *old)), sizes)
+    scaled = Const(array, (*parts, *space))
+    pooled = raising.terms.mean(raising.terms.mul(raising.terms.const(scaled), y), frozenset(space))
+    columns = np.zeros((count_of, len(weight) // count_of, count_of, weight.shape[1]))
+    for place, rows in enumerate(weight.reshape(count_of, -1, weight.shape[1])):
+        columns[place, :, place] = rows
+    means = array.reshape(count_of, -1).mean(axis=1)
+    bias = (offset.reshape(count_of, -1) * means[:, None]).reshape(-1)
+    layer = Layer(
+        weight=columns.reshape(len(weight), -1), bias=bias, rows=out, columns=(*parts, *over)
+    )
+    return raising.terms.linear(pooled, layer)
 
 
 def _is_map(y: Raised) -> bool:
@@ -120,7 +174,8 @@ def _better(
     mean: Term, layer: Term, users: list[Term], raising: Raising, passes: int
 ) -> tuple[Term, Term] | None:
     """Return what to exchange for what, if that moves less."""
-    y = layer.args[0].args[0].indices()
+    pooled = layer.args[0].args[0]
+    y = (pooled if pooled.op == "leaf" else pooled.args[1]).indices()
     user = users[0] if len(users) == 1 and users[0].op in {"linear", "band"} else None
     extra = layer.attrs.weight.size
     if user is not None and user.op == "linear":
@@ -129,7 +184,7 @@ def _better(
     if count(y) + extra >= passes * count(mean.args[0].indices()):
         return None
     if user is None:
-        return mean, layer
+        return (mean, layer) if pooled.op == "leaf" else None
     merged = _composed(user, layer) if user.op == "linear" else _banded(user, layer)
     if merged is None:
         return None

@@ -11,7 +11,7 @@ y = -x, which is exact in floating point, it binds it once: y * -sigmoid(f(-y)).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -25,6 +25,7 @@ from edgeattn.lowering.targets.layout import (
     FIRST,
     LAST,
     ORDER,
+    SPACE,
     View,
     axes_of,
     channels_of,
@@ -43,7 +44,7 @@ from edgeattn.lowering.targets.pooled_layer import (
 )
 from edgeattn.lowering.targets.squeeze import through_producer
 from edgeattn.lowering.targets.writer import Form, Written
-from edgeattn.lowering.terms import Term, scalar, subterms
+from edgeattn.lowering.terms import Const, Term, scalar, subterms
 
 _POINTWISE = frozenset({"add", "mul", "pow", "fn", "centred", "normalised"})
 
@@ -78,7 +79,7 @@ class TensorRTWriter(PlainWriter):
         return fusion.measure(nodes, instead_of)
 
     def prepared(self, term: Term) -> Term:
-        squeezed = through_producer(term, self._raising)
+        squeezed = through_producer(term, self._raising, weighted=True)
         if squeezed is not term and self.takes("squeeze", "cheaper"):
             term = squeezed
         for leaf in _read_twice(term):
@@ -114,6 +115,17 @@ class TensorRTWriter(PlainWriter):
         if self.takes("repeat", "gather"):
             return super().expanded(one, channels, view)
         return one  # `join` gives its channels axes of their own instead
+
+    def constant(self, constant: Const, over: Collection[Index], view: View) -> Written:
+        own, position = set(leaves(constant.axes)), ORDER[view].index(CHANNELS)
+        part = tuple(index for index in axes_of(over, view)[position] if index in own)
+        is_map = any(index.home in SPACE for index in own)
+        if not (is_map and part) or set(part) == set(channels_of(over)):
+            return super().constant(constant, over, view)
+        if self.takes("repeat", "gather"):
+            return super().constant(constant, over, view)
+        rest = [index for index in over if index.home != CHANNELS]
+        return super().constant(constant, {*rest, *part}, view)  # `join` repeats it
 
     def join(self, op_type: str, one: Written, other: Written, view: View) -> Written:
         """Apply a binary operator; a value of some channel indices goes by an axis for each."""

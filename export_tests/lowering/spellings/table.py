@@ -7,16 +7,18 @@ from export_tests.lowering.spellings import (
     cbam,
     eca,
     gc,
+    nam,
     sa,
     se,
     sge,
     shuffle,
     simam,
+    srm,
     ulsam,
 )
 
 SPELLINGS = {
     name: spelling
-    for room in (se, eca, simam, sa, cbam, ulsam, sge, gc, bam, shuffle)
+    for room in (se, eca, simam, sa, cbam, ulsam, sge, gc, bam, srm, nam, shuffle)
     for name, spelling in room.SPELLINGS.items()
 }
