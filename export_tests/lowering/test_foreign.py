@@ -65,6 +65,7 @@ NOT_REACHED = {
     "sge-batch": "groups on an open batch",
     "sge-by-hand": "a gate tiled by a computed shape, where the batch is open",
     "gc-einsum": "the result is expanded by a computed shape, where the batch is open",
+    "nam-viewed": "it is elementwise already: there is nothing to write anew",
     "shuffle-indexed": "dynamo writes the indexing as GatherND between transposes",
 }
 
