@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 
 import onnx_ir as ir
 
-from edgeattn.graph.nodes import is_static, static_sizes
+from edgeattn.graph.nodes import integer, is_static, static_sizes
 
 #: A launch weighs as much as the bytes that an 8 GB Orin Nano (68 GB/s) moves meanwhile. No floor
 #: is published for a Jetson: 2 µs is a guess, low on purpose, so that bytes decide.
@@ -88,13 +88,37 @@ def freed(nodes: Sequence[ir.Node], roots: Collection[ir.Value]) -> list[ir.Node
     return [node for node in nodes if node in gone]
 
 
+def with_producers(gone: Sequence[ir.Node], new: Sequence[ir.Node]) -> list[ir.Node]:
+    """Return nodes that go with all that only they need, and what stands for them does not."""
+    needed = {value for node in new for value in node.inputs}
+    order, known, pending = list(gone), set(gone), list(gone)
+    while pending:
+        for value in pending.pop().inputs:
+            node = None if value is None else value.producer()
+            if node is None or node in known:
+                continue
+            users = {user for out in node.outputs for user in out.consumers()}
+            is_needed = any(out.is_graph_output() or out in needed for out in node.outputs)
+            if is_needed or any(user.graph is not None and user not in known for user in users):
+                continue
+            known.add(node)
+            order.insert(0, node)
+            pending.append(node)
+    return order
+
+
 def is_read(value: ir.Value | None) -> bool:
     """Return whether an input is a tensor that something computes, no constant."""
     return value is not None and not is_static(value)
 
 
-def work_bytes(node: ir.Node) -> int:
-    """Return the bytes that a processor could move while a convolution or a product computes."""
+def work_bytes(node: ir.Node, lanes: int = 1) -> int:
+    """Return the bytes that a processor could move while a convolution or a product computes.
+
+    Args:
+        node: The node.
+        lanes: What the channels that a dense convolution writes are filled up to a multiple of.
+    """
     if node.op_type not in {"Conv", "Gemm", "MatMul"}:
         return 0
     weight = node.inputs[1]
@@ -103,6 +127,8 @@ def work_bytes(node: ir.Node) -> int:
         return 0
     if node.op_type == "Conv":
         macs = elements(node.outputs[0]) * elements(weight) // (sizes[0] or 1)
+        if sizes[0] and integer(node, "group", 1) == 1:
+            macs = macs * (-(-sizes[0] // lanes) * lanes) // sizes[0]
     else:
         x = static_sizes(node.inputs[0]) if node.inputs[0] is not None else None
         macs = elements(node.outputs[0]) * ((x or [1])[-1] or 1)

@@ -20,7 +20,7 @@ from edgeattn.graph.names import module_of
 from edgeattn.graph.nodes import is_used, producer_of
 from edgeattn.lowering.build import Builder, replace
 from edgeattn.lowering.indices import Axes
-from edgeattn.lowering.measures import freed
+from edgeattn.lowering.measures import freed, with_producers
 from edgeattn.lowering.raising import Raised, Raising
 from edgeattn.lowering.record import FAULTS, LEFT_OUT, fault
 from edgeattn.lowering.targets.layout import UnwritableError
@@ -182,7 +182,8 @@ def exchange(
         return None
     if rule in _MUST_SHRINK and not build.is_simpler(written, region.nodes):
         return None
-    gone, new = freed(region.nodes, region.roots), build.loose(written)
+    new = build.loose(written)
+    gone = with_producers(freed(region.nodes, region.roots), new)
     before, after = writer.measure(gone, new), writer.measure(new, gone)
     must_pay = must_pay and REGION not in writer.chosen
     if must_pay and not after.pays_against(before):

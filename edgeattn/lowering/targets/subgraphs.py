@@ -3,7 +3,8 @@
     elementwise operators, broadcasts included    one generated kernel with those they feed
     any other operator                            a kernel: reads its inputs, writes its outputs
     views                                         nothing
-    multiply-accumulates                          as the bytes that are moved meanwhile
+    multiply-accumulates                          as the bytes that are moved meanwhile, of whole
+                                                  vectors of channels
 
 A chain whose value in the middle something else reads writes it there, and goes on.
 """
@@ -25,6 +26,8 @@ _POINTWISE: Final = frozenset(
         "Sigmoid", "Softplus", "Sqrt", "Sub", "Sum", "Swish", "Tanh", "Where",
     }
 )  # fmt: skip
+# Channels of a vector of AVX-512; a convolution's kernels compute a whole one.
+_LANES: Final = 16
 
 
 def measure(nodes: Sequence[ir.Node], instead_of: Sequence[ir.Node]) -> Figures:
@@ -54,7 +57,8 @@ def measure(nodes: Sequence[ir.Node], instead_of: Sequence[ir.Node]) -> Figures:
             chain_of |= {v: number for member in chains[number] for v in member.outputs}
         else:
             kernels += 1
-            moved += sum(map(bytes_of, read)) + sum(map(bytes_of, node.outputs)) + work_bytes(node)
+            moved += sum(map(bytes_of, read)) + sum(map(bytes_of, node.outputs))
+            moved += work_bytes(node, lanes=_LANES)
     for members in chains.values():
         made = {value for member in members for value in member.outputs}
         read_there = {same.get(v, v) for m in members for v in m.inputs if v is not None}
