@@ -16,16 +16,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
-import numpy as np
 import onnx_ir as ir
 
-from edgeattn.lowering.indices import leaves
 from edgeattn.lowering.measures import Figures
 from edgeattn.lowering.targets import subgraphs
-from edgeattn.lowering.targets.layout import CHANNELS, FIRST, View, channels_of, shape_of
+from edgeattn.lowering.targets.layout import CHANNELS, View, shape_of
 from edgeattn.lowering.targets.normed import NormedWriter
 from edgeattn.lowering.targets.writer import Form, Written, named
-from edgeattn.lowering.terms import ZERO, Term
+from edgeattn.lowering.terms import Term
 
 _HARD_SWISH_SINCE: Final = 14
 _HARD_SWISH: Final = (1 / 6, 0.5)
@@ -70,36 +68,12 @@ class OpenVINOWriter(NormedWriter):
         return self.shaped(super().apply(function, Written(band, flat)).value, x.axes)
 
     def write_add(self, term: Term, view: View) -> Written:
-        return self._layer_of_one(term, view) or super().write_add(term, view)
+        return self.layer_of_one(term, view) or super().write_add(term, view)
 
     def write_mul(self, term: Term, view: View) -> Written:
         term = self.shared_product(term, view)
-        special = self._hard_swish(term, view) or self._layer_of_one(term, view)
+        special = self._hard_swish(term, view) or self.layer_of_one(term, view)
         return special or super().write_mul(term, view)
-
-    def _layer_of_one(self, term: Term, view: View) -> Written | None:
-        """Write a layer on a single channel without positions as a convolution, as it was.
-
-        As a product it would be part of the chain on the map, and done for each of its positions.
-        """
-        parts = [self.terms.parts(part) for part in (term.args if term.op == "add" else (term,))]
-        offset = next((number for number, base in parts if base is None), ZERO)
-        addends = [(factor, base) for factor, base in parts if base is not None]
-        factor = addends[0][0]
-        rows = leaves(factor.axes)
-        if not rows or any(index.home != CHANNELS for index in rows):
-            return None
-        if not set(leaves(offset.axes)) <= set(rows) or channels_of(rows) != rows:
-            return None
-        for own, base in addends:
-            is_same = leaves(own.axes) == rows and np.array_equal(own.array, factor.array)
-            if not is_same or not base.is_thin() or channels_of(base.indices()):
-                return None
-        x = self.on(self.terms.add(*(base for _, base in addends)), FIRST)
-        self.build.origin = term.origin
-        axes = (x.axes[0], rows, x.axes[2], x.axes[3])
-        weight = factor.over(rows).reshape(-1, 1)
-        return self._seen(self.pointwise(x.value, weight, offset.spread(rows), axes), view)
 
     def _hard_swish(self, term: Term, view: View) -> Written | None:
         """Write x * HardSigmoid(x) as one operator, which a convolution takes in."""

@@ -28,7 +28,7 @@ from edgeattn.lowering.targets.polyphase import phases
 from edgeattn.lowering.targets.squeeze import through_producer
 from edgeattn.lowering.targets.statistics import Statistics
 from edgeattn.lowering.targets.writer import Form, Written, named
-from edgeattn.lowering.terms import Layer, Term
+from edgeattn.lowering.terms import ZERO, Layer, Term
 
 # Few groups are one dense convolution with zeros; of many, the zeros would cost more.
 _MOST_DENSE_GROUPS: Final = 8
@@ -66,6 +66,30 @@ class PlainWriter(Statistics):
             array, groups = _block_diagonal(array, groups), 1
         axes = (x.axes[0], (*shared, *out), x.axes[2], x.axes[3])
         return self._seen(self.pointwise(x.value, array, offset, axes, group=groups), view)
+
+    def layer_of_one(self, term: Term, view: View) -> Written | None:
+        """Write a layer on a single channel without positions as a convolution, as it was.
+
+        As a product, OpenVINO takes it into the chain on the map, and does it for each position.
+        """
+        parts = [self.terms.parts(part) for part in (term.args if term.op == "add" else (term,))]
+        offset = next((number for number, base in parts if base is None), ZERO)
+        addends = [(factor, base) for factor, base in parts if base is not None]
+        factor = addends[0][0]
+        rows = leaves(factor.axes)
+        if not rows or any(index.home != CHANNELS for index in rows):
+            return None
+        if not set(leaves(offset.axes)) <= set(rows) or channels_of(rows) != rows:
+            return None
+        for own, base in addends:
+            is_same = leaves(own.axes) == rows and np.array_equal(own.array, factor.array)
+            if not is_same or not base.is_thin() or channels_of(base.indices()):
+                return None
+        x = self.on(self.terms.add(*(base for _, base in addends)), FIRST)
+        self.build.origin = term.origin
+        axes = (x.axes[0], rows, x.axes[2], x.axes[3])
+        weight = factor.over(rows).reshape(-1, 1)
+        return self._seen(self.pointwise(x.value, weight, offset.spread(rows), axes), view)
 
     @staticmethod
     def weights(

@@ -144,12 +144,15 @@ class PortableWriter(PlainWriter):
             one, other = other, one
         return super().join(op_type, one, other, view)
 
+    def write_add(self, term: Term, view: View) -> Written:
+        return self.layer_of_one(term, view) or super().write_add(term, view)
+
     def write_mul(self, term: Term, view: View) -> Written:
         term = self.shared_product(term, view)
         parts = [part for arg in term.args for part in self._apart(arg)]
         if len(parts) > len(term.args):
             term = self.terms.make("mul", parts, own=term.own)
-        return super().write_mul(term, view)
+        return self.layer_of_one(term, view) or super().write_mul(term, view)
 
     def _apart(self, term: Term) -> list[Term]:
         """Return a normalised map, or its square, as a difference and what scales it."""

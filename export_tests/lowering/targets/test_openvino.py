@@ -2,11 +2,15 @@
 
 import functools
 from collections import Counter
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
+from edgeattn.attention.cam import CAM
+from edgeattn.attention.cbam import CBAM
+from edgeattn.attention.se import SE
 from edgeattn.lowering.pipeline import lower
 from edgeattn.lowering.targets.openvino import OpenVINOWriter
 from export_tests.lowering.kit import as_double, assert_equal64, export, randomise_
@@ -100,6 +104,44 @@ def test_convolution_to_one_channel_is_written_by_phases():
     assert made["DepthToSpace"] == 1
     _, made = lowered(net("cbam-views", shape=(1, 3, 44, 44)))
     assert made["DepthToSpace"] == 0
+
+
+def hidden_of_one(gated, shape=(1, 3, 16, 12)):
+    torch.manual_seed(5)
+    return export(randomise_(Bottleneck(gated, channels=16)), shape)
+
+
+@pytest.mark.parametrize("target", ["openvino", "portable"])
+@pytest.mark.parametrize(
+    "gated",
+    [partial(SE, reduction=16), partial(CBAM, reduction=16), partial(CAM, reduction=16)],
+    ids=["se", "cbam", "cam"],
+)
+def test_layer_on_one_channel_stays_a_convolution(gated, target):
+    """As a product, it is part of the chain on the map, and done for each of its positions."""
+    model = hidden_of_one(gated)
+    exact, double = as_double(model), as_double(model)
+    lower(exact, target=target, must_pay=False)
+    assert_equal64(double, exact, batches=(1,))
+    lower(model, target=target, must_pay=False)
+    for node in model.graph:
+        if node.op_type in {"Add", "Mul"}:
+            assert not any(x.const_value is not None for x in node.inputs)
+
+
+def test_convolution_that_only_a_region_needed_counts_as_gone():
+    """Its phases would be counted beside it, and be dearer than it."""
+    model = hidden_of_one(partial(CBAM, reduction=16), shape=(1, 3, 224, 224))
+    record = lower(model, target="openvino")
+    assert not record.near_misses
+    assert sum(node.op_type == "DepthToSpace" for node in model.graph) == 1
+
+
+def test_band_takes_its_gate_before_it_is_a_map():
+    model = net("eca-views").clone()
+    lower(model, target="openvino", must_pay=False)
+    gates = [node for node in model.graph if node.op_type == "Sigmoid"]
+    assert [gate.inputs[0].producer().op_type for gate in gates] == ["Conv"]
 
 
 def test_hard_swish_before_a_gate_stays_one_operator():
