@@ -52,6 +52,8 @@ class EvaluateOptions:
     )
     samples: int | None = flag("--samples N", "The most images to take, drawn. [all]", min=1)
     seed: int = flag("--seed", "Seed of that draw.", default=0, min=0)
-    batch: int | None = flag("--batch N", "Images of a run, where the batch is open. [8]", min=1)
+    batch: int | None = flag(
+        "--batch N", "Images of a run, where the batch is open. [8; fewer large ones]", min=1
+    )
     threads: int | None = flag("--threads N", "Threads that read and run. [all cores]", min=1)
     skip_broken: bool = switch("--skip-broken", "Leave out images that cannot be read.")

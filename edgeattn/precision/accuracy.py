@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -38,8 +38,8 @@ Array = npt.NDArray[Any]
 #: For each image the class that is largest, and how many come before its label's: -1 for neither.
 Ranks = Sequence[Sequence[int]]
 
-#: Images of one run, where the batch is open.
-BATCH: Final = 8
+# Images of one run, where the batch is open: fewer where they are large, since all threads run one.
+_BATCH, _BATCH_PIXELS = 8, 8 * 224 * 224
 # More classes than these say little; that the label is among the five largest of five, nothing.
 _MOST_LOSSES, _TOP = 5, 5
 
@@ -106,7 +106,7 @@ class Batches:
     """
 
     def __init__(self, subject: Subject, run: Callable[[Array], Array], runtime: str) -> None:
-        self.subject, self.runtime, self.chunk = subject, runtime, max(subject.batch, BATCH)
+        self.subject, self.runtime, self.chunk = subject, runtime, max(subject.batch, _BATCH)
         self._run = run
         self.classes = classes_of(
             subject, run(from_pixels(subject.zeros(), **subject.view.numbers())).shape
@@ -167,7 +167,7 @@ def subject_of(
         input_name=value.name,
         output=output,
         output_name=outputs[output].name,
-        batch=fixed or batch or BATCH,
+        batch=fixed or batch or min(max(_BATCH_PIXELS // (view.height * view.width), 1), _BATCH),
         names=names_of(found.model.metadata_props),
         notes=chosen.notes(value),
     )
@@ -335,7 +335,7 @@ def _told(
         against = {
             "change": 100 * (gained - only) / count,
             "interval": tuple(100 * end for end in interval),
-            "agreement": 100 * float((own[:, 0] == first[:, 0]).mean()),
+            "agreement": 100 * float(((own[:, 0] == first[:, 0]) & (own[:, 0] >= 0)).mean()),
             "losses": _losses(labels, before, hits, one.classes, images),
         }
     top5 = (own[:, 1] >= 0) & (own[:, 1] < _TOP)

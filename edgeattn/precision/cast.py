@@ -53,6 +53,11 @@ def cast_file(
         CheckError: If what was written differs by more than it may.
     """
     check_options(options)
+    if options.data is not None:
+        raise InputError(
+            "The accuracy of a cast is not found while something else is made.",
+            mend="Cast the file that was made: edgeattn cast FILE.onnx --data FOLDER",
+        )
     clock = Clock(lambda _: None)
     return cast_source(read(source), destination, options, clock, gate=gate, pixels=pixels)
 

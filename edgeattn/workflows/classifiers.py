@@ -44,8 +44,8 @@ from edgeattn.runtimes import openvino, runner
 from edgeattn.runtimes.onnxruntime import limit_of
 
 ENGINE: Final = ".engine"
-# So many images go to another process at once: some 10 MB.
-_SENT: Final = 64
+# So much goes to another process at once, and so many images at most.
+_SENT_BYTES, _MOST_SENT = 10_000_000, 256
 # What a run of a batch may take on a small board.
 _RUN_S: Final = 60.0
 
@@ -275,7 +275,9 @@ class _ByRunner:
         lock: threading.Lock | None = None,
     ) -> None:
         self.subject, self.runtime = subject, runtime
-        self.chunk = -(-_SENT // subject.batch) * subject.batch
+        image_bytes = subject.zeros()[0].size
+        images = min(max(_SENT_BYTES // image_bytes, 1), _MOST_SENT)
+        self.chunk = -(-images // subject.batch) * subject.batch
         self._talk, self._send, self._model = talk, send, model
         self._lock = lock or threading.Lock()
         self.classes = classes_of(subject, self._ask(subject.zeros(), ()).shape)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+from types import SimpleNamespace
+
 import numpy as np
+import onnxruntime
 import pytest
 from PIL import Image
 
 from edgeattn.base.errors import InputError
 from edgeattn.options.evaluate import EvaluateOptions
+from edgeattn.precision.accuracy import subject_of
 from edgeattn.runtimes.runner import ranked
+from edgeattn.workflows import classifiers
+from edgeattn.workflows import evaluate as workflow
 from edgeattn.workflows.evaluate import evaluate
 from export_tests.precision.classifiers import RIGHT, classifier, colours
 from export_tests.precision.test_labels import listed
@@ -77,8 +84,10 @@ def test_a_model_of_its_own_size_and_layout_sees_the_same_images(tmp_path):
 def test_what_is_no_number_counts_as_wrong(tmp_path):
     rows = RIGHT.copy()
     rows[1, 1] = np.nan
-    (one,) = run(colours(tmp_path / "val", 2), classifier(tmp_path / "a.onnx", rows)).models
+    model = classifier(tmp_path / "a.onnx", rows)
+    one, same = run(colours(tmp_path / "val", 2), model, model).models
     assert (one.top1, one.not_numbers) == (0, 6)
+    assert same.agreement == 0
 
 
 def test_broken_images(tmp_path):
@@ -165,3 +174,31 @@ def test_photos_are_read_once_for_all_models(tmp_path, monkeypatch):
     data = colours(tmp_path / "val", 2)
     run(data, classifier(tmp_path / "a.onnx"), classifier(tmp_path / "b.onnx", size=(4, 4)))
     assert len(opened) == 6
+
+
+def test_engines_on_the_gpu_of_this_machine(tmp_path, monkeypatch):
+    onnx = classifier(tmp_path / "a.onnx", RIGHT)
+    (tmp_path / "a.engine").write_bytes(b"built of it")
+    session, sizes = onnxruntime.InferenceSession(onnx), []
+
+    def once(feeds):
+        sizes.append(feeds["image"].shape[0])
+        return {"scores": session.run(None, feeds)[0]}
+
+    point = SimpleNamespace(point="opt", shapes={"image": (4, 3, 8, 8)})
+    manifest = SimpleNamespace(points=(point,), runtime="tensorrt-rtx", runtime_version="1.2")
+    engine = SimpleNamespace(run=once, manifest=manifest)
+    monkeypatch.setattr(workflow, "read_manifest", lambda _: manifest)
+    monkeypatch.setattr(workflow, "source_of", lambda *_: onnx)
+    monkeypatch.setattr(classifiers, "open_engine", lambda _: contextlib.nullcontext(engine))
+    found = run(colours(tmp_path / "val", 3), tmp_path / "a.engine", onnx).models
+    assert [one.top1 for one in found] == [100, 100]
+    assert [one.batch for one in found] == [4, 8]
+    assert found[0].runtime == "TensorRT-RTX 1.2"
+    assert sizes == [4] * 4  # one to try it; 8 and 1 images, the last filled up
+
+
+def test_batches_of_large_images_are_small(tmp_path):
+    for size, batch in [((224, 224), 8), ((640, 480), 1), ((300, 300), 4)]:
+        path = classifier(tmp_path / "a.onnx", RIGHT, size=size)
+        assert subject_of(path, None).batch == batch
