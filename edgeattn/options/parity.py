@@ -12,9 +12,8 @@ from edgeattn.options.hosts import on
 
 DATA: Final = Flag(
     "--input FILE",
-    "Real data instead of random, once per input: an .npy file, or a photo, which is resized"
-    " to the input (bicubic, not cropped), brought to 0...1, and normalised by --mean and"
-    " --std.",
+    "Real data instead of random, once per input: an .npy file, or a photo, which is brought to the"
+    " input as --mean, --resize and the like say, or the model.",
 )
 
 

@@ -90,6 +90,7 @@ def test_an_engine_on_a_host(edgeattn, sshd, tmp_path):
     assert "--on [USER@]HOST" in run.stderr
 
 
+@pytest.mark.slow
 def test_in_openvino(tmp_path, capsys):
     pytest.importorskip("openvino")
     paths = [str(classifier(tmp_path / name, RIGHT)) for name in ("a.onnx", "b.onnx")]
