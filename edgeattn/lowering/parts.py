@@ -18,6 +18,8 @@ import onnx_ir as ir
 
 from edgeattn.graph import shapes
 from edgeattn.graph.nodes import given, integer, is_static, static
+from edgeattn.lowering import lines
+from edgeattn.lowering.build import Builder
 from edgeattn.lowering.pipeline import lower
 from edgeattn.lowering.raising import FLOATS
 
@@ -44,6 +46,8 @@ def parts_of(
     base.graph.sort()
     if shapes.is_incomplete(base):
         shapes.infer(base)
+    if rules is None or lines.RULE in rules:
+        lines.part_lines(base.graph, Builder(base))  # so that what is found has the names of these
     found = lower(base.clone(), target=target, rules=rules, tensorrt=tensorrt, must_pay=False)
     parts: dict[str, ir.Model] = {}
     for rewrite in found.rewrites:

@@ -10,7 +10,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
 from edgeattn.graph import shapes
-from edgeattn.lowering import affine_grid, linear_maps, statics
+from edgeattn.lowering import affine_grid, linear_maps, lines, statics
 from edgeattn.lowering.build import DOMAIN, Builder
 from edgeattn.lowering.permute import fold_permutations
 from edgeattn.lowering.raising import Raising, Recogniser
@@ -91,6 +91,8 @@ def lower(
         record += statics.fix_shapes(model.graph, build)
     if affine_grid.RULE in taken:
         record += affine_grid.rewrite_grids(model.graph, build, sums=spec.takes_summed_grids)
+    if lines.RULE in taken:
+        record += lines.part_lines(model.graph, build)
     left_out: set[str] = set()
 
     def note(done: Rewrite | NearMiss, taken: Iterable[tuple[str, str]]) -> None:

@@ -1,6 +1,7 @@
 """Sums over channels with constant weights, on what has no positions or has one output channel.
 
     Gemm, MatMul on (N, C), a 1x1 convolution on (N, C, 1, 1)   y_o = sum_c W_oc x_c + b_o
+    a 1x1 convolution on a line, of which rows or columns were reduced                the same
     a 1x1 convolution to one channel, or to one for each group  y = sum_c w_c x_c + b
     a convolution that slides over the channels of (N, 1, C)    a band: y_c = sum_j w_j x_{c+j-k/2}
     a 1x1 depthwise convolution                                 an affine for each channel
@@ -22,7 +23,9 @@ from edgeattn.graph.nodes import (
     given,
     integer,
     ints,
+    is_static,
     number,
+    reduced_axes,
     static_sizes,
     text,
     weight_and_bias,
@@ -30,10 +33,14 @@ from edgeattn.graph.nodes import (
 from edgeattn.lowering.indices import Index, regroup
 from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser, UnrecognisedError
 from edgeattn.lowering.recognise.pointwise import per_channel
+from edgeattn.lowering.recognise.reductions import pooled_axes
 from edgeattn.lowering.terms import Const, Layer
 
 _CHANNELS: Final = 1
 _MATRIX: Final = 2
+_MAP: Final = 4
+# So many nodes behind a reduction, a layer on a line is looked for.
+_FARTHEST: Final = 8
 
 
 def _shape(value: ir.Value | None) -> list[int | None]:
@@ -59,9 +66,34 @@ def _is_pointwise(x: list[int | None], weight: list[int | None], node: ir.Node) 
         return False
     group, out = integer(node, "group", 1), weight[0]
     is_depthwise = weight[1] == 1 and group == out == x[1]
+    if group == 1 and any(size == 1 for size in x[2:]) and _is_of_line(node):
+        return True
     if group == out and (group or 0) > 1 and (weight[1] or 0) > 1:
         return True  # one sum for each group
     return is_depthwise or (group == 1 and (out == 1 or all(size == 1 for size in x[2:])))
+
+
+def _is_of_line(node: ir.Node) -> bool:
+    """Return whether a convolution reads what a reduction of rows or of columns left of a map."""
+    value = node.inputs[0]
+    if len(_shape(value)) != _MAP:
+        return False
+    for _ in range(_FARTHEST):
+        maker = None if value is None else value.producer()
+        if maker is None:
+            return False
+        gone = _reduced_axes(maker)
+        if gone:
+            return gone <= {2, 3}
+        value = next((v for v in maker.inputs if v is not None and not is_static(v)), None)
+    return False
+
+
+def _reduced_axes(node: ir.Node) -> set[int]:
+    """Return the axes of a map of which a reduction or a pool leaves one value."""
+    if node.op_type.startswith("Reduce"):
+        return set(reduced_axes(node, len(_shape(node.inputs[0]))) or ())
+    return set(pooled_axes(node)) if node.op_type.endswith("Pool") else set()
 
 
 def _is_band(x: list[int | None], weight: list[int | None], node: ir.Node) -> bool:

@@ -1,8 +1,8 @@
 """Means, sums and maxima over axes, whichever operator computes them.
 
-    ReduceSum = M * mean                 GlobalAveragePool, an AveragePool over the whole map = mean
+    ReduceSum = M * mean                 GlobalAveragePool, an AveragePool over whole axes = mean
     ReduceSumSquare = M * mean of squares    ReduceL2 = sqrt of that
-    GlobalMaxPool, a MaxPool over the whole map = ReduceMax
+    GlobalMaxPool, a MaxPool over whole axes = ReduceMax
     a mean of a mean = the mean over both
     a depthwise convolution over all positions = M * mean of the weights times what it reads
 
@@ -25,7 +25,7 @@ from edgeattn.graph.nodes import (
     text,
     weight_and_bias,
 )
-from edgeattn.lowering.indices import Axes, Index
+from edgeattn.lowering.indices import Index
 from edgeattn.lowering.raising import (
     Operand,
     Raised,
@@ -67,24 +67,37 @@ def _term(op_type: str, raising: Raising, term: Term, over: frozenset[Index]) ->
 
 
 def _pooled(node: ir.Node, raising: Raising) -> Sequence[Operand]:
-    found = raising.needed(node.inputs[0])
-    over = frozenset(i for axis in range(_POOLED_FROM, found.rank) for i in found.axis(axis))
-    kept: Axes = (*found.axes[:_POOLED_FROM], *((),) * (found.rank - _POOLED_FROM))
+    found, gone = raising.needed(node.inputs[0]), pooled_axes(node)
+    over = frozenset(index for axis in gone for index in found.axis(axis))
+    kept = tuple(() if axis in gone else found.axis(axis) for axis in range(found.rank))
     reduce = raising.terms.max if "Max" in node.op_type else raising.terms.mean
     return [Raised(reduce(found.term, over), kept)]
 
 
-def _covers_map(node: ir.Node) -> bool:
-    """Return whether a pool's window is the whole map, so that one value a channel comes out."""
+def pooled_axes(node: ir.Node) -> list[int]:
+    """Return the axes of which a pool leaves one value, if it leaves the others as they are."""
     value, kernel = node.inputs[0], ints(node, "kernel_shape")
-    if not kernel or value is None or value.shape is None:
-        return False
-    return (
-        kernel == list(value.shape[_POOLED_FROM:])
-        and not any(ints(node, "pads"))
-        and text(node, "auto_pad", "NOTSET") in {"NOTSET", "VALID"}
-        and len(node.outputs) == 1
-    )
+    if value is None or value.shape is None:
+        return []
+    space = list(range(_POOLED_FROM, len(value.shape)))
+    if node.op_type.startswith("Global"):
+        return space
+    sizes = [value.shape[axis] for axis in space]
+    whole = [axis for axis, size, side in zip(space, sizes, kernel, strict=False) if side == size]
+    steps = ints(node, "strides", [1] * len(space))
+    if (
+        len(kernel) != len(space)
+        or any(ints(node, "pads"))
+        or text(node, "auto_pad", "NOTSET") not in {"NOTSET", "VALID"}
+        or len(node.outputs) != 1
+        or any(
+            side != 1 or step != 1
+            for axis, side, step in zip(space, kernel, steps, strict=True)
+            if axis not in whole
+        )
+    ):
+        return []
+    return whole
 
 
 def is_whole_depthwise(node: ir.Node) -> bool:
@@ -128,7 +141,9 @@ TABLE: Final[Mapping[str, Recogniser]] = {
     "GlobalAveragePool": Recogniser(rule="global-mean", recognise=_pooled),
     "GlobalMaxPool": Recogniser(rule="global-mean", recognise=_pooled),
     **{
-        op_type: Recogniser(rule="global-mean", recognise=_pooled, accepts=_covers_map)
+        op_type: Recogniser(
+            rule="global-mean", recognise=_pooled, accepts=lambda node: bool(pooled_axes(node))
+        )
         for op_type in ("AveragePool", "MaxPool")
     },
     "Conv": Recogniser(rule="global-mean", recognise=_weighed, accepts=is_whole_depthwise),

@@ -3,13 +3,15 @@
     mean(W y + b) = W mean(y) + b
     mean(k_g (W_g y + b_g)) = W_g mean(k_g y) + b_g mean(k_g)    with constant maps k_g, as of a DCT
 
+over the whole map, or over its rows or columns alone,
+
 so the statistics need not wait for the map: they are made from what the convolution reads, and the
 gate can be part of the convolution's own kernel. The first layer after the squeeze takes W in,
 W1 (W m + b) + b1 = (W1 W) m + (W1 b + b1), as does a band over the channels.
 
 Real-number exact. Requires a 1x1 convolution without stride, padding or groups, whose output
 nothing else reads and, where the gate shall be part of its kernel, of which nothing but means over
-the whole map is asked. It is done where it moves less, counted in elements: reading y and the
+positions is asked. It is done where it moves less, counted in elements: reading y and the
 weights that come in, against the passes over the map that it saves.
 """
 
@@ -23,7 +25,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeattn.graph.nodes import given, integer, ints, static, text, weight_and_bias
-from edgeattn.lowering.indices import Index, count, leaves
+from edgeattn.lowering.indices import Index, count, leaves, unify
 from edgeattn.lowering.raising import Raised, Raising
 from edgeattn.lowering.targets.layout import CHANNELS, channels_of, homed, is_space
 from edgeattn.lowering.terms import Const, Layer, Term, subterms
@@ -82,15 +84,22 @@ def _averaged(mean: Term, *, weighted: bool) -> Term | None:
 
 
 def _is_squeezed(root: Term, mean: Term, leaf: Term, *, alone: bool) -> bool:
-    """Return whether a mean is over the whole map and, alone, all that a gate asks of a leaf."""
-    over = frozenset(leaves(mean.attrs))
+    """Return whether a mean is over positions; alone, and all that is asked of its leaf are."""
     asked = [
         t
         for t in subterms(root)
         if t.op in _STATISTICS and (leaf in t.args or leaf is _averaged(t, weighted=True))
     ]
-    space = {index for index in leaf.indices() if index.home in {2, 3}}
-    return (asked == [mean] or not alone) and over == space and is_space(over)
+    if mean.args[0] is not leaf:
+        return (asked == [mean] or not alone) and _is_whole(mean)
+    are_means = all(t.op == "mean" and is_space(t.attrs) for t in asked)
+    return (are_means or not alone) and is_space(mean.attrs)
+
+
+def _is_whole(mean: Term) -> bool:
+    """Return whether a mean is over the whole map, and not over its rows or columns alone."""
+    space = {index for index in mean.args[0].indices() if index.home in {2, 3}}
+    return space == frozenset(leaves(mean.attrs))
 
 
 def _layer(mean: Term, raising: Raising) -> Term | None:
@@ -108,11 +117,18 @@ def _layer(mean: Term, raising: Raising) -> Term | None:
         return None
     weight, bias = constants[0].reshape(len(constants[0]), -1), constants[1]
     offset = np.zeros(len(weight)) if bias is None else bias
-    space = tuple(index for axis in y.axes[2:] for index in leaves(axis))
-    if mean.args[0] is leaf:
-        layer = Layer(weight=weight, bias=offset, rows=out, columns=over)
-        return raising.terms.linear(raising.terms.mean(y.term, frozenset(space)), layer)
-    return _weighted(mean, weight, offset, y.term, (out, over, space), raising)
+    if mean.args[0] is not leaf:
+        whole = tuple(index for axis in y.axes[2:] for index in leaves(axis))
+        return _weighted(mean, weight, offset, y.term, (out, over, whole), raising)
+    gone, own = frozenset(leaves(mean.attrs)), raising.raised(leaf.attrs)
+    space: list[Index] = []
+    for mine, other in zip(own.axes[2:] if own else (), y.axes[2:], strict=True):
+        if set(leaves(mine)) <= gone:
+            space += leaves(other)
+        elif not unify(other, mine):
+            return None
+    layer = Layer(weight=weight, bias=offset, rows=out, columns=over)
+    return raising.terms.linear(raising.terms.mean(y.term, frozenset(space)), layer)
 
 
 def _weighted(
@@ -181,6 +197,8 @@ def _better(
     if user is not None and user.op == "linear":
         rows, width = user.attrs.weight.shape
         extra = rows * (layer.attrs.weight.shape[1] - width)
+    # Of a line, only one pass is saved: the map is written, and read for the gate, in any case.
+    passes = passes if _is_whole(mean) else 1
     if count(y) + extra >= passes * count(mean.args[0].indices()):
         return None
     if user is None:

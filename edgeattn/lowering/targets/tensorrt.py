@@ -12,7 +12,7 @@ y = -x, which is exact in floating point, it binds it once: y * -sigmoid(f(-y)).
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx_ir as ir
@@ -33,6 +33,16 @@ from edgeattn.lowering.targets.layout import (
     is_space,
     relayout,
     shape_of,
+)
+from edgeattn.lowering.targets.line_layers import (
+    is_line_layer,
+    is_made_of_lines,
+    is_of_line,
+    is_of_rows,
+    spans,
+    with_shared_layers,
+    with_upright_line,
+    write_spanning,
 )
 from edgeattn.lowering.targets.paired_layers import is_paired, write_paired
 from edgeattn.lowering.targets.plain import PlainWriter
@@ -71,7 +81,12 @@ class TensorRTWriter(PlainWriter):
         "paired-layers": (Form("sums"), Form("convolutions", "convolution-sum")),
         "pool": (Form("slices"), Form("operator", "none")),
         "linear-map": (Form("flat"), Form("separate", "none")),
+        "line-layer": (Form("cheaper"), Form("separate", "none")),
     }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._turned: dict[tuple[ir.Value, tuple[int, ...]], ir.Value] = {}
 
     @staticmethod
     def measure(nodes: Sequence[ir.Node], instead_of: Sequence[ir.Node]) -> Figures:
@@ -82,6 +97,8 @@ class TensorRTWriter(PlainWriter):
         squeezed = through_producer(term, self._raising, weighted=True)
         if squeezed is not term and self.takes("squeeze", "cheaper"):
             term = squeezed
+        if any(map(is_line_layer, subterms(term))) and self.takes("line-layer", "cheaper"):
+            term = with_shared_layers(term, self._raising, self.dtype.itemsize)
         for leaf in _read_twice(term):
             if self.takes("gate", "negated"):
                 term = self._negated(term, leaf, {})
@@ -207,6 +224,8 @@ class TensorRTWriter(PlainWriter):
     def _crossed(self, term: Term, view: View) -> Written | None:
         """Return a statistic over the map from the channels-last view."""
         over = frozenset(leaves(term.attrs))
+        if is_of_line(term) and self.takes("statistics", "channels-last"):
+            return self._from_line(term, view)
         if view == LAST or self.takes("statistics", "channels-first"):
             return None
         if over == frozenset(channels_of(term.args[0].indices())):
@@ -216,6 +235,43 @@ class TensorRTWriter(PlainWriter):
         last = self.on(term, LAST)
         axes = axes_of(last.indices, FIRST)
         return self.node("Transpose", [last.value], axes, perm=[0, 3, 1, 2])
+
+    def _from_line(self, term: Term, view: View) -> Written:
+        """Return a statistic of rows or of columns, from a view with the channels last."""
+        if view != LAST:
+            return self._seen_first(self.on(term, LAST))
+        made = self._line(term)
+        return self.shaped(made.value, axes_of(made.indices, LAST))
+
+    def _line(self, term: Term) -> Written:
+        """Write a statistic of rows or of columns as [N, L, 1, C].
+
+        For each axis from a view of its own: a transpose that two kernels read is written out.
+        """
+        x, over = self.on(term.args[0], FIRST), leaves(term.attrs)
+        perm = (0, 3, 2, 1) if is_of_rows(term) else ORDER[LAST]
+        axes = tuple(x.axes[axis] for axis in perm)
+        turned = self._turned.get((x.value, perm))
+        if turned is None:
+            turned = self.node("Transpose", [x.value], axes, perm=perm).value
+            self._turned[x.value, perm] = turned
+        op_type = {"mean": "ReduceMean", "max": "ReduceMax"}[term.op]
+        return self.reduced(op_type, Written(turned, axes), over)
+
+    def write_line(self, term: Term, view: View) -> Written:
+        """Write a statistic of rows with the columns in their place."""
+        made = self._line(term.args[0])
+        axes = axes_of(term.indices(), LAST)
+        return (
+            self.shaped(made.value, axes)
+            if view == LAST
+            else self._seen_first(Written(made.value, axes))
+        )
+
+    def _seen_first(self, last: Written) -> Written:
+        """Return a value that was written channels last, channels first."""
+        axes = axes_of(last.indices, FIRST)
+        return Written(relayout(self.build, last.value, last.axes, axes), axes)
 
     def _apart(self, term: Term) -> Written | None:
         """Return a statistic over channels of (-x) (-g): the gate's own product is written."""
@@ -236,7 +292,23 @@ class TensorRTWriter(PlainWriter):
         mask = self.build.constant(np.array([True, False]).reshape(1, 2, 1, 1))
         return self.node("Where", [mask, *values], axes, dtype=self.dtype)
 
+    def on(self, term: Term, view: View) -> Written:
+        if view == FIRST and (term, view) not in self._written and is_made_of_lines(term):
+            # Behind a reduction of a channels-last view, in its kernel, and then turned.
+            self._written[term, FIRST] = self._seen_first(self.on(term, LAST))
+        return super().on(term, view)
+
     def write_linear(self, term: Term, view: View) -> Written:
+        if (
+            is_line_layer(term)
+            and spans(term, self.dtype.itemsize)
+            and self.takes("line-layer", "cheaper")
+        ):
+            return self._seen(write_spanning(self, term), view)
+        upright = with_upright_line(term, self._raising)
+        if upright is not None:
+            made = self.on(upright, FIRST)
+            return self._seen(self.shaped(made.value, axes_of(term.indices(), FIRST)), view)
         if is_paired(term) and self.takes("paired-layers", "sums"):
             return self._seen(write_paired(self, term), view)
         if is_pooled_layer(term) and self.takes("pool", "slices"):
