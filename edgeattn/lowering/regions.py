@@ -30,6 +30,7 @@ from edgeattn.records.lowering import NearMiss, Rewrite
 
 # What makes a region worth writing anew, the telling ones first.
 TELLING: Final = (
+    "permuted-branch",
     "grouped-branches",
     "spatial-softmax",
     "moments",

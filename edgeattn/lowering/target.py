@@ -25,6 +25,7 @@ RULES: Final[Mapping[str, str]] = {
     "moments": "normalisations of one channel, as means and variances",
     "spatial-softmax": "softmax over the map, with the reshapes around it",
     "grouped-branches": "the same computation on each part of the channels, as one",
+    "permuted-branch": "convolutions over planes of channels and rows, or columns, in any layout",
     "channel-shuffle": "reshapes, transposes and parts, as the order of indices",
     "hard-activation": "hard sigmoid and hard swish written with clip, relu6, max and min",
     "linear": "layers on what has no positions, as 1x1 convolutions",

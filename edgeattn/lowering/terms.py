@@ -37,6 +37,7 @@ _ON_NUMBERS: Final[Mapping[str, Callable[..., np.ndarray]]] = {
 }
 _MOST_ADDENDS: Final = 8
 _MOST_FACTORS: Final = 16
+_FEWEST_GATES: Final = 2
 _SMALLEST: Final = 1e-12
 
 
@@ -46,7 +47,7 @@ class Term:
 
     Attributes:
         op: What it is: leaf, const, add, mul, pow, fn, mean, max, centred, variance, normalised,
-            linear, band, window, softmax, select.
+            linear, band, slide, plane, window, stack, softmax, select.
         args: The terms that it is made of.
         attrs: What else says what it is.
         own: The indices that its value depends on, as they were when it was made.
@@ -124,6 +125,42 @@ class Layer:
         old = leaves(self.rows)
         array = self.bias.reshape([_integer(index) for index in old])
         return array.transpose([old.index(index) for index in rows]).reshape(-1)
+
+
+@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
+class Slide:
+    """A depthwise convolution along a line, which keeps its length.
+
+    Attributes:
+        taps: f64[channels, taps].
+        bias: f64[channels].
+        channels: The indices of the channels.
+        along: The indices of the line.
+    """
+
+    taps: np.ndarray
+    bias: np.ndarray
+    channels: tuple[Index, ...]
+    along: tuple[Index, ...]
+
+
+@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
+class Plane:
+    """A convolution of some planes, side by side, to one, which keeps their size.
+
+    Attributes:
+        weight: f64[planes, rows of the kernel, its columns].
+        bias: What is added.
+        planes: The indices of the planes, which are summed over.
+        first: The indices of the axis that the kernel's rows slide over.
+        second: Those of the axis that its columns slide over.
+    """
+
+    weight: np.ndarray
+    bias: float
+    planes: tuple[Index, ...]
+    first: tuple[Index, ...]
+    second: tuple[Index, ...]
 
 
 def _integer(index: Index) -> int:
@@ -218,6 +255,7 @@ class Terms:
         self._centre(entries)
         self._gather_variance(entries)
         self._gate(entries)
+        self._share_map(entries)
         self._share_layers(entries)
         clipped = self._clipped(entries, offset)
         if clipped is not None:
@@ -307,6 +345,24 @@ class Terms:
                     gate = self.add(self.scaled(factor, self.mul(*rest)), self.const(one))
                     entries[self.mul(base, gate)] = ONE
                     return
+
+    def _share_map(self, entries: dict[Term, Const]) -> None:
+        """X * a + x * b is x * (a + b), where x is a map: one pass over it for several gates."""
+        products = [t for t in entries if t.op == "mul" and is_scalar(entries[t])]
+        maps = dict.fromkeys(
+            arg for t in products for arg in t.args if arg.op == "leaf" and not arg.is_thin()
+        )
+        for x in maps:
+            own = [t for t in products if t.args.count(x) == 1 and len(t.args) > 1]
+            if len(own) < _FEWEST_GATES:
+                continue
+            gates = [
+                self.scaled(entries.pop(t), self.mul(*(a for a in t.args if a is not x)))
+                for t in own
+            ]
+            product = self.mul(x, self.add(*gates))
+            entries[product] = combine(np.add, entries.get(product, ZERO), ONE)
+            return
 
     # Products and powers.
 
@@ -506,6 +562,10 @@ class Terms:
         inside = [(factor, base) for factor, base in parts if base is not None]
         return (inside[0][0], offset, inside[0][1]) if len(inside) == 1 else (ONE, ZERO, None)
 
+    def plane(self, term: Term, plane: Plane) -> Term:
+        """Return the convolution of a term's planes."""
+        return self.make("plane", (term,), plane, term.indices() - set(leaves(plane.planes)))
+
     def select(self, term: Term, index: Index, place: int) -> Term:
         """Return the part of a term at one place of an index."""
         if index not in term.indices():
@@ -532,7 +592,7 @@ class Terms:
         match like.op:
             case "add" | "mul":
                 return make(*args)
-            case "pow" | "mean" | "max" | "variance" | "softmax" | "linear":
+            case "pow" | "mean" | "max" | "variance" | "softmax" | "linear" | "plane":
                 return make(args[0], like.attrs)
             case "normalised" | "select":
                 return make(args[0], *like.attrs)
@@ -541,7 +601,7 @@ class Terms:
             case "stack":
                 own = (*like.attrs, *(index for arg in args for index in arg.indices()))
                 return self.make("stack", args, like.attrs, own)
-            case "centred" | "window" | "band":
+            case "centred" | "window" | "band" | "slide":
                 return self.make(like.op, args, like.attrs, args[0].own)
         return None
 

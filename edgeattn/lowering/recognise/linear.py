@@ -4,6 +4,7 @@
     a 1x1 convolution on a line, of which rows or columns were reduced                the same
     a 1x1 convolution to one channel, or to one for each group  y = sum_c w_c x_c + b
     a convolution that slides over the channels of (N, 1, C)    a band: y_c = sum_j w_j x_{c+j-k/2}
+    a depthwise convolution along a line      a slide: y_c,i = sum_j w_c,j x_c,i+j-k/2 + b_c
     a 1x1 depthwise convolution                                 an affine for each channel
 
 Any other convolution or matrix product is left to the runtime, and ends terms.
@@ -34,7 +35,7 @@ from edgeattn.lowering.indices import Index, regroup
 from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser, UnrecognisedError
 from edgeattn.lowering.recognise.pointwise import per_channel
 from edgeattn.lowering.recognise.reductions import pooled_axes
-from edgeattn.lowering.terms import Const, Layer
+from edgeattn.lowering.terms import Const, Layer, Slide
 
 _CHANNELS: Final = 1
 _MATRIX: Final = 2
@@ -58,7 +59,7 @@ def _is_small(node: ir.Node) -> bool:
     x, weight = _shape(given(node, 0)), _shape(given(node, 1))
     if not _is_plain(node) or len(x) != len(weight) or None in weight:
         return False
-    return _is_pointwise(x, weight, node) or _is_band(x, weight, node)
+    return any(one(x, weight, node) for one in (_is_pointwise, _is_band, _is_slide))
 
 
 def _is_pointwise(x: list[int | None], weight: list[int | None], node: ir.Node) -> bool:
@@ -66,7 +67,7 @@ def _is_pointwise(x: list[int | None], weight: list[int | None], node: ir.Node) 
         return False
     group, out = integer(node, "group", 1), weight[0]
     is_depthwise = weight[1] == 1 and group == out == x[1]
-    if group == 1 and any(size == 1 for size in x[2:]) and _is_of_line(node):
+    if len(x) == _MAP and group == 1 and any(s == 1 for s in x[2:]) and _is_of_line(node):
         return True
     if group == out and (group or 0) > 1 and (weight[1] or 0) > 1:
         return True  # one sum for each group
@@ -76,8 +77,6 @@ def _is_pointwise(x: list[int | None], weight: list[int | None], node: ir.Node) 
 def _is_of_line(node: ir.Node) -> bool:
     """Return whether a convolution reads what a reduction of rows or of columns left of a map."""
     value = node.inputs[0]
-    if len(_shape(value)) != _MAP:
-        return False
     for _ in range(_FARTHEST):
         maker = None if value is None else value.producer()
         if maker is None:
@@ -113,6 +112,20 @@ def _is_band(x: list[int | None], weight: list[int | None], node: ir.Node) -> bo
     return True
 
 
+def _is_slide(x: list[int | None], weight: list[int | None], node: ir.Node) -> bool:
+    """Return whether a convolution slides along a line, each channel by itself."""
+    sides, pads = [side or 0 for side in weight[2:]], ints(node, "pads")
+    long = [place for place, size in enumerate(x[2:]) if size != 1]
+    return (
+        len(long) == 1
+        and integer(node, "group", 1) == weight[0] == x[1]
+        and weight[1] == 1
+        and all(side % 2 and (place in long or side == 1) for place, side in enumerate(sides))
+        and pads == [side // 2 for side in (*sides, *sides)]
+        and _is_of_line(node)
+    )
+
+
 def _convolved(node: ir.Node, raising: Raising) -> Sequence[Operand]:
     found, constants = raising.needed(node.inputs[0]), weight_and_bias(node)
     if constants is None:
@@ -120,6 +133,8 @@ def _convolved(node: ir.Node, raising: Raising) -> Sequence[Operand]:
     weight, bias = constants
     offset = np.zeros(weight.shape[0]) if bias is None else bias
     x, shape = _shape(node.inputs[0]), list[int | None](weight.shape)
+    if _is_slide(x, shape, node):
+        return [_slid(found, weight, offset, raising)]
     if not _is_pointwise(x, shape, node):
         return _banded(found, weight, float(offset[0]), raising)
     if integer(node, "group", 1) == weight.shape[0] > 1 == weight.shape[1]:
@@ -128,6 +143,18 @@ def _convolved(node: ir.Node, raising: Raising) -> Sequence[Operand]:
     if integer(node, "group", 1) > 1:
         return _summed_by_group(raising, found, rows, offset)
     return _contracted(raising, found, _CHANNELS, rows, offset)
+
+
+def _slid(x: Raised, weight: np.ndarray, offset: np.ndarray, raising: Raising) -> Raised:
+    (position,) = (place for place in range(2, x.rank) if x.axis(place))
+    along, channels = x.axis(position), x.axis(_CHANNELS)
+    if any(i.home not in {2, 3} for i in along) or not {*along, *channels} <= x.term.indices():
+        raise UnrecognisedError("it slides over what is no line of a map")
+    if any(index.home != _CHANNELS for index in channels):
+        raise UnrecognisedError("its channels are none of a map's")
+    taps = weight.astype(np.float64).reshape(len(weight), -1)
+    slide = Slide(taps=taps, bias=offset, channels=channels, along=along)
+    return Raised(raising.terms.make("slide", (x.term,), slide, x.term.own), x.axes)
 
 
 def _banded(x: Raised, weight: np.ndarray, offset: float, raising: Raising) -> Sequence[Operand]:

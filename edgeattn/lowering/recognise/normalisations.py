@@ -30,7 +30,12 @@ def _normalised(node: ir.Node, raising: Raising, x: Raised, first: int, reason: 
     """Normalise x over its axes from `first` on, which are to be all positions, or leave it."""
     over = frozenset(index for axis in range(first, x.rank) for index in x.axis(axis))
     rest = frozenset(index for axis in range(first) for index in x.axis(axis))
-    if not over or {i.home for i in over} & {0, 1} or {i.home for i in rest} - {0, 1}:
+    inside = {index.home for index in x.term.indices()}
+    is_line = (
+        x.term.op != "leaf" and not {2, 3} <= inside and inside & {2, 3} and None not in inside
+    )
+    homes = {index.home for index in over}
+    if not over or 0 in homes or (1 in homes and not is_line) or {i.home for i in rest} - {0, 1}:
         raise UnrecognisedError(reason)
     terms, term, epsilon = raising.terms, x.term, number(node, "epsilon", 1e-5)
     centred = terms.add(term, terms.scaled(scalar(-1), terms.mean(term, over)))
@@ -44,6 +49,8 @@ def _instance(node: ir.Node, raising: Raising) -> Sequence[Operand]:
     if scale is None or bias is None:
         raise UnrecognisedError
     made = _normalised(node, raising, found, 2, _SEVERAL)
+    if (scale == 1).all() and not bias.any():
+        return [made]
     return [per_channel(raising, made, scale.astype(np.float64), bias.astype(np.float64))]
 
 

@@ -6,7 +6,7 @@
                                 them, but where they go back to the map
     a reduction of rows (of the last axis, of a channels-last map, a softmax, a layer norm)
                                 with those that go back to the map, too
-    a reduction over rows and columns of a channels-first map that a convolution wrote
+    a reduction over rows or columns, or both, of a channels-first map that a convolution wrote
                                 a transposed copy of the map, first
     views                       nothing
 
@@ -263,5 +263,5 @@ def _reduction(node: ir.Node) -> Kind | None:
     x = node.inputs[0]
     if not node.op_type.startswith("Reduce") or x is None or x.shape is None:
         return None
-    axes = reduced_axes(node, len(x.shape))
-    return "map" if len(x.shape) == _MAP and axes is not None and {2, 3} <= set(axes) else "rows"
+    axes = set(reduced_axes(node, len(x.shape)) or ())
+    return "map" if len(x.shape) == _MAP and {2, 3} & axes and 1 not in axes else "rows"

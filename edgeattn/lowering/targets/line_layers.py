@@ -26,7 +26,6 @@ from edgeattn.lowering.targets.squeeze import exchanged
 from edgeattn.lowering.targets.writer import Written
 from edgeattn.lowering.terms import Term, subterms
 
-
 _ROWS = 2
 
 
@@ -96,6 +95,7 @@ def with_shared_layers(root: Term, raising: Raising, width: int) -> Term:
             other.args[0].args[0] is one.args[0].args[0]
             and np.array_equal(first.weight, second.weight)
             and np.array_equal(first.bias, second.bias)
+            and count(first.rows) < count(first.columns)
             and not spans(one, width, times=2)
             and unify(first.rows, second.rows)
         ):

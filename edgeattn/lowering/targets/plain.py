@@ -6,7 +6,7 @@ A target derives from this and overrides what it writes in another way.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeAlias
 
 import numpy as np
 import onnx_ir as ir
@@ -21,6 +21,8 @@ from edgeattn.lowering.targets.layout import (
     axes_of,
     channels_of,
     extent,
+    homed,
+    relayout,
     reshape,
     shape_of,
 )
@@ -28,7 +30,9 @@ from edgeattn.lowering.targets.polyphase import phases
 from edgeattn.lowering.targets.squeeze import through_producer
 from edgeattn.lowering.targets.statistics import Statistics
 from edgeattn.lowering.targets.writer import Form, Written, named
-from edgeattn.lowering.terms import ZERO, Layer, Term
+from edgeattn.lowering.terms import ZERO, Layer, Slide, Term
+
+Axis: TypeAlias = tuple[Index, ...]
 
 # Few groups are one dense convolution with zeros; of many, the zeros would cost more.
 _MOST_DENSE_GROUPS: Final = 8
@@ -139,6 +143,59 @@ class PlainWriter(Statistics):
     def stacked(self, values: Sequence[ir.Value], axes: Axes) -> Written:
         """Join maps of one channel."""
         return self.node("Concat", values, axes, axis=CHANNELS)
+
+    def write_slide(self, term: Term, view: View) -> Written:
+        """Write a depthwise convolution along a line."""
+        slide = term.attrs
+        x = self.on(term.args[0], FIRST)
+        if x.axes[CHANNELS] != leaves(slide.channels):
+            raise UnwritableError("its channels are in another order")
+        place = next(k for k in (2, 3) if x.axes[k])
+        if x.axes[place] != leaves(slide.along) or x.axes[5 - place]:
+            raise UnwritableError("it slides over what is no line")
+        return self._seen(self.slid_along(x, slide, place), view)
+
+    def slid_along(self, x: Written, slide: Slide, place: int) -> Written:
+        """Slide taps along an axis of a line, channels first."""
+        count = slide.taps.shape[1]
+        sides = [count if k == place else 1 for k in (2, 3)]
+        weight = self.real(slide.taps.reshape(-1, 1, *sides))
+        pads = [side // 2 for side in (*sides, *sides)]
+        inputs = [x.value, weight, *([self.real(slide.bias)] if slide.bias.any() else [])]
+        return self.node(
+            "Conv", inputs, x.axes, kernel_shape=sides, pads=pads, group=len(slide.taps)
+        )
+
+    def write_plane(self, term: Term, view: View) -> Written:
+        """Write a convolution of planes of statistics."""
+        plane, stack = term.attrs, term.args[0]
+        own = (leaves(plane.first), leaves(plane.second))
+        order = self.plane_axes(*own)
+        weight = plane.weight if order == own else plane.weight.swapaxes(1, 2)
+        batch = homed(stack.indices(), 0)
+        values = []
+        for arg in stack.args:
+            part = self.plane_part(arg)
+            values.append(relayout(self.build, part.value, part.axes, (batch, (), *order)))
+        joined = self.stacked(values, (batch, leaves(plane.planes), *order))
+        sides = weight.shape[1:]
+        made = self.node(
+            "Conv",
+            [joined.value, self.real(weight[None]), self.real([plane.bias])],
+            (batch, (), *order),
+            kernel_shape=sides,
+            pads=[side // 2 for side in (*sides, *sides)],
+        )
+        axes = axes_of(term.indices(), view)
+        return Written(relayout(self.build, made.value, made.axes, axes), axes)
+
+    def plane_axes(self, first: Axis, second: Axis) -> tuple[Axis, Axis]:
+        """Return the order in which a plane's axes are written."""
+        return first, second
+
+    def plane_part(self, term: Term) -> Written:
+        """Write a statistic that is a plane."""
+        return self.on(term, FIRST)
 
     def write_select(self, term: Term, view: View) -> Written:
         index, place = term.attrs

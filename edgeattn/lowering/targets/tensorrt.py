@@ -26,6 +26,7 @@ from edgeattn.lowering.targets.layout import (
     LAST,
     ORDER,
     SPACE,
+    UnwritableError,
     View,
     axes_of,
     channels_of,
@@ -45,7 +46,7 @@ from edgeattn.lowering.targets.line_layers import (
     write_spanning,
 )
 from edgeattn.lowering.targets.paired_layers import is_paired, write_paired
-from edgeattn.lowering.targets.plain import PlainWriter
+from edgeattn.lowering.targets.plain import Axis, PlainWriter
 from edgeattn.lowering.targets.pooled_layer import (
     ends_in_pooled_layer,
     flat_softmax,
@@ -54,7 +55,7 @@ from edgeattn.lowering.targets.pooled_layer import (
 )
 from edgeattn.lowering.targets.squeeze import through_producer
 from edgeattn.lowering.targets.writer import Form, Written
-from edgeattn.lowering.terms import Const, Term, scalar, subterms
+from edgeattn.lowering.terms import Const, Slide, Term, scalar, subterms
 
 _POINTWISE = frozenset({"add", "mul", "pow", "fn", "centred", "normalised"})
 
@@ -173,21 +174,67 @@ class TensorRTWriter(PlainWriter):
         """Write the taps as shifted products, which fuse with the mean before and the gate."""
         if self.takes("band", "convolution"):
             return super().slid(x, axes, taps, offset)
-        count, half = int(extent(axes[2])), len(taps) // 2
-        pads = self.build.integers([0, 0, half, 0, 0, half])
-        padded = self.build.node("Pad", [x, pads], [*shape_of(axes)[:2], count + 2 * half])
-        total = None
-        for place, tap in enumerate(taps):
-            bounds = [self.build.integers([bound]) for bound in (place, place + count, 2)]
-            part = self.node("Slice", [padded, *bounds], axes)
-            part = self.node("Mul", [part.value, self.real(tap)], axes)
-            total = part if total is None else self.node("Add", [total.value, part.value], axes)
-        assert total is not None, "a kernel has a tap"
+        parts = self._shifted(Written(x, axes), 2, [self.real(tap) for tap in taps])
         return (
-            self.node("Add", [total.value, self.real(offset)], axes).value
+            self.node("Add", [parts.value, self.real(offset)], axes).value
             if offset
-            else total.value
+            else parts.value
         )
+
+    def _shifted(self, x: Written, place: int, taps: Sequence[ir.Value]) -> Written:
+        """Return the sum of the taps times x shifted along an axis, with zeros outside."""
+        count, half, rank = int(extent(x.axes[place])), len(taps) // 2, len(x.axes)
+        pads = [half if axis == place else 0 for axis in range(rank)]
+        shape = [
+            size if k != place else count + 2 * half for k, size in enumerate(shape_of(x.axes))
+        ]
+        padded = self.build.node("Pad", [x.value, self.build.integers([*pads, *pads])], shape)
+        total = None
+        for start, tap in enumerate(taps):
+            bounds = [self.build.integers([bound]) for bound in (start, start + count, place)]
+            part = self.node("Slice", [padded, *bounds], x.axes)
+            part = self.node("Mul", [part.value, tap], x.axes)
+            total = part if total is None else self.node("Add", [total.value, part.value], x.axes)
+        assert total is not None, "a kernel has a tap"
+        return total
+
+    def slid_along(self, x: Written, slide: Slide, place: int) -> Written:
+        if self.takes("band", "convolution"):
+            return super().slid_along(x, slide, place)
+        flat: Axes = (x.axes[0], x.axes[CHANNELS], x.axes[place])
+        taps = [self.real(tap[:, None]) for tap in slide.taps.T]
+        total = self._shifted(self.shaped(x.value, flat), 2, taps)
+        if slide.bias.any():
+            total = self.node("Add", [total.value, self.real(slide.bias[:, None])], flat)
+        return self.shaped(total.value, x.axes)
+
+    def write_normalised(self, term: Term, view: View) -> Written:
+        over = leaves(term.attrs[0])
+        if is_space(over) or not channels_of(over):
+            return super().write_normalised(term, view)
+        return self._seen(self._normalised_by_group(term, over), view)
+
+    def _normalised_by_group(self, term: Term, over: tuple[Index, ...]) -> Written:
+        """Normalise a line over groups of channels, as the rows of one kernel."""
+        x = self.on(term.args[0], FIRST)
+        groups = tuple(index for index in x.axes[CHANNELS] if index not in over)
+        inner = tuple(index for index in x.axes[CHANNELS] if index in over)
+        rest = tuple(index for axis in x.axes[2:] for index in axis)
+        if x.axes[CHANNELS] != (*groups, *inner) or not {*rest} <= {*over}:
+            raise UnwritableError("its groups are not next to each other")
+        rows: Axes = (x.axes[0], groups, (*inner, *rest))
+        gone: Axes = (x.axes[0], groups, ())
+        value = self.shaped(x.value, rows)
+        mean = self.build.reduce("ReduceMean", value.value, [2], shape_of(gone))
+        centred = self.node("Sub", [value.value, mean], rows)
+        wide = self._cast(centred, ir.DataType.FLOAT)
+        square = self.node("Mul", [wide.value, wide.value], rows)
+        spread = self.build.reduce("ReduceMean", square.value, [2], shape_of(gone))
+        spread = self._cast(Written(spread, gone), self.dtype).value
+        total = self.node("Add", [spread, self.real(term.attrs[1])], gone)
+        root = self.node("Sqrt", [total.value], gone)
+        made = self.node("Div", [centred.value, root.value], rows)
+        return self.shaped(made.value, x.axes)
 
     def write_negated(self, term: Term, view: View) -> Written:
         """Write -x."""
@@ -243,13 +290,14 @@ class TensorRTWriter(PlainWriter):
         made = self._line(term)
         return self.shaped(made.value, axes_of(made.indices, LAST))
 
-    def _line(self, term: Term) -> Written:
-        """Write a statistic of rows or of columns as [N, L, 1, C].
+    def _line(self, term: Term, place: int = 2) -> Written:
+        """Write a statistic of rows or of columns as [N, L, 1, C], or with the 1 in place 1.
 
         For each axis from a view of its own: a transpose that two kernels read is written out.
         """
         x, over = self.on(term.args[0], FIRST), leaves(term.attrs)
-        perm = (0, 3, 2, 1) if is_of_rows(term) else ORDER[LAST]
+        gone, rest = (2, 3) if is_of_rows(term) else (3, 2)
+        perm = (0, rest, gone, CHANNELS) if place == 2 else (0, gone, rest, CHANNELS)
         axes = tuple(x.axes[axis] for axis in perm)
         turned = self._turned.get((x.value, perm))
         if turned is None:
@@ -297,6 +345,34 @@ class TensorRTWriter(PlainWriter):
             # Behind a reduction of a channels-last view, in its kernel, and then turned.
             self._written[term, FIRST] = self._seen_first(self.on(term, LAST))
         return super().on(term, view)
+
+    def plane_axes(self, first: Axis, second: Axis) -> tuple[Axis, Axis]:
+        if self.takes("statistics", "channels-first") or first != channels_of(first):
+            return first, second
+        return second, first
+
+    def plane_part(self, term: Term) -> Written:
+        if is_of_line(term) and self.takes("statistics", "channels-last"):
+            return self._line(term, place=1)
+        return super().plane_part(term)
+
+    def write_stack(self, term: Term, view: View) -> Written:
+        maps = {arg.args[0] for arg in term.args if arg.op in {"mean", "max"}}
+        if len(maps) == 1 and len(term.args) > 1 and all(map(_is_map, maps)):
+            parts = [self._of_negated(arg) for arg in term.args]
+            if None not in parts:
+                axes = axes_of({*term.indices()}, FIRST)
+                return self._seen(self.stacked([p for p in parts if p is not None], axes), view)
+        return super().write_stack(term, view)
+
+    def _of_negated(self, term: Term) -> ir.Value | None:
+        """Return a statistic over the channels of x, from -x: both bind the map once."""
+        if leaves(tuple(term.attrs)) != channels_of(term.args[0].indices()):
+            return None
+        x = self.on(self.terms.make("negated", term.args, own=term.args[0].own), FIRST)
+        op_type = {"mean": "ReduceMean", "max": "ReduceMin"}[term.op]
+        made = self.reduced(op_type, x, leaves(term.attrs))
+        return self.node("Neg", [made.value], made.axes).value
 
     def write_linear(self, term: Term, view: View) -> Written:
         if (
