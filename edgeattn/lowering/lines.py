@@ -25,11 +25,13 @@ from edgeattn.graph.nodes import (
     ints,
     is_standard,
     is_static,
+    length_of,
     static,
     static_sizes,
     text,
 )
 from edgeattn.lowering.build import Builder, replace
+from edgeattn.lowering.raising import sizes
 from edgeattn.records.lowering import Rewrite
 
 RULE: Final = "joined-lines"
@@ -80,10 +82,10 @@ def _lengths(node: ir.Node) -> list[int] | None:
     if shape is None or len(shape) != _LINE:
         return None
     axis = integer(node, "axis", 0) % _LINE
-    sizes = [static_sizes(value) if value is not None else None for value in node.inputs]
-    known = [size[axis] for size in sizes if size is not None and size[axis] is not None]
+    lengths = [length_of(value, axis) for value in node.inputs]
+    known = [length for length in lengths if length is not None]
     is_line = axis in {2, 3} and shape[5 - axis] == 1
-    return known if is_line and len(known) == len(node.inputs) > 1 else None  # type: ignore[return-value]
+    return known if is_line and len(known) == len(lengths) > 1 else None
 
 
 def _joined(concat: ir.Node, lengths: Sequence[int]) -> _Joined | None:
@@ -116,9 +118,8 @@ def _taken(
     """Return the lines that a node takes out of a value, or None if it does not do that."""
     starts = [sum(lengths[:k]) for k in range(len(lengths))]
     if node.op_type == "Split" and integer(node, "axis", 0) % _LINE == axis:
-        sizes = [static_sizes(output) for output in node.outputs]
-        if [size and size[axis] for size in sizes] == list(lengths):
-            return [(output, value, k) for k, output in enumerate(node.outputs)]
+        is_apart = [length_of(output, axis) for output in node.outputs] == list(lengths)
+        return [(v, value, k) for k, v in enumerate(node.outputs)] if is_apart else None
     if node.op_type == "Slice" and node.inputs[0] is value:
         bounds = [static(given(node, k)) for k in (1, 2, 3, 4)]
         start, end, axes, step = (None if b is None or b.size != 1 else int(b[0]) for b in bounds)
@@ -166,9 +167,9 @@ def _part(graph: ir.Graph, build: Builder, concat: ir.Node, joined: _Joined) -> 
             build.origin = node.name or ""
             inputs = [own.get(v, v) if v is not None else None for v in node.inputs]
             old = node.outputs[0]
-            shape = None if old.shape is None else list(old.shape)
+            shape = None if old.shape is None else sizes(old)
             if shape is not None and line.shape is not None:
-                shape[axis] = line.shape[axis]
+                shape[axis] = sizes(line)[axis]
             attributes = {a.name: a for a in node.attributes.values()}
             own[old] = build.node(node.op_type, inputs, shape, attributes, dtype=old.dtype)
         lines.append(own)

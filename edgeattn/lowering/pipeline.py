@@ -10,7 +10,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
 from edgeattn.graph import shapes
-from edgeattn.lowering import affine_grid, linear_maps, lines, statics
+from edgeattn.lowering import affine_grid, linear_maps, lines, perceptrons, statics
 from edgeattn.lowering.build import DOMAIN, Builder
 from edgeattn.lowering.permute import fold_permutations
 from edgeattn.lowering.raising import Raising, Recogniser
@@ -93,6 +93,8 @@ def lower(
         record += statics.fix_shapes(model.graph, build)
     if affine_grid.RULE in taken:
         record += affine_grid.rewrite_grids(model.graph, build, sums=spec.takes_summed_grids)
+    if perceptrons.RULE in taken:
+        record += perceptrons.rewrite_perceptrons(model.graph, build)
     if lines.RULE in taken:
         record += lines.part_lines(model.graph, build)
     left_out: set[str] = set()

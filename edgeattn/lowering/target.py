@@ -20,6 +20,7 @@ RULES: Final[Mapping[str, str]] = {
     "affine-grid": "affine grids of a constant size, as one product of matrices",
     "linear-map": "averages and sums of rows and columns, however written, as constant products",
     "joined-lines": "layers over lines of a map that are joined and parted, as layers on each",
+    "perceptron": "layers over the channels of each position, between transposes, as convolutions",
     "static-shapes": "target shapes that the graph computes, as constants",
     "global-mean": "means and maxima over the map or the channels, however they are written",
     "moments": "normalisations of one channel, as means and variances",

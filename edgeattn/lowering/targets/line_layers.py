@@ -57,7 +57,7 @@ def is_line_layer(term: Term) -> bool:
     )
 
 
-def spans(term: Term, width: int, times: int = 1) -> bool:
+def spans(term: Term, width: float, times: int = 1) -> bool:
     """Return whether a kernel that spans the line costs less than a launch more than the mean.
 
     Args:
@@ -86,7 +86,7 @@ def write_spanning(writer: PlainWriter, term: Term) -> Written:
     return writer.node("Conv", inputs, axes, kernel_shape=kernel[2:])
 
 
-def with_shared_layers(root: Term, raising: Raising, width: int) -> Term:
+def with_shared_layers(root: Term, raising: Raising, width: float) -> Term:
     """Return an equal term in which two means that share a layer are made behind it."""
     found = [term for term in subterms(root) if is_line_layer(term)]
     for one, other in itertools.combinations(found, 2):
@@ -117,8 +117,8 @@ def is_made_of_lines(term: Term) -> bool:
 def with_upright_line(term: Term, raising: Raising) -> Term | None:
     """Return a layer on a line of columns as one on a line of rows, if it is one on statistics.
 
-    What is reduced over rows is [N, W, 1, C] in the view that it is taken from: its layer is computed
-    there, without a copy, and only what it gives is turned.
+    What is reduced over rows is [N, W, 1, C] in the view that it is taken from: its layer is
+    computed there, without a copy, and only what it gives is turned.
     """
     made, arg = term, term.args[0]
     lines = [part for part in subterms(arg) if is_of_line(part)]
