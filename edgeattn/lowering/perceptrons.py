@@ -15,9 +15,18 @@ from __future__ import annotations
 
 from typing import Final
 
+import numpy as np
 import onnx_ir as ir
 
-from edgeattn.graph.nodes import given, ints, is_standard, length_of, static
+from edgeattn.graph.nodes import (
+    given,
+    integer,
+    ints,
+    is_standard,
+    length_of,
+    number,
+    static,
+)
 from edgeattn.lowering.build import Builder, replace
 from edgeattn.lowering.raising import sizes
 from edgeattn.records.lowering import Rewrite
@@ -25,7 +34,6 @@ from edgeattn.records.lowering import Rewrite
 RULE: Final = "perceptron"
 _LAST: Final = [0, 2, 3, 1]
 _FIRST: Final = [0, 3, 1, 2]
-_MAP: Final = 4
 _LONGEST: Final = 16
 _ACTIVATIONS: Final = frozenset(
     {"Relu", "Clip", "LeakyRelu", "Sigmoid", "Tanh", "HardSwish", "HardSigmoid", "Elu", "Softplus",
@@ -49,7 +57,7 @@ def _chain(first: ir.Node) -> list[ir.Node] | None:
     """Return the nodes from a transpose to the one that undoes it, if it is a perceptron."""
     if not _is_transpose(first, _LAST) or first.inputs[0] is None:
         return None
-    nodes = [first]
+    nodes, value0 = [first], first.outputs[0]
     while len(nodes) < _LONGEST:
         (value,) = nodes[-1].outputs
         users = value.consumers()
@@ -57,9 +65,9 @@ def _chain(first: ir.Node) -> list[ir.Node] | None:
             return None
         nodes.append(users[0])
         if _is_transpose(nodes[-1], _FIRST):
-            is_whole = any(node.op_type == "MatMul" for node in nodes)
-            return nodes if is_whole and _positions(nodes[-1].inputs[0]) else None
-        if not _is_pointwise(nodes[-1], _positions(first.outputs[0])):
+            is_layer = any(node.op_type in {"MatMul", "Gemm"} for node in nodes)
+            return nodes if is_layer and _places(nodes[-1].inputs[0]) == _places(value0) else None
+        if not _is_pointwise(nodes[-1]):
             return None
     return None
 
@@ -68,30 +76,42 @@ def _is_transpose(node: ir.Node, perm: list[int]) -> bool:
     return is_standard(node) and node.op_type == "Transpose" and ints(node, "perm") == perm
 
 
-def _positions(value: ir.Value | None) -> list[int | str | None]:
-    """Return the rows and columns of a channels-last map; nothing where it is none."""
-    known = [] if value is None or value.shape is None else sizes(value)
-    return known[1:3] if len(known) == _MAP else []
+def _places(value: ir.Value | None) -> list[int | str | None]:
+    """Return the batch, rows and columns of a channels-last map."""
+    return [] if value is None or value.shape is None else sizes(value)[:-1]
 
 
-def _is_pointwise(node: ir.Node, positions: list[int | str | None]) -> bool:
-    """Return whether a node does the same at each position of a channels-last map."""
-    if not is_standard(node) or node.outputs[0].shape is None:
+def _is_pointwise(node: ir.Node) -> bool:
+    """Return whether a node does the same at each position, with the channels last."""
+    x, channels = node.inputs[0], length_of(node.outputs[0], -1)
+    if not is_standard(node) or channels is None:
         return False
-    if node.op_type == "MatMul":
-        weight = static(node.inputs[1])
-        return weight is not None and weight.ndim == 2
+    if node.op_type in {"MatMul", "Gemm"}:
+        return _layer(node) is not None
     if node.op_type in _BY_CHANNEL:
-        array, channels = static(node.inputs[1]), length_of(node.outputs[0], -1)
+        array = static(node.inputs[1])
         return array is not None and (array.size == 1 or array.shape == (channels,))
-    if node.op_type == "Reshape":
-        before, after = (sizes(v) if v and v.shape else [] for v in (node.inputs[0], *node.outputs))
-        flat = sorted((before, after), key=len)
-        if [len(one) for one in flat] != [_MAP - 1, _MAP] or before[-1] != after[-1]:
-            return False
-        # Rows become columns where a reshape gives other positions than it took.
-        return before[0] == after[0] and flat[1][1:3] == positions
+    if node.op_type == "Reshape":  # the places in their order, as more axes or fewer
+        return length_of(x, -1) == channels
     return node.op_type in _ACTIVATIONS
+
+
+def _layer(node: ir.Node) -> tuple[np.ndarray, np.ndarray | None] | None:
+    """Return the weights f[rows, columns] and the bias of a product with a constant matrix."""
+    weight, bias = static(given(node, 1)), static(given(node, 2))
+    if weight is None or weight.ndim != 2 or (given(node, 2) is not None and bias is None):
+        return None
+    if node.op_type == "MatMul":
+        return weight.T, None
+    is_plain = number(node, "alpha", 1.0) == number(node, "beta", 1.0) == 1.0
+    weight = weight if integer(node, "transB", 0) else weight.T
+    if (
+        not is_plain
+        or integer(node, "transA", 0)
+        or (bias is not None and bias.size != len(weight))
+    ):
+        return None
+    return weight, None if bias is None else bias.reshape(-1)
 
 
 def _written(graph: ir.Graph, build: Builder, chain: list[ir.Node]) -> Rewrite:
@@ -101,21 +121,26 @@ def _written(graph: ir.Graph, build: Builder, chain: list[ir.Node]) -> Rewrite:
     nodes = [node for node in chain[1:-1] if node.op_type != "Reshape"]
     taken: set[ir.Node] = set()
     for node, after in zip(nodes, [*nodes[1:], None], strict=True):
-        build.origin = node.name or ""
-        shape = [batch, length_of(node.outputs[0], -1), *positions]
-        constant = static(given(node, 1))
         if node in taken:
             continue
-        if node.op_type == "MatMul" and constant is not None:
-            inputs = [value, build.constant(constant.T[:, :, None, None])]
-            bias = static(after.inputs[1]) if after is not None and after.op_type == "Add" else None
-            if after is not None and bias is not None and bias.shape == constant.shape[1:]:
-                inputs.append(build.constant(bias))
+        build.origin = node.name or ""
+        shape = [batch, length_of(node.outputs[0], -1), *positions]
+        layer = _layer(node) if node.op_type in {"MatMul", "Gemm"} else None
+        if layer is not None:
+            weight, bias = layer
+            added = (
+                static(after.inputs[1]) if after is not None and after.op_type == "Add" else None
+            )
+            if after is not None and bias is None and added is not None and added.ndim == 1:
                 taken.add(after)
+                bias = np.broadcast_to(added, len(weight))
+            inputs = [value, build.constant(weight[:, :, None, None])]
+            inputs += [] if bias is None else [build.constant(bias)]
             value = build.node("Conv", inputs, shape, {"kernel_shape": [1, 1]})
             continue
         rest = list(node.inputs[1:])
-        if constant is not None and constant.shape == (shape[1],) and node.op_type in _BY_CHANNEL:
+        constant = static(given(node, 1)) if node.op_type in _BY_CHANNEL else None
+        if constant is not None and constant.size > 1:
             rest = [build.constant(constant[:, None, None])]
         attributes = {a.name: a for a in node.attributes.values()}
         value = build.node(node.op_type, [value, *rest], shape, attributes)

@@ -118,7 +118,7 @@ def _is_slide(x: list[int | None], weight: list[int | None], node: ir.Node) -> b
     long = [place for place, size in enumerate(x[2:]) if size != 1]
     return (
         len(long) == 1
-        and integer(node, "group", 1) == weight[0] == x[1]
+        and integer(node, "group", 1) == weight[0] == x[1] != 1
         and weight[1] == 1
         and all(side % 2 and (place in long or side == 1) for place, side in enumerate(sides))
         and pads == [side // 2 for side in (*sides, *sides)]
