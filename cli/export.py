@@ -27,7 +27,7 @@ from .options import (
     request_of,
 )
 from .screen import Screen
-from .tables import located, lowering_in_a_line, print_made, print_notes, print_parity
+from .tables import located, lowering_in_a_line, print_lines, print_made, print_notes, print_parity
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -128,6 +128,9 @@ def _report(console: Console, manifest: Manifest) -> None:
     if manifest.sites:
         console.print()
         _print_sites(console, manifest.sites)
+    if manifest.lines:
+        console.print()
+        print_lines(console, manifest.lines)
     console.print()
     print_parity(console, manifest.parity)
     print_notes(console, (*manifest.notes, *(manifest.cast.notes if manifest.cast else ())))

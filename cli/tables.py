@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from edgeattn.report.grid import columns, table
 
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from edgeattn.parity import ParityReport
     from edgeattn.records.engine import EngineManifest
     from edgeattn.records.lowering import NearMiss, Rewrite, Trial
-    from edgeattn.records.manifest import Cast, Manifest, Optimised
+    from edgeattn.records.manifest import Cast, Manifest, Optimised, OwnLine, OwnLines
+
+_LONGEST_CODE: Final = 60
 
 M = TypeVar("M", "Manifest", "Optimised", "Cast")
 
@@ -88,6 +90,37 @@ def print_near_misses(console: Console, near_misses: Sequence[NearMiss]) -> None
     for miss in near_misses:
         rows.add_row(miss.rule, miss.site, miss.reason)
     console.print(rows if near_misses else "no near misses")
+
+
+def print_lines(console: Console, found: Sequence[OwnLines]) -> None:
+    """Print what became of the lines of authors' own attentions, and what nearly would have."""
+    for attention in dict.fromkeys(one.attention for one in found):
+        groups = [one for one in found if one.attention == attention]
+        home = groups[0].lines[0].file
+        console.print(f"{attention} by line of {home}, as torch wrote it, and what is left of it")
+        rows = table("line", "code", "MACs", "traffic, MB", "nodes", "lowered by")
+        nearly = []
+        for group in groups:
+            made = (f"→ {len(group.nodes)}", ", ".join(group.rules))
+            places = [_place_of(line, home) for line in group.lines]
+            for at, (place, line) in enumerate(zip(places, group.lines, strict=True)):
+                code = line.code
+                code = code if len(code) <= _LONGEST_CODE else f"{code[: _LONGEST_CODE - 1]}…"
+                figures = (f"{line.macs:,}", f"{line.traffic_bytes / 1e6:.3g}", str(line.nodes))
+                if len(places) == 1:
+                    rows.add_row(place, code, *figures[:2], f"{line.nodes} {made[0]}", made[1])
+                else:
+                    rows.add_row(place, code, *figures)
+                nearly += [f"nearly, line {place}: {one}" for one in line.near_misses]
+                if at and line is group.lines[-1]:
+                    rows.add_row(f"{places[0]} to {place}", "", "", "", *made)
+        console.print(rows)
+        for one in nearly:
+            console.print(one)
+
+
+def _place_of(line: OwnLine, home: str) -> str:
+    return str(line.line) if line.file == home else f"{Path(line.file).name}:{line.line}"
 
 
 def print_trials(console: Console, trials: Sequence[Trial]) -> None:

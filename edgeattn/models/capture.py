@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 #: The opset that torchlib's translations are written in.
 TORCHLIB_OPSET = 18
+_STACK = "pkg.torch.onnx.stack_trace"
 
 
 def trace(
@@ -163,13 +164,16 @@ def fold(model: ir.Model) -> ir.Model:
 
 def name_everything(
     model: ir.Model, *, input_names: Sequence[str], output_names: Sequence[str]
-) -> None:
+) -> dict[str, str]:
     """Name inputs, outputs, nodes and values, and remove what torch left in the metadata.
 
     Args:
         model: A folded model, changed in place.
         input_names: Names for the inputs; empty for `input` (`input_0`, … if there are more).
         output_names: The same for the outputs.
+
+    Returns:
+        The stack in which torch met each node's operation, by the node's name.
 
     Raises:
         InputError: If the number of names is not the number of inputs or outputs, or names repeat.
@@ -178,7 +182,9 @@ def name_everything(
     outputs = io_names("output", output_names, len(model.graph.outputs))
     if shared := set(inputs) & set(outputs):
         raise InputError(f"Inputs and outputs share names: {', '.join(sorted(shared))}")
+    stacks = {node: node.metadata_props.get(_STACK, "") for node in model.graph}
     tags.tag(model, inputs=inputs, outputs=outputs)
+    return {str(node.name): stack for node, stack in stacks.items()}
 
 
 def io_names(kind: str, asked: Sequence[str], count: int) -> list[str]:

@@ -29,6 +29,43 @@ class PlacedSite(Ordered, Site):
     note: str = ""
 
 
+class OwnLine(Frozen):
+    """A line of an author's own attention, at all its sites together.
+
+    Attributes:
+        file: The file that it is in.
+        code: The line.
+        nodes: How many nodes torch wrote for it.
+        macs: Multiply-accumulates of those.
+        traffic_bytes: Bytes that they would move by themselves, none fused with another.
+        near_misses: The rules of lowering that nearly rewrote some, and why they did not.
+    """
+
+    file: str
+    line: int
+    code: str
+    nodes: int
+    macs: int
+    traffic_bytes: int
+    near_misses: tuple[str, ...]
+
+
+class OwnLines(Frozen):
+    """What became of a line of an author's own attention, or of several together.
+
+    Attributes:
+        attention: What the attention is called.
+        lines: The lines; several where some nodes of the file are of several.
+        nodes: The names of the nodes that are left of them.
+        rules: The rules of lowering that rewrote them.
+    """
+
+    attention: str
+    lines: tuple[OwnLine, ...]
+    nodes: tuple[str, ...]
+    rules: tuple[str, ...]
+
+
 class Nodes(Frozen):
     """How many ONNX nodes there were after folding, and in the file."""
 
@@ -139,13 +176,14 @@ class Manifest(LoweredSidecar):
         matmul_macs: Those of products of two activations.
         element_ops: Operations that FLOP counters skip.
         uncounted: Nodes whose costs could not be counted, by name.
+        lines: What became of the lines of authors' own attentions, before any cast.
         cast: What was cast, and how near it is to the float32 file; None if nothing was.
     """
 
     ORDER = (
         "schema_version onnx sha256 sources size_bytes model target opset ir_version inputs outputs"
-        " params macs matmul_macs element_ops uncounted attentions sites nodes rewrites near_misses"
-        " trials legalised parity options versions seconds notes command cast pixels"
+        " params macs matmul_macs element_ops uncounted attentions sites lines nodes rewrites"
+        " near_misses trials legalised parity options versions seconds notes command cast pixels"
     )
 
     model: str
@@ -158,6 +196,7 @@ class Manifest(LoweredSidecar):
     uncounted: tuple[str, ...]
     attentions: tuple[str, ...]
     sites: tuple[PlacedSite, ...]
+    lines: tuple[OwnLines, ...] = ()
     nodes: Nodes
     cast: CastRecord | None = None
     pixels: Pixels | None = None

@@ -44,6 +44,7 @@ from edgeattn.workflows.artifact import (
     written_files,
 )
 from edgeattn.workflows.forms import Forming
+from edgeattn.workflows.lines import OwnSite, lines_of, own_sites
 from edgeattn.workflows.pipeline import (
     Candidate,
     Step,
@@ -127,7 +128,9 @@ def export(
             notes.append(_NOT_CHECKED.format(reason=reason))
         with clock.stage("simplify"):
             notes += unsimplified(work.why_unsimplified())
-        made = _Made(work, options, clock, built.pixels, forming)
+        own = {one.label: registry.sources(one.name) for one in request.attentions}
+        sites = own_sites(built.module, built.sites, own)
+        made = _Made(work, options, clock, built.pixels, forming, sites)
         steps = made.steps()
         cases: dict[str, list[ParityCase]] = {step.name: [] for step in steps}
         for reference in references:
@@ -178,7 +181,9 @@ class _Made:
         clock: Clock,
         pixels: Pixels | None,
         forming: Forming | None,
+        own: Sequence[OwnSite],
     ) -> None:
+        self._own = own
         self._work = work
         self._pixels = pixels
         self._forming = forming
@@ -233,6 +238,15 @@ class _Made:
                     "trials": lowered.trials,
                     "legalised": tuple(legalised.rewrites),
                 }
+                if self._own:
+                    self.record["lines"] = lines_of(
+                        self._own,
+                        self._work.stacks,
+                        lowered,
+                        legalised.rewrites,
+                        stock=self._work.source("model"),
+                        left=[str(node.name) for node in model.graph],
+                    )
         return Candidate(path=path, runs=runs_of(path, reference.inputs))
 
     def _cast(self, options: CastOptions, reference: Reference, path: Path) -> Candidate:

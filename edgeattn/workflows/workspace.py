@@ -46,6 +46,8 @@ class Workspace:
         self._folded: dict[Weights, ir.Model] = {}
         self._running: dict[Weights, Simplification] = {}
         self._metadata: Mapping[str, str] = {}
+        #: As `capture.name_everything` returns them.
+        self.stacks: dict[str, str] = {}
 
     def stop(self) -> None:
         """End what still runs."""
@@ -61,14 +63,14 @@ class Workspace:
         """Fold, name and write the graph with the weights of this moment, and start onnxsim."""
         folded = capture.fold(raw)
         own = built.output_names if len(built.output_names) == len(folded.graph.outputs) else ()
-        capture.name_everything(
+        self.stacks = capture.name_everything(
             folded,
             input_names=self._options.input_names or built.input_names,
             output_names=self._options.output_names or own,
         )
         self._metadata = built.metadata
         self._folded[weights] = folded
-        source = self._source(weights)
+        source = self.source(weights)
         save(folded, source, external=True)
         if self._options.simplify:
             target = self._scratch / f"{weights}.simplified.onnx"
@@ -97,7 +99,7 @@ class Workspace:
 
         run = self._running.get(weights)
         if run is None:
-            return onnx_ir.load(self._source(weights))
+            return onnx_ir.load(self.source(weights))
         model = onnx_ir.load(run.target)
         tags.restore_value_names(self._folded[weights].graph, model)
         tags.adopt(model)
@@ -111,7 +113,8 @@ class Workspace:
         save(model, path, external=weights == "random")
         return path
 
-    def _source(self, weights: Weights) -> Path:
+    def source(self, weights: Weights) -> Path:
+        """Return the file of a graph as torch wrote it, folded."""
         return self._scratch / f"{weights}.folded.onnx"
 
 
