@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from edgeattn.base.legible import in_ranges
 from edgeattn.report.grid import columns, table
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def print_lines(console: Console, found: Sequence[OwnLines]) -> None:
         for group in groups:
             made = (f"→ {len(group.nodes)}", ", ".join(group.rules))
             places = [_place_of(line, home) for line in group.lines]
-            for at, (place, line) in enumerate(zip(places, group.lines, strict=True)):
+            for place, line in zip(places, group.lines, strict=True):
                 code = line.code
                 code = code if len(code) <= _LONGEST_CODE else f"{code[: _LONGEST_CODE - 1]}…"
                 figures = (f"{line.macs:,}", f"{line.traffic_bytes / 1e6:.3g}", str(line.nodes))
@@ -112,8 +113,9 @@ def print_lines(console: Console, found: Sequence[OwnLines]) -> None:
                 else:
                     rows.add_row(place, code, *figures)
                 nearly += [f"nearly, line {place}: {one}" for one in line.near_misses]
-                if at and line is group.lines[-1]:
-                    rows.add_row(f"{places[0]} to {place}", "", "", "", *made)
+            if len(places) > 1:
+                together = in_ranges([line.line for line in group.lines])
+                rows.add_row(together, "", "", "", *made)
         console.print(rows)
         for one in nearly:
             console.print(one)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 # Controls but tab and line feed, marks that turn the direction of writing or show nothing, halves
@@ -36,6 +37,17 @@ def _short(line: str) -> str:
         return line
     left = len(line) - _HEAD - _TAIL
     return f"{line[:_HEAD]} … {left:,} more characters … {line[-_TAIL:]}"
+
+
+def in_ranges(numbers: Sequence[int]) -> str:
+    """Write numbers, in order, those that follow each other as a range: `40, 43 to 45`."""
+    runs: list[list[int]] = []
+    for one in numbers:
+        if runs and one == runs[-1][-1] + 1:
+            runs[-1].append(one)
+        else:
+            runs.append([one])
+    return ", ".join(f"{run[0]} to {run[-1]}" if run[1:] else str(run[0]) for run in runs)
 
 
 def all_legible(value: Any) -> Any:

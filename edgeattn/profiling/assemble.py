@@ -193,6 +193,7 @@ def assemble(
             nodes=found.known.nodes,
             sites=found.known.sites,
             params=found.known.params,
+            lines=found.known.lines,
             identity=without,
             layers=found.information if found.evidence == "measured" else None,
             power=found.power,

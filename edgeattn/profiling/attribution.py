@@ -14,7 +14,7 @@ from typing import Final
 from edgeattn.profiling.marginal import marginals
 from edgeattn.profiling.owners import Owned, Status, find_owners
 from edgeattn.profiling.reconciliation import Reconciliation, reconciled
-from edgeattn.profiling.sums import Module, Sum, by_kind, by_stage, tree
+from edgeattn.profiling.sums import LinesCost, Module, Sum, by_kind, by_lines, by_stage, tree
 from edgeattn.records.trace import Site, Trace
 
 STATUSES: Final[tuple[Status, ...]] = ("owned", "shared", "unattributable")
@@ -80,6 +80,7 @@ class Attribution:
         kernels: Its kernels, and whose they are.
         sites: Its sites, in the model's order.
         attention: All sites together; None if there are none.
+        lines: The lines of authors' own attentions, in their files' order.
         whole: The whole model.
         kinds: By kind, in the order of `KIND_TITLES`.
         site_kinds: The same, of the sites' parts alone.
@@ -96,6 +97,7 @@ class Attribution:
     kernels: tuple[Owned, ...]
     sites: tuple[SiteCost, ...]
     attention: Cost | None
+    lines: tuple[LinesCost, ...]
     whole: Cost
     kinds: tuple[Sum, ...]
     site_kinds: tuple[Sum, ...]
@@ -145,6 +147,7 @@ def attribute(trace: Trace) -> Attribution:
         kernels=kernels,
         sites=sites,
         attention=count.of_all(sites) if sites else None,
+        lines=by_lines(kernels, trace),
         whole=count.whole(),
         kinds=by_kind(kernels),
         site_kinds=by_kind(kernels, of_sites=True),

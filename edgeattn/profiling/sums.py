@@ -9,7 +9,7 @@ from typing import Final
 
 from edgeattn.profiling.owners import Owned
 from edgeattn.records.kinds import Kind
-from edgeattn.records.trace import KIND_TITLES
+from edgeattn.records.trace import KIND_TITLES, SourceLines, Trace
 
 # A module that takes more than this of the time is no stage, but holds stages.
 _HOLDS_STAGES: Final = 0.6
@@ -26,6 +26,14 @@ class Sum:
     time_us: float
     kernels: int
     traffic_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinesCost:
+    """Lines of an author's own attention, and what the parts of kernels take that are theirs."""
+
+    lines: SourceLines
+    sum: Sum
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +88,36 @@ def by_kind(kernels: Iterable[Owned], *, of_sites: bool = False) -> tuple[Sum, .
 def _parts_of(module: str) -> list[str]:
     """Split a module's path: at dots, and where torch did not name it, at slashes."""
     return module.replace("/", ".").split(".")
+
+
+def by_lines(kernels: Iterable[Owned], trace: Trace) -> tuple[LinesCost, ...]:
+    """Sum up the parts of kernels that are sites' of authors' own attentions, by their lines.
+
+    A kernel of several is apportioned by the bytes that each one's nodes would move by themselves,
+    as between sites; what it has besides of such a site goes along.
+    """
+    line_of = {name: place for place, one in enumerate(trace.lines) for name in one.nodes}
+    nodes = {node.name: node for node in trace.nodes}
+
+    def parts(one: Owned) -> list[tuple[str, float]]:
+        found: list[tuple[str, float]] = []
+        for share in one.shares:
+            own = [nodes[name] for name in one.kernel.nodes if name in line_of and name in nodes]
+            own = [node for node in own if node.site == share.site]
+            total = sum(node.traffic_bytes for node in own)
+            moved: dict[int, float] = defaultdict(float)
+            for node in own:
+                each = node.traffic_bytes / total if total else 1 / len(own)
+                moved[line_of[node.name]] += share.part * each
+            found += [(str(place), part) for place, part in moved.items()]
+        return found
+
+    found = summed(kernels, parts)
+    return tuple(
+        LinesCost(lines=one, sum=found[str(place)])
+        for place, one in enumerate(trace.lines)
+        if str(place) in found
+    )
 
 
 def by_stage(kernels: Sequence[Owned]) -> tuple[Sum, ...]:

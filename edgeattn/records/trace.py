@@ -140,6 +140,22 @@ class Site(_Frozen):
     params: int | None = None
 
 
+class SourceLines(_Frozen):
+    """Lines of an author's own attention, and what of the model is theirs.
+
+    Attributes:
+        attention: What the attention is called.
+        place: The file and the lines: "mine.py:43", "mine.py:40, 43 to 45".
+        code: The first of them.
+        nodes: The ONNX nodes that are of these lines and no others.
+    """
+
+    attention: str
+    place: str
+    code: str
+    nodes: tuple[str, ...]
+
+
 class Difference(_Frozen):
     """How two models' latencies differ, measured in interleaved rounds, or predicted.
 
@@ -343,6 +359,7 @@ class Trace(_Frozen):
             times are off together.
         windows: How many windows of runs were measured until they agreed.
         params: Parameters of the model; None if they are not known.
+        lines: The lines of authors' own attentions, as the manifest of the export has them.
         layers: Of an engine that was measured, what its kernels are made of: what they take
             elsewhere can be told from it.
         power: What the device drew; None where nothing tells it, or nothing was asked.
@@ -374,6 +391,7 @@ class Trace(_Frozen):
     nodes: tuple[Node, ...]
     sites: tuple[Site, ...]
     params: int | None = None
+    lines: tuple[SourceLines, ...] = ()
     identity: Identity | None = None
     layers: LayerInformation | None = None
     power: Power | None = None

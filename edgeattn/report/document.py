@@ -96,6 +96,15 @@ def _row(row: Row) -> dict[str, Any]:
         "attention": None
         if attribution.attention is None
         else _cost(attribution.attention, attribution),
+        "lines": [
+            {
+                "attention": one.lines.attention,
+                "place": one.lines.place,
+                "code": one.lines.code,
+                **_sums([one.sum], attribution.time_us)[one.sum.name],
+            }
+            for one in attribution.lines
+        ],
         "identity": None
         if identity is None
         else {

@@ -68,6 +68,9 @@ def profile_lines(report: Report, *, top: int | None) -> Iterator[RenderableType
     if row.attribution.sites:
         yield hidden_cost(row.attribution, top=top)
         yield ""
+    if row.attribution.lines:
+        yield by_line(row.attribution)
+        yield ""
     if not any(one.nodes for one in row.trace.kernels):
         yield by_name(row.trace, top=top)
         yield ""
@@ -167,6 +170,25 @@ def hidden_cost(attribution: Attribution, *, top: int | None) -> Table:
     if attribution.attention is not None:
         rows.add_row("all sites", *_figures(attribution.attention), style="bold")
     rows.add_row("whole model", *_figures(attribution.whole))
+    return rows
+
+
+def by_line(attribution: Attribution) -> Table:
+    """Time of authors' own attentions, by line."""
+    rows = table("line", "code", "time", "%", "kernels", "traffic", "", right=range(2, 6))
+    most = max(one.sum.time_us for one in attribution.lines)
+    for one in attribution.lines:
+        rows.add_row(
+            f"{one.lines.attention} {one.lines.place}",
+            one.lines.code,
+            microseconds(one.sum.time_us),
+            percent(part_of(one.sum.time_us, attribution.time_us)),
+            str(one.sum.kernels),
+            size(one.sum.traffic_bytes),
+            bar(one.sum.time_us, most),
+        )
+    for column in (rows.columns[0], *rows.columns[2:]):
+        column.no_wrap = True
     return rows
 
 

@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeattn.base.legible import legible, shortened
+from edgeattn.base.legible import in_ranges, legible, shortened
 
 
 def test_what_is_not_seen_is_shown():
@@ -35,3 +35,8 @@ def test_long_lines_lose_their_middle():
     assert line.endswith("ends")
     assert "more characters" in line
     assert shortened("line\n" * 1000).endswith("… 801 more lines")
+
+
+def test_ranges():
+    assert in_ranges([40, 43, 44, 45, 47]) == "40, 43 to 45, 47"
+    assert in_ranges([]) == ""

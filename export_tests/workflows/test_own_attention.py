@@ -7,9 +7,13 @@ import pytest
 
 from edgeattn.base.files import sha256
 from edgeattn.cli import app
+from edgeattn.graph.reading import read
 from edgeattn.options.export import ExportOptions
 from edgeattn.options.model import AttentionRequest, ModelRequest
+from edgeattn.options.profile import Item, ProfileOptions
+from edgeattn.profiling.attribution import attribute
 from edgeattn.workflows.export import export
+from edgeattn.workflows.profile import profile
 
 PAPERS = Path(__file__).parents[1] / "attention" / "papers.py"
 MODEL = """
@@ -53,6 +57,31 @@ def test_two_of_ones_own_in_one_model(net, tmp_path):
         ("CoordAtt", "inp=32, oup=32"),
     ]
     assert manifest.sources[str(PAPERS)] == sha256(PAPERS)
+    code = PAPERS.read_text().splitlines()
+    groups = [one for one in manifest.lines if one.attention == "CoordAtt"]
+    lines = sorted((line for group in groups for line in group.lines), key=lambda one: one.line)
+    assert [code[line.line - 1].strip() for line in lines] == [line.code for line in lines]
+    assert [line.code.partition(" = ")[0] for line in lines] == [
+        "y", "y", "a_h", "a_w", "return x * a_w * a_h"
+    ]  # fmt: skip
+    assert all(line.nodes and line.traffic_bytes for line in lines)
+    known = {name for group in manifest.lines for name in group.nodes}
+    at_sites = tuple(f"{one.path}{end}" for one in manifest.sites for end in "./")
+    nodes = [node.name for node in read(tmp_path / "a.onnx").model.graph]
+    assert known == {one for one in nodes if one.startswith(at_sites)}
+    rules = {one.rule for one in manifest.rewrites}
+    assert {rule for group in manifest.lines for rule in group.rules} == rules
+    nearly = {f"{one.rule}: {one.reason}" for one in manifest.near_misses}
+    assert {one for g in manifest.lines for line in g.lines for one in line.near_misses} == nearly
+    (found,) = profile(
+        [Item(path=tmp_path / "a.onnx", name="a")], ProfileOptions(limit_s=0.2, marginal=False)
+    )
+    attributed = attribute(found.row.trace)
+    assert [one.lines.nodes for one in attributed.lines] == [
+        one.nodes for one in manifest.lines if one.nodes
+    ]
+    of_lines = sum(one.sum.time_us for one in attributed.lines)
+    assert of_lines == pytest.approx(attributed.attention.time_us)
 
 
 @pytest.mark.slow
@@ -87,7 +116,8 @@ def test_commands_that_take_a_model(net, tmp_path, monkeypatch, capsys):
     assert [one["name"] for one in said["models"]] == names
     assert {one.stem for one in Path("kept").iterdir()} == {*names}
     said = run("profile", net, "--attention", own[0], "--limit", "0.3")
-    assert "CBAM" in json.dumps(said["sites"])
+    assert {one["attention"] for one in said["sites"]} == {"CBAM"}
+    assert {one["attention"] for one in said["lines"]} == {"CBAM"}
     assert run("parity", "kept/Net-CBAM.onnx", "--reference", net, "--attention", own[0])["passed"]
     run("parity", net, "--ladder", "--attention", own[0])
     run("build", net, "--attention", own[0], "--compute-capability", "8.7", "--plan")

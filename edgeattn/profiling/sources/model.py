@@ -9,11 +9,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from edgeattn.attention.ours import OURS
 from edgeattn.base import documents, files
 from edgeattn.base.errors import InputError, shown
+from edgeattn.base.legible import in_ranges
 from edgeattn.base.nearest import did_you_mean, nearest
 from edgeattn.graph import gates
 from edgeattn.graph import shapes as inference
@@ -23,7 +24,7 @@ from edgeattn.graph.reading import read
 from edgeattn.legalise import take_up, taken_up
 from edgeattn.options.shapes import check_type
 from edgeattn.records import sidecar
-from edgeattn.records.trace import Node, Site
+from edgeattn.records.trace import Node, Site, SourceLines
 from edgeattn.runtimes.blame import blames_the_file
 from edgeattn.runtimes.inputs import check_shape
 
@@ -39,6 +40,7 @@ class Known:
         nodes: What its nodes cost, or its torch modules.
         sites: Where attention sits.
         params: Its parameters; None if they are not known.
+        lines: The lines of authors' own attentions.
         sha256: The hash of each file that this is read from.
         notes: What a reader should know of it.
     """
@@ -46,6 +48,7 @@ class Known:
     nodes: tuple[Node, ...]
     sites: tuple[Site, ...]
     params: int | None
+    lines: tuple[SourceLines, ...] = ()
     sha256: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -119,6 +122,7 @@ def read_subject(
         nodes=tuple(costs),
         sites=located.sites,
         params=_weights(model) if params is None else params,
+        lines=located.lines,
         notes=(
             *located.notes,
             *found_how,
@@ -136,7 +140,18 @@ class _Located:
     site_of: Mapping[str, str]
     params: int | None
     how: str
+    lines: tuple[SourceLines, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What a manifest says of a model's attention, and how it was found."""
+
+    sites: tuple[Site, ...]
+    params: int | None
+    lines: tuple[SourceLines, ...]
+    how: str
 
 
 def _bind(model: ir.Model, path: Path, batch: int, shapes: Sequence[tuple[int, ...]]) -> None:
@@ -170,6 +185,7 @@ def _located(path: Path, model: ir.Model, globs: Sequence[str]) -> _Located:
     modules = {
         node.name or "": module_of(tagged(node.name or "")) for node in model.graph.all_nodes()
     }
+    lines: tuple[SourceLines, ...] = ()
     if globs:
         paths = _matching(modules.values(), globs)
         sites = [Site(path=one, attention="site") for one in paths]
@@ -177,16 +193,16 @@ def _located(path: Path, model: ir.Model, globs: Sequence[str]) -> _Located:
         params = None
     else:
         said, notes = manifest_sites(path)
-        if said is None or not said[0]:  # a backbone may have attention of its own
-            return replace(_found_gates(model, said and said[1]), notes=notes)
-        sites, params, how = said
+        if said is None or not said.sites:  # a backbone may have attention of its own
+            return replace(_found_gates(model, said.params if said else None), notes=notes)
+        sites, params, how, lines = list(said.sites), said.params, said.how, said.lines
     places = {site.path: place for place, site in enumerate(sites)}
     site_of: dict[str, str] = {}
     for name, module in modules.items():
         around = [one for one in modules_around(module) if one in places]
         if around:
             site_of[name] = max(around, key=places.__getitem__)
-    return _Located(sites=tuple(sites), site_of=site_of, params=params, how=how)
+    return _Located(sites=tuple(sites), site_of=site_of, params=params, how=how, lines=lines)
 
 
 def _found_gates(model: ir.Model, params: int | None) -> _Located:
@@ -227,12 +243,12 @@ def _matching(modules: Iterable[str], globs: Sequence[str]) -> list[str]:
 
 def manifest_sites(
     path: Path,
-) -> tuple[tuple[list[Site], int | None, str] | None, tuple[str, ...]]:
+) -> tuple[Said | None, tuple[str, ...]]:
     """Follow manifests from an ONNX file to that of its export, which says where attention sits.
 
     Returns:
-        The sites, the parameters of the model, and how they were found, None if nothing says; and
-        a note of a file that is in a manifest's place and cannot be read, which counts as none.
+        What it says, None if nothing says it; and a note of a file that is in a manifest's place
+        and cannot be read, which counts as none.
     """
     try:
         for current, said in sidecar.chain(path):
@@ -251,18 +267,44 @@ class _Placed(BaseModel):
     params: int
 
 
+class _Line(BaseModel):
+    file: str
+    line: int
+    code: str
+
+
+class _Lines(BaseModel):
+    attention: str
+    lines: tuple[_Line, ...] = Field(min_length=1)
+    nodes: tuple[str, ...]
+
+    def of_trace(self) -> SourceLines:
+        home = Path(self.lines[0].file).name
+        return SourceLines(
+            attention=self.attention,
+            place=f"{home}:{in_ranges([one.line for one in self.lines])}",
+            code=self.lines[0].code,
+            nodes=self.nodes,
+        )
+
+
 class _Sites(BaseModel):
     sites: tuple[_Placed, ...]
+    lines: tuple[_Lines, ...] = ()
     params: int | None = None
     model: str | None = None
 
 
-def _sites(said: Mapping[str, object], onnx: Path) -> tuple[list[Site], int | None, str]:
+def _sites(said: Mapping[str, object], onnx: Path) -> Said:
     fact = f"The manifest of {onnx.name} cannot be read"
     found: _Sites = documents.checked(_Sites, said, fact)
-    sites = [Site(**one.model_dump()) for one in found.sites]
     origin = f", exported from {found.model}" if found.model else ""
-    return sites, found.params, f"by the manifest of {onnx.name}{origin}"
+    return Said(
+        sites=tuple(Site(**one.model_dump()) for one in found.sites),
+        params=found.params,
+        lines=tuple(one.of_trace() for one in found.lines if one.nodes),
+        how=f"by the manifest of {onnx.name}{origin}",
+    )
 
 
 def _costs(model: ir.Model, site_of: Mapping[str, str]) -> Iterable[Node]:

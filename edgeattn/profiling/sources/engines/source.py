@@ -61,6 +61,7 @@ class EngineSource(Known):
             nodes=known.nodes,
             sites=known.sites,
             params=known.params,
+            lines=known.lines,
             sha256={**sha256, **known.sha256},
             notes=(*notes, *plan.notes, *known.notes),
         )
@@ -100,7 +101,7 @@ def read_engine(path: Path, options: ProfileOptions) -> EngineSource:
         said, faults = manifest_sites(home / manifest.onnx)
         known = replace(known, notes=(*known.notes, *faults))
         if said is not None:
-            known = replace(known, sites=tuple(said[0]), params=said[1])
+            known = replace(known, sites=said.sites, params=said.params, lines=said.lines)
     return EngineSource.of(known, plan, sha256={str(path): manifest.sha256}, notes=manifest.notes)
 
 
