@@ -182,7 +182,10 @@ def name_everything(
     outputs = io_names("output", output_names, len(model.graph.outputs))
     if shared := set(inputs) & set(outputs):
         raise InputError(f"Inputs and outputs share names: {', '.join(sorted(shared))}")
-    stacks = {node: node.metadata_props.get(_STACK, "") for node in model.graph}
+    stacks: dict[ir.Node, str] = {}
+    for node in reversed(model.graph):  # what folding made is as what reads it
+        readers = (stacks.get(user, "") for value in node.outputs for user, _ in value.uses())
+        stacks[node] = node.metadata_props.get(_STACK) or next(filter(None, readers), "")
     tags.tag(model, inputs=inputs, outputs=outputs)
     return {str(node.name): stack for node, stack in stacks.items()}
 

@@ -94,15 +94,20 @@ def by_lines(kernels: Iterable[Owned], trace: Trace) -> tuple[LinesCost, ...]:
     """Sum up the parts of kernels that are sites' of authors' own attentions, by their lines.
 
     A kernel of several is apportioned by the bytes that each one's nodes would move by themselves,
-    as between sites; what it has besides of such a site goes along.
+    as between sites. A layout copy is of the lines of the kernel that it is charged to.
     """
     line_of = {name: place for place, one in enumerate(trace.lines) for name in one.nodes}
-    nodes = {node.name: node for node in trace.nodes}
+    nodes = {node.name: node for node in trace.nodes if node.name in line_of}
+    kernels = list(kernels)
+    named = {one.kernel.name: one for one in kernels}
 
     def parts(one: Owned) -> list[tuple[str, float]]:
+        cause = one
+        while cause.cause in named and not cause.kernel.nodes:
+            cause = named[cause.cause]
         found: list[tuple[str, float]] = []
         for share in one.shares:
-            own = [nodes[name] for name in one.kernel.nodes if name in line_of and name in nodes]
+            own = [nodes[name] for name in cause.kernel.nodes if name in nodes]
             own = [node for node in own if node.site == share.site]
             total = sum(node.traffic_bytes for node in own)
             moved: dict[int, float] = defaultdict(float)

@@ -93,7 +93,8 @@ def lines_of(
             if is_inside(module_of(name), site.path)
             if (line := _line(stack, site.files)) is not None
         }
-        found += _grouped(attention, known, written, lowered, legalised, left)
+        own = [name for name in left if any(is_inside(module_of(name), one.path) for one in of)]
+        found += _grouped(attention, known, written, lowered, legalised, own)
     return tuple(found)
 
 
