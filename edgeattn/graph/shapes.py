@@ -95,6 +95,8 @@ def resolve_open(model: ir.Model) -> None:
     if len(names) != 1 or any(ir.Shape(list(shape)[1:]).is_dynamic() for shape in opened):
         return
     (name,) = names
+    if all(_is_known(value, name) for value in _made(model) if value.name):
+        return
     bound = ir.from_proto(without_weights(model))
     bind_batch(bound, _UNLIKELY_SIZE)
     infer(bound)
@@ -107,6 +109,15 @@ def resolve_open(model: ir.Model) -> None:
 def _made(model: ir.Model) -> Iterator[ir.Value]:
     """Return the outputs of all nodes."""
     return (value for node in model.graph.all_nodes() for value in node.outputs)
+
+
+def _is_known(value: ir.Value, name: str | None) -> bool:
+    """Return whether a value's type and sizes are known, but for the open one of this name."""
+    sizes = (None,) if value.dtype is None or value.shape is None else value.shape
+    return name is not None and all(
+        isinstance(size, int) or (isinstance(size, ir.SymbolicDim) and size.value == name)
+        for size in sizes
+    )
 
 
 def _resolved(model: ir.Model, copy: ir.Model) -> Iterator[tuple[ir.Value, ir.Value]]:

@@ -7,6 +7,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 from onnx import checker, helper, numpy_helper
 
+from edgeattn.graph.shapes import infer, resolve_open
 from edgeattn.lowering.pipeline import lower
 from edgeattn.lowering.target import TARGETS
 from export_tests.lowering.float64 import as_double, assert_equal64, evaluate64
@@ -154,7 +155,10 @@ def check(model, *, fires=True, gone=(), keeps=(), batches=(1, 3), rel=1e-12):
         batches: What an open batch is bound to.
         rel: The largest relative error in float64.
     """
-    double = as_double(model)
+    double, model = as_double(model), model.clone()
+    for one in (double, model):
+        infer(one)  # once, and not for every target
+        resolve_open(one)
     for target in TARGETS:
         after, _ = lowered(double, target)
         assert_equal64(double, after, _shapes(double), batches=batches, rel=rel)
