@@ -71,6 +71,7 @@ WITHOUT_ATTENTION: Final = tuple(
         "mobilenetv3_large_100",
         "efficientnet_b0",
         "convnext_tiny",
+        "swin_tiny_patch4_window7_224",
         "vit_tiny_patch16_224",
     )
 )
