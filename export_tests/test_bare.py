@@ -2,9 +2,36 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+
 import pytest
 
 from export_tests.profiling.nets import residual
+
+COMMANDS = (
+    "optimize net.onnx -o low.onnx --target onnxruntime",
+    "build net.onnx --device rtx-3090 -o net.engine",
+    "inspect net.engine",
+    "profile net.engine --device rtx-3090 -o predicted.json",
+    "profile low.onnx --limit 0.2 -o measured.json",
+    "report measured.json predicted.json --report page.html",
+    "devices list",
+    "devices show jetson",
+)
+# All in one process: each would begin one, and import the same.
+RUN = """
+import contextlib, io, json, sys
+from edgeattn.cli import app
+
+for command in sys.argv[1:]:
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = app.run(command.split())
+    print(json.dumps([code, out.getvalue(), err.getvalue()]))
+"""
 
 
 @pytest.fixture
@@ -17,21 +44,22 @@ def bare(stub):
     )
 
 
-def test_build_inspect_optimize_profile_report_devices(edgeattn, bare, tmp_path):
+def test_build_inspect_optimize_profile_report_devices(bare, tmp_path):
     residual(tmp_path / "net.onnx")
-    for command in (
-        "optimize net.onnx -o low.onnx --target onnxruntime",
-        "build net.onnx --device rtx-3090 -o net.engine",
-        "inspect net.engine",
-        "profile net.engine --device rtx-3090 -o predicted.json",
-        "profile low.onnx --limit 0.2 -o measured.json",
-        "report measured.json predicted.json --report page.html",
-        "devices list",
-        "devices show jetson",
-    ):
-        found = edgeattn(*command.split(), stubs=bare)
-        assert found.returncode == 0, f"{command}: {found.stderr}"
-        assert found.stdout, command
+    paths = [str(bare), *filter(None, [os.environ.get("PYTHONPATH")])]
+    ran = subprocess.run(
+        [sys.executable, "-P", "-c", RUN, *COMMANDS],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=True,
+    )
+    for command, line in zip(COMMANDS, ran.stdout.splitlines(), strict=True):
+        code, out, err = json.loads(line)
+        assert code == 0, f"{command}: {err}"
+        assert out, command
     assert (tmp_path / "page.html").is_file()
 
 
