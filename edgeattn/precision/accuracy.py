@@ -106,7 +106,8 @@ class Batches:
     """
 
     def __init__(self, subject: Subject, run: Callable[[Array], Array], runtime: str) -> None:
-        self.subject, self.runtime, self.chunk = subject, runtime, max(subject.batch, _BATCH)
+        self.subject, self.runtime = subject, runtime
+        self.chunk = -(-_BATCH // subject.batch) * subject.batch
         self._run = run
         self.classes = classes_of(
             subject, run(from_pixels(subject.zeros(), **subject.view.numbers())).shape
