@@ -19,11 +19,11 @@ from edgeattn.graph.gates import common_module
 from edgeattn.graph.names import module_of
 from edgeattn.graph.nodes import is_used, producer_of
 from edgeattn.lowering.build import Builder, replace
-from edgeattn.lowering.indices import Axes
+from edgeattn.lowering.indices import Axes, leaves
 from edgeattn.lowering.measures import freed, with_producers
 from edgeattn.lowering.raising import Raised, Raising
 from edgeattn.lowering.record import FAULTS, LEFT_OUT, fault
-from edgeattn.lowering.targets.layout import UnwritableError
+from edgeattn.lowering.targets.layout import CHANNELS, UnwritableError
 from edgeattn.lowering.targets.writer import Writer
 from edgeattn.lowering.terms import Term, subterms
 from edgeattn.records.lowering import NearMiss, Rewrite
@@ -176,6 +176,8 @@ def exchange(
             writer.finish(writer.write(*_root(root, raising)), root) for root in region.roots
         ]
     except UnwritableError as error:
+        if rule == "channel-shuffle" and not _is_of_channels(region, raising):
+            return None  # rows and columns are parted or moved: no shuffle, and nothing missed
         return NearMiss(rule=rule, site=site, reason=str(error))
     except FAULTS as error:
         return fault(rule, site, error)
@@ -207,6 +209,18 @@ def exchange(
         nodes_after=tuple(node.name or "" for node in made),
         kind=kind,
         forms=tuple(sorted(writer.taken.items())),
+    )
+
+
+def _is_of_channels(region: Region, raising: Raising) -> bool:
+    """Return whether a region arranges channels, or takes a part of them."""
+    roots = [_root(root, raising) for root in region.roots]
+    return any(
+        sum(i.home == CHANNELS for i in leaves(axis)) > 1 for _, a in roots for axis in a
+    ) or any(
+        part.op == "select" and part.attrs[0].home == CHANNELS
+        for term, _ in roots
+        for part in subterms(term)
     )
 
 

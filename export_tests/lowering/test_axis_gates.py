@@ -140,7 +140,7 @@ def test_forms_of_tensorrt(name, target):
     gone, rules = GONE[name]
     assert not gone & set(ops(model))
     assert rules <= {one.rule for one in record.rewrites}
-    assert not [miss for miss in record.near_misses if "shuffle" in miss.rule and name[:2] == "ca"]
+    assert name == "gam" or not [one for one in record.near_misses if "shuffle" in one.rule]
 
 
 @pytest.mark.slow
@@ -185,6 +185,7 @@ def test_lines_are_parted_only_where_nothing_crosses(how, parts):
     made, record = lowered(model)
     assert ("joined-lines" in {one.rule for one in record.rewrites}) is parts
     assert ("Concat" in ops(made)) is not parts
+    assert not [one for one in record.near_misses if one.rule == "channel-shuffle"]
 
 
 @pytest.mark.parametrize(

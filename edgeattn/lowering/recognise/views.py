@@ -121,7 +121,7 @@ def _split(node: ir.Node, raising: Raising) -> Sequence[Operand]:
         raise UnrecognisedError  # the order is moved as a whole
     parts = {length_of(output, axis) for output in node.outputs}
     if len(parts) != 1 or None in parts:
-        raise UnrecognisedError("its parts differ in size")
+        raise _left(found, axis, "its parts differ in size")
     if count == 1:
         return [found]
     reason = "the parts end inside an index that cannot be split there"
@@ -143,7 +143,7 @@ def _part(raising: Raising, x: Raised, axis: int, part: tuple[int, int], reason:
     """Return one of several parts that follow each other along an axis: their count, its place."""
     (count, place), total = part, _product(x.axis(axis))
     if total is None or total % count:
-        raise UnrecognisedError(reason)
+        raise _left(x, axis, reason)
     outer, inner = _halves(x, axis, (count, total // count), reason)
     return _chosen(raising, x, axis, outer, place, inner)
 
@@ -152,8 +152,14 @@ def _halves(x: Raised, axis: int, sizes: tuple[int, int], reason: str) -> Axes:
     """Return an axis as two, or leave the node for a reason."""
     halves = regroup((x.axis(axis),), sizes)
     if halves is None:
-        raise UnrecognisedError(reason)
+        raise _left(x, axis, reason)
     return halves
+
+
+def _left(x: Raised, axis: int, reason: str) -> UnrecognisedError:
+    """Return why a node is left: a near miss where channels are taken, not rows or columns."""
+    homes = {index.home for index in x.axis(axis)}
+    return UnrecognisedError(reason if homes <= {1, None} else "")
 
 
 def _product(axis: Sequence[Index]) -> int | None:
@@ -201,13 +207,13 @@ def _slice(node: ir.Node, raising: Raising) -> Sequence[Operand]:
     if length == total:
         return [found]
     if length == 0 or total % length:
-        raise UnrecognisedError("it takes no even part of an axis")
+        raise _left(found, axis, "it takes no even part of an axis")
     reason = "the part ends inside an index that cannot be split there"
     if step == 1 and start % length == 0:
         part = total // length, start // length
         return [_part(raising, found, axis, part, reason)]
     if step * length != total or start >= step:
-        raise UnrecognisedError("it takes no even part of an axis")
+        raise _left(found, axis, "it takes no even part of an axis")
     outer, inner = _halves(found, axis, (length, step), reason)
     return [_chosen(raising, found, axis, inner, start, outer)]
 
@@ -228,7 +234,7 @@ def _gather(node: ir.Node, raising: Raising) -> Sequence[Operand]:
         return [Raised(part.term, (*part.axes[:axis], *part.axes[axis + 1 :]))]
     order = [int(place) % total for place in places.reshape(-1)]
     if places.ndim != 1 or sorted(order) != list(range(total)):
-        raise UnrecognisedError("it is no permutation")
+        raise _left(found, axis, "it is no permutation")
     return _gathered_shuffle(found, axis, total, order)
 
 
