@@ -201,10 +201,14 @@ def _check(where: str, module: nn.Module, site: SiteShape) -> None:
     random = torch.Generator().manual_seed(0)
     one, two = (torch.randn(shape, generator=random) for _ in range(2))
     fresh = module
-    with suppress(Exception):  # what cannot be copied is run as it is
-        fresh = copy.deepcopy(module)
-    before = _state(module)
     with torch.no_grad():
+        if _lazy(module):
+            module(one.clone())  # which makes its parameters
+        if never := _lazy(module):
+            raise InputError(f"{where} never makes {', '.join(never)}: forward does not use it")
+        with suppress(Exception):  # what cannot be copied is run as it is
+            fresh = copy.deepcopy(module)
+        before = _state(module)
         first = module(one.clone())
         _check_map(where, first, shape)
         other, again = module(two.clone()), module(one.clone())
@@ -219,6 +223,13 @@ def _check(where: str, module: nn.Module, site: SiteShape) -> None:
         mend="A graph has neither: compute all of the input and the weights in eval mode"
         " (F.dropout needs training=self.training).",
     )
+
+
+def _lazy(module: nn.Module) -> list[str]:
+    """Return the parameters that a first run has yet to make."""
+    from torch.nn.parameter import is_lazy
+
+    return [name for name, one in module.named_parameters() if is_lazy(one)]
 
 
 def _check_map(where: str, result: object, shape: tuple[int, ...]) -> None:

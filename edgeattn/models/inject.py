@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from edgeattn.attention.registry import AttentionSpec, SiteShape
 from edgeattn.base.errors import InputError, in_one_line
+from edgeattn.models import plain
 from edgeattn.models.blocks import CONTAINERS
 from edgeattn.models.placement import family_of, place
 from edgeattn.models.sites import Site, Survey
@@ -117,9 +118,16 @@ def _put(
         conv=target if isinstance(target, nn.Conv2d) and site.side == "replace" else None,
     )
     try:
-        attention = one.build(one.spec, shape)
+        attention, _ = plain.unwrapped(one.build(one.spec, shape))
+        plain.check(attention)
     except InputError as error:
         raise InputError(f"at {site.path or 'its input'}: {error.fact}", mend=error.mend) from error
+    if any(attention is other for other in module.modules()):
+        raise InputError(
+            f"{one.spec.name} is the same module at {site.path or 'its input'} as at another site,"
+            " and what each costs could not be told",
+            mend="Make a new one at each call.",
+        )
     # The parameters of the site, or else the model's, give the device and the precision.
     like = next(target.parameters(), next(module.parameters(), None))
     if like is not None and like.is_floating_point():

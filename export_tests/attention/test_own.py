@@ -158,6 +158,18 @@ def test_what_forward_keeps_for_its_author_is_let_be(tmp_path):
     assert build(f"{write(tmp_path, text)}:A").seen
 
 
+def test_parameters_that_the_first_run_makes(tmp_path):
+    text = """
+        class A(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.gate = nn.LazyConv2d(1, 1)
+            def forward(self, x):
+                return x * self.gate(x).sigmoid()
+    """
+    assert build(f"{write(tmp_path, text)}:A").gate.in_channels == 32
+
+
 def test_it_imports_what_lies_beside_it_and_is_found_as_a_module(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.path", list(__import__("sys").path))
     home = tmp_path / "research_of_mine"

@@ -45,6 +45,26 @@ def test_it_acts_as_by_hand(own):
     assert {site.path for site in sites} <= {call.path for call in probe(own, [X]).calls}
 
 
+ONE = Gain(16)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda spec, site: ONE, "gain is the same module at two.* as at another"),
+        (lambda spec, site: torch.jit.script(nn.ReLU()), "at two.*is TorchScript"),
+    ],
+)
+def test_what_each_site_cannot_have(own, make, said):
+    with pytest.raises(InputError, match=said):
+        inject(own, probe(own, [X]), [wanted("two.*", make)])
+
+
+def test_a_wrapper_of_training_is_taken_off(own):
+    inject(own, probe(own, [X]), [wanted("last", lambda spec, site: nn.DataParallel(Gain(16)))])
+    assert isinstance(own.two[1].attention, Gain)
+
+
 def test_at_the_input_and_last(own):
     randomise(own)
     plain = copy.deepcopy(own)
