@@ -409,6 +409,8 @@ def _make_samples(folder: Path) -> None:
     samples = chance.normal(size=(2, 3, 16, 16)).astype(np.float32)
     np.save(folder / "samples.npy", samples[:1])
     np.savez(folder / "samples.npz", input=samples)
+    (folder / "val.csv").write_text("file,label\nphotos/a.png,b\nphotos/b.jpg,d\n")
+    (folder / "classes.txt").write_text("a\nb\nc\nd\n")
 
 
 def cases_of() -> list[Case]:
@@ -418,6 +420,7 @@ def cases_of() -> list[Case]:
         "weights": ("w.pth", "nested.pth", "old.pth", "w.safetensors", "code.pth", "code.pkl"),
         "arrays": ("samples.npy", "samples.npz"),
         "photos": ("photos/a.png", "photos/b.jpg"),
+        "lists": ("val.csv", "classes.txt"),
     }
     shape = "--shape 1x3x16x16"
     commands = [
@@ -476,6 +479,12 @@ def cases_of() -> list[Case]:
         *(
             ("samples", name, f"parity net.onnx q.onnx --input {name}")
             for name in (*names["arrays"], *names["photos"])
+        ),
+        *(("onnx", n, f"evaluate {n} --data val.csv --classes classes.txt") for n in names["onnx"]),
+        *(
+            ("samples", name, f"evaluate net.onnx --data val.csv --classes classes.txt{more}")
+            for name in (*names["lists"], *names["photos"])
+            for more in ("", " --skip-broken")
         ),
     ]
     forms = {".onnx": break_onnx, ".json": break_json}
