@@ -4,7 +4,8 @@
 
 torch has Linear for the last axis, so a layer at each position is written between two transposes of
 the map, which are copies of it where the convolutions before and behind run in one layout. The rows
-of positions may be one axis between two reshapes.
+of positions may be one axis between two reshapes. Behind a 1x1 convolution that widens, as at the
+end of a bottleneck, the first layer reads what that reads.
 
 Real-number exact. Requires that nothing stands between the transposes but products with constant
 matrices, constants for each channel and activations, each read by the next alone: where a norm over
@@ -26,9 +27,11 @@ from edgeattn.graph.nodes import (
     length_of,
     number,
     static,
+    weight_and_bias,
 )
 from edgeattn.lowering.build import Builder, replace
 from edgeattn.lowering.raising import sizes
+from edgeattn.lowering.targets.squeeze import is_layer
 from edgeattn.records.lowering import Rewrite
 
 RULE: Final = "perceptron"
@@ -114,6 +117,26 @@ def _layer(node: ir.Node) -> tuple[np.ndarray, np.ndarray | None] | None:
     return weight, None if bias is None else bias.reshape(-1)
 
 
+def _through(
+    x: ir.Value, weight: np.ndarray, bias: np.ndarray | None
+) -> tuple[ir.Value, np.ndarray, np.ndarray | None]:
+    """Return a layer on what the 1x1 convolution that widened a map reads, instead of on the map.
+
+    W (V y + c) + b = (W V) y + (W c + b): fewer channels to read, and smaller weights.
+    """
+    maker = x.producer()
+    constants = weight_and_bias(maker) if maker is not None and is_layer(maker) else None
+    if maker is None or constants is None or constants[0].shape[1] >= len(constants[0]):
+        return x, weight, bias
+    inner, offset = constants[0].reshape(len(constants[0]), -1).astype(np.float64), constants[1]
+    total = np.zeros(len(weight)) if bias is None else bias.astype(np.float64)
+    if offset is not None:
+        total = total + weight @ offset
+    value = maker.inputs[0]
+    assert value is not None, "a convolution reads a map"
+    return value, (weight @ inner).astype(weight.dtype), total.astype(weight.dtype)
+
+
 def _written(graph: ir.Graph, build: Builder, chain: list[ir.Node]) -> Rewrite:
     value = chain[0].inputs[0]
     assert value is not None, "it was looked at"
@@ -134,6 +157,8 @@ def _written(graph: ir.Graph, build: Builder, chain: list[ir.Node]) -> Rewrite:
             if after is not None and bias is None and added is not None and added.ndim == 1:
                 taken.add(after)
                 bias = np.broadcast_to(added, len(weight))
+            if node is nodes[0]:
+                value, weight, bias = _through(value, weight, bias)
             inputs = [value, build.constant(weight[:, :, None, None])]
             inputs += [] if bias is None else [build.constant(bias)]
             value = build.node("Conv", inputs, shape, {"kernel_shape": [1, 1]})

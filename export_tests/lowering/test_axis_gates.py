@@ -17,6 +17,7 @@ from export_tests.lowering.graphs import between, check, lowered
 from export_tests.lowering.kit import as_double, assert_equal64, export, ops, tiny_net
 
 C = 24
+FIRST = [0, 3, 1, 2]
 
 
 class CoordByHand(nn.Module):
@@ -204,12 +205,27 @@ def test_perceptrons_have_nothing_between_that_needs_the_layout(middle, is_taken
         rows = graph.op("Transpose", x, perm=[0, 2, 3, 1])
         hidden = middle(graph, graph.op("MatMul", rows, graph.random(C, 6)))
         out = graph.op("MatMul", hidden, graph.random(6, C))
-        return graph.op("Transpose", out, perm=[0, 3, 1, 2])
+        return graph.op("Transpose", out, perm=FIRST)
 
     model = between(body, channels=C)
     check(model, fires=None)
     made, _ = lowered(model)
     assert ("MatMul" not in ops(made)) is is_taken
+
+
+def test_a_perceptron_behind_a_layer_that_widens_reads_what_that_reads():
+    def body(graph, x):
+        wide = graph.conv(x, C, 2 * C)
+        rows = graph.op("Transpose", wide, perm=[0, 2, 3, 1])
+        hidden = graph.op("Relu", graph.op("MatMul", rows, graph.random(2 * C, 6)))
+        gate = graph.op("Transpose", graph.op("MatMul", hidden, graph.random(6, 2 * C)), perm=FIRST)
+        return graph.op("Mul", wide, gate)
+
+    model = between(body, channels=C, out=2 * C)
+    check(model, fires=None)
+    made, _ = lowered(model)
+    weights = [list(node.inputs[1].shape) for node in made.graph if node.op_type == "Conv"]
+    assert [6, C, 1, 1] in weights
 
 
 def test_a_map_under_several_gates_is_read_once():

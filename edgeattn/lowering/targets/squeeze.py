@@ -107,7 +107,7 @@ def _layer(mean: Term, raising: Raising) -> Term | None:
     leaf = mean.args[0].args[-1] if mean.args[0].op == "mul" else mean.args[0]
     node = leaf.attrs.producer()
     users = [user for user in leaf.attrs.consumers() if user.graph is not None]
-    if node is None or not _is_layer(node) or any(user not in raising.rules for user in users):
+    if node is None or not is_layer(node) or any(user not in raising.rules for user in users):
         return None
     y, constants = raising.raised(node.inputs[0]), weight_and_bias(node)
     if y is None or constants is None:
@@ -172,7 +172,8 @@ def _is_map(y: Raised) -> bool:
     return y.term.op == "leaf" and y.rank == 4 and bool(y.axis(2) or y.axis(3))
 
 
-def _is_layer(node: ir.Node) -> bool:
+def is_layer(node: ir.Node) -> bool:
+    """Return whether a node is a 1x1 convolution without stride, padding or groups."""
     if node.op_type != "Conv" or node.domain or integer(node, "group", 1) != 1:
         return False
     weight = static(given(node, 1))
