@@ -357,18 +357,15 @@ class TensorRTWriter(PlainWriter):
         return super().plane_part(term)
 
     def write_stack(self, term: Term, view: View) -> Written:
-        maps = {arg.args[0] for arg in term.args if arg.op in {"mean", "max"}}
-        if len(maps) == 1 and len(term.args) > 1 and all(map(_is_map, maps)):
+        maps = {arg.args[0] for arg in term.args if _is_over_channels(arg)}
+        is_one = len(maps) == 1 and len(term.args) > 1 and all(map(_is_over_channels, term.args))
+        if is_one and self.takes("statistics", "channels-last"):
             parts = [self._of_negated(arg) for arg in term.args]
-            if None not in parts:
-                axes = axes_of({*term.indices()}, FIRST)
-                return self._seen(self.stacked([p for p in parts if p is not None], axes), view)
+            return self._seen(self.stacked(parts, axes_of(term.indices(), FIRST)), view)
         return super().write_stack(term, view)
 
-    def _of_negated(self, term: Term) -> ir.Value | None:
+    def _of_negated(self, term: Term) -> ir.Value:
         """Return a statistic over the channels of x, from -x: both bind the map once."""
-        if leaves(tuple(term.attrs)) != channels_of(term.args[0].indices()):
-            return None
         x = self.on(self.terms.make("negated", term.args, own=term.args[0].own), FIRST)
         op_type = {"mean": "ReduceMean", "max": "ReduceMin"}[term.op]
         made = self.reduced(op_type, x, leaves(term.attrs))
@@ -407,6 +404,15 @@ class TensorRTWriter(PlainWriter):
 
 def _is_map(term: Term) -> bool:
     return term.op == "leaf" and not term.is_thin()
+
+
+def _is_over_channels(term: Term) -> bool:
+    """Return whether a term is the mean or the maximum over all channels of a map in memory."""
+    return (
+        term.op in {"mean", "max"}
+        and _is_map(term.args[0])
+        and {*leaves(term.attrs)} == {*channels_of(term.args[0].indices())}
+    )
 
 
 def _read_twice(root: Term) -> list[Term]:
