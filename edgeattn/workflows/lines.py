@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from edgeattn.graph.names import is_inside, module_of
 from edgeattn.lowering.record import Lowered
+from edgeattn.profiling.sources.lines import carried, merged
 from edgeattn.profiling.sources.model import read_subject
 from edgeattn.records.lowering import LegalisedNode, NearMiss
 from edgeattn.records.manifest import OwnLine, OwnLines, PlacedSite
@@ -106,17 +107,15 @@ def _grouped(
     legalised: Iterable[LegalisedNode],
     left: Sequence[str],
 ) -> list[OwnLines]:
-    lines = {name: frozenset([line]) for name, line in known.items()}
-    rules: list[tuple[str, frozenset[Line]]] = []
-    steps = [(one.rule, one.nodes_before, one.nodes_after) for one in lowered.rewrites]
-    steps += [("", (one.node,), one.into) for one in legalised]
-    for rule, before, after in steps:
-        of = _NONE.union(*(lines.get(name, _NONE) for name in before))
-        if of:
-            rules += [(rule, of)] if rule else []
-            lines |= dict.fromkeys(after, of)
+    steps = [(one.nodes_before, one.nodes_after) for one in lowered.rewrites]
+    steps += [((one.node,), one.into) for one in legalised]
+    lines = carried({name: frozenset([line]) for name, line in known.items()}, steps)
+    rules = [
+        (one.rule, _NONE.union(*(lines.get(name, _NONE) for name in one.nodes_before)))
+        for one in lowered.rewrites
+    ]
     single = (frozenset([one]) for one in known.values())
-    together = _merged([*single, *(lines[name] for name in left if name in lines)])
+    together = merged([*single, *(lines[name] for name in left if name in lines)])
     found = []
     for group in sorted(together, key=min):
         each = []
@@ -145,15 +144,6 @@ def _as_written(line: Line, nodes: Sequence[Node], missed: Iterable[NearMiss]) -
         traffic_bytes=sum(one.traffic_bytes for one in nodes),
         near_misses=tuple(dict.fromkeys(f"{one.rule}: {one.reason}" for one in missed)),
     )
-
-
-def _merged(sets: Iterable[frozenset[Line]]) -> list[frozenset[Line]]:
-    """Merge the sets that have a line in common."""
-    merged: list[frozenset[Line]] = []
-    for one in dict.fromkeys(sets):
-        apart = [other for other in merged if not one & other]
-        merged = [*apart, one.union(*(other for other in merged if one & other))]
-    return merged
 
 
 def _line(stack: str, files: frozenset[str]) -> Line | None:

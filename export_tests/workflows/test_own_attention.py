@@ -119,5 +119,10 @@ def test_commands_that_take_a_model(net, tmp_path, monkeypatch, capsys):
     assert {one["attention"] for one in said["sites"]} == {"CBAM"}
     assert {one["attention"] for one in said["lines"]} == {"CBAM"}
     assert run("parity", "kept/Net-CBAM.onnx", "--reference", net, "--attention", own[0])["passed"]
+    said = run("compare", net, "--attention", own[0], "--stock", "--limit", "0.3")
+    for one in said["models"][1:]:  # the lowered file is made from the stock one
+        of_lines = sum(line["time_us"] for line in one["lines"])
+        assert of_lines == pytest.approx(one["attention"]["time_us"], rel=1e-3)
+    assert len(said["models"][1]["lines"]) > len(said["models"][2]["lines"])
     run("parity", net, "--ladder", "--attention", own[0])
     run("build", net, "--attention", own[0], "--compute-capability", "8.7", "--plan")

@@ -7,14 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from edgeattn.attention.ours import OURS
 from edgeattn.base import documents, files
 from edgeattn.base.errors import InputError, shown
-from edgeattn.base.legible import in_ranges
 from edgeattn.base.nearest import did_you_mean, nearest
 from edgeattn.graph import gates
 from edgeattn.graph import shapes as inference
@@ -23,6 +22,7 @@ from edgeattn.graph.names import module_of, modules_around, tagged
 from edgeattn.graph.reading import read
 from edgeattn.legalise import take_up, taken_up
 from edgeattn.options.shapes import check_type
+from edgeattn.profiling.sources.lines import SaidOfLines, lines_of
 from edgeattn.records import sidecar
 from edgeattn.records.trace import Node, Site, SourceLines
 from edgeattn.runtimes.blame import blames_the_file
@@ -30,6 +30,9 @@ from edgeattn.runtimes.inputs import check_shape
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+
+_UNREAD: Final = "The manifest of {} cannot be read"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,9 +254,12 @@ def manifest_sites(
         and cannot be read, which counts as none.
     """
     try:
+        later: list[SaidOfLines] = []
         for current, said in sidecar.chain(path):
+            of_lines = documents.checked(SaidOfLines, said, _UNREAD.format(current.name))
             if "sites" in said:
-                return _sites(said, current), ()
+                return _sites(said, current, lines_of(of_lines, reversed(later))), ()
+            later.append(of_lines)
         sidecar.check_beside(path)
     except InputError as error:
         return None, (f"{error.fact} It counts as no manifest.",)
@@ -267,42 +273,19 @@ class _Placed(BaseModel):
     params: int
 
 
-class _Line(BaseModel):
-    file: str
-    line: int
-    code: str
-
-
-class _Lines(BaseModel):
-    attention: str
-    lines: tuple[_Line, ...] = Field(min_length=1)
-    nodes: tuple[str, ...]
-
-    def of_trace(self) -> SourceLines:
-        home = Path(self.lines[0].file).name
-        return SourceLines(
-            attention=self.attention,
-            place=f"{home}:{in_ranges([one.line for one in self.lines])}",
-            code=self.lines[0].code,
-            nodes=self.nodes,
-        )
-
-
 class _Sites(BaseModel):
     sites: tuple[_Placed, ...]
-    lines: tuple[_Lines, ...] = ()
     params: int | None = None
     model: str | None = None
 
 
-def _sites(said: Mapping[str, object], onnx: Path) -> Said:
-    fact = f"The manifest of {onnx.name} cannot be read"
-    found: _Sites = documents.checked(_Sites, said, fact)
+def _sites(said: Mapping[str, object], onnx: Path, lines: tuple[SourceLines, ...]) -> Said:
+    found: _Sites = documents.checked(_Sites, said, _UNREAD.format(onnx.name))
     origin = f", exported from {found.model}" if found.model else ""
     return Said(
         sites=tuple(Site(**one.model_dump()) for one in found.sites),
         params=found.params,
-        lines=tuple(one.of_trace() for one in found.lines if one.nodes),
+        lines=lines,
         how=f"by the manifest of {onnx.name}{origin}",
     )
 
