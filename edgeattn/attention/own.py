@@ -58,6 +58,11 @@ _SETTINGS: Final = _OF_WINDOWS | _names(
 )
 _ALIKE: Final = 0.8
 
+_OVERRULED: Final = (
+    "What its signature asks was filled in; --attention-arg {}.NAME=VALUE overrules."
+)
+_GIVEN: Final = "It is given a map alone, [1, C, H, W], in eval mode; --at PLACE chooses others."
+
 
 def is_own(name: str) -> bool:
     """Return whether a name says a file or a module, and what is in it."""
@@ -176,12 +181,11 @@ def _built(
         if one.kind is inspect.Parameter.POSITIONAL_ONLY and name in given
     ]
     name = found.where.rpartition(":")[2]
-    with found.running(f"fails in {name}({said})"):
+    with found.running(f"fails in {name}({said})", mend=_OVERRULED.format(name)):
         module = usercode.checked_module(found.where, found.make(*first, **given))
     source = _source(type(module)) or found.path
-    with found.running(
-        f"fails in forward on a {site.channels}x{site.height}x{site.width} map", within=source
-    ):
+    shape = f"{site.channels}x{site.height}x{site.width}"
+    with found.running(f"fails in forward on a {shape} map", within=source, mend=_GIVEN):
         _check(found.where, module.eval(), site)
     if not hasattr(module, "note"):
         filled = [f"{name}={_shown(value)}" for name, value in asked.items()]

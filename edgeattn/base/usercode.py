@@ -49,18 +49,19 @@ class Definition:
     make: Callable[..., Any]
 
     @contextmanager
-    def running(self, what: str, *, within: Path | None = None) -> Iterator[None]:
+    def running(self, what: str, *, within: Path | None = None, mend: str = "") -> Iterator[None]:
         """Run its code: it may import what lies beside it, and is blamed for what it raises.
 
         Args:
             what: What it did that failed.
             within: The file to name a line of, if it is not that of the definition.
+            mend: What to do about it, where the error does not tell that.
 
         Raises:
             InputError: It raised something.
         """
         near = nullcontext() if self.path is None else importable(self.path)
-        with near, blaming(self.where, within or self.path, what):
+        with near, blaming(self.where, within or self.path, what, mend=mend):
             yield
 
 
@@ -152,7 +153,7 @@ def definitions(path: Path) -> list[ast.FunctionDef | ast.ClassDef]:
 
 
 @contextmanager
-def blaming(where: str, path: Path | None, what: str) -> Iterator[None]:
+def blaming(where: str, path: Path | None, what: str, *, mend: str = "") -> Iterator[None]:
     """Turn what a user's code raises into an error with its place and its message."""
     try:
         yield
@@ -163,7 +164,7 @@ def blaming(where: str, path: Path | None, what: str) -> Iterator[None]:
         elsewhere = "" if line else _place(error)
         raise InputError(
             f"{path if line else where}{line} {what}: {in_one_line(error)}{elsewhere}",
-            mend=_cure(error),
+            mend=_cure(error) or mend,
         ) from error
 
 

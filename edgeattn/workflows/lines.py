@@ -58,9 +58,13 @@ def own_sites(
             continue
         home = own[site.attention][-1].resolve()
         classes = {type(one) for one in module.get_submodule(site.path).modules()}
-        files = {str(home), *filter(None, map(_file_of, classes))}
-        beside = frozenset(one for one in files if Path(one).is_relative_to(home.parent))
-        found.append(OwnSite(path=site.path, attention=site.attention, files=beside))
+        beside = {
+            file
+            for file in filter(None, map(_file_of, classes))
+            if home.parent in Path(file).parents and "site-packages" not in Path(file).parts
+        }
+        files = frozenset({str(home), *beside})
+        found.append(OwnSite(path=site.path, attention=site.attention, files=files))
     return found
 
 
@@ -68,7 +72,7 @@ def lines_of(
     sites: Sequence[OwnSite],
     stacks: Mapping[str, str],
     lowered: Lowered,
-    legalised: Iterable[LegalisedNode],
+    legalised: Sequence[LegalisedNode],
     *,
     stock: Path,
     left: Sequence[str],
@@ -104,7 +108,7 @@ def _grouped(
     known: Mapping[str, Line],
     written: Sequence[Node],
     lowered: Lowered,
-    legalised: Iterable[LegalisedNode],
+    legalised: Sequence[LegalisedNode],
     left: Sequence[str],
 ) -> list[OwnLines]:
     steps = [(one.nodes_before, one.nodes_after) for one in lowered.rewrites]
