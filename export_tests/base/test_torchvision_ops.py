@@ -18,6 +18,7 @@ def run(code, *, path=()):
     )
 
 
+@pytest.mark.slow  # doctor imports it in a process of its own, too
 def test_timm_imports():
     done = run(
         "from edgeattn.base.torchvision_ops import declare_missing_operators as declare\n"

@@ -11,6 +11,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -246,6 +247,7 @@ def test_an_interrupted_command_leaves_nothing(tmp_path, sent):
     ) as process:
         while not model.with_suffix(".ready").exists():
             assert process.poll() is None
+            time.sleep(0.02)
         process.send_signal(sent)
         said, told = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -279,7 +281,7 @@ def test_a_full_disk_behind_stdout_is_an_input_error():
     code = "from edgeattn.cli.app import main; main()"
     with Path("/dev/full").open("w") as full:
         run = subprocess.run(
-            [sys.executable, "-P", "-c", code, "list", "attentions"],
+            [sys.executable, "-P", "-c", code, "list", "rules"],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
@@ -293,7 +295,7 @@ def test_a_full_disk_behind_stdout_is_an_input_error():
 def test_a_terminal_that_cannot_show_a_character_is_no_fault(edgeattn, monkeypatch):
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     monkeypatch.setenv("PYTHONUTF8", "0")
-    run = edgeattn("export", "naïve×.py:make", in_process=False)
+    run = edgeattn("report", "naïve×.json", in_process=False)
     assert run.returncode == 2
     assert "na" in run.stderr
 
@@ -351,6 +353,7 @@ def test_an_interrupt_while_a_library_loads_is_one(stub, sent, error):
     ) as process:
         while not (folder / "typer.ready").exists():
             assert process.poll() is None
+            time.sleep(0.02)
         said, told = _interrupted(process, sent)
     assert process.returncode == 130
     assert told == "error: Interrupted.\n"

@@ -9,8 +9,8 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
+from edgeattn.base.importing import import_file
 from edgeattn.models.build import build
-from edgeattn.models.importing import import_file
 from edgeattn.options.cast import CastOptions
 from edgeattn.parity.emulate import as_stored
 from edgeattn.precision.cast import cast_file

@@ -246,8 +246,8 @@ class _Plan:
 
 def moves_nothing(node: ir.Node) -> bool:
     """Return whether a transpose only moves dimensions of 1."""
-    x = node.inputs[0]
-    if node.op_type != "Transpose" or x is None or x.shape is None:
+    x = node.inputs[0] if node.op_type == "Transpose" else None
+    if x is None or x.shape is None:
         return False
     order = ints(node, "perm", range(len(x.shape))[::-1])
     moved = [axis for axis in order if x.shape[axis] != 1]

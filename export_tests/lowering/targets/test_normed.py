@@ -17,7 +17,7 @@ NORMED = {"simam-var": 1, "sa-by-hand": 1, "ulsam-expanded": 0}
 
 @functools.cache
 def net(name):
-    return export(tiny_net(SPELLINGS[name], 32), SHAPE)
+    return export(tiny_net(SPELLINGS[name], 32), SHAPE, exporter="torchscript")
 
 
 def lowered(model, **forms):

@@ -38,7 +38,7 @@ class Bottleneck(nn.Module):
 @functools.cache
 def net(name, shape=(1, 3, 56, 56)):
     torch.manual_seed(5)
-    return export(randomise_(Bottleneck(SPELLINGS[name])), shape)
+    return export(randomise_(Bottleneck(SPELLINGS[name])), shape, exporter="torchscript")
 
 
 def lowered(model, **forms):
@@ -108,7 +108,8 @@ def test_convolution_to_one_channel_is_written_by_phases():
 
 def hidden_of_one(gated, shape=(1, 3, 16, 12)):
     torch.manual_seed(5)
-    return export(randomise_(Bottleneck(gated, channels=16)), shape)
+    module = randomise_(Bottleneck(gated, channels=16))
+    return export(module, shape, exporter="torchscript")
 
 
 @pytest.mark.parametrize("target", ["openvino", "portable"])
