@@ -41,6 +41,10 @@ _YAML: Final = (".yaml", ".yml")
 _KEPT_IN: Final = {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "YOLO_VERBOSE": "false"}
 #: Arguments of the head's export form.
 _ARGUMENTS: Final[Mapping[str, type]] = {"end2end": bool, "max_det": int, "agnostic_nms": bool}
+_SPREAD: Final = (
+    "Norms have the statistics of random images: with those of a new model all scores are equal,"
+    " and it is chance which boxes the head chooses."
+)
 _MISSING: Final = (
     "Install it, if its licence (AGPL-3.0) suits: pip install 'edgeattn[yolo]'. Without a screen's"
     " libraries (libGL) it wants opencv-python-headless in the place of opencv-python."
@@ -83,6 +87,7 @@ class Yolo:
         batch, channels, *sizes = inputs[0].shape
         head = module.model[-1]
         said: dict[str, Any] = {
+            "author": "Ultralytics",
             "description": f"{Path(module.yaml.get('yaml_file', '')).stem} of Ultralytics",
             "version": _version(),
             "license": "AGPL-3.0 License (https://ultralytics.com/license)",
@@ -150,6 +155,9 @@ def build(name: str, request: ModelRequest) -> Yolo:
         module, notes = _from_yaml(name, request.num_classes)
         default = 224 if module.task == "classify" else 640
     _set_form(name, module, arguments)
+    if path.suffix != _CHECKPOINT and getattr(module, "end2end", False):
+        _spread(module)
+        notes += (_SPREAD,)
     stride = int(max(module.stride))
     size = module.args.get("imgsz") if path.suffix == _CHECKPOINT else default
     sizes = (size, size) if isinstance(size, int) else tuple(size or ())
@@ -353,8 +361,8 @@ def _set_form(name: str, module: Any, arguments: Mapping[str, Any]) -> None:
     for part in module.modules():
         if hasattr(type(part), "export"):
             part.export, part.format = True, "onnx"
-            if hasattr(type(part), "dynamic"):
-                part.dynamic = True  # anchors are made anew at each size: none are kept
+            if hasattr(type(part), "dynamic") and hasattr(part, "dfl"):
+                part.dynamic = True  # anchors are made anew for each batch: none are kept
     has_both = getattr(head, "one2one_cv2", None) is not None
     if arguments.get("end2end") and not has_both:
         raise InputError(f"{PREFIX}{name} has no head that gives boxes end to end")
@@ -367,6 +375,24 @@ def _set_form(name: str, module: Any, arguments: Mapping[str, Any]) -> None:
     if not getattr(module, "names", None):
         count = getattr(head, "nc", None) or head.linear.out_features
         module.names = {number: f"class{number}" for number in range(count)}
+
+
+def _spread(module: Any) -> None:
+    """Give norms the statistics of random images, by which a fresh model's scores differ."""
+    norms = [one for one in module.modules() if isinstance(one, nn.BatchNorm2d)]
+    usual = [norm.momentum for norm in norms]
+    size = 4 * int(max(module.stride))
+    # Of more than one contrast and brightness: what differs within noise alone averages out.
+    noise = torch.randn(8, int(module.yaml.get("channels", 3)), size, size)
+    images = noise * torch.linspace(0.3, 1.5, 8).view(8, 1, 1, 1) + torch.randn(8, 1, 1, 1) / 2
+    for norm in norms:
+        norm.momentum = None  # the statistics are those of what is seen now
+        norm.reset_running_stats()
+    with torch.no_grad():
+        module.train()(images)
+    module.eval()
+    for norm, momentum in zip(norms, usual, strict=True):
+        norm.momentum = momentum
 
 
 def _version() -> str:

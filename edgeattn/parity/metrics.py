@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 import numpy as np
 import numpy.typing as npt
 
+from edgeattn.parity.ranked import aligned
 from edgeattn.records.parity import OutputParity, ParityReport
 
 
@@ -84,7 +85,21 @@ def tolerance_of(precision: str, *, min_sqnr_db: float | None = None) -> Toleran
 def measure(
     name: str, reference: npt.NDArray[Any], output: npt.NDArray[Any], tolerance: Tolerance
 ) -> OutputParity:
-    """Compare one output with its reference.
+    """Compare one output with its reference: rows in the order of a score, by that score.
+
+    See `_measured` and `ranked`.
+    """
+    found = _measured(name, reference, output, tolerance)
+    if found.passed or reference.dtype.kind != "f" or reference.shape != output.shape:
+        return found
+    rows = aligned(reference.astype(np.float64), output.astype(np.float64), tolerance.max_rel)
+    return found if rows is None else _measured(name, *rows, tolerance)
+
+
+def _measured(
+    name: str, reference: npt.NDArray[Any], output: npt.NDArray[Any], tolerance: Tolerance
+) -> OutputParity:
+    """Compare one output with its reference, value by value.
 
     Whole numbers and truth values must be equal where float32 is asked: one that differs is no
     matter of rounding. What masks fill in (infinity, -1e9, float32's lowest) and both hold is left
