@@ -17,6 +17,7 @@ from edgeattn.lowering.raising import Raising, Recogniser
 from edgeattn.lowering.recognise import (
     branches,
     einsum,
+    grouped,
     linear,
     normalisations,
     planes,
@@ -44,6 +45,7 @@ _ROOMS: Final = (
     windows,
     branches,
     einsum,
+    grouped,
 )
 
 

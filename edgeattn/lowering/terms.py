@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from edgeattn.lowering.indices import Index, count, leaves, unify
+from edgeattn.lowering.indices import Axes, Index, count, leaves, unify
 
 _ON_NUMBERS: Final[Mapping[str, Callable[..., np.ndarray]]] = {
     "relu": lambda x: np.maximum(x, 0),
@@ -47,7 +47,7 @@ class Term:
 
     Attributes:
         op: What it is: leaf, const, add, mul, pow, fn, mean, max, centred, variance, normalised,
-            linear, band, slide, plane, window, stack, softmax, select.
+            linear, convolved, band, slide, plane, window, stack, softmax, select.
         args: The terms that it is made of.
         attrs: What else says what it is.
         own: The indices that its value depends on, as they were when it was made.
@@ -161,6 +161,25 @@ class Plane:
     planes: tuple[Index, ...]
     first: tuple[Index, ...]
     second: tuple[Index, ...]
+
+
+@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
+class Filter:
+    """A convolution that keeps the size of its map, with zeros around it.
+
+    Attributes:
+        weight: f64[rows, columns, kernel, kernel].
+        bias: f64[rows].
+        rows: The channels that come out; they may be those that are summed over.
+        columns: The channels that are summed over.
+        space: Rows and columns of the map.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+    rows: tuple[Index, ...]
+    columns: tuple[Index, ...]
+    space: Axes
 
 
 def _integer(index: Index) -> int:
@@ -484,6 +503,11 @@ class Terms:
             return self.mean(term.args[0], over | frozenset(leaves(term.attrs)))
         if term.op == "centred" and frozenset(leaves(term.attrs)) == over:
             return self.const(ZERO)
+        if term.op == "normalised" and frozenset(leaves(term.attrs[0])) == over:
+            return self.const(ZERO)
+        filtered = self._mean_of_filter(term, over)
+        if filtered is not None:
+            return filtered
         if term.op == "add" and self._is_affine(term):
             return self.add(*(self.mean(arg, over) for arg in term.args))
         if term.op == "const":
@@ -495,6 +519,43 @@ class Terms:
             if centred.op == "centred" and frozenset(leaves(centred.attrs)) == over:
                 return self.variance(centred.args[0], over)
         return self.make("mean", (term,), over, inside - over)
+
+    def _mean_of_filter(self, term: Term, over: frozenset[Index]) -> Term | None:
+        """Return a mean of a convolution: over the map, one of what it reads; or of its rows."""
+        factor, base = self.parts(term)
+        if base is None or base.op != "convolved":
+            return None
+        filtered, x, own = base.attrs, base.args[0], set(leaves(factor.axes))
+        rows = leaves(filtered.rows)
+        if rows and over == set(rows) >= own:
+            weight = filtered.weight * factor.spread(rows)[:, None, None, None]
+            bias = filtered.bias * factor.spread(rows)
+            one = replace(
+                filtered,
+                weight=weight.mean(0, keepdims=True),
+                bias=bias.mean(keepdims=True),
+                rows=(),
+            )
+            return self.convolved(x, one)
+        space = tuple(leaves(axis) for axis in filtered.space)
+        if own or over != {index for axis in space for index in axis}:
+            return None
+        # A position counts for each place of the kernel that lies on the map from there.
+        kernel, sides = filtered.weight.shape[2:], [count(axis) for axis in space]
+        masks = [
+            [[0 <= at - place + size // 2 < side for at in range(side)] for place in range(size)]
+            for size, side in zip(kernel, sides, strict=True)
+        ]
+        mask = np.einsum("ih,jw->ijhw", *(np.array(m, dtype=np.float64) for m in masks))
+        place = Index(math.prod(kernel), 1)
+        constant = Const(mask.reshape(-1, *sides), (place, *space[0], *space[1]))
+        layer = Layer(
+            weight=filtered.weight.reshape(len(filtered.weight), -1),
+            bias=filtered.bias,
+            rows=filtered.rows,
+            columns=(*filtered.columns, place),
+        )
+        return self.linear(self.mean(self.mul(self.const(constant), x), over), layer)
 
     def _mean_of_stack(self, term: Term, stack: Term, over: frozenset[Index]) -> Term:
         """Return a mean over what stands side by side, each part with its own weights."""
@@ -535,6 +596,12 @@ class Terms:
 
     def softmax(self, term: Term, over: frozenset[Index]) -> Term:
         """Return the softmax over some indices."""
+        if term.op == "const" and over <= set(leaves(term.attrs.axes)):
+            flat = leaves(term.attrs.axes)
+            axis = tuple(flat.index(index) for index in leaves(over))
+            array = term.attrs.over(flat)
+            powers = np.exp(array - array.max(axis=axis, keepdims=True))
+            return self.const(Const(powers / powers.sum(axis=axis, keepdims=True), flat))
         return self.make("softmax", (term,), over, term.indices())
 
     def linear(self, term: Term, layer: Layer) -> Term:
@@ -554,6 +621,11 @@ class Terms:
             term = base
         own = (term.indices() - set(leaves(layer.columns))) | set(leaves(layer.rows))
         return self.make("linear", (term,), layer, own)
+
+    def convolved(self, term: Term, made: Filter) -> Term:
+        """Return a convolution of a map."""
+        own = (term.indices() - set(leaves(made.columns))) | set(leaves(made.rows))
+        return self.make("convolved", (term,), made, own)
 
     def _affine(self, term: Term) -> tuple[Const, Const, Term | None]:
         """Take factor * base + offset apart."""
@@ -592,7 +664,9 @@ class Terms:
         match like.op:
             case "add" | "mul":
                 return make(*args)
-            case "pow" | "mean" | "max" | "variance" | "softmax" | "linear" | "plane":
+            case (
+                "pow" | "mean" | "max" | "variance" | "softmax" | "linear" | "convolved" | "plane"
+            ):
                 return make(args[0], like.attrs)
             case "normalised" | "select":
                 return make(args[0], *like.attrs)

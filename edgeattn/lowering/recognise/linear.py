@@ -176,7 +176,8 @@ def _contracted(
 ) -> Sequence[Operand]:
     """Return sum_c weight[o, c] x[.., c, ..] + offset[o] over an axis."""
     axis, size = x.axis(position), weight.shape[0]
-    others = [i for place in range(x.rank) if place != position for i in x.axis(place)]
+    # Groups in the batch keep to themselves.
+    others = [i for place in range(1, x.rank) if place != position for i in x.axis(place)]
     # One tap over the channels of (N, 1, C) only scales them.
     is_scale = not axis and size == 1
     if any(i.home != _CHANNELS for i in axis) or (

@@ -30,7 +30,7 @@ from edgeattn.lowering.targets.polyphase import phases
 from edgeattn.lowering.targets.squeeze import through_producer
 from edgeattn.lowering.targets.statistics import Statistics
 from edgeattn.lowering.targets.writer import Form, Written, named
-from edgeattn.lowering.terms import ZERO, Layer, Slide, Term
+from edgeattn.lowering.terms import ZERO, Filter, Layer, Slide, Term
 
 Axis: TypeAlias = tuple[Index, ...]
 
@@ -111,6 +111,24 @@ class PlainWriter(Statistics):
             np.broadcast_to(weight, (*full, width)).reshape(-1, width),
             np.broadcast_to(bias, full).reshape(-1),
         )
+
+    def write_convolved(self, term: Term, view: View) -> Written:
+        """Write a convolution with the same weights for each group as one in groups."""
+        made: Filter = term.attrs
+        x, columns = self.on(term.args[0], FIRST), leaves(made.columns)
+        channels, out = x.axes[CHANNELS], leaves(made.rows)
+        shared = tuple(index for index in channels if index not in columns)
+        if channels != (*shared, *columns) or channels_of({*shared, *out}) != (*shared, *out):
+            raise UnwritableError("its groups are not next to each other")
+        groups = int(extent(shared)) if shared else 1
+        kernel = made.weight.shape[2:]
+        inputs = [x.value, self.real(np.tile(made.weight, (groups, 1, 1, 1)))]
+        if made.bias.any():
+            inputs.append(self.real(np.tile(made.bias, groups)))
+        axes = (x.axes[0], (*shared, *out), x.axes[2], x.axes[3])
+        pads = [size // 2 for size in kernel] * 2
+        value = self.node("Conv", inputs, axes, kernel_shape=[*kernel], pads=pads, group=groups)
+        return self._seen(value, view)
 
     def write_band(self, term: Term, view: View) -> Written:
         axis, taps, offset = term.attrs

@@ -98,12 +98,20 @@ class Statistics(Elementwise):
     def write_softmax(self, term: Term, view: View) -> Written:
         over = leaves(term.attrs)
         x = self.on(term.args[0], FIRST)
-        if set(channels_of(term.indices())) == set(over):
+        channels = channels_of(term.indices())
+        if set(channels) == set(over):
             made = self.node("Softmax", [x.value], x.axes, axis=CHANNELS)
         elif is_space(over) and set(over) == {i for axis in x.axes[2:] for i in axis}:
             flat: Axes = (x.axes[0], x.axes[1], (*x.axes[2], *x.axes[3]))
             value = reshape(self.build, x.value, shape_of(flat))
             value = self.build.node("Softmax", [value], shape_of(flat), {"axis": 2})
+            made = self.shaped(value, x.axes)
+        elif channels[-len(over) :] == tuple(i for i in channels if i in over):
+            # Groups are rows of their own for as long.
+            rest = channels[: -len(over)]
+            apart: Axes = (x.axes[0], rest, channels[-len(over) :], *x.axes[2:])
+            value = reshape(self.build, x.value, shape_of(apart))
+            value = self.build.node("Softmax", [value], shape_of(apart), {"axis": 2})
             made = self.shaped(value, x.axes)
         else:
             raise UnwritableError("its softmax is over a part of the channels or the map")
