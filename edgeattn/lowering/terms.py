@@ -570,7 +570,12 @@ class Terms:
 
     def sum(self, term: Term, over: frozenset[Index]) -> Term:
         """Return the sum over some indices, whose sizes are numbers."""
-        return self.scaled(scalar(count(over)), self.mean(term, over))
+        factor, mean = scalar(count(over)), self.mean(term, over)
+        if mean.op != "convolved":
+            return self.scaled(factor, mean)
+        filtered = mean.attrs
+        weight, bias = filtered.weight * factor.array, filtered.bias * factor.array
+        return self.convolved(mean.args[0], replace(filtered, weight=weight, bias=bias))
 
     def centred(self, term: Term, over: frozenset[Index]) -> Term:
         """Return the difference from the mean."""

@@ -33,6 +33,7 @@ from edgeattn.lowering.targets.layout import (
     extent,
     is_space,
     relayout,
+    reshape,
     shape_of,
 )
 from edgeattn.lowering.targets.line_layers import (
@@ -53,6 +54,7 @@ from edgeattn.lowering.targets.pooled_layer import (
     is_pooled_layer,
     write_pooled_layer,
 )
+from edgeattn.lowering.targets.pooled_product import Product, with_products, write_part
 from edgeattn.lowering.targets.squeeze import through_producer
 from edgeattn.lowering.targets.writer import Form, Written
 from edgeattn.lowering.terms import Const, Slide, Term, scalar, subterms
@@ -83,11 +85,14 @@ class TensorRTWriter(PlainWriter):
         "pool": (Form("slices"), Form("operator", "none")),
         "linear-map": (Form("flat"), Form("separate", "none")),
         "line-layer": (Form("cheaper"), Form("separate", "none")),
+        "several-means": (Form("product"), Form("apart", "none")),
+        "shared-layer": (Form("product"), Form("grouped", "convolution-activation")),
     }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._turned: dict[tuple[ir.Value, tuple[int, ...]], ir.Value] = {}
+        self._products: dict[Product, ir.Value] = {}
 
     @staticmethod
     def measure(nodes: Sequence[ir.Node], instead_of: Sequence[ir.Node]) -> Figures:
@@ -100,6 +105,9 @@ class TensorRTWriter(PlainWriter):
             term = squeezed
         if any(map(is_line_layer, subterms(term))) and self.takes("line-layer", "cheaper"):
             term = with_shared_layers(term, self._raising, self.dtype.itemsize)
+        joined = with_products(term, self._raising)
+        if joined is not term and self.takes("several-means", "product"):
+            term = joined
         for leaf in _read_twice(term):
             if self.takes("gate", "negated"):
                 term = self._negated(term, leaf, {})
@@ -388,7 +396,53 @@ class TensorRTWriter(PlainWriter):
             made = write_pooled_layer(self, term)
             axes = axes_of(made.indices, view)
             return Written(relayout(self.build, made.value, made.axes, axes), axes)
+        if self._is_shared(term) and self.takes("shared-layer", "product"):
+            return self._shared(term, view)
         return super().write_linear(term, view)
+
+    def _is_shared(self, term: Term) -> bool:
+        """Return whether a layer has the same weights for each of several groups."""
+        rows, columns = leaves(term.attrs.rows), leaves(term.attrs.columns)
+        channels = channels_of(term.args[0].indices())
+        shared = [index for index in channels if index not in columns]
+        return bool(shared) and not set(shared) & set(rows)
+
+    def _shared(self, term: Term, view: View) -> Written:
+        """Write such a layer on rows of groups; where there are few, as a product and a sum."""
+        layer, x = term.attrs, self.on(term.args[0], LAST)
+        *outside, channels = x.axes
+        rows, columns = leaves(layer.rows), leaves(layer.columns)
+        shared = tuple(index for index in channels if index not in columns)
+        inner = tuple(index for index in channels if index in columns)
+        if channels != (*shared, *inner) or channels_of({*shared, *rows}) != (*shared, *rows):
+            raise UnwritableError("its groups are not next to each other")
+        weight, bias = layer.over(rows, inner), layer.bias_over(rows)
+        axes: Axes = (*outside, (*shared, *rows))
+        flat: Axes = (x.axes[0], (*x.axes[1], *x.axes[2], *shared), inner)
+        made: Axes = (*flat[:2], rows)
+        value = reshape(self.build, x.value, shape_of(flat))
+        if term.is_thin():
+            value = reshape(self.build, value, shape_of((*flat[:2], (), inner)))
+            product = self.build.node(
+                "Mul", [value, self.real(weight)], shape_of((*flat[:2], rows, inner))
+            )
+            inputs = [product, self.build.integers([3])]
+            value = self.build.node("ReduceSum", inputs, shape_of(made), {"keepdims": 0})
+        else:
+            value = self.build.node("MatMul", [value, self.real(weight.T)], shape_of(made))
+        if bias.any():
+            value = self.build.node("Add", [value, self.real(bias)], shape_of(made))
+        last = self.shaped(value, axes)
+        return last if view == LAST else self._first(last)
+
+    def _first(self, last: Written) -> Written:
+        """Return what was written channels last channels first."""
+        axes = axes_of(last.indices, FIRST)
+        return Written(relayout(self.build, last.value, last.axes, axes), axes)
+
+    def write_part(self, term: Term, view: View) -> Written:
+        last = write_part(self, term, self._products)
+        return last if view == LAST else self._first(last)
 
     def write_softmax(self, term: Term, view: View) -> Written:
         arg = term.args[0]

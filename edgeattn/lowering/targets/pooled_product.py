@@ -1,0 +1,126 @@
+"""Several means of one map as one product with a constant, which reads the map once.
+
+    means over rows, over columns, with constant weights for each position
+    = slices of M x,  M f[L, H W] on rows of positions, x[H W, C]
+
+TensorRT takes a kernel, and often a transposed copy of the map, for each mean; the product is one
+kernel on the channels-last map that a convolution wrote, and its parts lie side by side, as a layer
+on all of them wants them.
+
+Real-number exact: the sums run in another order. Requires a map of fixed size. M grows with the
+square of the map's area: beyond a limit the means stay apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeattn.lowering.indices import Axes, Index, leaves
+from edgeattn.lowering.raising import Raising
+from edgeattn.lowering.targets.layout import FIRST, LAST, axes_of, channels_of, homed, shape_of
+from edgeattn.lowering.targets.squeeze import exchanged
+from edgeattn.lowering.targets.writer import Writer, Written
+from edgeattn.lowering.terms import Term, subterms
+
+# Of constants, in elements: a 56x56 map with its rows, its columns and a few more is below it.
+_LARGEST: Final = 1 << 19
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Product:
+    """One product.
+
+    Attributes:
+        matrix: f64[L, H W].
+        space: The rows and columns of the map.
+    """
+
+    matrix: np.ndarray
+    space: tuple[Index, ...]
+
+
+def with_products(root: Term, raising: Raising) -> Term:
+    """Return an equal term in which several means of one map are parts of one product."""
+    found: dict[Term, list[tuple[Term, np.ndarray, tuple[Index, ...]]]] = {}
+    for mean in (term for term in subterms(root) if term.op == "mean"):
+        leaf = _averaged(mean)
+        part = None if leaf is None else _rows(mean, leaf)
+        if leaf is not None and part is not None:
+            found.setdefault(leaf, []).append((mean, *part))
+    for leaf, parts in found.items():
+        matrix = np.concatenate([rows for _, rows, _ in parts])
+        if len(parts) < 2 or matrix.size > _LARGEST:
+            continue
+        product, start = Product(matrix, _space(leaf)), 0
+        for mean, rows, kept in parts:
+            attrs = (product, start, start + len(rows), kept)
+            term = raising.terms.make("part", (leaf,), attrs, mean.own)
+            root = exchanged(root, mean, term, raising, {})
+            start += len(rows)
+    return root
+
+
+def _averaged(mean: Term) -> Term | None:
+    """Return the leaf that a mean is of, alone or with constants for each position."""
+    arg = mean.args[0]
+    if arg.op == "mul" and len(arg.args) == 2 and arg.args[0].op == "const":
+        arg = arg.args[1]
+    is_map = arg.op == "leaf" and all(isinstance(i.size, int) for i in _space(arg))
+    return arg if is_map and len(_space(arg)) == 2 else None
+
+
+def _space(leaf: Term) -> tuple[Index, ...]:
+    return homed(leaf.indices(), 2) + homed(leaf.indices(), 3)
+
+
+def _rows(mean: Term, leaf: Term) -> tuple[np.ndarray, tuple[Index, ...]] | None:
+    """Return what a mean is of all positions, f64[L, H W], and the indices that L stands for."""
+    space, over = _space(leaf), set(leaves(mean.attrs))
+    height, width = (int(index.size) for index in space)
+    if mean.args[0] is leaf:
+        kept = tuple(index for index in space if index not in over)
+        if len(kept) != 1 or not over <= set(space):
+            return None
+        rows = np.kron(*(np.eye(side) if index in kept else np.full((1, side), 1 / side)
+                         for index, side in zip(space, (height, width), strict=True)))  # fmt: skip
+        return rows, kept
+    constant = mean.args[0].args[0].attrs
+    kept = tuple(index for index in leaves(constant.axes) if index not in space)
+    if over != set(space) or set(kept) & leaf.indices() or len(kept) != 1:
+        return None
+    spread = np.broadcast_to(constant.over((*kept, *space)), (int(kept[0].size), height, width))
+    return spread.reshape(len(spread), -1) / (height * width), kept
+
+
+def write_part(writer: Writer, term: Term, known: dict[Product, ir.Value]) -> Written:
+    """Write a part, channels last."""
+    (leaf,), (product, start, stop, kept) = term.args, term.attrs
+    build, channels = writer.build, channels_of(leaf.indices())
+    first = writer.on(leaf, FIRST)
+    batch = first.axes[0]
+    length: Axes = (batch, (Index(len(product.matrix), None),), channels)
+    if product not in known:
+        last = writer.on(leaf, LAST)
+        flat: Axes = (batch, product.space, channels)
+        rows = writer.shaped(last.value, flat)
+        inputs = [writer.real(product.matrix), rows.value]
+        known[product] = build.node("MatMul", inputs, shape_of(length), dtype=writer.dtype)
+    bounds = [build.integers([bound]) for bound in (start, stop, 1)]
+    axes: Axes = (batch, kept, channels)
+    value = build.node("Slice", [known[product], *bounds], shape_of(axes))
+    return _placed(writer, Written(value, axes), kept)
+
+
+def _placed(writer: Writer, one: Written, kept: Sequence[Index]) -> Written:
+    """Return [N, L, C] with L where it belongs, channels last."""
+    wanted = axes_of(one.indices, LAST)
+    if kept[0].home == 1:
+        turned: Axes = (one.axes[0], one.axes[2], one.axes[1])
+        one = writer.node("Transpose", [one.value], turned, perm=[0, 2, 1])
+        assert wanted[3] == (*turned[1], *turned[2]), "what is made last comes last"
+    return writer.shaped(one.value, wanted)
