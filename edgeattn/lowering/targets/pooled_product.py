@@ -13,16 +13,14 @@ square of the map's area: beyond a limit the means stay apart.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import onnx_ir as ir
 
 from edgeattn.lowering.indices import Axes, Index, leaves
 from edgeattn.lowering.raising import Raising
-from edgeattn.lowering.targets.layout import FIRST, LAST, axes_of, channels_of, homed, shape_of
+from edgeattn.lowering.targets.layout import LAST, UnwritableError, axes_of, channels_of, homed
 from edgeattn.lowering.targets.squeeze import exchanged
 from edgeattn.lowering.targets.writer import Writer, Written
 from edgeattn.lowering.terms import Term, subterms
@@ -97,30 +95,27 @@ def _rows(mean: Term, leaf: Term) -> tuple[np.ndarray, tuple[Index, ...]] | None
     return spread.reshape(len(spread), -1) / (height * width), kept
 
 
-def write_part(writer: Writer, term: Term, known: dict[Product, ir.Value]) -> Written:
-    """Write a part, channels last."""
-    (leaf,), (product, start, stop, kept) = term.args, term.attrs
-    build, channels = writer.build, channels_of(leaf.indices())
-    first = writer.on(leaf, FIRST)
-    batch = first.axes[0]
-    length: Axes = (batch, (Index(len(product.matrix), None),), channels)
+def product_of(writer: Writer, part: Term, known: dict[Product, Written]) -> Written:
+    """Write the product that a part is of, [N, L, C]."""
+    leaf, product = part.args[0], part.attrs[0]
     if product not in known:
-        last = writer.on(leaf, LAST)
-        flat: Axes = (batch, product.space, channels)
-        rows = writer.shaped(last.value, flat)
+        last, channels = writer.on(leaf, LAST), channels_of(leaf.indices())
+        rows = writer.shaped(last.value, (last.axes[0], product.space, channels))
+        axes: Axes = (last.axes[0], (Index(len(product.matrix), None),), channels)
         inputs = [writer.real(product.matrix), rows.value]
-        known[product] = build.node("MatMul", inputs, shape_of(length), dtype=writer.dtype)
-    bounds = [build.integers([bound]) for bound in (start, stop, 1)]
-    axes: Axes = (batch, kept, channels)
-    value = build.node("Slice", [known[product], *bounds], shape_of(axes))
-    return _placed(writer, Written(value, axes), kept)
+        known[product] = writer.node("MatMul", inputs, axes, dtype=writer.dtype)
+    return known[product]
 
 
-def _placed(writer: Writer, one: Written, kept: Sequence[Index]) -> Written:
-    """Return [N, L, C] with L where it belongs, channels last."""
+def sliced(writer: Writer, whole: Written, part: Term) -> Written:
+    """Return a part of a product, or of what was made of each of its rows, channels last."""
+    _, start, stop, kept = part.attrs
+    bounds = [writer.build.integers([bound]) for bound in (start, stop, 1)]
+    one = writer.node("Slice", [whole.value, *bounds], (whole.axes[0], kept, whole.axes[2]))
     wanted = axes_of(one.indices, LAST)
     if kept[0].home == 1:
-        turned: Axes = (one.axes[0], one.axes[2], one.axes[1])
-        one = writer.node("Transpose", [one.value], turned, perm=[0, 2, 1])
-        assert wanted[3] == (*turned[1], *turned[2]), "what is made last comes last"
+        axes: Axes = (one.axes[0], one.axes[2], one.axes[1])
+        one = writer.node("Transpose", [one.value], axes, perm=[0, 2, 1])
+        if wanted[3] != (*axes[1], *axes[2]):
+            raise UnwritableError("what it weighs by is in another order")
     return writer.shaped(one.value, wanted)

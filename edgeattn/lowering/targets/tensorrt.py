@@ -54,10 +54,15 @@ from edgeattn.lowering.targets.pooled_layer import (
     is_pooled_layer,
     write_pooled_layer,
 )
-from edgeattn.lowering.targets.pooled_product import Product, with_products, write_part
+from edgeattn.lowering.targets.pooled_product import (
+    Product,
+    product_of,
+    sliced,
+    with_products,
+)
 from edgeattn.lowering.targets.squeeze import through_producer
 from edgeattn.lowering.targets.writer import Form, Written
-from edgeattn.lowering.terms import Const, Slide, Term, scalar, subterms
+from edgeattn.lowering.terms import Const, Layer, Slide, Term, scalar, subterms
 
 _POINTWISE = frozenset({"add", "mul", "pow", "fn", "centred", "normalised"})
 
@@ -92,7 +97,8 @@ class TensorRTWriter(PlainWriter):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._turned: dict[tuple[ir.Value, tuple[int, ...]], ir.Value] = {}
-        self._products: dict[Product, ir.Value] = {}
+        self._products: dict[Product, Written] = {}
+        self._layers: dict[tuple[object, ...], Written] = {}
 
     @staticmethod
     def measure(nodes: Sequence[ir.Node], instead_of: Sequence[ir.Node]) -> Figures:
@@ -409,7 +415,23 @@ class TensorRTWriter(PlainWriter):
 
     def _shared(self, term: Term, view: View) -> Written:
         """Write such a layer on rows of groups; where there are few, as a product and a sum."""
-        layer, x = term.attrs, self.on(term.args[0], LAST)
+        if view != LAST:
+            return self._first(self.on(term, LAST))
+        arg, layer = term.args[0], term.attrs
+        if arg.op == "part" and not term.is_thin():
+            return sliced(self, self._of_product(arg, layer), arg)
+        return self._on_rows(self.on(arg, LAST), layer, is_thin=term.is_thin())
+
+    def _of_product(self, part: Term, layer: Layer) -> Written:
+        """Write a layer on all of a product: on each of its parts, mostly, it is the same."""
+        product = product_of(self, part, self._products)
+        key = (product.value, layer.weight.tobytes(), layer.bias.tobytes(), leaves(layer.columns))
+        if key not in self._layers:
+            self._layers[key] = self._on_rows(product, layer, is_thin=False)
+        return self._layers[key]
+
+    def _on_rows(self, x: Written, layer: Layer, *, is_thin: bool) -> Written:
+        """Write a layer on each group of the last axis."""
         *outside, channels = x.axes
         rows, columns = leaves(layer.rows), leaves(layer.columns)
         shared = tuple(index for index in channels if index not in columns)
@@ -417,11 +439,11 @@ class TensorRTWriter(PlainWriter):
         if channels != (*shared, *inner) or channels_of({*shared, *rows}) != (*shared, *rows):
             raise UnwritableError("its groups are not next to each other")
         weight, bias = layer.over(rows, inner), layer.bias_over(rows)
-        axes: Axes = (*outside, (*shared, *rows))
-        flat: Axes = (x.axes[0], (*x.axes[1], *x.axes[2], *shared), inner)
+        between = tuple(index for axis in outside[1:] for index in axis)
+        flat: Axes = (x.axes[0], (*between, *shared), inner)
         made: Axes = (*flat[:2], rows)
         value = reshape(self.build, x.value, shape_of(flat))
-        if term.is_thin():
+        if is_thin:
             value = reshape(self.build, value, shape_of((*flat[:2], (), inner)))
             product = self.build.node(
                 "Mul", [value, self.real(weight)], shape_of((*flat[:2], rows, inner))
@@ -432,8 +454,7 @@ class TensorRTWriter(PlainWriter):
             value = self.build.node("MatMul", [value, self.real(weight.T)], shape_of(made))
         if bias.any():
             value = self.build.node("Add", [value, self.real(bias)], shape_of(made))
-        last = self.shaped(value, axes)
-        return last if view == LAST else self._first(last)
+        return self.shaped(value, (*outside, (*shared, *rows)))
 
     def _first(self, last: Written) -> Written:
         """Return what was written channels last channels first."""
@@ -441,8 +462,9 @@ class TensorRTWriter(PlainWriter):
         return Written(relayout(self.build, last.value, last.axes, axes), axes)
 
     def write_part(self, term: Term, view: View) -> Written:
-        last = write_part(self, term, self._products)
-        return last if view == LAST else self._first(last)
+        if view != LAST:
+            return self._first(self.on(term, LAST))
+        return sliced(self, product_of(self, term, self._products), term)
 
     def write_softmax(self, term: Term, view: View) -> Written:
         arg = term.args[0]
