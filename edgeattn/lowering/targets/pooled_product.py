@@ -20,7 +20,7 @@ import numpy as np
 
 from edgeattn.lowering.indices import Axes, Index, leaves
 from edgeattn.lowering.raising import Raising
-from edgeattn.lowering.targets.layout import LAST, UnwritableError, axes_of, channels_of, homed
+from edgeattn.lowering.targets.layout import LAST, axes_of, channels_of, homed, relayout
 from edgeattn.lowering.targets.squeeze import exchanged
 from edgeattn.lowering.targets.writer import Writer, Written
 from edgeattn.lowering.terms import Term, subterms
@@ -112,10 +112,5 @@ def sliced(writer: Writer, whole: Written, part: Term) -> Written:
     _, start, stop, kept = part.attrs
     bounds = [writer.build.integers([bound]) for bound in (start, stop, 1)]
     one = writer.node("Slice", [whole.value, *bounds], (whole.axes[0], kept, whole.axes[2]))
-    wanted = axes_of(one.indices, LAST)
-    if kept[0].home == 1:
-        axes: Axes = (one.axes[0], one.axes[2], one.axes[1])
-        one = writer.node("Transpose", [one.value], axes, perm=[0, 2, 1])
-        if wanted[3] != (*axes[1], *axes[2]):
-            raise UnwritableError("what it weighs by is in another order")
-    return writer.shaped(one.value, wanted)
+    axes = axes_of(one.indices, LAST)
+    return Written(relayout(writer.build, one.value, one.axes, axes), axes)
