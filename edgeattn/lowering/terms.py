@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -547,7 +548,7 @@ class Terms:
             for size, side in zip(kernel, sides, strict=True)
         ]
         mask = np.einsum("ih,jw->ijhw", *(np.array(m, dtype=np.float64) for m in masks))
-        place = Index(math.prod(kernel), 1)
+        place = Index(math.prod(kernel), 1, (sys.maxsize,))  # behind the channels, whichever
         constant = Const(mask.reshape(-1, *sides), (place, *space[0], *space[1]))
         layer = Layer(
             weight=filtered.weight.reshape(len(filtered.weight), -1),
@@ -669,9 +670,7 @@ class Terms:
         match like.op:
             case "add" | "mul":
                 return make(*args)
-            case (
-                "pow" | "mean" | "max" | "variance" | "softmax" | "linear" | "convolved" | "plane"
-            ):
+            case "pow" | "mean" | "max" | "variance" | "softmax" | "linear" | "convolved" | "plane":
                 return make(args[0], like.attrs)
             case "normalised" | "select":
                 return make(args[0], *like.attrs)
