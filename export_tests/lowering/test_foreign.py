@@ -31,6 +31,7 @@ WRITABLE_FROM = {
     "gc-einsum": 12,
     "shuffle-flattened": 13,
     "shuffle-operator": 99,
+    "ema-by-sizes": 99,  # adaptive pools of a map whose sizes it computes
 }
 
 # By the start of a spelling's name, and for a target where they differ: the traits that no lowered
@@ -52,6 +53,7 @@ GONE = (
     ("gc-", None, {"Einsum"}),
     ("bam-", None, {"Expand"}),
     ("srm-", None, {"Expand", "Concat"}),
+    ("ema-", None, {"Expand", "MatMul of maps"}),
     ("nam-", None, {"Expand", "Transpose", "BatchNormalization"}),
     ("shuffle-", None, {*(f"{move} of maps" for move in MOVES), "Transpose of groups"}),
 )

@@ -6,6 +6,7 @@ from export_tests.lowering.spellings import (
     bam,
     cbam,
     eca,
+    ema,
     gc,
     nam,
     sa,
@@ -19,6 +20,6 @@ from export_tests.lowering.spellings import (
 
 SPELLINGS = {
     name: spelling
-    for room in (se, eca, simam, sa, cbam, ulsam, sge, gc, bam, srm, nam, shuffle)
+    for room in (se, eca, simam, sa, cbam, ulsam, sge, gc, bam, srm, nam, ema, shuffle)
     for name, spelling in room.SPELLINGS.items()
 }
