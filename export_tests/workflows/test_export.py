@@ -241,7 +241,7 @@ def test_names_and_several_inputs(net, tmp_path):
     asked = request(net, "Pair", attention=None, shapes=((2, 3, 4, 4), (2, 6)))
     manifest = export(asked, PLAIN, tmp_path / "a.onnx")
     assert [value.name for value in manifest.inputs] == ["input_0", "input_1"]
-    assert [value.name for value in manifest.outputs] == ["output_0", "output_1"]
+    assert [value.name for value in manifest.outputs] == ["sum", "product"]
     names = ExportOptions(input_names=("image", "vector"), output_names=("sum", "product"))
     manifest = export(asked, names, tmp_path / "b.onnx")
     assert [value.name for value in manifest.inputs] == ["image", "vector"]

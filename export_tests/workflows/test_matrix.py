@@ -49,7 +49,7 @@ def test_matrix(name, backbone, tmp_path, record_property):
     randomise(built.module, built.inputs, seed=1)
     reference = module_reference(built.module, {1: built.inputs}, weights="random")
     with workspace(tmp_path / "model.onnx") as work:
-        work.begin("random", raw)
+        work.begin("random", raw, built)
         assert work.why_unsimplified() == ""
         model = work.simplified("random")
         for opset in OPSETS:
