@@ -188,8 +188,8 @@ def _refused(path: Path, name: str) -> InputError:
     mend = f"If you trust it, read it where it was made. {_ALONE}"
     if name.startswith("ultralytics."):
         mend = (
-            "It is a whole model. If you trust it, save its weights alone:"
-            " torch.save(ultralytics.YOLO(FILE).model.float().state_dict(), OUT)"
+            "It is a whole model. If you trust it, give it as the model:"
+            f" ultralytics:{path} --trust-checkpoint"
         )
     return InputError(
         f"{path} is a pickle that would run code when read ({name}): refused, nothing was run",

@@ -151,6 +151,84 @@ def test_a_file_is_what_ultralytics_own_runtime_reads(own, tmp_path, nms):
     np.testing.assert_array_equal(want[:, 5], have[:, 5])
 
 
+@pytest.mark.slow
+def test_boxes_are_those_of_ultralytics_own_export_also_lowered_and_cast(
+    tmp_path, nms, edgeattn, monkeypatch
+):
+    """Of the same weights, to a thousandth of the image."""
+    checkpoint = _checkpoint(tmp_path, "yolo11n.yaml", spread=1e5)
+    with yolo._library() as library, monkeypatch.context() as there:
+        there.chdir(tmp_path)
+        own = library.YOLO(str(checkpoint)).export(format="onnx", imgsz=320, simplify=False)
+    own = Path(own).rename(tmp_path / "theirs.onnx")
+    (tmp_path / "own").mkdir()
+    source = f"ultralytics:{checkpoint}"
+    for arguments in (
+        ("export", source, "--trust-checkpoint", "--shape", "1x3x320x320", "-o", "own/a.onnx"),
+        (
+            "export",
+            source,
+            "--trust-checkpoint",
+            "--shape",
+            "1x3x320x320",
+            "--dynamic-batch",
+            "--no-lower",
+            "-o",
+            "own/open.onnx",
+        ),
+        ("optimize", "own/open.onnx", "-o", "own/b.onnx"),
+        ("cast", "own/a.onnx", "--precision", "fp16", "-o", "own/half.onnx"),
+    ):
+        done = edgeattn(*arguments)
+        assert done.returncode == 0, done.stderr
+    image = np.random.default_rng(0).integers(0, 255, (200, 300, 3), dtype=np.uint8)
+    want, _ = _boxes(own, image, imgsz=320)
+    assert len(want) > 20
+    for name in ("a", "open", "b"):
+        have, names = _boxes(tmp_path / f"own/{name}.onnx", image, imgsz=320)
+        assert names[1] == "dog"
+        assert have.shape == want.shape
+        assert np.abs(want[:, :4] - have[:, :4]).max() < 1e-3 * 200
+        np.testing.assert_allclose(want[:, 4:], have[:, 4:], atol=1e-3)
+    have, names = _boxes(tmp_path / "own/half.onnx", image, imgsz=320)
+    assert names[1] == "dog"
+    assert abs(len(have) - len(want)) <= 0.05 * len(want)
+
+
+@pytest.mark.slow
+def test_ultralytics_validates_our_file_as_it_does_the_checkpoint(own, tmp_path, nms):
+    from PIL import Image
+
+    checkpoint = _checkpoint(tmp_path, str(own))
+    for folder in ("images", "labels"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for number in range(3):
+        pixels = random.integers(0, 255, (64, 64, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"data/images/{number}.png")
+        boxes, _ = _boxes(checkpoint, pixels[:, :, ::-1], imgsz=64)
+        rows = [
+            f"{int(box[5])} {(box[0] + box[2]) / 128} {(box[1] + box[3]) / 128}"
+            f" {(box[2] - box[0]) / 64} {(box[3] - box[1]) / 64}"
+            for box in boxes[:3]
+        ]
+        (tmp_path / f"data/labels/{number}.txt").write_text("\n".join(rows))
+    data = tmp_path / "data.yaml"
+    data.write_text(f"path: {tmp_path}/data\ntrain: images\nval: images\nnames: [cat, dog, bird]\n")
+    target = tmp_path / "mine.onnx"
+    export(_request(checkpoint, trust_checkpoint=True), ExportOptions(), target)
+    found = []
+    for model in (checkpoint, target):
+        with yolo._library() as library:
+            told = library.YOLO(str(model), task="detect").val(
+                data=str(data), imgsz=64, batch=1, plots=False, workers=0, device="cpu",
+                project=str(tmp_path / "runs"), rect=False,
+            )  # fmt: skip
+        found.append(told.box.map50)
+    assert found[0] > 0
+    assert found[1] == pytest.approx(found[0], abs=1e-3)
+
+
 def test_a_checkpoint_runs_no_code_unless_it_is_trusted(tmp_path):
     class Evil:
         def __reduce__(self):
