@@ -131,7 +131,9 @@ def keys_of(outputs: Any) -> tuple[str, ...]:
 
 
 def _written(key: Any) -> str:
-    return str(key.key if isinstance(key, _pytree.MappingKey) else getattr(key, "name", key.idx))
+    if isinstance(key, _pytree.SequenceKey):
+        return str(key.idx)
+    return str(getattr(key, "key", getattr(key, "name", "")))
 
 
 class _Observer(TorchFunctionMode):

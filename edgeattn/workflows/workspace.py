@@ -62,11 +62,14 @@ class Workspace:
     def begin(self, weights: Weights, raw: ir.Model, built: BuiltModel) -> None:
         """Fold, name and write the graph with the weights of this moment, and start onnxsim."""
         folded = capture.fold(raw)
-        own = built.output_names if len(built.output_names) == len(folded.graph.outputs) else ()
-        self.stacks = capture.name_everything(
-            folded,
-            input_names=self._options.input_names or built.input_names,
-            output_names=self._options.output_names or own,
+        graph, options = folded.graph, self._options
+        asked = options.input_names or built.input_names
+        inputs = capture.io_names("input", asked, len(graph.inputs))
+        own = built.output_names
+        if len(own) != len(graph.outputs) or set(own) & set(inputs):
+            own = ()
+        capture.name_everything(
+            folded, input_names=inputs, output_names=options.output_names or own
         )
         self._metadata = built.metadata
         self._folded[weights] = folded

@@ -162,20 +162,10 @@ def test_boxes_are_those_of_ultralytics_own_export_also_lowered_and_cast(
         own = library.YOLO(str(checkpoint)).export(format="onnx", imgsz=320, simplify=False)
     own = Path(own).rename(tmp_path / "theirs.onnx")
     (tmp_path / "own").mkdir()
-    source = f"ultralytics:{checkpoint}"
+    asked = (f"ultralytics:{checkpoint}", "--trust-checkpoint", "--shape", "1x3x320x320", "-o")
     for arguments in (
-        ("export", source, "--trust-checkpoint", "--shape", "1x3x320x320", "-o", "own/a.onnx"),
-        (
-            "export",
-            source,
-            "--trust-checkpoint",
-            "--shape",
-            "1x3x320x320",
-            "--dynamic-batch",
-            "--no-lower",
-            "-o",
-            "own/open.onnx",
-        ),
+        ("export", *asked, "own/a.onnx"),
+        ("export", *asked, "own/open.onnx", "--dynamic-batch", "--no-lower"),
         ("optimize", "own/open.onnx", "-o", "own/b.onnx"),
         ("cast", "own/a.onnx", "--precision", "fp16", "-o", "own/half.onnx"),
     ):
