@@ -50,9 +50,21 @@ class _Hook:
     model calls the copy's attention.
     """
 
-    def __init__(self, owner: nn.Module, name: str) -> None:
+    def __init__(self, owner: nn.Module, name: str, path: str) -> None:
         self.owner = owner
         self.name = name
+        self.path = path
+
+    def attention(self) -> nn.Module:
+        """Return the attention.
+
+        Where a model uses a module in two places, torch.export has each stood in for by one that
+        says by which path it was reached: of ours that would be its name alone.
+        """
+        found: nn.Module = getattr(self.owner, self.name)
+        if not torch.compiler.is_dynamo_compiling() and found is not self.owner._modules[self.name]:  # noqa: SLF001
+            found = type(found)(found, self.path)
+        return found
 
 
 class AttendOutput(_Hook):
@@ -61,7 +73,7 @@ class AttendOutput(_Hook):
     def __call__(self, module: nn.Module, args: Any, output: Tensor) -> Tensor:
         """Return the attended output for `output: f32[N, C, H, W]`."""
         del module, args
-        attended: Tensor = getattr(self.owner, self.name)(output)
+        attended: Tensor = self.attention()(output)
         return attended
 
 
@@ -71,7 +83,7 @@ class AttendInput(_Hook):
     def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return the arguments, the first attended."""
         del module
-        return (getattr(self.owner, self.name)(args[0]), *args[1:])
+        return (self.attention()(args[0]), *args[1:])
 
 
 def inject(module: nn.Module, trace: Trace, wanted: Sequence[Wanted]) -> tuple[PlacedSite, ...]:
@@ -164,11 +176,12 @@ def _hook(module: nn.Module, site: Site, attention: nn.Module) -> str:
         name = f"attention{count}"
     host.add_module(name, attention)
     target = module.get_submodule(site.path)
+    path = f"{site.host}.{name}" if site.host else name
     if site.side == "input":
-        target.register_forward_pre_hook(AttendInput(host, name))
+        target.register_forward_pre_hook(AttendInput(host, name, path))
     else:
-        target.register_forward_hook(AttendOutput(host, name))
-    return f"{site.host}.{name}" if site.host else name
+        target.register_forward_hook(AttendOutput(host, name, path))
+    return path
 
 
 def _replace(module: nn.Module, survey: Survey, site: Site, attention: nn.Module) -> None:

@@ -60,6 +60,15 @@ def test_what_each_site_cannot_have(own, make, said):
         inject(own, probe(own, [X]), [wanted("two.*", make)])
 
 
+def test_its_path_is_told_where_a_module_has_two_names(own):
+    own.again = own.two[0].n1
+    sites = put(own, "block-end", "input")
+    program = torch.export.export(own, (X,), strict=False)
+    stacks = [node.meta.get("nn_module_stack") or {} for node in program.graph.nodes]
+    paths = {path for stack in stacks for path, _ in stack.values()}
+    assert {site.path for site in sites} <= paths
+
+
 def test_a_wrapper_of_training_is_taken_off(own):
     inject(own, probe(own, [X]), [wanted("last", lambda spec, site: nn.DataParallel(Gain(16)))])
     assert isinstance(own.two[1].attention, Gain)

@@ -87,15 +87,15 @@ def test_an_attention_is_not_the_module_that_it_attends(is_before):
     model = Takes(clock, 1, attended)
     model.attention = Takes(clock, 7, Takes(clock, 3))
     if is_before:
-        attended.register_forward_pre_hook(AttendInput(model, "attention"))
+        attended.register_forward_pre_hook(AttendInput(model, "attention", "attention"))
     else:
-        attended.register_forward_hook(AttendOutput(model, "attention"))
+        attended.register_forward_hook(AttendOutput(model, "attention", "attention"))
     found = own_times(model, clock)
     assert found == {"": 1, "inside.0": 10, "attention": 7, "attention.inside.0": 3}
     # So it is where the root's own input is attended.
     model = Takes(clock, 1)
     model.attention = Takes(clock, 7)
-    model.register_forward_pre_hook(AttendInput(model, "attention"))
+    model.register_forward_pre_hook(AttendInput(model, "attention", "attention"))
     assert own_times(model, clock) == {"": 1, "attention": 7}
 
 
