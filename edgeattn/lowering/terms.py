@@ -601,7 +601,9 @@ class Terms:
         return self.make("max", (term,), over, inside - over)
 
     def softmax(self, term: Term, over: frozenset[Index]) -> Term:
-        """Return the softmax over some indices."""
+        """Return the softmax over some indices; over none, of one value, it is 1."""
+        if not over:
+            return self.const(ONE)
         if term.op == "const" and over <= set(leaves(term.attrs.axes)):
             flat = leaves(term.attrs.axes)
             axis = tuple(flat.index(index) for index in leaves(over))

@@ -71,26 +71,32 @@ def _convolved(node: ir.Node, raising: Raising) -> Sequence[Operand]:
 
 
 def _is_vector(node: ir.Node) -> bool:
-    """Return whether a product is of one row with a matrix, both computed."""
-    if len(node.inputs) != 2 or any(v is None or is_static(v) for v in node.inputs):
+    """Return whether a product is of one row with a matrix that is computed."""
+    if len(node.inputs) != 2 or node.inputs[1] is None or is_static(node.inputs[1]):
         return False
     sizes = [[] if value is None else static_sizes(value) or [] for value in node.inputs]
     return len(sizes[0]) == len(sizes[1]) > 2 and sizes[0][-2] == 1
 
 
 def _multiplied(node: ir.Node, raising: Raising) -> Sequence[Operand]:
-    vector, matrix = (raising.needed(value) for value in node.inputs)
-    over = vector.axis(-1)
-    if any(index.home != _CHANNELS for index in (*over, *matrix.axis(-2))) or vector.axis(-2):
+    vector, matrix = raising.operand(node.inputs[0]), raising.needed(node.inputs[1])
+    over = matrix.axis(-2)
+    if vector is None or any(index.home != _CHANNELS for index in over):
         raise UnrecognisedError
-    if not unify(over, matrix.axis(-2)):
-        raise UnrecognisedError("its operands arrange the same indices differently")
-    column = Raised(vector.term, (*vector.axes[:-2], over, ()))
+    column: Operand
+    if isinstance(vector, Raised):
+        if vector.axis(-2) or not unify(vector.axis(-1), over):
+            raise UnrecognisedError("its operands arrange the same indices differently")
+        column = Raised(vector.term, (*vector.axes[:-2], vector.axis(-1), ()))
+    else:
+        column = vector.swapaxes(-1, -2)
     aligned = raising.align([column, matrix])
     if aligned is None:
         raise UnrecognisedError("its operands arrange the same indices differently")
     terms, axes = aligned
     gone = frozenset(resolve(axes)[-2])
+    if gone - matrix.term.indices():
+        raise UnrecognisedError("what it sums over is the same for all channels")
     term = raising.terms.sum(raising.terms.mul(*terms), gone)
     return [Raised(term, (*axes[:-2], (), axes[-1]))]
 

@@ -71,6 +71,22 @@ def test_the_row_of_a_normalised_map_is_constant():
     assert (G, WIDTH, 3, 3) in shapes
 
 
+@pytest.mark.parametrize("width", [WIDTH, 1])
+def test_a_constant_row(width):
+    """Where a group is one channel, its softmax is 1: simplifiers leave a constant."""
+
+    def body(g, x):
+        grouped = g.op("Reshape", x, np.array([-1, width, *SIZE]))
+        y = g.conv(grouped, width, width, 3)
+        flat = g.op("Reshape", y, np.array([0, width, -1]))
+        weighed = g.op("MatMul", g.random(1, 1, width), flat)
+        gate = g.op("Sigmoid", g.op("Reshape", weighed, np.array([-1, 1, *SIZE])))
+        means = g.op("GlobalAveragePool", grouped)
+        return back(g, g.op("Mul", g.op("Mul", grouped, gate), g.op("Tanh", means)))
+
+    check(between(body), gone=("MatMul",))
+
+
 def test_both_ways():
     def body(g, x):
         x = grouped(g, x)
