@@ -507,4 +507,6 @@ def _read_twice(root: Term) -> list[Term]:
             elif arg not in seen:
                 seen.add(arg)
                 pending.append((arg, is_read))
-    return [leaf for leaf, count in counts.items() if count > 1 and leaf in measured]
+    # What a convolution inside reads is read as it is, once more: -x would be a map beside it.
+    kept = {term.args[0] for term in seen if term.op == "convolved"}
+    return [leaf for leaf, count in counts.items() if count > 1 and leaf in measured - kept]
