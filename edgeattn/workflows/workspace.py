@@ -68,7 +68,7 @@ class Workspace:
         own = built.output_names
         if len(own) != len(graph.outputs) or set(own) & set(inputs):
             own = ()
-        capture.name_everything(
+        self.stacks = capture.name_everything(
             folded, input_names=inputs, output_names=options.output_names or own
         )
         self._metadata = built.metadata
