@@ -26,7 +26,7 @@ _PASSES: Final = 3
 _BYTES: Final[dict[Precision, int]] = {"fp32": 4, "fp16": 2}
 # "The same ratios, within 10 %": for fp16, and for other backbones than ResNet-50.
 _ELSEWHERE: Final = 1.1
-# Issue 3, for ResNet-50 in fp32: kernels per site and traffic over the floor, to reach, to aim for.
+# For ResNet-50 in fp32: kernels per site and traffic over the floor, to reach, to aim for.
 ASKED: Final = {
     "se": ((3.9, 1.13), (2.0, 1.0)),
     "eca": ((2.9, 1.0), (2.0, 1.0)),
