@@ -128,7 +128,7 @@ def test_lazy_modules_pass(own):
         ("Net().state_dict()", r"gave OrderedDict of Tensor, Tensor\nThose are weights"),
         ("Net", r"gave the class Net\nCall it: return Net\(\)"),
         ("torch.export.export(Net(), (torch.zeros(1, 3),))", "Save it, and give the file"),
-        ("torch.zeros(3).cuda()", "Build the model on the CPU"),
+        ("torch.zeros(3).cuda()", "Build it on the CPU"),
     ],
 )
 def test_what_a_factory_may_not_return(tmp_path, returned, message):

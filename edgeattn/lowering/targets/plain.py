@@ -222,6 +222,8 @@ class PlainWriter(Statistics):
         (index,) = leaves((index,))
         x = self.on(term.args[0], FIRST)
         channels = x.axes[CHANNELS]
+        if index not in channels:
+            raise UnwritableError("it takes a part of the map")
         rest = tuple(i for i in channels if i is not index)
         size = int(extent(rest)) if rest else 1
         if channels[0] is index:
