@@ -12,6 +12,8 @@ import onnx
 import onnx_ir as ir
 import onnxsim
 import pytest
+import torch
+from torch import nn
 
 from edgeattn.engine.plan import plan
 from edgeattn.lowering.measures import Figures
@@ -19,7 +21,7 @@ from edgeattn.lowering.pipeline import lower
 from edgeattn.lowering.target import TARGETS
 from edgeattn.records.layers import traffic_bytes
 from export_tests.lowering.graphs import Graph
-from export_tests.lowering.kit import as_double, assert_equal64
+from export_tests.lowering.kit import as_double, assert_equal64, export, randomise_
 
 pytest.importorskip("tensorrt_rtx")
 
@@ -220,3 +222,25 @@ def test_popular_networks_are_no_larger(name, tmp_path):
         kernels, moved = _figures(model, tmp_path)
         assert kernels <= before[0]
         assert moved <= before[1] * SLACK
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_boxes_of_a_yolo_are_no_fault(target):
+    """Sides of boxes, [N, 4, cells]: its parts are none of a map's channels."""
+
+    class Boxes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 16, 3, padding=1)
+            self.mean = nn.Conv2d(4, 1, 1, bias=False)
+            self.register_buffer("anchors", torch.rand(1, 2, 35))
+
+        def forward(self, x):
+            sides = self.conv(x).view(x.shape[0], 4, 4, 35).transpose(2, 1).softmax(1)
+            near, far = self.mean(sides).view(-1, 4, 35).chunk(2, 1)
+            low, high = self.anchors - near, self.anchors + far
+            return torch.cat(((low + high) / 2, high - low), 1)
+
+    torch.manual_seed(0)
+    record = lower(export(randomise_(Boxes()), (1, 3, 7, 5)), target=target)
+    assert not [one for one in record.near_misses if "report" in one.reason]
