@@ -114,7 +114,10 @@ def _check_no_file(path: Path) -> None:
             if any("/code/" in name for name in archive.namelist()):
                 what = "is TorchScript, which has no Python to trace"
                 mend = "--weights FILE, of torch.save(torch.jit.load(…).state_dict(), FILE)"
-    raise InputError(f"{path} {what}", mend=f"Give what builds the model: file.py:factory {mend}")
+    own = f" A checkpoint of Ultralytics is given as {yolo.PREFIX}{path}." * (path.suffix == ".pt")
+    raise InputError(
+        f"{path} {what}", mend=f"Give what builds the model: file.py:factory {mend}.{own}"
+    )
 
 
 def _program(request: ModelRequest) -> Created:

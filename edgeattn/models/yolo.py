@@ -42,8 +42,8 @@ _KEPT_IN: Final = {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "YOLO_VE
 #: Arguments of the head's export form.
 _ARGUMENTS: Final[Mapping[str, type]] = {"end2end": bool, "max_det": int, "agnostic_nms": bool}
 _SPREAD: Final = (
-    "Norms have the statistics of random images: with those of a new model all scores are equal,"
-    " and it is chance which boxes the head chooses."
+    "Norms have the statistics of random images: with those of a new model values fade to what half"
+    " cannot hold, and all scores are equal."
 )
 _MISSING: Final = (
     "Install it, if its licence (AGPL-3.0) suits: pip install 'edgeattn[yolo]'. Without a screen's"
@@ -155,7 +155,7 @@ def build(name: str, request: ModelRequest) -> Yolo:
         module, notes = _from_yaml(name, request.num_classes)
         default = 224 if module.task == "classify" else 640
     _set_form(name, module, arguments)
-    if path.suffix != _CHECKPOINT and getattr(module, "end2end", False):
+    if path.suffix != _CHECKPOINT and request.weights is None:
         _spread(module)
         notes += (_SPREAD,)
     stride = int(max(module.stride))
@@ -253,7 +253,7 @@ def _read_yaml(name: str, path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         near = did_you_mean(f"{PREFIX}{one}" for one in nearest(path.name, installed()))
         raise InputError(
-            f"the installed ultralytics ({_version()}) has no model {name}, and there is no such"
+            f"the installed ultralytics ({_version()}) has no model '{name}', and there is no such"
             " file",
             mend=near or f"For example: {PREFIX}yolo11n.yaml",
         ) from error
@@ -378,7 +378,7 @@ def _set_form(name: str, module: Any, arguments: Mapping[str, Any]) -> None:
 
 
 def _spread(module: Any) -> None:
-    """Give norms the statistics of random images, by which a fresh model's scores differ."""
+    """Give norms the statistics of random images, so that a fresh model's values do not fade."""
     norms = [one for one in module.modules() if isinstance(one, nn.BatchNorm2d)]
     usual = [norm.momentum for norm in norms]
     size = 4 * int(max(module.stride))

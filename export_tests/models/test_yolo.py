@@ -256,7 +256,7 @@ def test_a_yaml_file_that_is_none_is_refused(own, old, new, said, monkeypatch):
 @pytest.mark.parametrize(
     ("source", "more", "said"),
     [
-        ("yolo11x9.yaml", {}, "has no model yolo11x9.yaml"),
+        ("yolo11x9.yaml", {}, "has no model 'yolo11x9.yaml'"),
         ("yolo11n.pt", {}, "nothing is downloaded"),
         ("https://example.org/yolo11n.yaml", {}, "neither a YAML file"),
         ("yolo11n.yaml", {"size": 70}, "multiples of 32\n--shape 1x3x96x96"),

@@ -43,7 +43,7 @@ def test_outputs_are_those_of_float64(name, tmp_path):
         want = {batch: wide(*(one.double() for one in x)).numpy() for batch, x in inputs.items()}
     arrays = {batch: [one.numpy() for one in x] for batch, x in inputs.items()}
     with workspace(tmp_path / "model.onnx") as work:
-        work.begin("random", raw)
+        work.begin("random", raw, built)
         assert work.why_unsimplified() == ""
         stock = work.simplified("random")
         for target in ("stock", *TARGETS):
