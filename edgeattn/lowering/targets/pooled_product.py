@@ -21,6 +21,7 @@ import numpy as np
 from edgeattn.lowering.indices import Axes, Index, leaves
 from edgeattn.lowering.raising import Raising
 from edgeattn.lowering.targets.layout import LAST, axes_of, channels_of, homed, relayout
+from edgeattn.lowering.targets.line_layers import is_of_line
 from edgeattn.lowering.targets.squeeze import exchanged
 from edgeattn.lowering.targets.writer import Writer, Written
 from edgeattn.lowering.terms import Term, subterms
@@ -50,7 +51,11 @@ def with_products(root: Term, raising: Raising) -> Term:
         part = None if leaf is None else _rows(mean, leaf)
         if leaf is not None and part is not None:
             found.setdefault(leaf, []).append((mean, *part))
+    # The maximum of a row or a column is taken in one kernel with its mean.
+    maxima = {term.args[0] for term in subterms(root) if term.op == "max" and is_of_line(term)}
     for leaf, parts in found.items():
+        if leaf in maxima:
+            continue
         matrix = np.concatenate([rows for _, rows, _ in parts])
         if len(parts) < 2 or matrix.size > _LARGEST:
             continue
