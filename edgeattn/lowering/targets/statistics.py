@@ -106,7 +106,7 @@ class Statistics(Elementwise):
             value = reshape(self.build, x.value, shape_of(flat))
             value = self.build.node("Softmax", [value], shape_of(flat), {"axis": 2})
             made = self.shaped(value, x.axes)
-        elif channels[-len(over) :] == tuple(i for i in channels if i in over):
+        elif set(channels[-len(over) :]) == set(over):
             # Groups are rows of their own for as long.
             rest = channels[: -len(over)]
             apart: Axes = (x.axes[0], rest, channels[-len(over) :], *x.axes[2:])
