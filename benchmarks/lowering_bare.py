@@ -13,7 +13,7 @@ from lowering_cases import SHUFFLENET, Case, Form, Shelf, all_met, say
 from lowering_hidden import HOW, LOAD_COLUMNS, QUIET, TITLES, load_of, with_interval
 from lowering_latency import Latencies, interval, measure
 from lowering_plans import PRECISIONS, Figures, figures
-from lowering_table import MARKS, Column, Table, mark
+from lowering_table import Column, Table, mark
 
 _MOST_LATENCY: Final = 1.02
 _MOVES: Final = ("Transpose", "Reshape", "Gather", "Slice", "Split", "Concat")
@@ -189,12 +189,12 @@ def _ratio(seconds: np.ndarray) -> np.ndarray:
     return ratio
 
 
-def _ratio_text(ratio: Sequence[float] | None) -> str:
-    return MARKS[None] if ratio is None else with_interval(ratio, 3)
+def _ratio_text(ratio: Sequence[float]) -> str:
+    return with_interval(ratio, 3)
 
 
-def _plan_text(plan: dict[str, Any] | None) -> str:
-    return MARKS[None] if plan is None else f"{plan['kernels']}, {plan['traffic_bytes'] / 1e6:.2f}"
+def _plan_text(plan: dict[str, Any]) -> str:
+    return f"{plan['kernels']}, {plan['traffic_bytes'] / 1e6:.2f}"
 
 
 def _plain_values(row: dict[str, Any]) -> dict[str, Any]:

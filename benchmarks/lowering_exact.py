@@ -22,7 +22,7 @@ def exact_table(shelf: Shelf, cases: Sequence[Case]) -> Table:
         columns=(
             Column(key="model", heading="model"),
             Column(key="target", heading="target"),
-            Column(key="sqnr_db", heading="SQNR, dB", show=_decibels),
+            Column(key="sqnr_db", heading="SQNR, dB", show=number(0), absent="equal"),
             Column(key="max_rel", heading="max relative", show=lambda value: f"{value:.1e}"),
             Column(key="met", heading="passed", show=mark),
         ),
@@ -50,7 +50,3 @@ def _row(shelf: Shelf, case: Case, target: Target) -> dict[str, Any]:
     key = f"{content(stock)} {content(lowered)} {version_of('onnxruntime')}"
     found = shelf.remembered(f"exact.{lowered.stem}", key, compare)
     return {"model": case.name, "target": target, **found}
-
-
-def _decibels(value: float | None) -> str:
-    return "equal" if value is None else number(0)(value)

@@ -15,7 +15,7 @@ from lowering_latency import (
     interval,
     measure,
 )
-from lowering_table import MARKS, Column, Table, mark, number
+from lowering_table import Column, Table, mark, number
 
 # What is to be cut at least, in per cent of the hidden cost.
 _ASKED_ANYWHERE: Final = 25.0
@@ -26,9 +26,6 @@ _ASKED_ABOVE: Final = {
     "se": 4.5, "eca": 4.0, "simam": 8.0, "sa": 9.5, "cbam": 8.0, "ulsam": 9.0,
 }  # fmt: skip
 _ASKED_OF_PORTABLE: Final = 1.02
-_OF_ONE_CASE: Final = (
-    "plain_ms", "stock", "lowered", "portable", "lowered_of_stock", "portable_of_stock",
-)  # fmt: skip
 TITLES: Final = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 
 HOW: Final = (
@@ -45,7 +42,7 @@ LOAD_COLUMNS: Final = (
     Column(
         key="quiet",
         heading="quiet",
-        show={True: "yes", False: "NOT QUIET", None: MARKS[None]}.__getitem__,
+        show={True: "yes", False: "NOT QUIET"}.__getitem__,
     ),
 )
 
@@ -102,7 +99,7 @@ def hidden_table(
         columns=(
             Column(key="backbone", heading="model"),
             Column(key="attention", heading="attention"),
-            Column(key="plain_ms", heading="plain, ms", show=_milliseconds),
+            Column(key="plain_ms", heading="plain, ms", show=number(2)),
             Column(key="stock", heading="stock, % above", show=_percent),
             Column(key="lowered", heading="lowered, % above", show=_percent),
             Column(key="portable", heading="portable, % above", show=_percent),
@@ -155,7 +152,7 @@ def _summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     median = float(np.median([row["cut_percent"][0] for row in rows]))
     is_quiet = bool(all_met(row["quiet"] for row in rows))
     return {
-        **dict.fromkeys(_OF_ONE_CASE),
+        **dict.fromkeys(rows[0]),
         "backbone": "median",
         "attention": f"of {len(rows)}",
         "cut_percent": (median,),
@@ -166,16 +163,12 @@ def _summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _milliseconds(found: float | None) -> str:
-    return MARKS[None] if found is None else number(2)(found)
+def _percent(found: Sequence[float]) -> str:
+    return with_interval(found, 1)
 
 
-def _percent(found: Sequence[float] | None) -> str:
-    return MARKS[None] if found is None else with_interval(found, 1)
-
-
-def _ratio(found: Sequence[float] | None) -> str:
-    return MARKS[None] if found is None else with_interval(found, 3)
+def _ratio(found: Sequence[float]) -> str:
+    return with_interval(found, 3)
 
 
 def _cut(cut: Sequence[float]) -> str:

@@ -37,6 +37,12 @@ ASKED: Final = {
 }
 
 
+_TITLE: Final = "TensorRT-RTX plan for sm_86, batch 1, opset 17, block-end, above the plain model"
+_CASE: Final = (
+    Column(key="backbone", heading="model"),
+    Column(key="precision", heading=""),
+    Column(key="attention", heading="attention"),
+)
 # Of stock's kernels and bytes above the plain model, in the median of all of `ADDED`.
 _MOST_KERNELS: Final = 0.6
 _MOST_BYTES: Final = 0.7
@@ -92,11 +98,9 @@ def plan_table(shelf: Shelf, backbones: Sequence[str], attentions: Sequence[str]
         rows.append(row)
     floors_text = ", ".join(f"{name} {floor:.1f} MB" for name, floor in floors.items())
     return Table(
-        title="TensorRT-RTX plan for sm_86, batch 1, opset 17, block-end, above the plain model",
+        title=_TITLE,
         columns=(
-            Column(key="backbone", heading="model"),
-            Column(key="precision", heading=""),
-            Column(key="attention", heading="attention"),
+            *_CASE,
             Column(key="stock", heading="stock", show=_pair),
             Column(key="lowered", heading="lowered", show=_pair),
             Column(key="reach", heading="reach", show=_pair),
@@ -130,25 +134,20 @@ def added_table(shelf: Shelf, backbones: Sequence[str], attentions: Sequence[str
         is_met = median["bytes"] <= _MOST_BYTES and (
             backbone != "resnet50" or median["kernels"] <= _MOST_KERNELS
         )
-        same = {key: group[0][key] for key in ("backbone", "precision")}
-        rows += [*group, {**same, "attention": "median", **median, "met": is_met}]
+        same = {"backbone": backbone, "precision": precision, "attention": "median"}
+        rows += [*group, {**dict.fromkeys(group[0]), **same, **median, "met": is_met}]
     return Table(
-        title="TensorRT-RTX plan for sm_86, batch 1, opset 17, block-end, above the plain model",
+        title=_TITLE,
         columns=(
-            Column(key="backbone", heading="model"),
-            Column(key="precision", heading=""),
-            Column(key="attention", heading="attention"),
-            Column(key="stock", heading="stock", show=_pair_or_none),
-            Column(key="lowered", heading="lowered", show=_pair_or_none),
+            *_CASE,
+            Column(key="stock", heading="stock", show=_pair),
+            Column(key="lowered", heading="lowered", show=_pair),
             Column(key="kernels", heading="kernels of stock's", show=_percent),
             Column(key="bytes", heading="bytes of stock's", show=_percent),
             Column(key="met", heading="met", show=mark),
         ),
-        rows=[{"stock": None, "lowered": None, **row} for row in rows],
-        notes=(
-            _HOW,
-            _OF_STOCK,
-        ),
+        rows=rows,
+        notes=(_HOW, _OF_STOCK),
     )
 
 
@@ -203,10 +202,6 @@ def _reaches(found: Sequence[float], asked: Sequence[float]) -> bool:
 def _pair(pair: Sequence[float]) -> str:
     kernels, ratio = map(number(2), pair)
     return f"{kernels}, {ratio}×"
-
-
-def _pair_or_none(pair: Sequence[float] | None) -> str:
-    return "" if pair is None else _pair(pair)
 
 
 def _percent(ratio: float) -> str:

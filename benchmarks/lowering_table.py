@@ -18,8 +18,8 @@ def mark(met: bool | None) -> str:
 
 
 def number(digits: int) -> Callable[[Any], str]:
-    """Make a formatter that rounds to a number of digits; None is a dash."""
-    return lambda value: MARKS[None] if value is None else f"{value:.{digits}f}"
+    """Make a formatter that rounds to a number of digits."""
+    return lambda value: f"{value:.{digits}f}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +30,17 @@ class Column:
         key: The key of its values in the rows.
         heading: What stands above it.
         show: Formats a value.
+        absent: What stands for None.
     """
 
     key: str
     heading: str
     show: Callable[[Any], str] = str
+    absent: str = MARKS[None]
+
+    def cell(self, value: Any) -> str:
+        """Return what stands for a value."""
+        return self.absent if value is None else self.show(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +66,7 @@ class Table:
 
     def cells(self) -> list[list[str]]:
         """Return the formatted values, row by row."""
-        return [[column.show(row[column.key]) for column in self.columns] for row in self.rows]
+        return [[column.cell(row[column.key]) for column in self.columns] for row in self.rows]
 
     def to_json(self) -> dict[str, Any]:
         """Return all values, raw."""
