@@ -102,8 +102,7 @@ def parameters(spec: AttentionSpec) -> dict[str, Parameter]:
     annotations = usercode.annotations_of(make)
     return {
         name: Parameter(annotations.get(name, _implied(one.default)), one.default)
-        for name, one in usercode.parameters_of(make).items()
-        if one.kind not in _UNNAMED
+        for name, one in usercode.named_parameters_of(make).items()
     }
 
 
@@ -290,9 +289,6 @@ def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
     return torch.allclose(one, other, rtol=1e-4, atol=1e-5, equal_nan=True)
 
 
-_UNNAMED: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-
-
 def _definition(name: str) -> usercode.Definition:
     home, member = usercode.split(name) or (name, "")
     found = usercode.find(home, member, what="the attention")
@@ -362,9 +358,7 @@ def _asked(
     make: Callable[..., Any], site: SiteShape, given: Mapping[str, object]
 ) -> dict[str, object]:
     """Return what the site fills in, by argument."""
-    known = {
-        name: one for name, one in usercode.parameters_of(make).items() if one.kind not in _UNNAMED
-    }
+    known = usercode.named_parameters_of(make)
     annotations = usercode.annotations_of(make)
     found: dict[str, object] = {}
     for name, one in known.items():

@@ -214,7 +214,7 @@ def parameters_of(make: Callable[..., Any]) -> dict[str, inspect.Parameter]:
         if not takes_any(found):
             break
         kinds = {one.kind for one in found.values()}
-        found = {name: one for name, one in found.items() if one.kind not in _ANY}
+        found = _named(found)
         for one in list(inspect.signature(init).parameters.values())[1:]:
             # Without *args, it may itself say what its base cannot do without.
             if one.default is one.empty and one.kind not in _ANY and _ANY[1] not in kinds:
@@ -222,6 +222,15 @@ def parameters_of(make: Callable[..., Any]) -> dict[str, inspect.Parameter]:
             else:
                 found.setdefault(one.name, one)
     return found
+
+
+def named_parameters_of(make: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Return what a function or a class takes, but for arguments of any name and number."""
+    return _named(parameters_of(make))
+
+
+def _named(parameters: Mapping[str, inspect.Parameter]) -> dict[str, inspect.Parameter]:
+    return {name: one for name, one in parameters.items() if one.kind not in _ANY}
 
 
 def _inits(make: Callable[..., Any]) -> list[types.FunctionType]:

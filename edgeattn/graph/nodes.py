@@ -121,6 +121,26 @@ def weight_and_bias(node: ir.Node) -> tuple[np.ndarray, np.ndarray | None] | Non
     return weight.astype(np.float64), None if bias is None else bias.astype(np.float64)
 
 
+def is_unpadded(node: ir.Node) -> bool:
+    """Return whether a convolution or a pool reads its input alone, with nothing around it."""
+    return not any(ints(node, "pads")) and text(node, "auto_pad", "NOTSET") in {"NOTSET", "VALID"}
+
+
+def keeps_size(node: ir.Node, kernel: Sequence[int]) -> bool:
+    """Return whether a convolution's map is as large as what it reads, place by place.
+
+    Args:
+        node: The convolution.
+        kernel: The sides of its kernel.
+    """
+    return (
+        all(side % 2 for side in kernel)
+        and ints(node, "pads") == [side // 2 for side in (*kernel, *kernel)]
+        and {*ints(node, "strides"), *ints(node, "dilations")} <= {1}
+        and text(node, "auto_pad", "NOTSET") == "NOTSET"
+    )
+
+
 def reduced_axes(node: ir.Node, dimensions: int) -> list[int] | None:
     """Return the axes that a reduction of a tensor reduces over, counted from the front.
 

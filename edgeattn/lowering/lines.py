@@ -25,10 +25,10 @@ from edgeattn.graph.nodes import (
     ints,
     is_standard,
     is_static,
+    is_unpadded,
     length_of,
     static,
     static_sizes,
-    text,
 )
 from edgeattn.lowering.build import Builder, replace
 from edgeattn.lowering.raising import sizes
@@ -144,9 +144,8 @@ def _is_pointwise(node: ir.Node, axis: int) -> bool:
         return (
             weight is not None
             and set(weight[2:]) == {1}
-            and not any(ints(node, "pads"))
+            and is_unpadded(node)
             and set(ints(node, "strides")) <= {1}
-            and text(node, "auto_pad", "NOTSET") in {"NOTSET", "VALID"}
         )
     if node.op_type not in _ELEMENTWISE:
         return False

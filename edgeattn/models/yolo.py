@@ -147,19 +147,18 @@ def build(name: str, request: ModelRequest) -> Yolo:
         )
     path = Path(name)
     arguments = _arguments(name, request.model_args)
-    if path.suffix == _CHECKPOINT:
-        module = _checkpoint(path, request)
-        notes: tuple[str, ...] = ()
-        default = 640
-    else:
+    is_new, notes = path.suffix != _CHECKPOINT, tuple[str, ...]()
+    if is_new:
         module, notes = _from_yaml(name, request.num_classes)
-        default = 224 if module.task == "classify" else 640
+        size = 224 if module.task == "classify" else 640
+    else:
+        module = _checkpoint(path, request)
+        size = module.args.get("imgsz")
     _set_form(name, module, arguments)
-    if path.suffix != _CHECKPOINT and request.weights is None:
+    if is_new and request.weights is None:
         _spread(module)
         notes += (_SPREAD,)
     stride = int(max(module.stride))
-    size = module.args.get("imgsz") if path.suffix == _CHECKPOINT else default
     sizes = (size, size) if isinstance(size, int) else tuple(size or ())
     shape = (1, int(module.yaml.get("channels", 3)), *(sizes if len(sizes) == 2 else (640, 640)))
     for asked in request.shapes:

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.graph.nodes import integer, ints, is_static, static_sizes, text, weight_and_bias
+from edgeattn.graph.nodes import integer, is_static, keeps_size, static_sizes, weight_and_bias
 from edgeattn.lowering.indices import Index, resolve, unify
 from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser, UnrecognisedError
 from edgeattn.lowering.terms import Filter
@@ -37,16 +37,13 @@ def _is_of_groups(node: ir.Node) -> bool:
     )
     if not (before and after and sizes and len(before) == len(after) == len(sizes) == _MAP):
         return False
-    kernel, half = sizes[2:], [(size or 0) // 2 for size in sizes[2:]]
+    kernel = [size or 0 for size in sizes[2:]]
     return (
         before[2:] == after[2:]
         and before[1] != after[1]
         and any(size != 1 for size in kernel)
-        and all((size or 0) % 2 for size in kernel)
-        and ints(node, "pads") == [*half, *half]
+        and keeps_size(node, kernel)
         and integer(node, "group", 1) == 1
-        and text(node, "auto_pad", "NOTSET") == "NOTSET"
-        and {*ints(node, "strides"), *ints(node, "dilations")} <= {1}
     )
 
 

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.graph.nodes import integer, ints, static_sizes, text, weight_and_bias
+from edgeattn.graph.nodes import integer, ints, keeps_size, static_sizes, weight_and_bias
 from edgeattn.lowering.indices import leaves
 from edgeattn.lowering.raising import Operand, Raised, Raising, Recogniser, UnrecognisedError
 from edgeattn.lowering.terms import Plane
@@ -36,11 +36,8 @@ def _is_plane(node: ir.Node) -> bool:
     sides = [side or 0 for side in kernel[2:]]
     return (
         kernel[0] == 1
-        and all(side % 2 for side in sides)
         and max(sides) > 1
-        and ints(node, "pads") == [side // 2 for side in (*sides, *sides)]
-        and set(ints(node, "strides")) | set(ints(node, "dilations")) <= {1}
-        and text(node, "auto_pad", "NOTSET") == "NOTSET"
+        and keeps_size(node, sides)
         and integer(node, "group", 1) == 1
         and integer(joined, "axis", 0) % _MAP == 1
         and all(map(_is_of_permuted, joined.inputs))

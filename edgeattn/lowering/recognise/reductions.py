@@ -20,9 +20,9 @@ import onnx_ir as ir
 from edgeattn.graph.nodes import (
     integer,
     ints,
+    is_unpadded,
     reduced_axes,
     static_sizes,
-    text,
     weight_and_bias,
 )
 from edgeattn.lowering.indices import Index
@@ -87,8 +87,7 @@ def pooled_axes(node: ir.Node) -> list[int]:
     steps = ints(node, "strides", [1] * len(space))
     if (
         len(kernel) != len(space)
-        or any(ints(node, "pads"))
-        or text(node, "auto_pad", "NOTSET") not in {"NOTSET", "VALID"}
+        or not is_unpadded(node)
         or len(node.outputs) != 1
         or any(
             side != 1 or step != 1
@@ -111,8 +110,7 @@ def is_whole_depthwise(node: ir.Node) -> bool:
         and weight[1] == 1
         and x[2:] == weight[2:]
         and any(size != 1 for size in x[2:])
-        and not any(ints(node, "pads"))
-        and text(node, "auto_pad", "NOTSET") in {"NOTSET", "VALID"}
+        and is_unpadded(node)
         and set(ints(node, "dilations")) <= {1}
     )
 

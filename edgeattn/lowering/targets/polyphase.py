@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.graph.nodes import given, integer, ints, static, text, weight_and_bias
+from edgeattn.graph.nodes import given, integer, keeps_size, static, weight_and_bias
 
 # With a block of 16 lanes; 28x28 and above gain what the one more node costs (measured with 7x7
 # kernels: 119 us at 56x56 without, about 15 with).
@@ -54,14 +54,7 @@ def _step(node: ir.Node) -> int | None:
     if weight is None or weight.ndim != 4 or shape is None:
         return None
     outputs, inputs, rows, columns = weight.shape
-    is_kept = (
-        rows % 2 == columns % 2 == 1
-        and min(rows, columns) > 1
-        and ints(node, "pads") == [rows // 2, columns // 2] * 2
-        and set(ints(node, "strides")) <= {1}
-        and set(ints(node, "dilations")) <= {1}
-        and text(node, "auto_pad", "NOTSET") == "NOTSET"
-    )
+    is_kept = min(rows, columns) > 1 and keeps_size(node, (rows, columns))
     sizes = [size for size in list(shape)[2:] if isinstance(size, int)]
     if not is_kept or outputs != 1 or inputs > _MOST_INPUTS or integer(node, "group", 1) != 1:
         return None

@@ -22,7 +22,7 @@ from edgeattn.lowering.indices import Axes, Index, leaves
 from edgeattn.lowering.raising import Raising
 from edgeattn.lowering.targets.layout import LAST, axes_of, channels_of, homed, relayout
 from edgeattn.lowering.targets.line_layers import is_of_line
-from edgeattn.lowering.targets.squeeze import exchanged
+from edgeattn.lowering.targets.squeeze import averaged, exchanged
 from edgeattn.lowering.targets.writer import Writer, Written
 from edgeattn.lowering.terms import Term, subterms
 
@@ -47,9 +47,11 @@ def with_products(root: Term, raising: Raising) -> Term:
     """Return an equal term in which several means of one map are parts of one product."""
     found: dict[Term, list[tuple[Term, np.ndarray, tuple[Index, ...]]]] = {}
     for mean in (term for term in subterms(root) if term.op == "mean"):
-        leaf = _averaged(mean)
-        part = None if leaf is None else _rows(mean, leaf)
-        if leaf is not None and part is not None:
+        leaf = averaged(mean, weighted=True)
+        if leaf is None or not _is_fixed_map(leaf):
+            continue
+        part = _rows(mean, leaf)
+        if part is not None:
             found.setdefault(leaf, []).append((mean, *part))
     # The maximum of a row or a column is taken in one kernel with its mean.
     maxima = {term.args[0] for term in subterms(root) if term.op == "max" and is_of_line(term)}
@@ -68,13 +70,9 @@ def with_products(root: Term, raising: Raising) -> Term:
     return root
 
 
-def _averaged(mean: Term) -> Term | None:
-    """Return the leaf that a mean is of, alone or with constants for each position."""
-    arg = mean.args[0]
-    if arg.op == "mul" and len(arg.args) == 2 and arg.args[0].op == "const":
-        arg = arg.args[1]
-    is_map = arg.op == "leaf" and all(isinstance(i.size, int) for i in _space(arg))
-    return arg if is_map and len(_space(arg)) == 2 else None
+def _is_fixed_map(leaf: Term) -> bool:
+    space = _space(leaf)
+    return len(space) == 2 and all(isinstance(index.size, int) for index in space)
 
 
 def _space(leaf: Term) -> tuple[Index, ...]:

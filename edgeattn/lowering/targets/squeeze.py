@@ -24,7 +24,7 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.graph.nodes import given, integer, ints, static, text, weight_and_bias
+from edgeattn.graph.nodes import given, integer, ints, is_unpadded, static, weight_and_bias
 from edgeattn.lowering.indices import Index, count, leaves, unify
 from edgeattn.lowering.raising import Raised, Raising
 from edgeattn.lowering.targets.layout import CHANNELS, channels_of, homed, is_space
@@ -61,7 +61,7 @@ def through_producer(
         if mean in known:
             root = exchanged(root, *known[mean], raising, {})
             continue
-        leaf = _averaged(mean, weighted=weighted)
+        leaf = averaged(mean, weighted=weighted)
         if leaf is None or not _is_squeezed(root, mean, leaf, alone=alone):
             continue
         layer = _layer(mean, raising)
@@ -75,7 +75,7 @@ def through_producer(
     return root
 
 
-def _averaged(mean: Term, *, weighted: bool) -> Term | None:
+def averaged(mean: Term, *, weighted: bool) -> Term | None:
     """Return the leaf that a mean is of, alone or with a constant for each position."""
     arg = mean.args[0]
     if weighted and arg.op == "mul" and len(arg.args) == 2 and arg.args[0].op == "const":
@@ -88,7 +88,7 @@ def _is_squeezed(root: Term, mean: Term, leaf: Term, *, alone: bool) -> bool:
     asked = [
         t
         for t in subterms(root)
-        if t.op in _STATISTICS and (leaf in t.args or leaf is _averaged(t, weighted=True))
+        if t.op in _STATISTICS and (leaf in t.args or leaf is averaged(t, weighted=True))
     ]
     if mean.args[0] is not leaf:
         return (asked == [mean] or not alone) and _is_whole(mean)
@@ -181,9 +181,8 @@ def is_layer(node: ir.Node) -> bool:
         weight is not None
         and weight.ndim == 4
         and set(weight.shape[2:]) == {1}
-        and not any(ints(node, "pads"))
+        and is_unpadded(node)
         and set(ints(node, "strides")) <= {1}
-        and text(node, "auto_pad", "NOTSET") in {"NOTSET", "VALID"}
     )
 
 

@@ -18,6 +18,7 @@ import onnx_ir as ir
 
 from edgeattn.lowering.build import DOMAIN
 from edgeattn.lowering.measures import VIEWS, Figures, bytes_of, is_read, work_bytes
+from edgeattn.lowering.targets.widths import BLOCK
 
 _POINTWISE: Final = frozenset(
     {
@@ -26,8 +27,6 @@ _POINTWISE: Final = frozenset(
         "Sigmoid", "Softplus", "Sqrt", "Sub", "Sum", "Swish", "Tanh", "Where",
     }
 )  # fmt: skip
-# Channels of a vector of AVX-512; a convolution's kernels compute a whole one.
-_LANES: Final = 16
 
 
 def measure(nodes: Sequence[ir.Node], instead_of: Sequence[ir.Node]) -> Figures:
@@ -58,7 +57,7 @@ def measure(nodes: Sequence[ir.Node], instead_of: Sequence[ir.Node]) -> Figures:
         else:
             kernels += 1
             moved += sum(map(bytes_of, read)) + sum(map(bytes_of, node.outputs))
-            moved += work_bytes(node, lanes=_LANES)
+            moved += work_bytes(node, lanes=BLOCK)
     for members in chains.values():
         made = {value for member in members for value in member.outputs}
         read_there = {same.get(v, v) for m in members for v in m.inputs if v is not None}

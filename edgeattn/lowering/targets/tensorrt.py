@@ -416,7 +416,7 @@ class TensorRTWriter(PlainWriter):
     def _shared(self, term: Term, view: View) -> Written:
         """Write such a layer on rows of groups; where there are few, as a product and a sum."""
         if view != LAST:
-            return self._first(self.on(term, LAST))
+            return self._seen_first(self.on(term, LAST))
         arg, layer = term.args[0], term.attrs
         if arg.op == "part" and not term.is_thin():
             return sliced(self, self._of_product(arg, layer), arg)
@@ -456,14 +456,9 @@ class TensorRTWriter(PlainWriter):
             value = self.build.node("Add", [value, self.real(bias)], shape_of(made))
         return self.shaped(value, (*outside, (*shared, *rows)))
 
-    def _first(self, last: Written) -> Written:
-        """Return what was written channels last channels first."""
-        axes = axes_of(last.indices, FIRST)
-        return Written(relayout(self.build, last.value, last.axes, axes), axes)
-
     def write_part(self, term: Term, view: View) -> Written:
         if view != LAST:
-            return self._first(self.on(term, LAST))
+            return self._seen_first(self.on(term, LAST))
         return sliced(self, product_of(self, term, self._products), term)
 
     def write_softmax(self, term: Term, view: View) -> Written:
