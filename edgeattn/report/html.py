@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib import resources
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from edgeattn.base.versions import own_version
 from edgeattn.profiling.attribution import STATUSES
@@ -46,25 +46,44 @@ _SCRIPTS: Final = (
 def render(report: Report) -> str:
     """Render a report as one HTML file, of which no part is fetched."""
     report = to_show(report)
-    style, script = _style(), _script()
+    return page_of(
+        "report.html.jinja",
+        scripts=_SCRIPTS,
+        data=page_data(report),
+        title=report.title,
+        command=report.command,
+        report=report,
+        subject=subject(report),
+        headline=headline(report),
+        groups=_by_evidence(report),
+        summaries=summaries(report.contests),
+        headlines=[headline_of(report, row) for row in report.rows],
+        excess=[excess(report, row) for row in report.rows],
+        expectations=[beside(row.trace) for row in report.rows],
+        hidden=[hidden_ms(report, row) for row in report.rows],
+    )
+
+
+def page_of(template: str, *, scripts: Sequence[str], data: Any, **context: Any) -> str:
+    """Return a page, whole in one file.
+
+    Args:
+        template: The asset that fills `page.html.jinja`.
+        scripts: The assets of its script, in the order in which they build on each other.
+        data: What they read, as JSON can say it.
+        **context: What the templates read: `title`, `headline`, `command`, and what is their own.
+    """
+    style, script = _style(), _script(scripts)
     return (
         _environment()
-        .get_template("report.html.jinja")
+        .get_template(template)
         .render(
-            report=report,
             version=own_version(),
             style=style,
             script=script,
             policy=_policy(style, script),
-            data=_data(report),
-            subject=subject(report),
-            headline=headline(report),
-            groups=_by_evidence(report),
-            summaries=summaries(report.contests),
-            headlines=[headline_of(report, row) for row in report.rows],
-            excess=[excess(report, row) for row in report.rows],
-            expectations=[beside(row.trace) for row in report.rows],
-            hidden=[hidden_ms(report, row) for row in report.rows],
+            data=in_script(data),
+            **context,
         )
     )
 
@@ -138,8 +157,8 @@ def _asset(name: str) -> str:
     return (resources.files("edgeattn.report") / "assets" / name).read_text(encoding="utf-8")
 
 
-def _script() -> str:
-    return "\n".join(['"use strict";', "{", *map(_asset, _SCRIPTS), "}"])
+def _script(names: Sequence[str]) -> str:
+    return "\n".join(['"use strict";', "{", *map(_asset, names), "}"])
 
 
 def _style() -> str:
@@ -172,9 +191,9 @@ def _hash(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-def _data(report: Report) -> str:
-    """Write the data of the scripts as JSON that cannot end the element that holds it."""
-    text = json.dumps(page_data(report), separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+def in_script(data: Any) -> str:
+    """Write the data of scripts as JSON that cannot end the element that holds it."""
+    text = json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text

@@ -34,6 +34,14 @@ const figured = (figure, pixels) => (fitted(figure, pixels) === figure ? figure 
 
 const text = (x, y, content, attributes = {}) => svg("text", { x, y, ...attributes }, content);
 
+// Logarithmic axes: the power of ten below a value, and where a value lies.
+const decade = (value) => 10 ** Math.floor(Math.log10(value));
+
+function log(low, high, from, to) {
+  const scale = (to - from) / Math.log10(high / low);
+  return (value) => from + scale * Math.log10(value / low);
+}
+
 // Makes one stop of the tab key of many items: arrows lead from one to the next.
 function walked(container, items) {
   items.forEach((item, place) => item.setAttribute("tabindex", place ? -1 : 0));

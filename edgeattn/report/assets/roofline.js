@@ -38,13 +38,6 @@ function rooflinePicture(host, row) {
   };
 }
 
-const decade = (value) => 10 ** Math.floor(Math.log10(value));
-
-function log(low, high, from, to) {
-  const scale = (to - from) / Math.log10(high / low);
-  return (value) => from + scale * Math.log10(value / low);
-}
-
 function drawDot([, intensity, gops, gbps], kernel, { x, y, left, lowX, most, order, row }) {
   const us = kernel[KERNEL.us];
   const radius = 2.5 + 9 * Math.sqrt(us / most);
