@@ -1,0 +1,303 @@
+"""The file of a sweep: its jobs and what they found, in SQLite.
+
+A job is there from the moment that it is planned. What came of it is written at once: the row of
+what is done, the reason of what failed. Whoever reads sees whole rows, whenever that is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+from pydantic import TypeAdapter, ValidationError
+
+from edgeattn.base import files
+from edgeattn.base.errors import InputError
+from edgeattn.base.rooms import lock
+from edgeattn.records.sweep import SweepRow
+from edgeattn.records.trace import Kernel
+
+SCHEMA_VERSION: Final = 1
+# What tells the file from other programs' SQLite files: "eatt".
+_APPLICATION: Final = 0x65617474
+_HEADER: Final = b"SQLite format 3\0"
+# Seconds that a reader waits for a row that is being written.
+_PATIENCE_S: Final = 60.0
+_SCHEMA: Final = """
+CREATE TABLE jobs (
+    key TEXT PRIMARY KEY,
+    label TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'waiting' CHECK (state IN ('waiting', 'done', 'failed')),
+    tries INTEGER NOT NULL DEFAULT 0,
+    fact TEXT NOT NULL DEFAULT '',
+    mend TEXT NOT NULL DEFAULT ''
+) WITHOUT ROWID;
+CREATE TABLE rows (
+    number INTEGER PRIMARY KEY,
+    key TEXT NOT NULL UNIQUE REFERENCES jobs (key),
+    row TEXT NOT NULL,
+    kernels BLOB
+);
+CREATE TABLE seconds (stage TEXT PRIMARY KEY, count INTEGER NOT NULL, total REAL NOT NULL);
+"""
+_KERNELS: Final = TypeAdapter(tuple[Kernel, ...])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Basis:
+    """What others are told above: a plain model at one place.
+
+    Attributes:
+        latency_ms: What it takes.
+        kernels: Its kernels, as far as a prediction's difference rests on them.
+    """
+
+    latency_ms: float
+    kernels: tuple[Kernel, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of a job.
+
+    Attributes:
+        key: The job's key.
+        row: What it found; None if it failed.
+        basis: Of a plain model that is predicted, what others are told above.
+        fact: Why it failed.
+        mend: What to do about that.
+    """
+
+    key: str
+    row: SweepRow | None = None
+    basis: Basis | None = None
+    fact: str = ""
+    mend: str = ""
+
+
+class Store:
+    """The file of a sweep, to be written by one process at a time.
+
+    Args:
+        path: The file; it is made if it is not there.
+
+    Raises:
+        InputError: It is something else, of a newer schema, or another sweep has it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = files.absolute(path)
+        files.check_target(self.path)
+        is_new = not self.path.exists() or self.path.stat().st_size == 0
+        if not is_new:
+            _check(self.path)
+        self._lock = self._taken()
+        with self._told():
+            self._database = sqlite3.connect(self.path, timeout=_PATIENCE_S, isolation_level=None)
+            if is_new:
+                with self._written() as database:
+                    database.execute(f"PRAGMA application_id = {_APPLICATION}")
+                    database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                    for statement in filter(str.strip, _SCHEMA.split(";\n")):
+                        database.execute(statement)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._database.close()
+        with contextlib.suppress(OSError):
+            self._locked.unlink()
+        os.close(self._lock)
+
+    @property
+    def _locked(self) -> Path:
+        return self.path.with_name(f".{self.path.name}.lock")
+
+    def _taken(self) -> int:
+        """Return the descriptor of the lock, which is ours."""
+        while True:
+            descriptor = os.open(self._locked, os.O_RDWR | os.O_CREAT, 0o644)
+            is_ours = lock(descriptor)
+            with contextlib.suppress(FileNotFoundError):  # whoever had it has just removed it
+                if is_ours and os.path.samestat(os.fstat(descriptor), self._locked.stat()):
+                    return descriptor
+            os.close(descriptor)
+            if not is_ours:
+                raise InputError(
+                    f"Another sweep writes {self.path}.",
+                    mend="Wait for it, or write elsewhere with -o.",
+                )
+
+    def add(self, jobs: Iterable[tuple[str, str]]) -> None:
+        """Add jobs, those that are there already left as they are.
+
+        Args:
+            jobs: The key of each, and what it is called.
+        """
+        with self._written() as database:
+            database.executemany("INSERT OR IGNORE INTO jobs (key, label) VALUES (?, ?)", jobs)
+
+    def states(self) -> dict[str, str]:
+        """Return by key whether a job waits, is done, or failed."""
+        return dict(self._asked("SELECT key, state FROM jobs"))
+
+    def begin(self, keys: Sequence[str]) -> None:
+        """Count that jobs are tried."""
+        with self._written() as database:
+            database.executemany(
+                "UPDATE jobs SET tries = tries + 1 WHERE key = ?", [(key,) for key in keys]
+            )
+
+    def finish(self, outcomes: Iterable[Outcome]) -> None:
+        """Write what came of jobs, of all or of none."""
+        with self._written() as database:
+            for one in outcomes:
+                state = "failed" if one.row is None else "done"
+                database.execute(
+                    "UPDATE jobs SET state = ?, fact = ?, mend = ? WHERE key = ?",
+                    (state, one.fact, one.mend, one.key),
+                )
+                if one.row is not None:
+                    database.execute(
+                        "INSERT INTO rows (key, row, kernels) VALUES (?, ?, ?)",
+                        (one.key, one.row.model_dump_json(), _packed(one.basis)),
+                    )
+
+    def basis(self, key: str) -> Basis | None:
+        """Return what others are told above, of a plain model; None if it is not done."""
+        found = self._asked("SELECT row, kernels FROM rows WHERE key = ?", key)
+        if not found or found[0][1] is None:
+            return None
+        row, packed = found[0]
+        return Basis(
+            latency_ms=SweepRow.model_validate_json(row).latency_ms,
+            kernels=_KERNELS.validate_json(zlib.decompress(packed)),
+        )
+
+    def failed(self, keys: Iterable[str]) -> list[Outcome]:
+        """Return which of these jobs failed, and why."""
+        wanted = set(keys)
+        found = self._asked("SELECT key, fact, mend FROM jobs WHERE state = 'failed'")
+        return [
+            Outcome(key=key, fact=fact, mend=mend) for key, fact, mend in found if key in wanted
+        ]
+
+    def rows(self, keys: Iterable[str]) -> list[SweepRow]:
+        """Return what these jobs found, in their order."""
+        found = dict(self._asked("SELECT key, row FROM rows"))
+        return [SweepRow.model_validate_json(found[key]) for key in keys if key in found]
+
+    def spent(self, stage: str, seconds: float) -> None:
+        """Remember what a stage took."""
+        with self._written() as database:
+            database.execute(
+                "INSERT INTO seconds VALUES (?, 1, ?) ON CONFLICT (stage) DO UPDATE"
+                " SET count = count + 1, total = total + excluded.total",
+                (stage, seconds),
+            )
+
+    def seconds(self) -> dict[str, float]:
+        """Return what each stage took, the mean of all that were made, in s."""
+        found = self._asked("SELECT stage, total / count FROM seconds")
+        return {stage: float(mean) for stage, mean in found}
+
+    def _asked(self, question: str, *values: object) -> list[Any]:
+        with self._told():
+            return self._database.execute(question, values).fetchall()
+
+    @contextlib.contextmanager
+    def _written(self) -> Iterator[sqlite3.Connection]:
+        with self._told():
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+                self._database.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    self._database.execute("ROLLBACK")
+                raise
+
+    def _told(self) -> contextlib.AbstractContextManager[None]:
+        return _told(self.path)
+
+
+def is_store(path: Path) -> bool:
+    """Return whether a file is one of SQLite's."""
+    with files.opened(path) as file:
+        return file.read(len(_HEADER)) == _HEADER
+
+
+def read_rows(path: Path) -> tuple[list[SweepRow], dict[str, str]]:
+    """Read what a sweep has found so far.
+
+    Args:
+        path: Its file; a sweep may be writing it.
+
+    Returns:
+        The rows, in the order in which they were found, and why jobs failed, by what they are
+        called.
+
+    Raises:
+        InputError: It is no file of a sweep, or of a newer schema.
+    """
+    _check(path)
+    with _told(path), contextlib.closing(_opened(path)) as database:
+        rows = database.execute("SELECT row FROM rows ORDER BY number").fetchall()
+        failed = database.execute(
+            "SELECT label, fact FROM jobs WHERE state = 'failed' ORDER BY label"
+        ).fetchall()
+    try:
+        return [SweepRow.model_validate_json(row) for (row,) in rows], dict(failed)
+    except ValidationError as error:
+        raise InputError(f"{path} holds rows that are none of a sweep's.") from error
+
+
+def _check(path: Path) -> None:
+    """Refuse what is no file of a sweep.
+
+    Raises:
+        InputError: It is something else, or of a newer schema.
+    """
+    other = f"{path} is no file of a sweep."
+    if not is_store(path):
+        raise InputError(other, mend="Name another file.")
+    with _told(path), contextlib.closing(_opened(path)) as database:
+        (application,) = database.execute("PRAGMA application_id").fetchone()
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+    if application != _APPLICATION:
+        raise InputError(other, mend="It is another program's database: name another file.")
+    if version != SCHEMA_VERSION:
+        raise InputError(
+            f"{path} has schema version {version}, and this edgeattn reads {SCHEMA_VERSION}.",
+            mend="Use the edgeattn that wrote it, or write elsewhere with -o.",
+        )
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_PATIENCE_S)
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn what SQLite says of a file into an error that a user can read."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        full = "full" in str(error) or isinstance(error.__context__, OSError)
+        mend = (
+            "Free some space, and give the same command again: nothing that was found is lost."
+            if full
+            else "Give another file, or a copy that is whole."
+        )
+        raise InputError(f"{path}: {error}.", mend=mend) from error
+
+
+def _packed(basis: Basis | None) -> bytes | None:
+    return None if basis is None else zlib.compress(_KERNELS.dump_json(basis.kernels))
