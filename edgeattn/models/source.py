@@ -15,6 +15,7 @@ from torch import nn
 from edgeattn.base.errors import InputError
 from edgeattn.base.nearest import did_you_mean
 from edgeattn.models import names, plain, program, userfile, yolo, zoo
+from edgeattn.models.origins import ULTRALYTICS, user_file
 from edgeattn.options.model import ModelRequest
 
 IMAGE: Final = (1, 3, 224, 224)
@@ -43,22 +44,6 @@ class Created:
     yolo: yolo.Yolo | None = None
 
 
-def files_of(source: str) -> list[Path]:
-    """Return the files of the user's that a source names."""
-    own = user_file(source)
-    if source.endswith(".pt2"):
-        return [Path(source)]
-    return [path for path in (own and own[0], yolo.own_file(source)) if path is not None]
-
-
-def user_file(source: str) -> tuple[Path, str] | None:
-    """Split `path/to/file.py:factory`, the factory empty if there is none; None for others."""
-    if source.endswith(".py"):
-        return Path(source), ""
-    path, _, factory = source.rpartition(":")
-    return (Path(path), factory) if path.endswith(".py") else None
-
-
 def create(request: ModelRequest) -> Created:
     """Build the model of a request, without attentions and weights from files.
 
@@ -70,9 +55,9 @@ def create(request: ModelRequest) -> Created:
     if request.trust_checkpoint and not yolo.is_checkpoint(source):
         raise InputError(
             f"--trust-checkpoint is for a checkpoint of Ultralytics, not for {source}",
-            mend=f"Give it as {yolo.PREFIX}FILE.pt; weights alone are read with --weights, safely.",
+            mend=f"Give it as {ULTRALYTICS}FILE.pt; weights alone are read with --weights, safely.",
         )
-    if source.startswith(yolo.PREFIX):
+    if source.startswith(ULTRALYTICS):
         return _yolo(request)
     if source.endswith(".pt2"):
         return _program(request)
@@ -87,7 +72,7 @@ def create(request: ModelRequest) -> Created:
         module = zoo.from_torchvision(name, request)
         return Created(module=module, source=f"torchvision:{name}", shapes=(IMAGE,))
     _check_no_file(Path(source))
-    yolos = [f"{yolo.PREFIX}{one}" for one in names.yolos(source)]
+    yolos = [f"{ULTRALYTICS}{one}" for one in names.yolos(source)]
     near = did_you_mean(yolos or names.nearest(source))
     raise InputError(
         f"there is no model named '{source}'",
@@ -114,7 +99,7 @@ def _check_no_file(path: Path) -> None:
             if any("/code/" in name for name in archive.namelist()):
                 what = "is TorchScript, which has no Python to trace"
                 mend = "--weights FILE, of torch.save(torch.jit.load(…).state_dict(), FILE)"
-    own = f" A checkpoint of Ultralytics is given as {yolo.PREFIX}{path}." * (path.suffix == ".pt")
+    own = f" A checkpoint of Ultralytics is given as {ULTRALYTICS}{path}." * (path.suffix == ".pt")
     raise InputError(
         f"{path} {what}", mend=f"Give what builds the model: file.py:factory {mend}.{own}"
     )
@@ -145,7 +130,7 @@ def _program(request: ModelRequest) -> Created:
 
 
 def _yolo(request: ModelRequest) -> Created:
-    built = yolo.build(request.source.removeprefix(yolo.PREFIX), request)
+    built = yolo.build(request.source.removeprefix(ULTRALYTICS), request)
     plain.check(built.module)
     return Created(
         module=built.module,

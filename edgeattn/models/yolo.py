@@ -13,7 +13,6 @@ import importlib
 import importlib.util
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,13 +29,12 @@ from edgeattn.base.arguments import literals
 from edgeattn.base.errors import InputError, MissingError, in_one_line
 from edgeattn.base.nearest import did_you_mean, nearest
 from edgeattn.base.torchvision_ops import declare_missing_operators
+from edgeattn.models.origins import ULTRALYTICS, YAML
 from edgeattn.models.quiet import quiet
 from edgeattn.options.model import ModelRequest
 from edgeattn.records.pixels import Pixels, of_ultralytics
 
-PREFIX: Final = "ultralytics:"
 _CHECKPOINT: Final = ".pt"
-_YAML: Final = (".yaml", ".yml")
 #: What ultralytics reads of its environment once, when it is imported.
 _KEPT_IN: Final = {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "YOLO_VERBOSE": "false"}
 #: Arguments of the head's export form.
@@ -111,22 +109,7 @@ class Yolo:
 
 def is_checkpoint(source: str) -> bool:
     """Return whether a source is given as a checkpoint of Ultralytics."""
-    return source.startswith(PREFIX) and source.endswith(_CHECKPOINT)
-
-
-def own_file(source: str) -> Path | None:
-    """Return the file of the user's that a source names: a checkpoint or YAML file, if it is one.
-
-    Args:
-        source: As the user wrote it.
-    """
-    if not source.startswith(PREFIX):
-        return None
-    path = Path(source.removeprefix(PREFIX))
-    path = path if path.suffix else path.with_suffix(_YAML[0])
-    # mine11n.yaml is mine11.yaml at the scale n.
-    places = (path, path.with_name(re.sub(r"(\d)[nslmx]", r"\1", path.name, count=1)))
-    return next((place for place in places if place.is_file()), None)
+    return source.startswith(ULTRALYTICS) and source.endswith(_CHECKPOINT)
 
 
 def build(name: str, request: ModelRequest) -> Yolo:
@@ -142,8 +125,8 @@ def build(name: str, request: ModelRequest) -> Yolo:
     """
     if request.pretrained:
         raise InputError(
-            f"--pretrained is for timm's and torchvision's models, not for {PREFIX}{name}",
-            mend=f"Give a checkpoint: {PREFIX}FILE.pt --trust-checkpoint",
+            f"--pretrained is for timm's and torchvision's models, not for {ULTRALYTICS}{name}",
+            mend=f"Give a checkpoint: {ULTRALYTICS}FILE.pt --trust-checkpoint",
         )
     path = Path(name)
     arguments = _arguments(name, request.model_args)
@@ -165,7 +148,7 @@ def build(name: str, request: ModelRequest) -> Yolo:
         if len(asked) == 4 and any(one % stride for one in asked[2:]) and module.task != "classify":
             height, width = (-(-one // stride) * stride for one in asked[2:])
             raise InputError(
-                f"{PREFIX}{name} takes heights and widths that are multiples of {stride}",
+                f"{ULTRALYTICS}{name} takes heights and widths that are multiples of {stride}",
                 mend=f"--shape {asked[0]}x{asked[1]}x{height}x{width}",
             )
     return Yolo(module=module, shape=shape, notes=notes)
@@ -176,7 +159,7 @@ def _arguments(name: str, texts: Mapping[str, str]) -> dict[str, Any]:
     for key, value in found.items():
         if key not in _ARGUMENTS:
             raise InputError(
-                f"{PREFIX}{name} takes no argument '{key}'",
+                f"{ULTRALYTICS}{name} takes no argument '{key}'",
                 mend=f"{did_you_mean(nearest(key, _ARGUMENTS))} Those of its head are"
                 f" {', '.join(_ARGUMENTS)}; all else its YAML file says.".strip(),
             )
@@ -198,7 +181,7 @@ def _checkpoint(path: Path, request: ModelRequest) -> Any:
         raise InputError(
             f"there is no file {path}, and nothing is downloaded",
             mend=f"Ultralytics' own are on its releases; their models without weights are built"
-            f" of YAML files: {PREFIX}{path.with_suffix('.yaml').name}",
+            f" of YAML files: {ULTRALYTICS}{path.with_suffix('.yaml').name}",
         )
     if not request.trust_checkpoint:
         raise InputError(
@@ -222,10 +205,10 @@ def _from_yaml(name: str, num_classes: int | None) -> tuple[Any, tuple[str, ...]
         InputError: There is no such file, or ultralytics refuses it.
     """
     path = Path(name)
-    if "://" in name or path.suffix not in ("", *_YAML):
+    if "://" in name or path.suffix not in ("", *YAML):
         raise InputError(
-            f"{PREFIX}{name} is neither a YAML file of a model nor a checkpoint (.pt)",
-            mend=f"For example: {PREFIX}yolo11n.yaml",
+            f"{ULTRALYTICS}{name} is neither a YAML file of a model nor a checkpoint (.pt)",
+            mend=f"For example: {ULTRALYTICS}yolo11n.yaml",
         )
     if not path.suffix:
         path = Path(f"{name}.yaml")
@@ -250,18 +233,18 @@ def _read_yaml(name: str, path: Path) -> dict[str, Any]:
     try:
         said: Any = yaml_model_load(str(path))
     except FileNotFoundError as error:
-        near = did_you_mean(f"{PREFIX}{one}" for one in nearest(path.name, installed()))
+        near = did_you_mean(f"{ULTRALYTICS}{one}" for one in nearest(path.name, installed()))
         raise InputError(
             f"the installed ultralytics ({_version()}) has no model '{name}', and there is no such"
             " file",
-            mend=near or f"For example: {PREFIX}yolo11n.yaml",
+            mend=near or f"For example: {ULTRALYTICS}yolo11n.yaml",
         ) from error
     except Exception as error:
         raise InputError(f"{path} cannot be read: {in_one_line(error)}") from error
     if not all(isinstance(said.get(part), list) and said[part] for part in ("backbone", "head")):
         raise InputError(
             f"{path} describes no model: it has no lists `backbone` and `head`",
-            mend=f"For example: {PREFIX}yolo11n.yaml",
+            mend=f"For example: {ULTRALYTICS}yolo11n.yaml",
         )
     return dict(said)
 
@@ -353,8 +336,8 @@ def _set_form(name: str, module: Any, arguments: Mapping[str, Any]) -> None:
     head: Any = module.model[-1] if isinstance(module.model, nn.Sequential) else None
     if not hasattr(head, "export"):
         raise InputError(
-            f"{PREFIX}{name} is a {type(module).__name__} that ends in a {type(head).__name__},"
-            " which has no form for export",
+            f"{ULTRALYTICS}{name} is a {type(module).__name__} that ends in a"
+            f" {type(head).__name__}, which has no form for export",
             mend="Build what is to be exported of it by file.py:factory.",
         )
     for part in module.modules():
@@ -364,12 +347,12 @@ def _set_form(name: str, module: Any, arguments: Mapping[str, Any]) -> None:
                 part.dynamic = True  # anchors are made anew for each batch: none are kept
     has_both = getattr(head, "one2one_cv2", None) is not None
     if arguments.get("end2end") and not has_both:
-        raise InputError(f"{PREFIX}{name} has no head that gives boxes end to end")
+        raise InputError(f"{ULTRALYTICS}{name} has no head that gives boxes end to end")
     if has_both and hasattr(module, "end2end"):
         module.end2end = arguments.get("end2end", True)
     for key in arguments.keys() - {"end2end"}:
         if not hasattr(head, key):
-            raise InputError(f"{PREFIX}{name} ends in a {type(head).__name__}, without {key}")
+            raise InputError(f"{ULTRALYTICS}{name} ends in a {type(head).__name__}, without {key}")
         setattr(head, key, arguments[key])
     if not getattr(module, "names", None):
         count = getattr(head, "nc", None) or head.linear.out_features

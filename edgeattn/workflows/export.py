@@ -21,6 +21,7 @@ from edgeattn.base.errors import CheckError
 from edgeattn.graph.costs import count
 from edgeattn.graph.reading import load
 from edgeattn.lowering.target import check
+from edgeattn.models.origins import files_of
 from edgeattn.options.cast import NEARER, CastOptions, check_options
 from edgeattn.options.export import ExportOptions
 from edgeattn.options.model import ModelRequest
@@ -340,8 +341,6 @@ def _before_cast(cases: Sequence[ParityCase]) -> str:
 
 def _sources(request: ModelRequest, options: ExportOptions) -> dict[str, str]:
     """Return the hash of every file of the user's that went into the model."""
-    from edgeattn.models.source import files_of
-
     found = [*files_of(request.source), *filter(None, [request.weights])]
     for attention in request.attentions:
         found += registry.sources(attention.name)
