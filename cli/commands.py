@@ -12,6 +12,7 @@ from . import build, cast, compare, devices, doctor, evaluate, export, inspect, 
 from . import list as listing
 from . import profile as profiling
 from . import report as reporting
+from . import sweep as sweeping
 
 app = typer.Typer(
     name="edgeattn",
@@ -31,6 +32,7 @@ app.command()(build.build)
 app.command()(inspect.inspect)
 app.command()(profiling.profile)
 app.command()(compare.compare)
+app.command()(sweeping.sweep)
 app.command()(reporting.report)
 app.command()(parity.parity)
 app.command()(evaluate.evaluate)

@@ -6,8 +6,10 @@ dies takes the call that it was in along, and no other: the next call gets a new
 
 from __future__ import annotations
 
+import atexit
 import base64
 import contextlib
+import functools
 import os
 import pickle
 import threading
@@ -90,6 +92,11 @@ def outcomes(
             future.cancel()
 
 
+def local(function: Callable[..., T], /, *args: Any) -> T:
+    """Make a call in a process of this thread's own, which is kept for its next ones."""
+    return _Processes.of_threads().here(function, args)
+
+
 class _Processes(Executor):
     """A thread for each process, which waits for its answers."""
 
@@ -98,8 +105,16 @@ class _Processes(Executor):
         self._local = threading.local()
         self._workers: set[Worker] = set()
 
+    @classmethod
+    @functools.cache
+    def of_threads(cls) -> _Processes:
+        """Return the one whose processes are those of threads that are not its own."""
+        found = cls(1)
+        atexit.register(found.shutdown, cancel_futures=True)
+        return found
+
     def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        return self._threads.submit(self._called, function, args, kwargs)
+        return self._threads.submit(self.here, function, args, kwargs)
 
     def shutdown(
         self, wait: bool = True, *, cancel_futures: bool = False
@@ -112,13 +127,14 @@ class _Processes(Executor):
         for worker in list(self._workers):
             self._end(worker)
 
-    def _called(self, function: Callable[..., T], args: Any, kwargs: Any) -> T:
+    def here(self, function: Callable[..., T], args: Any, kwargs: Any = None) -> T:
+        """Make a call in the process of this thread."""
         worker = getattr(self._local, "worker", None)
         if worker not in self._workers:
             worker = self._local.worker = Worker(_PROGRAM, does="made it")
             self._workers.add(worker)
         try:
-            answer = worker.ask({"call": _packed((function, args, kwargs))})
+            answer = worker.ask({"call": _packed((function, args, kwargs or {}))})
         except BaseException:
             self._end(worker)
             raise

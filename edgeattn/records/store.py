@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import threading
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -99,7 +100,10 @@ class Store:
             _check(self.path)
         self._lock = self._taken()
         with self._told():
-            self._database = sqlite3.connect(self.path, timeout=_PATIENCE_S, isolation_level=None)
+            self._turn = threading.RLock()  # hosts are measured on in threads
+            self._database = sqlite3.connect(
+                self.path, timeout=_PATIENCE_S, isolation_level=None, check_same_thread=False
+            )
             if is_new:
                 with self._written() as database:
                     database.execute(f"PRAGMA application_id = {_APPLICATION}")
@@ -147,6 +151,15 @@ class Store:
     def states(self) -> dict[str, str]:
         """Return by key whether a job waits, is done, or failed."""
         return dict(self._asked("SELECT key, state FROM jobs"))
+
+    def wait(self, keys: Iterable[str]) -> None:
+        """Have jobs that failed wait again."""
+        with self._written() as database:
+            database.executemany(
+                "UPDATE jobs SET state = 'waiting', fact = '', mend = ''"
+                " WHERE key = ? AND state = 'failed'",
+                ((key,) for key in keys),
+            )
 
     def begin(self, keys: Sequence[str]) -> None:
         """Count that jobs are tried."""
@@ -209,12 +222,12 @@ class Store:
         return {stage: float(mean) for stage, mean in found}
 
     def _asked(self, question: str, *values: object) -> list[Any]:
-        with self._told():
+        with self._turn, self._told():
             return self._database.execute(question, values).fetchall()
 
     @contextlib.contextmanager
     def _written(self) -> Iterator[sqlite3.Connection]:
-        with self._told():
+        with self._turn, self._told():
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield self._database

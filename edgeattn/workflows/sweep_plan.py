@@ -1,0 +1,397 @@
+"""What a sweep has to do: its jobs, each with a key of all that decides its result.
+
+A job is a model at one place, in one precision. Those of one export share it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import edgeattn
+from edgeattn.attention import registry
+from edgeattn.base import files
+from edgeattn.base.errors import InputError
+from edgeattn.base.versions import installed, version_of
+from edgeattn.devices.profile import find
+from edgeattn.devices.schema import DeviceProfile
+from edgeattn.hosts.visit import Guest
+from edgeattn.lowering.target import check as check_target
+from edgeattn.lowering.target import is_rtx_generation
+from edgeattn.models.origins import files_of
+from edgeattn.options.cast import CastOptions, check_options
+from edgeattn.options.export import ExportOptions
+from edgeattn.options.model import AttentionRequest, ModelRequest, check_labels
+from edgeattn.options.precision import several
+from edgeattn.options.profile import ProfileOptions
+from edgeattn.options.sweep import STOCK, SweepOptions
+from edgeattn.profiling.route import check_runtimes
+from edgeattn.runtimes.runner import cpu_name
+from edgeattn.workflows.artifact import check_opset
+from edgeattn.workflows.compare import Casting
+
+#: What a device's engine can be predicted for.
+_ENGINES: Final = ("tensorrt", "tensorrt-rtx")
+# Distributions that decide what is found, beside those that decide an export.
+_RUNNING: Final = ("tensorrt-rtx", "openvino")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Common:
+    """What all models of a sweep have in common.
+
+    Attributes:
+        request: How they are built; its source and attentions do not count.
+        attentions: The attentions, each with its own options.
+        export: How they are exported; opset, target and TensorRT do not count.
+        casts: How they are cast, by precision; None for fp32, and what the runtime does itself.
+        profile: How they are profiled; device, hosts and runtime do not count.
+    """
+
+    request: ModelRequest
+    attentions: Sequence[AttentionRequest]
+    export: ExportOptions
+    casts: Mapping[str, CastOptions | None]
+    profile: ProfileOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where models run.
+
+    Attributes:
+        name: What it is called: a device, a host, or "" for this machine.
+        how: Whether it is predicted for, measured on a host, or measured here.
+        device: The device profile that is predicted for.
+        power_mode: Its power mode; None for its usual one.
+        runtime: What runs models there.
+        target: What they are lowered for, if nothing else is asked.
+        tensorrt: The version of TensorRT there, where other forms are taken for it.
+        opset: The highest opset that it takes; None if that is not known.
+    """
+
+    name: str
+    how: Literal["device", "host", "here"]
+    device: DeviceProfile | None = None
+    power_mode: str | None = None
+    runtime: str
+    target: str
+    tensorrt: str | None = None
+    opset: int | None = None
+
+    @property
+    def by(self) -> str:
+        """What runs models there, either library of TensorRT being one."""
+        return "tensorrt" if self.runtime in _ENGINES else self.runtime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """A model as it is exported, once for all jobs that it serves.
+
+    Attributes:
+        key: The hash of all that decides the file.
+        request: The model.
+        options: How it is exported, in float32.
+        files: The hash of each file of the user's that goes into it.
+    """
+
+    key: str
+    request: ModelRequest
+    options: ExportOptions
+    files: Mapping[str, str]
+
+    @property
+    def attention(self) -> AttentionRequest | None:
+        """The attention; None of the plain model."""
+        return next(iter(self.request.attentions), None)
+
+    @property
+    def label(self) -> str:
+        """What it is called."""
+        one = self.attention
+        at = f" at {one.at}" if one and one.at else ""
+        return f"{self.request.source}{f' + {one.label}' if one else ''}{at}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A model at one place, in one precision.
+
+    Attributes:
+        key: The hash of all that decides its result.
+        exported: The model.
+        precision: What it is in.
+        cast: How the exported file is cast to that; None for as it is.
+        place: Where it runs.
+        plain: The key of the plain model's job there; None of that itself.
+    """
+
+    key: str
+    exported: Exported
+    precision: str
+    cast: CastOptions | None
+    place: Place
+    plain: str | None
+
+    @property
+    def label(self) -> str:
+        """What it is called: all that tells it from others."""
+        options, place = self.exported.options, self.place
+        lowered = options.target if options.lower else STOCK
+        where = f"{place.name or 'here'}{f'@{place.power_mode}' if place.power_mode else ''}"
+        return (
+            f"{self.exported.label}, opset {options.opset}, {self.precision}, {lowered},"
+            f" {place.runtime} on {where}"
+        )
+
+
+def places_of(
+    options: SweepOptions, profile: ProfileOptions, guests: Sequence[Guest]
+) -> list[Place]:
+    """Return where a sweep's models run.
+
+    Args:
+        options: The devices and runtimes.
+        profile: How they are profiled.
+        guests: The hosts.
+
+    Raises:
+        InputError: There is no such device, power mode or runtime, or they do not fit.
+        MissingError: A runtime is not on a host, or not here.
+    """
+    check_runtimes(replace(profile, runtime=",".join(options.runtimes[:1]) or None, device=None))
+    asked = options.runtimes or (None,)
+    found = [place for name in options.devices for place in _on_device(name, options.runtimes)]
+    for guest in guests:
+        for runtime in dict.fromkeys(guest.runtime(one) for one in asked):
+            has_tensorrt = runtime == "tensorrt"
+            found.append(
+                Place(
+                    name=str(guest.host.address),
+                    how="host",
+                    runtime=runtime,
+                    target=runtime,
+                    tensorrt=_older(guest.facts.tensorrt) if has_tensorrt else None,
+                    opset=guest.facts.opset if has_tensorrt else None,
+                )
+            )
+    if not found:
+        for one in options.runtimes or ("onnxruntime",):
+            check_runtimes(replace(profile, runtime=one, device=None))
+            if one == "torch":
+                raise InputError("torch runs no exported model.", mend="Leave torch out.")
+            found.append(Place(name="", how="here", runtime=one, target=_target(one)))
+    return found
+
+
+def jobs_of(options: SweepOptions, common: Common, places: Sequence[Place]) -> list[Job]:
+    """Return the jobs of a sweep, those of a plain model before those with an attention.
+
+    Args:
+        options: What it goes through.
+        common: What all models have in common.
+        places: Where they run.
+
+    Raises:
+        InputError: A list is empty, or holds what there is not.
+    """
+    if not options.models:
+        raise InputError("No model is named.", mend="Add --model resnet50,mobilenetv2.")
+    _check(options, common)
+    variants = [None, *_variants(common.attentions, options.places)]
+    expand = _Expansion(common)
+    found: dict[str, Job] = {}
+    for source in options.models:
+        for place in places:
+            for opset in options.opsets or (min(17, place.opset or 17),):
+                for target in options.targets or (place.target,):
+                    for job in expand.jobs(source, variants, place, opset, target):
+                        found.setdefault(job.key, job)
+    return list(found.values())
+
+
+def _check(options: SweepOptions, common: Common) -> None:
+    check_labels(common.attentions)
+    for target in set(options.targets) - {STOCK}:
+        check_target(target, common.export.rules)
+    for opset in options.opsets:
+        check_opset(opset)
+    for one in filter(None, common.casts.values()):
+        check_options(one)
+
+
+def casts_of(
+    precisions: Sequence[str], make: Callable[[str], CastOptions | None]
+) -> dict[str, CastOptions | None]:
+    """Return how models are cast to the precisions of a sweep.
+
+    Raises:
+        InputError: There is no such precision.
+    """
+    return {name: make(name) for name in several(",".join(precisions))}
+
+
+class _Expansion:
+    """Makes jobs; what several share is hashed once."""
+
+    def __init__(self, common: Common) -> None:
+        self._common = common
+        self._exported: dict[tuple[Any, ...], Exported] = {}
+        self._hashes: dict[Any, str] = {}
+        self._files: dict[Path, str] = {}
+
+    def jobs(
+        self,
+        source: str,
+        variants: Sequence[AttentionRequest | None],
+        place: Place,
+        opset: int,
+        target: str,
+    ) -> Iterator[Job]:
+        casting = Casting("", place.by, self._common.casts)
+        for precision, how in casting.ways.items():
+            cast = how and replace(how, runtime=place.by)
+            way = self._hash((precision, cast, self._where(place)))
+            plain = None
+            for place_of, variant in enumerate(variants):
+                exported = self._export(source, place_of, variant, opset, target, place)
+                key = _digest([exported.key, way])
+                yield Job(
+                    key=key, exported=exported, precision=precision, cast=cast, place=place,
+                    plain=plain,
+                )  # fmt: skip
+                plain = plain or key
+
+    def _where(self, place: Place) -> Any:
+        profile = self._common.profile
+        said = [place.name, place.how, place.power_mode, place.runtime, place.tensorrt]
+        if place.device is not None:
+            said.append(self._hash(place.device.model_dump_json()))
+        elif place.how == "here":
+            said.append(cpu_name())
+        how: list[Any] = [profile.threads, profile.batch, profile.cuda_graph]
+        how.append(profile.openvino_device)
+        if place.how != "device":
+            how.append(profile.limit_s)
+        return said, how, {name: version_of(name) for name in _RUNNING}
+
+    def _export(
+        self,
+        source: str,
+        number: int,
+        variant: AttentionRequest | None,
+        opset: int,
+        target: str,
+        place: Place,
+    ) -> Exported:
+        tensorrt = place.tensorrt if target == "tensorrt" else None
+        name = (source, number, opset, target, tensorrt)
+        if name not in self._exported:
+            common = self._common
+            request = replace(
+                common.request, source=source, attentions=() if variant is None else (variant,)
+            )
+            lowered = {"target": target, "tensorrt": tensorrt}
+            options = replace(
+                common.export, opset=opset, **({"lower": False} if target == STOCK else lowered)
+            )
+            own = files_of(source) + [Path(one) for one in filter(None, [request.weights])]
+            own += registry.sources(variant.name) if variant is not None else []
+            hashes = {str(path): self._file(path) for path in own}
+            key = _digest([asdict(request), asdict(options), hashes, _program()])
+            self._exported[name] = Exported(key=key, request=request, options=options, files=hashes)
+        return self._exported[name]
+
+    def _file(self, path: Path) -> str:
+        if path not in self._files:
+            files.check_is_file(path)
+            self._files[path] = files.sha256(path)
+        return self._files[path]
+
+    def _hash(self, value: Any) -> str:
+        name = repr(value)
+        if name not in self._hashes:
+            self._hashes[name] = _digest(name)
+        return self._hashes[name]
+
+
+def _variants(
+    attentions: Sequence[AttentionRequest], places: Sequence[str]
+) -> list[AttentionRequest]:
+    """Return each attention at each of its places."""
+    shared = [text for text in places if "=" not in text]
+    labels = {one.label: [*shared] for one in attentions}
+    labels |= {one.name: labels[one.label] for one in attentions}
+    for text in (one for one in places if "=" in one):
+        name, _, place = text.partition("=")
+        if name not in labels or not place:
+            raise InputError(
+                f"--at {text!r} names no attention that is asked for, or no place.",
+                mend="For example: --at se=block-end",
+            )
+        labels[name].append(place)
+    return [replace(one, at=at) for one in attentions for at in labels[one.label] or (None,)]
+
+
+def _on_device(text: str, runtimes: Sequence[str]) -> list[Place]:
+    """Return a device that is predicted for, once for each runtime that it has.
+
+    Raises:
+        InputError: There is no such device or power mode, or none of the runtimes is its.
+    """
+    name, at, mode = text.rpartition("@")
+    device = find(name if at else text)
+    power_mode = mode if at else None
+    device.at(power_mode)  # or there is none
+    own: tuple[str, ...] = ("onnxruntime",) if device.kind == "cpu" else _ENGINES
+    usual: str = "onnxruntime" if device.kind == "cpu" else device.runtimes[-1]
+    asked: Sequence[str] = runtimes or (usual,)
+    fit = [one for one in asked if one in own]
+    if not fit:
+        raise InputError(
+            f"{' and '.join(runtimes)} {'is' if len(runtimes) == 1 else 'are'} not predicted for"
+            f" {device.title}.",
+            mend=f"There it is {' or '.join(own)}: leave --runtime out, or add one.",
+        )
+    return [
+        Place(
+            name=name if at else text,
+            how="device",
+            device=device,
+            power_mode=power_mode,
+            runtime=one,
+            target=_target(one),
+            tensorrt=_older(device.tensorrt) if one in _ENGINES else None,
+        )
+        for one in fit
+    ]
+
+
+def _target(runtime: str) -> str:
+    """Return what models are lowered for that a runtime is to run."""
+    return "tensorrt" if runtime in _ENGINES else runtime
+
+
+def _older(tensorrt: str | None) -> str | None:
+    """Return a version of TensorRT if other forms are taken for it than for the newest."""
+    return None if is_rtx_generation(tensorrt) else tensorrt
+
+
+@cache
+def _program() -> list[Any]:
+    """Return what of edgeattn and of the libraries decides a result."""
+    home = Path(edgeattn.__file__).parent
+    code = hashlib.sha256()
+    for path in sorted(home.rglob("*.py")):
+        code.update(path.read_bytes())
+    return [code.hexdigest(), installed()]
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
