@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from edgeattn.base import files
 from edgeattn.base.pool import Call, cores, outcomes, processes
 from edgeattn.base.versions import installed
 from edgeattn.hosts.visit import Guest, side_by_side
@@ -36,6 +35,7 @@ from edgeattn.workflows.sweep_work import (
     WorkerError,
     explained,
     file_of,
+    keep,
     make,
     row_of,
 )
@@ -266,8 +266,7 @@ class _Sweep:
             found = [Outcome(key=job.key, fact=fact, mend=mend) for job in work.jobs]
         else:
             found = list(made.outcomes)
-            for name, content in made.sent.items():
-                files.write(self._folder / name, content)
+            keep(self._folder, made.sent)
             for stage, seconds in made.seconds.items():
                 self._store.spent(stage, seconds)
         found = [one for one in found if one.key in self._left]

@@ -206,12 +206,13 @@ def jobs_of(options: SweepOptions, common: Common, places: Sequence[Place]) -> l
     _check(options, common)
     variants = [None, *_variants(common.attentions, options.places)]
     expand = _Expansion(common)
+    ways = [(place, expand.ways(place)) for place in places]
     found: dict[str, Job] = {}
     for source in options.models:
-        for place in places:
+        for place, its in ways:
             for opset in options.opsets or (min(17, place.opset or 17),):
                 for target in options.targets or (place.target,):
-                    for job in expand.jobs(source, variants, place, opset, target):
+                    for job in expand.jobs(source, variants, place, its, opset, target):
                         found.setdefault(job.key, job)
     return list(found.values())
 
@@ -243,36 +244,50 @@ class _Expansion:
     def __init__(self, common: Common) -> None:
         self._common = common
         self._exported: dict[tuple[Any, ...], Exported] = {}
-        self._hashes: dict[Any, str] = {}
         self._files: dict[Path, str] = {}
+
+    def ways(self, place: Place) -> list[tuple[str, CastOptions | None, str]]:
+        """Return the precisions of a place: how files are cast to each, and a hash of all that."""
+        found = []
+        for precision, how in Casting("", place.by, self._common.casts).ways.items():
+            cast = how and replace(how, runtime=place.by)
+            said = [precision, None if cast is None else asdict(cast), self._where(place)]
+            found.append((precision, cast, _digest(said)))
+        return found
 
     def jobs(
         self,
         source: str,
         variants: Sequence[AttentionRequest | None],
         place: Place,
+        ways: Sequence[tuple[str, CastOptions | None, str]],
         opset: int,
         target: str,
     ) -> Iterator[Job]:
-        casting = Casting("", place.by, self._common.casts)
-        for precision, how in casting.ways.items():
-            cast = how and replace(how, runtime=place.by)
-            way = self._hash((precision, cast, self._where(place)))
+        """Yield the jobs of a model at a place, with each attention, in each precision."""
+        exports = [
+            self._export(source, number, variant, opset, target, place)
+            for number, variant in enumerate(variants)
+        ]
+        for precision, cast, way in ways:
             plain = None
-            for place_of, variant in enumerate(variants):
-                exported = self._export(source, place_of, variant, opset, target, place)
-                key = _digest([exported.key, way])
+            for exported in exports:
+                key = hashlib.sha256(f"{exported.key}{way}".encode()).hexdigest()
                 yield Job(
-                    key=key, exported=exported, precision=precision, cast=cast, place=place,
+                    key=key,
+                    exported=exported,
+                    precision=precision,
+                    cast=cast,
+                    place=place,
                     plain=plain,
-                )  # fmt: skip
+                )
                 plain = plain or key
 
     def _where(self, place: Place) -> Any:
         profile = self._common.profile
         said = [place.name, place.how, place.power_mode, place.runtime, place.tensorrt]
         if place.device is not None:
-            said.append(self._hash(place.device.model_dump_json()))
+            said.append(place.device.model_dump_json())
         elif place.how == "here":
             said.append(cpu_name())
         how: list[Any] = [profile.threads, profile.batch, profile.cuda_graph]
@@ -313,12 +328,6 @@ class _Expansion:
             files.check_is_file(path)
             self._files[path] = files.sha256(path)
         return self._files[path]
-
-    def _hash(self, value: Any) -> str:
-        name = repr(value)
-        if name not in self._hashes:
-            self._hashes[name] = _digest(name)
-        return self._hashes[name]
 
 
 def _variants(

@@ -39,6 +39,8 @@ from edgeattn.workflows.forms import Forming
 from edgeattn.workflows.sweep_plan import Exported, Job
 
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+# Manifests know it by this name.
+_MODEL: Final = "model.onnx"
 
 
 class DiskError(InputError):
@@ -77,7 +79,7 @@ class Made:
     Attributes:
         outcomes: Of the jobs that were predicted, or failed.
         seconds: What the export, and all that was made of it, took, by stage.
-        sent: The files that are to be measured, by name, where they are sent back.
+        sent: The files that are to be measured, by where they are kept, if they are sent back.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -86,9 +88,9 @@ class Made:
 
 
 def file_of(job: Job) -> str:
-    """Return what a file is called that a job measures."""
+    """Return where the file is kept that a job measures, in the folder of such files."""
     cast_by = f"-{job.precision}-{job.place.by}" if job.cast is not None else ""
-    return f"{job.exported.key[:32]}{cast_by}.onnx"
+    return f"{job.exported.key[:32]}{cast_by}/{_MODEL}"
 
 
 def make(work: Work) -> Made:
@@ -102,13 +104,21 @@ def make(work: Work) -> Made:
     _check_files(work.exported.files)
     run = _Run(work)
     with files.scratch() as folder:
-        path = folder / "model.onnx"
+        path = folder / _MODEL
         forming = Forming(work.exported.options) if work.exported.options.lower else None
         with run.trying("export", work.jobs):
             export(work.exported.request, work.exported.options, path, forming=forming)
         if path.exists():
             run.take(path, forming.notes if forming else (), folder)
     return Made(outcomes=tuple(run.outcomes.values()), seconds=run.seconds, sent=run.sent)
+
+
+def keep(folder: Path, sent: Mapping[str, bytes]) -> None:
+    """Write files where they are measured; the last of each is the model."""
+    for name, content in sent.items():
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        files.write(path, content)
 
 
 def check_versions(wanted: Mapping[str, str]) -> None:
@@ -224,7 +234,7 @@ class _Run:
             jobs = list(group)
             cast_to, taken = jobs[0].cast, path
             if cast_to is not None:
-                taken = folder / f"cast-{number}" / "model.onnx"
+                taken = folder / f"cast-{number}" / _MODEL
                 taken.parent.mkdir()
                 with self.trying("cast", jobs):
                     cast(path, cast_to, taken)
@@ -240,14 +250,13 @@ class _Run:
                 shutil.rmtree(taken.parent)
 
     def _keep(self, path: Path, name: str) -> None:
-        """Put a file, and its manifest, where they are measured; or have them sent."""
-        for one in files_of(path):
+        """Put a file where it is measured, all that belongs to it before; or have them sent."""
+        for one in reversed(files_of(path)):
             if one.exists():
-                to = f"{Path(name).stem}{one.name.removeprefix(path.stem)}"
-                if self._work.folder is None:
-                    self.sent[to] = one.read_bytes()
-                else:
-                    files.write(self._work.folder / to, one.read_bytes())
+                self.sent[str(Path(name).with_name(one.name))] = one.read_bytes()
+        if self._work.folder is not None:
+            keep(self._work.folder, self.sent)
+            self.sent.clear()
 
     def _predict(self, item: Item, jobs: Sequence[Job], folder: Path) -> None:
         subject: Subject | None = None
