@@ -19,6 +19,7 @@ from edgeattn.lowering.misfit import misfit
 from edgeattn.options.profile import Item, compared_with
 from edgeattn.profiling import samples
 from edgeattn.profiling.predict.difference import difference as predicted
+from edgeattn.profiling.sources.memory import of_graph
 from edgeattn.profiling.sources.model import Known, Subject
 from edgeattn.records.layers import LayerInformation
 from edgeattn.records.trace import (
@@ -29,6 +30,7 @@ from edgeattn.records.trace import (
     Kernel,
     Latency,
     Machine,
+    Memory,
     Power,
     Runtime,
     SavedRow,
@@ -65,6 +67,8 @@ class Found:
         rounds_ms: Of several models, what it took in each round; none where that is what the
             samples of its latency are.
         power: What the device drew, if it was watched.
+        batch: Images of one run; None for that of the ONNX file, if it is here.
+        memory: What it takes of memory; None for what its ONNX graph says, if it is here.
         warnings: Why the figures are not to be trusted.
         notes: What else a reader should know.
         model: Where it is from, if not from the item's file.
@@ -85,11 +89,18 @@ class Found:
     windows: int = 0
     rounds_ms: Sequence[float] = ()
     power: Power | None = None
+    batch: int | None = None
+    memory: Memory | None = None
     warnings: Sequence[str] = ()
     notes: Sequence[str] = ()
     model: str = ""
     subject: Subject | None = None
     information: LayerInformation | None = None
+
+    @property
+    def onnx(self) -> Subject | None:
+        """The ONNX file, if it is here."""
+        return next((one for one in (self.subject, self.known) if isinstance(one, Subject)), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +171,7 @@ def assemble(
     rows: list[Profiled] = []
     for place, item in enumerate(items):
         found = find(place, item)
+        onnx = found.onnx
         without, warnings = None, list(found.warnings)
         if find_bare and folder and found.subject is not None and found.known.sites:
             bare = _write_bare(found.subject, folder / f"{place}-identity")
@@ -197,6 +209,8 @@ def assemble(
             identity=without,
             layers=found.information if found.evidence == "measured" else None,
             power=found.power,
+            batch=found.batch or (onnx.batch if onnx else None),
+            memory=found.memory or (of_graph(onnx) if onnx else None),
             warnings=tuple(dict.fromkeys(warnings)),
             notes=tuple(n for n in dict.fromkeys([*item.notes, *found.notes]) if n not in warnings),
         )
@@ -250,8 +264,7 @@ def _saved(trace: Trace, first: Trace) -> SavedRow:
 
 def _misfit(item: Item, found: Found) -> str:
     """Say so where a model was lowered for another runtime than the one that it is run by."""
-    onnx = next((one for one in (found.subject, found.known) if isinstance(one, Subject)), None)
-    if onnx is None:
+    if (onnx := found.onnx) is None:
         return ""
     mend = "Leave --target out: a model is lowered for what is to run it." if item.model else ""
     return misfit(onnx.path, forms_of(onnx.model), found.runtime, mend=mend)

@@ -229,6 +229,32 @@ class Power(_Frozen):
     rails_w: dict[str, float] = {}
 
 
+class Memory(_Frozen):
+    """What a model takes of memory while it runs.
+
+    Attributes:
+        weights_bytes: Its weights, each once; None if they are not known.
+        activations_bytes: The most that its activations take at one time, as planned; None if that
+            is not known.
+        planned_by: What planned it: the ONNX graph, node by node, its inputs and outputs among
+            them; or the library, of the engine that it built, those left out.
+        at: The node that runs when they take the most; "" if that is not known.
+        arena_bytes: What ONNX Runtime had taken for activations after some runs; None if it was
+            not measured.
+        resident_bytes: By how much the process had grown then since before it loaded the model;
+            None likewise.
+        peak_bytes: By how much it had grown at most, while it loaded and ran; None likewise.
+    """
+
+    weights_bytes: int | None
+    activations_bytes: int | None
+    planned_by: Literal["graph", "library"]
+    at: str = ""
+    arena_bytes: int | None = None
+    resident_bytes: int | None = None
+    peak_bytes: int | None = None
+
+
 class Identity(_Frozen):
     """The same model with its sites replaced by identity, run or predicted beside it.
 
@@ -363,6 +389,8 @@ class Trace(_Frozen):
         layers: Of an engine that was measured, what its kernels are made of: what they take
             elsewhere can be told from it.
         power: What the device drew; None where nothing tells it, or nothing was asked.
+        batch: Images of one run: the first size of the first input; None if it is not known.
+        memory: What it takes of memory; None if nothing is known of that.
         expected: Of what was measured, what was predicted; None if nothing was.
         warnings: Why the figures are not to be trusted, or not what the model can do.
         notes: What else a reader should know.
@@ -395,6 +423,8 @@ class Trace(_Frozen):
     identity: Identity | None = None
     layers: LayerInformation | None = None
     power: Power | None = None
+    batch: int | None = None
+    memory: Memory | None = None
     expected: Expected | None = None
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -405,6 +435,16 @@ class Trace(_Frozen):
     def rounds(self) -> tuple[float, ...]:
         """What it took in each round that it was run in, in ms."""
         return self.rounds_ms or self.latency_ms.samples
+
+    @property
+    def weights_bytes(self) -> int | None:
+        """What its weights take of memory; None if that is not known."""
+        return None if self.memory is None else self.memory.weights_bytes
+
+    @property
+    def activations_bytes(self) -> int | None:
+        """The most that its activations take at one time, as planned; None likewise."""
+        return None if self.memory is None else self.memory.activations_bytes
 
 
 class SavedRow(_Frozen):

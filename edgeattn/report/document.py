@@ -81,6 +81,8 @@ def _row(row: Row) -> dict[str, Any]:
         "latency_ms": trace.latency_ms.model_dump(mode="json"),
         "interval_ms": trace.interval_ms,
         "windows": trace.windows,
+        "batch": trace.batch,
+        "memory": None if trace.memory is None else trace.memory.model_dump(mode="json"),
         "expected": _expected(trace),
         "power": None if trace.power is None else trace.power.model_dump(mode="json"),
         "kernels": [_kernel(one) for one in attribution.kernels],

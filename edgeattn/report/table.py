@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from edgeattn.profiling.attribution import STATUSES, Attribution, Cost, SiteCost
 from edgeattn.records.trace import KIND_TITLES, RUNTIMES, Difference, EnergyDifference, Trace
-from edgeattn.report import beside
+from edgeattn.report import beside, memory
 from edgeattn.report.content import Report, Row, to_show
 from edgeattn.report.contest import Contest, Entry, summaries, title_of
 from edgeattn.report.grid import columns, table
@@ -94,6 +94,7 @@ def comparison_lines(report: Report) -> Iterator[RenderableType]:
         yield from {_where(row.trace): provenance(row.trace) for row in rows}.values()
         yield comparison(rows)
         yield from beside.of_models(rows)
+        yield from memory.of_models(rows)
         yield from fastest([one for one in report.contests if evidence == "measured"])
         powers = [row.trace.power for row in rows if row.trace.power is not None]
         for rail in dict.fromkeys(f"{one.rail}, {one.covers}, by {one.source}" for one in powers):
@@ -126,7 +127,8 @@ def heading(report: Report, row: Row) -> Iterator[RenderableType]:
     yield provenance(trace)
     if trace.machine.not_for:
         yield Text(trace.machine.not_for, style="bold yellow")
-    yield columns([("latency", _latency(trace)), *_power(trace)])
+    facts = [("latency", _latency(trace)), *_power(trace), *memory.of_one(trace.memory)]
+    yield columns(facts)
     if row.attribution.sites:
         found = headline_of(report, row)
         yield Text(str(found), style="bold red")

@@ -25,6 +25,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -68,6 +69,11 @@ _PLACES = (
 
 # Has a process end when its parent is killed; elsewhere, all of them are killed together.
 _END = "--end-with-parent"
+
+# What ONNX Runtime logs when its arena grows.
+_GREW = re.compile(r"Extended allocation by (\d+) bytes")
+# How often a model is run to see what it takes of memory: its arena grows in the first two.
+_SETTLED_RUNS = 3
 
 _answers = []  # type: List[Any]  # where answers are printed
 
@@ -649,6 +655,76 @@ def _first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+# Memory.
+
+
+def memory(model: Dict[str, Any], threads: int) -> Dict[str, Optional[int]]:
+    """Load a model, and run it, in a process that has loaded none.
+
+    What the runtime itself takes, and the inputs, do not count.
+
+    Args:
+        model: As `opened` takes it.
+        threads: Its threads.
+
+    Returns:
+        `resident_bytes`, by how much the process has grown; `peak_bytes`, by how much it had at
+        most; None where nothing tells it; and `arena_bytes`, by how much ONNX Runtime's arena has.
+    """
+    is_openvino = model.get("runtime") == "openvino"
+    if is_openvino:
+        check_openvino(model.get("device", "CPU"), model.get("precision", "f32"))
+    else:
+        import onnxruntime  # noqa: F401
+    model = dict(model, inputs={"arrays": feeds(model["inputs"])})
+    with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w", encoding="ascii") as file:
+        file.write("5")  # the most from now on
+    before = _process_bytes("VmRSS")
+    grown = []  # type: List[Optional[int]]
+
+    def run() -> None:
+        session = opened(model, threads)
+        repeat(session.run, _SETTLED_RUNS, 0.0)
+        for what in ("VmRSS", "VmHWM"):
+            now = _process_bytes(what)
+            grown.append(None if now is None or before is None else max(0, now - before))
+
+    arena = None
+    if is_openvino:
+        run()
+    else:
+        arena = _arena_bytes(run)
+    return {"arena_bytes": arena, "resident_bytes": grown[0], "peak_bytes": grown[1]}
+
+
+def _process_bytes(what: str) -> Optional[int]:
+    """Return what this process has in memory (VmRSS), or had at most (VmHWM); None off Linux."""
+    with contextlib.suppress(OSError), open("/proc/self/status", encoding="ascii") as file:
+        for line in file:
+            if line.startswith(what + ":"):
+                return 1024 * int(line.split()[1])
+    return None
+
+
+def _arena_bytes(run: Callable[[], None]) -> Optional[int]:
+    """Return by how much ONNX Runtime's arena grows meanwhile; None if its log does not tell."""
+    import onnxruntime
+
+    with tempfile.TemporaryFile() as log:
+        own = os.dup(2)
+        os.dup2(log.fileno(), 2)
+        onnxruntime.set_default_logger_severity(1)
+        try:
+            run()
+        finally:
+            onnxruntime.set_default_logger_severity(2)
+            os.dup2(own, 2)
+            os.close(own)
+        log.seek(0)
+        said = log.read().decode(errors="replace")
+    return sum(map(int, _GREW.findall(said))) if "BFCArena" in said else None
+
+
 # Rounds of runs.
 
 
@@ -1116,6 +1192,7 @@ def profile(
     seconds: float,
     folder: str,
     pack: bool = False,
+    with_memory: bool = False,
 ) -> Dict[str, Any]:
     """Take a model through ONNX Runtime's profiler, or OpenVINO's.
 
@@ -1127,14 +1204,17 @@ def profile(
         seconds: After which it ends in between.
         folder: Where it writes; `OPTIMISED` stays there.
         pack: Whether that is returned too, compressed, and without its weights.
+        with_memory: Whether it is loaded once more beforehand, for its `memory`.
 
     Returns:
         For each node of the optimised graph, in order of execution: its name, operator, median
         time, bytes and shapes; the median of the whole run while it was profiled; and `graph`. Of
-        OpenVINO, what `Compiled.executed` tells.
+        OpenVINO, what `Compiled.executed` tells. And `memory`.
     """
+    taken = memory(model, threads) if with_memory else {}
     if model.get("runtime") == "openvino":
-        return _profile_compiled(Compiled(model, threads, counted=True), warm_up, runs, seconds)
+        compiled = Compiled(model, threads, counted=True)
+        return dict(_profile_compiled(compiled, warm_up, runs, seconds), memory=taken)
     os.makedirs(folder, exist_ok=True)
     session = Session(model, session_options(threads, folder))
     fewest, warm_up_s = warm_up
@@ -1143,7 +1223,7 @@ def profile(
     warm = session.runs
     repeat(session.run, runs[0], seconds, runs[1])
     events, whole_us = read_events(session.end_profiling())
-    found = _by_node(events, whole_us, warm)
+    found = dict(_by_node(events, whole_us, warm), memory=taken)
     if pack:
         with open(os.path.join(folder, OPTIMISED), "rb") as file:
             graph = zlib.compress(without_weights(file.read()))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from edgeattn.records.trace import Kernel
 
@@ -14,9 +15,11 @@ class ProfiledModel:
     Attributes:
         kernels: Its kernels.
         profiled_us: What the whole run took while they were timed.
+        memory: What it took of memory; none where that was not measured.
         notes: What a reader should know of how it was run.
     """
 
     kernels: tuple[Kernel, ...]
     profiled_us: float
+    memory: Mapping[str, int | None] = field(default_factory=dict)
     notes: tuple[str, ...] = ()

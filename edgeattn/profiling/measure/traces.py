@@ -17,6 +17,7 @@ from edgeattn.profiling.measure.openvino import run as openvino
 from edgeattn.profiling.measure.place import HERE, Place
 from edgeattn.profiling.measure.profiled import ProfiledModel
 from edgeattn.profiling.measure.times import time_models
+from edgeattn.profiling.sources.memory import of_graph
 from edgeattn.profiling.sources.model import Subject
 from edgeattn.records.trace import EndToEnd, Machine, Runtime
 from edgeattn.runtimes.openvino import CPU
@@ -118,6 +119,7 @@ def measure_at(
             end_to_end=EndToEnd(latency_us=1e3 * latency.p50, profiled_us=found.profiled_us),
             windows=timed.windows,
             power=timed.powers[model] if timed.powers else None,
+            memory=of_graph(subject).model_copy(update=found.memory),
             warnings=[*timed.warnings, *samples.warnings_of(latency)],
             notes=[*found.notes, *copies, *subject.notes],
             subject=subject,

@@ -19,6 +19,7 @@ from edgeattn.graph import gates
 from edgeattn.graph import shapes as inference
 from edgeattn.graph.costs import NodeCost, per_node
 from edgeattn.graph.names import module_of, modules_around, tagged
+from edgeattn.graph.nodes import length_of
 from edgeattn.graph.reading import read
 from edgeattn.legalise import take_up, taken_up
 from edgeattn.options.shapes import check_type
@@ -76,6 +77,12 @@ class Subject(Known):
     model: ir.Model
     sites_by: str
     is_as_written: bool
+
+    @property
+    def batch(self) -> int | None:
+        """The first size of its first input; None if it has none, or that is open."""
+        inputs = [value for value in self.model.graph.inputs if not value.is_initializer()]
+        return length_of(next(iter(inputs), None), 0)
 
     @property
     def parts(self) -> dict[str, set[str]]:

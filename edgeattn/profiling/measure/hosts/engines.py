@@ -9,6 +9,7 @@ from pathlib import Path
 from edgeattn.base import files
 from edgeattn.base.errors import InputError
 from edgeattn.engine import quantised
+from edgeattn.engine.layer_log import memory_bytes
 from edgeattn.engine.log import Log
 from edgeattn.engine.shapes import written
 from edgeattn.graph.precision import precisions_of
@@ -21,8 +22,10 @@ from edgeattn.hosts.visit import Visit
 from edgeattn.options.build import EngineOptions, Shapes
 from edgeattn.options.profile import ProfileOptions
 from edgeattn.profiling.sources.engines.source import read_engine
+from edgeattn.profiling.sources.memory import of_engine
 from edgeattn.profiling.sources.model import Known, Subject, read_subject
 from edgeattn.records.engine import EngineManifest, manifest_of, read_manifest
+from edgeattn.records.trace import Memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,7 @@ class HostEngine:
         known: What is known of an engine that was given; None of one that was built here.
         notes: What a reader should know.
         dla_core: The DLA core that it runs on; None for the GPU.
+        memory: What its library says that it takes; None if that is not known.
     """
 
     file: str
@@ -46,6 +50,12 @@ class HostEngine:
     known: Known | None = None
     notes: tuple[str, ...] = ()
     dla_core: int | None = None
+    memory: Memory | None = None
+
+    @property
+    def batch(self) -> int | None:
+        """The first size of the first input that it is run at; None if all have their own."""
+        return next((shape[0] for shape in self.shapes.values() if shape), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +101,8 @@ class Bench:
             there = Engines(room=self.visit.room, trtexec=self.trtexec)
             # Engines that are compared share the times of tactics: the same work is done the same.
             shared = EngineOptions(timing_cache=self.folder / "tactics.cache")
-            _, notes = there.build(source, file, shared, precisions=precisions, log=Log())
+            log = Log()
+            _, notes = there.build(source, file, shared, precisions=precisions, log=log)
         except InputError as error:
             raise self._with_opset(error, source.opset) from error
         return HostEngine(
@@ -104,6 +115,7 @@ class Bench:
                 *(() if rewritten is None else rewritten.notes),
                 *_permissions(self.trtexec, precisions),
             ),
+            memory=of_engine(*memory_bytes("\n".join(log.starting_with("Total ")))[::-1]),
         )
 
     def _sent(self, path: Path, file: str) -> HostEngine:
@@ -135,6 +147,7 @@ class Bench:
             subject=source.subject,
             known=source,
             dla_core=core if isinstance(core := manifest.options.get("dla_core"), int) else None,
+            memory=of_engine(manifest.weights_bytes, manifest.activation_bytes),
         )
 
     def _with_opset(self, error: InputError, opset: int) -> InputError:

@@ -93,6 +93,8 @@ def measure(
                 ),
                 rounds_ms=found.samples_ms[place] if len(items) > 1 else (),
                 power=powers[place],
+                batch=engine.batch,
+                memory=engine.memory,
                 warnings=[
                     *found.warnings, *warned,
                     *samples.engine_warnings(latency, enqueue_us, is_graph=found.is_graph(place)),

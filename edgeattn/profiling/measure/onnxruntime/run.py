@@ -75,6 +75,7 @@ def profile_kernels(
         **({"warm_up": (0, 0.0), "runs": (1, 1)} if once else {"runs": PROFILED_RUNS}),
         "seconds": seconds_of(options, PROFILED),
         "pack": place.packs,
+        "with_memory": not once,
     }
     with ExitStack() as stack:
         given = stack.enter_context(lent(path, options, place))
@@ -94,6 +95,7 @@ def profile_kernels(
     return ProfiledModel(
         kernels=with_work(_kernels(rows, known, model, costs), optimised, place.block_channels),
         profiled_us=found.profiled_us,
+        memory=found.memory,
     )
 
 
@@ -131,6 +133,7 @@ class _Row(Said):
 class _Seen(Said):
     nodes: list[_Row]
     profiled_us: NonNegativeFloat
+    memory: dict[str, NonNegativeInt | None]
     graph: Annotated[bytes, BeforeValidator(_unpacked)] | None = None
 
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pydantic import NonNegativeFloat
+from pydantic import NonNegativeFloat, NonNegativeInt
 
 from edgeattn.base import files
 from edgeattn.graph.writing import save
@@ -28,6 +28,7 @@ _WORDS: Final = {"f32": "float32", "float32": "float32", "bf16": "bfloat16", "f1
 class _Seen(Said):
     nodes: list[Executed]
     profiled_us: NonNegativeFloat
+    memory: dict[str, NonNegativeInt | None]
     device: str
     precision: str
     precisions: list[str]
@@ -65,6 +66,7 @@ def profile_kernels(
             "model": given | {"name": str(path)},
             "folder": "",
             "runs": PROFILED_RUNS,
+            "with_memory": True,
             "seconds": seconds_of(options, PROFILED),
             **how(options, place),
         }
@@ -75,6 +77,7 @@ def profile_kernels(
     return ProfiledModel(
         kernels=kernels,
         profiled_us=found.profiled_us,
+        memory=found.memory,
         notes=(_computed(found, kernels),),
     )
 

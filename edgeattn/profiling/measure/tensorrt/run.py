@@ -62,6 +62,11 @@ class TimedEngines(Timed):
     not_captured: tuple[str, ...]
     shapes: tuple[Mapping[str, Sequence[int]], ...]
 
+    def batch(self, model: int) -> int | None:
+        """Return the first size of a model's first input, by its place."""
+        sizes = next(iter(self.shapes[model].values()), ())
+        return next(iter(sizes), None)
+
     def host_us(self, model: int) -> float:
         """Return what the host took to enqueue a run of a model as it was timed, by its place."""
         launched_us = self.graph_us[model]

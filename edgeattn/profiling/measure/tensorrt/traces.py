@@ -18,6 +18,7 @@ from edgeattn.profiling.measure.tensorrt.run import (
 from edgeattn.profiling.predict.gpu.engine import machine_of
 from edgeattn.profiling.route import Route
 from edgeattn.profiling.sources.engines.source import EngineSource
+from edgeattn.profiling.sources.memory import of_engine
 from edgeattn.records.trace import Kernel, Machine
 
 
@@ -65,6 +66,8 @@ def measure(
             kernels=found.parts.kernels,
             latency=timed.latency(place),
             windows=timed.windows,
+            batch=timed.batch(place),
+            memory=of_engine(source.plan.weights_bytes, source.plan.activations_bytes),
             end_to_end=end_to_end(timed, place, found),
             warnings=[*timed.warnings, *timed.warnings_of(place)],
             notes=[*timed.notes_of(place), *found.notes, *source.notes],

@@ -15,6 +15,7 @@ from edgeattn.profiling.predict.gpu.engine import machine_of, predict_engine
 from edgeattn.profiling.predict.gpu.predict import BY_DEFAULT, How
 from edgeattn.profiling.sources.engines.plans import build_plan, stands_in
 from edgeattn.profiling.sources.engines.source import EngineSource
+from edgeattn.profiling.sources.memory import of_engine
 from edgeattn.records.trace import EndToEnd, Latency
 
 _PLANNED: Final = (
@@ -89,6 +90,7 @@ def predict(
             latency=Latency(p50=found.end_to_end_us / 1e3),
             interval_ms=(found.low_us / 1e3, found.high_us / 1e3),
             shared_spread=found.shared_spread,
+            memory=of_engine(source.plan.weights_bytes, source.plan.activations_bytes),
             end_to_end=EndToEnd(
                 latency_us=found.end_to_end_us,
                 enqueue_us=found.enqueue_us,

@@ -32,6 +32,8 @@ class Plan:
         version: Its version.
         compute_capability: What it was built for; None if that is not known.
         notes: What was done to the model to build it.
+        weights_bytes: Device memory of its weights, as the library says it; None if it does not.
+        activations_bytes: Device memory that it needs while it runs; None likewise.
     """
 
     information: LayerInformation
@@ -39,6 +41,8 @@ class Plan:
     version: str
     compute_capability: Capability | None
     notes: tuple[str, ...] = ()
+    weights_bytes: int | None = None
+    activations_bytes: int | None = None
 
 
 def build_plan(
@@ -87,6 +91,8 @@ def build_plan(
         version=target.library.version,
         compute_capability=target.compute_capability,
         notes=(*built.notes, *(() if rewritten is None else rewritten.notes)),
+        weights_bytes=built.weights_bytes,
+        activations_bytes=built.activation_bytes,
     )
 
 

@@ -95,6 +95,8 @@ def read_engine(path: Path, options: ProfileOptions) -> EngineSource:
         runtime=check_runtime(manifest.runtime),
         version=manifest.runtime_version,
         compute_capability=_capability(manifest.compute_capability),
+        weights_bytes=manifest.weights_bytes,
+        activations_bytes=manifest.activation_bytes,
     )
     known: Known = guessed(information) if subject is None else subject
     if subject is None:
