@@ -1,0 +1,104 @@
+"""The file of a sweep: rows are whole whenever they are read, and only a sweep's file is taken."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from edgeattn.base.errors import InputError
+from edgeattn.records.store import Basis, Outcome, Store, read_rows
+from edgeattn.records.sweep import SweepRow
+from edgeattn.records.trace import Kernel
+
+KERNEL = Kernel(
+    name="", op="", kind="matmul", time_us=7.0, interval_us=(5.0, 9.0), traffic_bytes=64, macs=9,
+    nodes=(), precision="fp16", bound="compute",
+)  # fmt: skip
+
+
+def row(key: str, latency_ms: float = 1.0) -> SweepRow:
+    return SweepRow(
+        key=key, model="resnet18", attention="", opset=17, precision="fp32", target="tensorrt",
+        runtime="tensorrt", device="jetson", title="Jetson", evidence="predicted",
+        latency_ms=latency_ms, latency_interval_ms=(0.5, 2.0), params=3, macs=9, element_ops=2,
+        traffic_bytes=None, kernels=1, versions={"edgeattn": "0"},
+    )  # fmt: skip
+
+
+def test_jobs_wait_are_done_or_fail_and_are_there_again(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.db"
+    with Store(path) as store:
+        store.add([("a", "A"), ("b", "B"), ("c", "C")])
+        store.begin(["a", "b"])
+        basis = Basis(latency_ms=1.0, kernels=(KERNEL,))
+        store.finish([Outcome(key="a", row=row("a"), basis=basis), Outcome(key="b", fact="No.")])
+        found, failed = read_rows(path)  # while it is written
+        assert [one.key for one in found] == ["a"]
+        assert failed == {"B": "No."}
+    with Store(path) as store:
+        store.add([("a", "A"), ("d", "D")])
+        assert store.states() == {"a": "done", "b": "failed", "c": "waiting", "d": "waiting"}
+        assert store.basis("a") == basis
+        assert store.basis("b") is None
+        store.wait(["a", "b"])
+        assert store.states()["a"] == "done"
+        assert store.states()["b"] == "waiting"
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["sweep.db"]
+
+
+def test_all_of_an_exports_rows_are_written_or_none(tmp_path: Path) -> None:
+    with Store(tmp_path / "sweep.db") as store:
+        store.add([("a", "A"), ("b", "B")])
+        twice = [Outcome(key="a", row=row("a")), Outcome(key="a", row=row("a"))]
+        with pytest.raises(InputError):
+            store.finish(twice)
+        assert store.rows(["a", "b"]) == []
+        assert set(store.states().values()) == {"waiting"}
+
+
+def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.db"
+    with Store(path) as store:
+        store.add([("a", "A"), ("b", "B")])
+        store.finish([Outcome(key="a", row=row("a"))])
+        (pages,) = store._database.execute("PRAGMA page_count").fetchone()
+        store._database.execute(f"PRAGMA max_page_count = {pages}")
+        large = row("b").model_copy(update={"notes": ("x" * 100_000,)})
+        with pytest.raises(InputError, match="full") as raised:
+            store.finish([Outcome(key="b", row=large)])
+        assert "Free some space" in raised.value.mend
+    assert [one.key for one in read_rows(path)[0]] == ["a"]
+
+
+def test_two_sweeps_do_not_write_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.db"
+    with Store(path), pytest.raises(InputError, match="Another sweep writes"):
+        Store(path)
+    Store(path).__exit__()
+
+
+@pytest.mark.parametrize("make", ["text", "other", "newer", "cut"])
+def test_what_is_no_file_of_a_sweep_is_refused(make: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.db"
+    if make == "text":
+        path.write_text("{}")
+    else:
+        if make != "other":
+            with Store(path) as store:
+                store.add((f"{k}", "label" * 9) for k in range(999))
+        database = sqlite3.connect(path)
+        database.execute("CREATE TABLE more (x)")
+        database.execute(f"PRAGMA user_version = {7 if make == 'newer' else 1}")
+        database.commit()
+        database.close()
+    if make == "cut":
+        path.write_bytes(path.read_bytes()[:5000])
+    before = path.read_bytes()
+    for read in (Store, read_rows):
+        with pytest.raises(InputError) as raised:
+            read(path)
+        if make == "newer":
+            assert "schema version 7" in raised.value.fact
+    assert path.read_bytes() == before
