@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from edgeattn.attention.specs import AttentionSpec
@@ -56,23 +57,38 @@ def place(survey: Survey, attention: AttentionSpec, at: str | None) -> list[Site
     Args:
         survey: The model.
         attention: The attention; its published position is used if `at` is None.
-        at: A place by name (`PLACES`) or a glob of module paths.
+        at: A place by name (`PLACES`) or a glob of module paths; or several, with commas between.
 
     Raises:
         InputError: There is no such place in this model, or it gives no feature map.
     """
     if at is None:
         sites = _RULES[_default(attention)](survey)
-        where = f"the published position of {attention.name}"
-    elif at in PLACES:
-        sites, where = PLACES[at](survey), at
+        if not sites:
+            where = f"the published position of {attention.name}"
+            raise InputError(f"this model has no place for {where}", mend=_mend(survey, at))
     else:
-        sites, where = survey.matching(at), f"'{at}'"
-    if not sites:
-        raise InputError(f"this model has no place for {where}", mend=_mend(survey, at))
+        found = [site for one in at.split(",") for site in _at(survey, one.strip())]
+        sites = list({(site.path, site.side): site for site in found}.values())
+        if "," in at:  # in the order of the forward pass, however they are named
+            sites.sort(key=partial(_when, survey))
     if attention.replaces_conv:
         return [_replacing(survey, attention.name, site) for site in sites]
     return sites
+
+
+def _at(survey: Survey, at: str) -> list[Site]:
+    """Return the sites of a place, or of a glob of module paths."""
+    sites = PLACES[at](survey) if at in PLACES else survey.matching(at)
+    if not sites:
+        where = at if at in PLACES else f"'{at}'"
+        raise InputError(f"this model has no place for {where}", mend=_mend(survey, at))
+    return sites
+
+
+def _when(survey: Survey, site: Site) -> int:
+    call = survey.trace.first_call(site.path)
+    return call.first if site.side == "input" else call.last
 
 
 def default_place(attention: AttentionSpec) -> str:

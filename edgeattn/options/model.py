@@ -115,8 +115,8 @@ class ModelRequest:
         Flag(
             "--at [NAME=]PLACE",
             "block-end, after-dw, conv2, stage-end, input, last; backbone, neck, before-head of"
-            " Ultralytics' models; or a glob of module paths such as 'layer3.*.bn2'. By default,"
-            " where its paper puts it.",
+            " Ultralytics' models; or a glob of module paths such as 'layer3.*.bn2'; or several of"
+            " these, with commas between. By default, where its paper puts it.",
         ),
         default=(),
     )

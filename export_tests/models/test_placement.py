@@ -247,6 +247,20 @@ def test_blocks_that_are_sequentials():
     assert at(survey, "after-dw") == ["1.0", "2.0"]
 
 
+def test_several_places_are_one_set_in_the_order_of_the_forward_pass(zoo):
+    survey = zoo("resnet18")
+    assert at(survey, "layer4.0.bn2,layer1.*.bn2, layer1.0.bn2") == [
+        "layer1.0.bn2", "layer1.1.bn2", "layer4.0.bn2",
+    ]  # fmt: skip
+    assert at(survey, "last,stage-end") == at(survey, "stage-end")
+    assert place(survey, X, "input,layer1.0")[0].side == "input"
+    for name in ("se", "simam", "sk"):  # naming each site gives what the published place gives
+        sites = published(survey, name)
+        assert place(survey, ATTENTIONS[name], ",".join(s.path for s in sites)) == sites
+    with pytest.raises(InputError, match=r"no place for 'layer1.0.bn9'\nDid you mean layer1"):
+        at(survey, "layer1.0.bn2,layer1.0.bn9")
+
+
 def test_a_glob_that_matches_nothing_names_the_nearest(zoo):
     with pytest.raises(InputError, match=r"layr3.*\n.*layer3"):
         at(zoo("resnet18"), "layr3.0.bn2")
