@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -32,18 +33,18 @@ _MOST_FAILED: Final = 8
 def _read_plan(context: typer.Context, path: Path | None) -> Path | None:
     """Take a plan's lists as the defaults of options that are not given."""
     if path is not None:
-        context.default_map = plan_of(
-            path, {one.name for one in context.command.params if one.name}
-        )
+        options = [one for one in context.command.params if one.name]
+        known = {str(one.name): getattr(one, "multiple", False) for one in options}
+        context.default_map = plan_of(path, known)
     return path
 
 
-def plan_of(path: Path, known: set[str]) -> dict[str, Any]:
+def plan_of(path: Path, known: Mapping[str, bool]) -> dict[str, Any]:
     """Read a plan: options by their long names, without dashes before.
 
     Args:
         path: The TOML file.
-        known: The names of options, as Python writes them.
+        known: The names of options, as Python writes them, and whether each may be given again.
 
     Raises:
         InputError: It cannot be read, has a key that is no option, or a list that is empty.
@@ -51,7 +52,7 @@ def plan_of(path: Path, known: set[str]) -> dict[str, Any]:
     from edgeattn.base import documents
     from edgeattn.base.nearest import did_you_mean, nearest
 
-    names = known - {"plan", "json", "help", "quiet", "verbose"}
+    names = known.keys() - {"plan", "json", "help", "quiet", "verbose"}
     text = documents.read_text(path, largest_mib=1, otherwise="is no TOML: it is no text")
     table = documents.parse_toml(text, str(path))
     found = {}
@@ -63,12 +64,14 @@ def plan_of(path: Path, known: set[str]) -> dict[str, Any]:
                 f"{path} has a key {key!r}, which is no option of a sweep.",
                 mend=did_you_mean(nearest(key, dashed)) or "See: edgeattn sweep --help",
             )
-        if value == [] or isinstance(value, dict):
-            raise InputError(
-                f"{path}: {key} is {'an empty list' if value == [] else 'a table'}.",
-                mend=f"Write {key} = [...], or leave it out.",
+        is_list = isinstance(value, list)
+        if value == [] or isinstance(value, dict) or (is_list and not known[name]):
+            what = (
+                "a table" if isinstance(value, dict) else "an empty list" if not value else "a list"
             )
-        found[name] = value
+            only = f"one {key}" if not known[name] else f"{key} = [...]"
+            raise InputError(f"{path}: {key} is {what}.", mend=f"Write {only}, or leave it out.")
+        found[name] = [value] if known[name] and not is_list else value
     return found
 
 
