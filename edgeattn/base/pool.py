@@ -65,7 +65,11 @@ def processes(count: int | None = None) -> Iterator[Executor]:
 
 
 def outcomes(
-    executor: Executor, calls: Iterable[Call[T]], *, at_once: int | None = None
+    executor: Executor,
+    calls: Iterable[Call[T]],
+    *,
+    at_once: int | None = None,
+    on_start: Callable[[Call[T]], None] = lambda _: None,
 ) -> Iterator[tuple[Call[T], T | Exception]]:
     """Make calls, and yield each with its result, or the error that it raised, as it is done.
 
@@ -73,6 +77,7 @@ def outcomes(
         executor: Makes them.
         calls: The calls. More may be put into a deque meanwhile: it is emptied from the left.
         at_once: How many are handed over at a time; None for all.
+        on_start: Called with each before it is handed over.
     """
     left = calls if isinstance(calls, deque) else deque(calls)
     running: dict[Future[T], Call[T]] = {}
@@ -80,6 +85,7 @@ def outcomes(
         while left or running:
             while left and (at_once is None or len(running) < at_once):
                 call = left.popleft()
+                on_start(call)
                 running[executor.submit(call.function, *call.arguments)] = call
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:

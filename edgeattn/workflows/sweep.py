@@ -229,7 +229,7 @@ class _Sweep:
                 waiting[needs.pop()].append(key)
             else:
                 ready.append(self._call(group, is_here=is_here))
-        for call, made in outcomes(executor, ready, at_once=at_once):
+        for call, made in outcomes(executor, ready, at_once=at_once, on_start=self._begin):
             work: Work = call.arguments[0]
             self._take(work, made)
             for key in waiting.pop(work.exported.key, ()):
@@ -240,7 +240,6 @@ class _Sweep:
 
     def _call(self, jobs: Sequence[Job], *, is_here: bool) -> Call[Made]:
         exported = jobs[0].exported
-        self._store.begin([job.key for job in jobs if job.place.how == "device"])
         bases = {job.plain: self._store.basis(job.plain) for job in jobs if job.plain}
         work = Work(
             exported=exported,
@@ -251,6 +250,10 @@ class _Sweep:
             versions=installed(),
         )
         return Call(exported.label, make, (work,))
+
+    def _begin(self, call: Call[Made]) -> None:
+        work: Work = call.arguments[0]
+        self._store.begin([job.key for job in work.jobs if job.place.how == "device"])
 
     def _take(self, work: Work, made: Made | Exception) -> None:
         """Write what came of an export.
