@@ -20,7 +20,7 @@ from edgeattn.options.export import ExportOptions
 from edgeattn.options.flags import Flag
 from edgeattn.options.model import ModelRequest
 from edgeattn.options.precision import HINTS, several
-from edgeattn.options.profile import Item, ProfileOptions, TrtexecFiles
+from edgeattn.options.profile import Item, ProfileOptions, Stage, TrtexecFiles, parse_batches
 
 from .groups import Asked, grouped
 from .options import (
@@ -55,6 +55,14 @@ def profile(
     against: Annotated[
         str | None, Flag("--against B", "Compare with another, run in interleaved rounds with it.")
     ] = None,
+    batches: Annotated[
+        str | None,
+        Flag(
+            "--batches N,N,…",
+            "Profile at several batches, one after another. A file's batch must be open; a model is"
+            " exported so.",
+        ),
+    ] = None,
     where: Asked[ProfileOptions],
     files: Asked[TrtexecFiles],
     out: OutputChoice,
@@ -78,14 +86,20 @@ def profile(
         from edgeattn.report.content import report_of
         from edgeattn.report.document import document_of, profile_document
 
+        several = () if batches is None else parse_batches(batches)
+        if several and "batch" in where.given():
+            raise InputError("--batch and --batches are both given.", mend="Leave --batch out.")
         given = _files(files)
+        if given is not None and several:
+            raise InputError(f"{_FILES}, at one batch: leave --batches out.")
         if given is not None and where.value("hosts"):
             raise InputError(f"{_FILES}: leave --on out.")
         names = [name for name in (against, model) if name is not None]
         out.check(read=[Path(name) for name in names])
         folder = stack.enter_context(scratch())
         guests = stack.enter_context(connected(where, stage))
-        models = Models(where, choice, cast, lowering | writing, folder, stage, guests)
+        writing |= lowering
+        models = Models(where, choice, cast, writing, folder, stage, guests, several)
         command = command_line(context.obj)
         if given is not None:
             found = _of_files(given, model, against, models, command)
@@ -95,7 +109,7 @@ def profile(
             out.check_runtime(lambda: models.runtime(names[-1]))
             found, failed = models.profiled(names, command)
         report = report_of([one.row for one in found], command=command)
-        is_pair = len(guests) < 2 and not any(row.way for row in report.rows)
+        is_pair = len(guests) < 2 and not any(row.way or row.batch for row in report.rows)
         document = profile_document(report) if is_pair else document_of(report)
         document |= failures(failed)
         stage("write")
@@ -200,6 +214,7 @@ class Models:
     folder: Path
     stage: Callable[[str], None]
     guests: tuple[Guest, ...] = ()
+    batches: tuple[int, ...] = ()
 
     def options(self) -> ProfileOptions:
         """Return how to profile."""
@@ -249,6 +264,17 @@ class Models:
         Returns:
             What was found, and why nothing was found on a host.
         """
+        from edgeattn.workflows.profile import over_batches
+
+        run = self._run(names, command)
+        if self.batches:
+            return over_batches(run, self.options(), self.batches, self.stage)
+        return run(self.options(), self.stage)
+
+    def _run(
+        self, names: Sequence[str], command: str
+    ) -> Callable[[ProfileOptions, Stage], tuple[list[Profiled], tuple[EdgeattnError, ...]]]:
+        """Bring models to files, and return what profiles them as often as it is asked."""
         from edgeattn.profiling.route import is_model
         from edgeattn.workflows.profile import Lane, profile_on, profile_torch
         from edgeattn.workflows.profile import profile as profile_items
@@ -256,7 +282,10 @@ class Models:
         options = self.options()
         if options.runtime == "torch" and all(map(is_model, names)):
             requests = [request_of(self.choice, name) for name in names]
-            return profile_torch(requests, names, options, command=command, on_stage=self.stage), ()
+            return lambda how, stage: (
+                profile_torch(requests, names, how, command=command, on_stage=stage),
+                (),
+            )
         asked = self.choice.given() - {"seed", "shape"} | self.cast.given() | self.writing.given()
         casts = self.casts().keys()
         if casts and options.runtimes == ("openvino",) and casts <= {"fp32", *HINTS}:
@@ -266,6 +295,11 @@ class Models:
                 f"Options of a model are given, and {names[-1]} is a file.",
                 mend="Give the model's name, or change the file: edgeattn optimize, edgeattn cast.",
             )
+        if self.batches:
+            from edgeattn.workflows.profile import check_batches
+
+            for name in names:
+                check_batches(Path(name), self.batches)
         made = {
             aim: [item for name in names for item in self._items(name, aim)] for aim in self.aims()
         }
@@ -274,10 +308,16 @@ class Models:
                 Lane(guest=one, items=[item for aim in self.aims_of(one) for item in made[aim]])
                 for one in self.guests
             ]
-            on = profile_on(lanes, options, command=command, on_stage=self.stage)
-            return on.found, on.failed
+
+            def on_hosts(
+                how: ProfileOptions, stage: Stage
+            ) -> tuple[list[Profiled], tuple[EdgeattnError, ...]]:
+                on = profile_on(lanes, how, command=command, on_stage=stage)
+                return on.found, on.failed
+
+            return on_hosts
         items = [item for each in made.values() for item in each]
-        return profile_items(items, options, command=command, on_stage=self.stage), ()
+        return lambda how, stage: (profile_items(items, how, command=command, on_stage=stage), ())
 
     def aims_of(self, guest: Guest) -> list[Aim]:
         """Return what models are exported for that a host is to run, one for each runtime.
@@ -338,6 +378,8 @@ class Models:
     def export(self, aim: Aim) -> ExportOptions:
         """Return how models are exported: for what they are to be profiled by."""
         asked = self.writing
+        if self.batches or self.options().batch != 1:
+            asked |= Asked(ExportOptions, {"dynamic_batch": True})
         if asked.values["target"] is None and not asked.values["no_lower"]:
             asked |= Asked(ExportOptions, {"target": aim.target})
         is_for_it = asked.values["target"] == aim.target and asked.values["tensorrt"] is None

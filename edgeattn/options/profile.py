@@ -11,9 +11,12 @@ from edgeattn.base.errors import InputError
 from edgeattn.options.flags import flag, switch
 from edgeattn.options.hosts import on
 from edgeattn.options.precision import HINTS
+from edgeattn.options.shapes import Shape, dtype_of
 
 # What a host runs models by.
 _OF_HOSTS: Final = ("tensorrt", "onnxruntime", "openvino")
+# More make no batch, and Python refuses to read very many.
+_DIGITS: Final = 9
 #: What can be run in the same rounds as another.
 TOGETHER: Final = ("onnxruntime", "openvino")
 Stage = Callable[[str], None]
@@ -67,6 +70,28 @@ def pairs_of(items: Sequence[Item]) -> list[tuple[int, int]]:
         )
         found.append((place, next(same)))
     return [(a, b) for a, b in dict.fromkeys(found) if a != b]
+
+
+def parse_batches(text: str) -> tuple[int, ...]:
+    """Read batches with commas between, and return them from the smallest on.
+
+    Raises:
+        InputError: One is no whole number from 1 on, or is named twice.
+    """
+    found: list[int] = []
+    for one in text.split(","):
+        number = int(said) if (said := one.strip()).isdecimal() and len(said) <= _DIGITS else 0
+        if number < 1:
+            raise InputError(
+                f"--batches {text!r}: {said!r} is no number of images.",
+                mend="Write whole numbers from 1 on, with commas between: --batches 1,2,4,8,16",
+            )
+        if number in found:
+            raise InputError(
+                f"--batches {text!r} names {number} twice.", mend="Name each batch once."
+            )
+        found.append(number)
+    return tuple(sorted(found))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +177,11 @@ class ProfileOptions:
         runtime = item.runtime or self.runtime
         hint = HINTS.get(item.precision) if runtime == "openvino" else None
         return replace(self, runtime=runtime, arithmetic=hint or self.arithmetic)
+
+    def at_batch(self, batch: int) -> ProfileOptions:
+        """Return how the same is profiled at another batch; without sites only if that is asked."""
+        shapes = tuple(Shape((batch, *one[1:]), dtype_of(one)) for one in self.shapes)
+        return replace(self, batch=batch, shapes=shapes, marginal=self.marginal or False)
 
     def check_openvino(self) -> None:
         """Refuse a device of OpenVINO's for another runtime.

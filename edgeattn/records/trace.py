@@ -237,7 +237,7 @@ class Memory(_Frozen):
         activations_bytes: The most that its activations take at one time, as planned; None if that
             is not known.
         planned_by: What planned it: the ONNX graph, node by node, its inputs and outputs among
-            them; or the library, of the engine that it built, those left out.
+            them; the library, of the engine that it built, those left out; or nothing.
         at: The node that runs when they take the most; "" if that is not known.
         arena_bytes: What ONNX Runtime had taken for activations after some runs; None if it was
             not measured.
@@ -248,7 +248,7 @@ class Memory(_Frozen):
 
     weights_bytes: int | None
     activations_bytes: int | None
-    planned_by: Literal["graph", "library"]
+    planned_by: Literal["graph", "library", ""] = ""
     at: str = ""
     arena_bytes: int | None = None
     resident_bytes: int | None = None

@@ -25,12 +25,14 @@ class Row:
         energy: What an inference draws above the first's, where both were watched.
         way: What tells it from other rows of the same model: the runtime and the precision, as far
             as there are several.
+        batch: Its batch, where there are several; None else.
     """
 
     attribution: Attribution
     difference: Difference | None = None
     energy: EnergyDifference | None = None
     way: tuple[str, ...] = ()
+    batch: int | None = None
 
     @property
     def trace(self) -> Trace:
@@ -38,10 +40,15 @@ class Row:
         return self.attribution.trace
 
     @property
-    def label(self) -> str:
-        """What tells it from the other rows: the model's name, its variant, and how it ran."""
+    def model(self) -> str:
+        """The model's name, its variant, and how it ran, at whatever batch."""
         named = " ".join(filter(None, (self.trace.name, self.trace.variant)))
         return ", ".join([named, *self.way])
+
+    @property
+    def label(self) -> str:
+        """What tells it from the other rows: the same, and its batch."""
+        return self.model if self.batch is None else f"{self.model}, batch {self.batch}"
 
     @property
     def computed_in(self) -> str:
@@ -61,7 +68,8 @@ class Row:
     def ran(self) -> tuple[str, ...]:
         """What it ran on, by what and in what, and whether it did, or is predicted to."""
         trace = self.trace
-        return self.device, trace.evidence, trace.runtime, trace.precision
+        batch = "" if self.batch is None else str(self.batch)
+        return self.device, trace.evidence, trace.runtime, trace.precision, batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,12 +108,14 @@ def report_of(saved: Sequence[SavedRow], *, title: str = "", command: str = "") 
         command: The command that made it.
     """
     ways = _ways([one.trace for one in saved])
+    several = len({one.trace.batch for one in saved} - {None}) > 1
     rows = tuple(
         Row(
             attribution=attribute(one.trace),
             difference=one.difference,
             energy=one.energy,
             way=tuple(told for way in ways if (told := way(one.trace))),
+            batch=one.trace.batch if several else None,
         )
         for one in saved
     )

@@ -111,11 +111,12 @@ def _contests(rows: Sequence[Row], of: Of) -> Iterator[Contest]:
         trace = row.trace
         if not trace.rounds_id or min(trace.rounds, default=0.0) <= 0:
             continue
+        name = trace.name if row.batch is None else f"{trace.name}, batch {row.batch}"
         way, held, variant = str(trace.runtime), trace.precision, ""
         if of == "precision":
             way, held, variant = trace.precision, trace.runtime, trace.variant
         group = groups.setdefault((f"{trace.rounds_id} {len(trace.rounds)}", held), {})
-        ways = group.setdefault((trace.name, variant), {})
+        ways = group.setdefault((name, variant), {})
         if way not in ways or _ms(row) < _ms(rows[ways[way]]):
             ways[way] = place
     several = len({held for _, held in groups}) > 1

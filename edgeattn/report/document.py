@@ -12,6 +12,7 @@ from edgeattn.profiling.owners import Owned
 from edgeattn.profiling.sums import Sum
 from edgeattn.records.trace import Difference, EnergyDifference, Trace
 from edgeattn.report.content import SCHEMA_VERSION, Report, Row
+from edgeattn.report.curves import curves
 from edgeattn.report.headline import hidden_ms
 from edgeattn.report.units import part_of
 
@@ -51,6 +52,7 @@ def comparison_document(report: Report) -> dict[str, Any]:
             }
             for row in report.rows
         ],
+        "curves": [asdict(one) | {"summary": one.summary} for one in curves(report.rows)],
         "contests": [
             asdict(one) | {"label": one.label, "is_decided": one.is_decided}
             for one in report.contests

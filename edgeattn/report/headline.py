@@ -8,6 +8,7 @@ from typing import Final
 
 from edgeattn.records.trace import Difference
 from edgeattn.report.content import Report, Row
+from edgeattn.report.curves import Curve, curves
 from edgeattn.report.units import count, microseconds, milliseconds, percent
 
 _LEAST: Final = 0.0005  # what percent() would write as 0.0
@@ -84,6 +85,8 @@ def headline_of(report: Report, row: Row) -> Headline:
 
 def headline(report: Report) -> Headline:
     """Put what a whole report shows into a headline: from the least that attention costs, on."""
+    if drawn := curves(report.rows):
+        return _of_curves(drawn)
     about = report.rows[subject(report)]
     rows = [row for row in report.rows if row.trace.evidence == about.trace.evidence]
     rows = [row for row in rows if row.attribution.sites]
@@ -106,6 +109,20 @@ def headline(report: Report) -> Headline:
         said=f"{most_of_all}{' and '.join(said)}",
         cost=cost if is_latency else f"{least:.1f} to {most:.1f} % of the time",
         more=(f"Least {cheapest}, most {dearest}.",),
+    )
+
+
+def _of_curves(drawn: Sequence[Curve]) -> Headline:
+    """Put what models do at several batches into a headline: the one that gains most by them."""
+    one = max(drawn, key=lambda curve: curve.best.gain)
+    first, best = one.points[0], one.best
+    return Headline(
+        subject=f"{one.label} at batch {first.batch} to {one.points[-1].batch}",
+        said=f"{first.images_per_s:.4g} images/s at batch {first.batch}",
+        cost=f"{best.gain:.2f} times that at batch {best.batch}"
+        if best is not first
+        else "and at no other more",
+        more=tuple(curve.summary for curve in drawn),
     )
 
 

@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 PLANNED_BY: Final = {
     "graph": "node by node",
     "library": "by the library, without inputs and outputs",
+    "": "",
+}
+
+#: What columns are called: planned before it ran, then measured.
+TITLES: Final = {
+    "weights": "weights_bytes",
+    "activations, planned": "activations_bytes",
+    "arena": "arena_bytes",
+    "process": "resident_bytes",
+    "at most": "peak_bytes",
 }
 
 
@@ -24,9 +34,11 @@ def of_one(memory: Memory | None) -> Iterator[tuple[str, str]]:
     """Return what a model takes, as facts with their names."""
     if memory is None:
         return
-    by = PLANNED_BY[memory.planned_by] + (f", at {memory.at}" if memory.at else "")
-    activations = f"activations {size(memory.activations_bytes)} at most, planned {by}"
-    yield "memory", f"weights {size(memory.weights_bytes)} · {activations}"
+    said = [f"weights {size(memory.weights_bytes)}"]
+    if memory.activations_bytes is not None:
+        by = PLANNED_BY[memory.planned_by] + (f", at {memory.at}" if memory.at else "")
+        said.append(f"activations {size(memory.activations_bytes)} at most, planned {by}")
+    yield "memory", " · ".join(said)
     measured = [
         (memory.arena_bytes, "in ONNX Runtime's arena"),
         (memory.resident_bytes, "in the process"),
@@ -36,22 +48,21 @@ def of_one(memory: Memory | None) -> Iterator[tuple[str, str]]:
         yield "memory, measured", " · ".join(said)
 
 
+def told(memories: Sequence[Memory | None]) -> Iterator[tuple[str, list[str]]]:
+    """Return columns of what models take, with their titles: those of which anything is known."""
+    for title, name in TITLES.items():
+        values = [None if one is None else getattr(one, name) for one in memories]
+        if any(value is not None for value in values):
+            yield title, [size(value) for value in values]
+
+
 def of_models(rows: Sequence[Row]) -> Iterator[Table]:
     """Return what several models take, side by side; nothing where nothing is known."""
-    known = [(row, row.trace.memory) for row in rows if row.trace.memory is not None]
-    if not known:
+    known = [(row.label, row.trace.memory) for row in rows if row.trace.memory is not None]
+    columns = dict(told([one for _, one in known]))
+    if not columns:
         return
-    measured = [one for _, one in known if one.resident_bytes is not None]
-    arena = ("arena",) if any(one.arena_bytes is not None for one in measured) else ()
-    process = ("process", "at most") if measured else ()
-    titles = (*arena, *process)
-    made = table("model", "weights", "activations", *titles, right=range(1, 3 + len(titles)))
-    for row, one in known:
-        made.add_row(
-            row.label,
-            size(one.weights_bytes),
-            size(one.activations_bytes),
-            *((size(one.arena_bytes),) if arena else ()),
-            *((size(one.resident_bytes), size(one.peak_bytes)) if process else ()),
-        )
+    made = table("model", *columns, right=range(1, 1 + len(columns)))
+    for place, (label, _) in enumerate(known):
+        made.add_row(label, *(said[place] for said in columns.values()))
     yield made

@@ -12,6 +12,7 @@ from edgeattn.records.trace import KIND_TITLES, RUNTIMES, Difference, EnergyDiff
 from edgeattn.report import beside, memory
 from edgeattn.report.content import Report, Row, to_show
 from edgeattn.report.contest import Contest, Entry, summaries, title_of
+from edgeattn.report.curves import Curve, Point, curves
 from edgeattn.report.grid import columns, table
 from edgeattn.report.headline import headline, headline_of
 from edgeattn.report.units import (
@@ -92,9 +93,12 @@ def comparison_lines(report: Report) -> Iterator[RenderableType]:
         rows = [row for row in report.rows if row.trace.evidence == evidence]
         yield ""
         yield from {_where(row.trace): provenance(row.trace) for row in rows}.values()
-        yield comparison(rows)
+        if drawn := [one for one in curves(report.rows) if one.evidence == evidence]:
+            yield from by_batch(report.rows, drawn)
+        else:
+            yield comparison(rows)
+            yield from memory.of_models(rows)
         yield from beside.of_models(rows)
-        yield from memory.of_models(rows)
         yield from fastest([one for one in report.contests if evidence == "measured"])
         powers = [row.trace.power for row in rows if row.trace.power is not None]
         for rail in dict.fromkeys(f"{one.rail}, {one.covers}, by {one.source}" for one in powers):
@@ -258,6 +262,46 @@ def comparison(rows: Sequence[Row]) -> Table:
             *(_drawn(row) if drawn else ()),
         )
     return grid
+
+
+def by_batch(rows: Sequence[Row], drawn: Sequence[Curve]) -> Iterator[RenderableType]:
+    """Models at several batches: latency, throughput, energy and memory, by batch."""
+    from rich.text import Text
+
+    devices = {one.device for one in drawn}
+    for one in drawn:
+        where = f" on {one.device}" if len(devices) > 1 else ""
+        yield Text(f"{one.label}{where}", style="bold")
+        columns = dict(_by_batch([(point, rows[point.place]) for point in one.points]))
+        made = table(*columns, "", right=range(len(columns)))
+        for figures, point in zip(zip(*columns.values(), strict=True), one.points, strict=True):
+            made.add_row(*figures, bar(point.images_per_s, one.best.images_per_s))
+        yield made
+        yield Text(one.summary)
+
+
+def _by_batch(points: Sequence[tuple[Point, Row]]) -> Iterator[tuple[str, list[str]]]:
+    """Return the columns of a curve: those of which anything is known."""
+    traces = [row.trace for _, row in points]
+    yield "batch", [str(point.batch) for point, _ in points]
+    yield "latency", [milliseconds(point.latency_ms) for point, _ in points]
+    if traces[0].evidence == "predicted":
+        bounds = [point.interval_ms or (None, None) for point, _ in points]
+        yield "interval", [f"{milliseconds(a)} … {milliseconds(b)}" for a, b in bounds]
+    else:
+        yield "p90", [milliseconds(one.latency_ms.p90) for one in traces]
+    yield "images/s", [f"{point.images_per_s:.4g}" for point, _ in points]
+    yield "×", [f"{point.gain:.2f}" for point, _ in points]
+    yield "an image", [milliseconds(point.image_ms) for point, _ in points]
+    if any(one.power for one in traces):
+        yield "energy of it", [millijoules(point.image_mj) for point, _ in points]
+    if found := [row.difference for _, row in points if row.difference]:
+        differs = [_differs(row.difference, 0.0) for _, row in points]
+        yield "above, %", [percent for _, percent, _, _ in differs]
+        yield interval_title(found[0]), [interval for _, _, interval, _ in differs]
+    if any(row.attribution.sites for _, row in points):
+        yield "sites", [percent(row.attribution.attention_share) for _, row in points]
+    yield from memory.told([one.memory for one in traces])
 
 
 def fastest(contests: Sequence[Contest]) -> Iterator[RenderableType]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from edgeattn.base.errors import EdgeattnError, InputError
 from edgeattn.base.files import scratch
@@ -13,10 +14,12 @@ from edgeattn.base.versions import installed
 from edgeattn.devices.schema import DeviceProfile
 from edgeattn.engine import apart
 from edgeattn.engine.target import choose as choose_target
+from edgeattn.graph.reading import facts_of
 from edgeattn.hosts.visit import Guest, Visit, side_by_side
-from edgeattn.options.build import EngineOptions
+from edgeattn.options.build import EngineOptions, Profile
 from edgeattn.options.model import ModelRequest
 from edgeattn.options.profile import TOGETHER, Item, ProfileOptions, Stage, TrtexecFiles
+from edgeattn.options.shapes import Shape
 from edgeattn.profiling.assemble import Profiled
 from edgeattn.profiling.measure import traces as onnx
 from edgeattn.profiling.measure.hosts.onnxruntime import measure as by_python
@@ -27,14 +30,17 @@ from edgeattn.profiling.predict.again import beside, profile_of
 from edgeattn.profiling.predict.cpu import traces as cpu
 from edgeattn.profiling.predict.gpu import traces as gpu
 from edgeattn.profiling.predict.gpu.predict import How
-from edgeattn.profiling.route import Route, check_runtimes, choose, named_device
+from edgeattn.profiling.route import Route, check_runtimes, choose, is_model, named_device
 from edgeattn.profiling.sources.engines.plans import Plan, build_plan
 from edgeattn.profiling.sources.engines.source import EngineSource, read_engine
 from edgeattn.profiling.sources.model import Subject, read_subject
 from edgeattn.profiling.sources.trtexec.traces import of_files
+from edgeattn.records.manifest import Tensor
 from edgeattn.runtimes.blame import blames_the_file
 from edgeattn.workflows.build import BuildOptions
 from edgeattn.workflows.build import build as build_engine
+
+_APART: Final = "Batches were measured one after another, each in processes of its own."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +230,79 @@ def profile_files(
     return _signed(of_files(files, subject, options, route), command)
 
 
+def over_batches(
+    run: Callable[[ProfileOptions, Stage], tuple[list[Profiled], tuple[EdgeattnError, ...]]],
+    options: ProfileOptions,
+    batches: Sequence[int],
+    on_stage: Stage,
+) -> tuple[list[Profiled], tuple[EdgeattnError, ...]]:
+    """Profile models at several batches, one after another.
+
+    Run by turns, a small batch would find the caches full of a large one's activations, which are
+    not there where it is deployed; and the memory of all would have to be there at once.
+
+    Args:
+        run: Profiles the models as it is told, and says why nothing was found on a host.
+        options: How.
+        batches: The batches, from the smallest on.
+        on_stage: Called with the name of each stage as it begins.
+
+    Returns:
+        What was found; and why nothing was at a batch, of memory perhaps: others are worth having.
+
+    Raises:
+        EdgeattnError: Nothing was found at the smallest: why.
+    """
+    found: list[Profiled] = []
+    failed: list[EdgeattnError] = []
+    for place, batch in enumerate(batches, 1):
+        stage = partial(_stage, on_stage, f"batch {batch}, {place}/{len(batches)}")
+        try:
+            some, faults = run(options.at_batch(batch), stage)
+        except EdgeattnError as error:
+            if not found:
+                raise
+            some, faults = [], (error,)
+        found += [_one_of_several(one) for one in some]
+        failed += [type(one)(f"Batch {batch}: {one.fact}", mend=one.mend) for one in faults]
+    return found, tuple(failed)
+
+
+def _stage(on_stage: Stage, batch: str, name: str) -> None:
+    on_stage(f"{batch}: {name}")
+
+
+def check_batches(path: Path, batches: Sequence[int]) -> None:
+    """Refuse a file that cannot be run at several batches; a model's name is none.
+
+    Raises:
+        InputError: It is an engine, or its batch is fixed at another.
+    """
+    if is_model(str(path)):
+        return
+    if path.suffix != ".onnx":
+        raise InputError(
+            f"{path} is an engine, which is tuned for its own shapes.",
+            mend="Give its ONNX file: an engine is built, or planned, for each batch.",
+        )
+    sizes = [one.shape[0] for one in facts_of(path).inputs if one.shape]
+    fixed = next((size for size in sizes if isinstance(size, int)), None)
+    if fixed is not None and {*batches} != {fixed}:
+        raise InputError(
+            f"The batch of {path} is fixed at {fixed}, and --batches asks for others.",
+            mend="Leave it open where it is exported: edgeattn export MODEL --dynamic-batch; or"
+            " give --batches the model's name.",
+        )
+
+
+def _one_of_several(found: Profiled) -> Profiled:
+    trace = found.row.trace
+    if trace.evidence != "measured":
+        return found
+    trace = trace.model_copy(update={"notes": (*trace.notes, _APART)})
+    return replace(found, row=found.row.model_copy(update={"trace": trace}))
+
+
 def _signed(found: Sequence[Profiled], command: str) -> list[Profiled]:
     """Record in every trace the command, and the versions of what it was made by."""
     signature = {"command": command, "versions": installed()}
@@ -349,8 +428,31 @@ def _measured_engines(
 def _built(options: ProfileOptions, onnx: Path, folder: Path) -> Path:
     """Build the engine of an ONNX file for the GPU that is here, into a new folder."""
     folder.mkdir()
+    profiles = engine_profiles(facts_of(onnx).inputs, options)
     target = choose_target(
         device=options.device, capability=None, runtime=options.runtime, as_plan=False
     )
-    manifest = build_engine(onnx, BuildOptions(target=target, engine=EngineOptions()), folder)
+    manifest = build_engine(
+        onnx, BuildOptions(target=target, engine=EngineOptions(profiles=profiles)), folder
+    )
     return folder / manifest.engine
+
+
+def engine_profiles(inputs: Sequence[Tensor], options: ProfileOptions) -> tuple[Profile, ...]:
+    """Return the shapes that an engine is built for: those alone that it is to be profiled at.
+
+    Args:
+        inputs: What its model takes.
+        options: The batch, or the shapes.
+
+    Returns:
+        None where all inputs have fixed shapes, or it is not said what stays open.
+    """
+    asked = options.shapes or [(options.batch, *one.shape[1:]) for one in inputs]
+    shapes = {
+        one.name: Shape(size for size in shape if isinstance(size, int))
+        for one, shape in zip(inputs, asked, strict=False)
+    }
+    is_known = all(len(shapes.get(one.name, ())) == len(one.shape) for one in inputs)
+    is_open = any(isinstance(size, str) for one in inputs for size in one.shape)
+    return (Profile(min=shapes, opt=shapes, max=shapes),) if is_open and is_known else ()

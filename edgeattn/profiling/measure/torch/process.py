@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -42,11 +43,13 @@ class _Ready:
 
     Attributes:
         model: The model.
+        inputs: What it is run on.
         enqueue: Runs it once; on a GPU, it does not wait for it.
         is_on_gpu: Whether it is on a GPU.
     """
 
     model: BuiltModel
+    inputs: Sequence[torch.Tensor]
     enqueue: Callable[[], None]
     is_on_gpu: bool
 
@@ -145,6 +148,10 @@ def profile_model(job: Mapping[str, Any]) -> dict[str, Any]:
             for s in sites
         ],
         "params": ready.model.params,
+        "batch": next((size for one in ready.inputs for size in one.shape[:1]), None),
+        "weights_bytes": sum(
+            one.nbytes for one in itertools.chain(module.parameters(), module.buffers())
+        ),
         "source": ready.model.source,
         "is_program": ready.model.program is not None,
         "notes": ready.model.notes,
@@ -173,7 +180,12 @@ def _ready(asked: Mapping[str, Any], job: Mapping[str, Any]) -> _Ready:
     model = build(REQUEST.validate_python(asked))
     try:
         module = model.module.to("cuda" if is_on_gpu else "cpu")
-        inputs = [tensor.to("cuda" if is_on_gpu else "cpu") for tensor in model.inputs]
+        inputs = [
+            (torch.cat([tensor] * job["batch"]) if tensor.ndim else tensor).to(
+                "cuda" if is_on_gpu else "cpu"
+            )
+            for tensor in model.inputs
+        ]
     except torch.OutOfMemoryError as error:
         raise MissingError(f"The GPU has not memory enough for {model.source}.") from error
 
@@ -181,7 +193,7 @@ def _ready(asked: Mapping[str, Any], job: Mapping[str, Any]) -> _Ready:
         with torch.no_grad():
             module(*inputs)
 
-    return _Ready(model=model, enqueue=enqueue, is_on_gpu=is_on_gpu)
+    return _Ready(model=model, inputs=inputs, enqueue=enqueue, is_on_gpu=is_on_gpu)
 
 
 def _is_on_gpu(device: str | None) -> bool:

@@ -38,16 +38,19 @@ class RunOptions:
         threads: Threads of the CPU.
         device: Where; None for the GPU where torch sees one, and else the CPU.
         limit_s: Seconds after which no new window of runs begins.
+        batch: How often inputs are repeated along their first dimension.
     """
 
     threads: int
     device: Literal["cpu", "cuda"] | None = None
     limit_s: float = 30.0
+    batch: int = 1
 
     @classmethod
     def of(cls, options: ProfileOptions) -> RunOptions:
         """Return what torch is asked; as many threads as there are cores by default."""
-        return cls(threads=options.threads or usable_cores(), limit_s=options.limit_s)
+        threads = options.threads or usable_cores()
+        return cls(threads=threads, limit_s=options.limit_s, batch=options.batch)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,12 +60,16 @@ class ProfiledModules(Known):
     Attributes:
         kernels: Its modules that took time of their own, as kernels.
         source: Where the model is from.
+        batch: The first size of its first input; None if it has none.
+        weights_bytes: What its parameters and buffers take.
         profiled_us: What the whole run took while each module was timed.
         enqueue_us: What the host takes to enqueue a run on a GPU; None on a CPU.
     """
 
     kernels: tuple[Kernel, ...]
     source: str
+    batch: int | None
+    weights_bytes: int
     profiled_us: float
     enqueue_us: float | None
 
@@ -103,6 +110,8 @@ def profile_modules(request: ModelRequest, options: RunOptions) -> ProfiledModul
         sites=tuple(Site(**one) for one in found["sites"]),
         params=found["params"],
         source=found["source"],
+        batch=found["batch"],
+        weights_bytes=found["weights_bytes"],
         profiled_us=found["profiled_us"],
         enqueue_us=found["enqueue_us"],
         notes=(*found["notes"], *([_ONE_GRAPH] if found["is_program"] else [])),

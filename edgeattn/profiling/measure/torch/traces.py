@@ -16,7 +16,7 @@ from edgeattn.profiling.measure.torch.run import (
     time_models,
     version,
 )
-from edgeattn.records.trace import EndToEnd, Machine
+from edgeattn.records.trace import EndToEnd, Machine, Memory
 
 
 def measure(
@@ -56,6 +56,8 @@ def measure(
             kernels=found.kernels,
             latency=latency,
             windows=timed.windows,
+            batch=found.batch,
+            memory=Memory(weights_bytes=found.weights_bytes, activations_bytes=None),
             end_to_end=EndToEnd(
                 latency_us=1e3 * latency.p50,
                 profiled_us=found.profiled_us,
