@@ -103,6 +103,7 @@ class ProfileOptions:
         shapes: The shape of each input; none for the file's own.
         seed: Seed of the inputs.
         arithmetic: What OpenVINO computes in: f32, bf16 or f16; None for f32.
+        precise_to: How precisely it is to be measured, as `Limits.precise_to` has it.
         marginal: None for where it costs little.
     """
 
@@ -155,6 +156,7 @@ class ProfileOptions:
     shapes: tuple[tuple[int, ...], ...] = ()
     seed: int = 0
     arithmetic: str | None = None
+    precise_to: float | None = None
 
     @property
     def runtimes(self) -> tuple[str, ...]:

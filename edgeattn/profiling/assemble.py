@@ -66,6 +66,7 @@ class Found:
         windows: How many windows of runs were measured until they agreed.
         rounds_ms: Of several models, what it took in each round; none where that is what the
             samples of its latency are.
+        generations: How many rounds each generation of processes ran.
         power: What the device drew, if it was watched.
         batch: Images of one run; None for that of the ONNX file, if it is here.
         memory: What it takes of memory; None for what its ONNX graph says, if it is here.
@@ -88,6 +89,7 @@ class Found:
     shared_spread: float | None = None
     windows: int = 0
     rounds_ms: Sequence[float] = ()
+    generations: Sequence[int] = ()
     power: Power | None = None
     batch: int | None = None
     memory: Memory | None = None
@@ -190,6 +192,7 @@ def assemble(
             variant=item.variant,
             precision=item.precision,
             rounds_ms=tuple(found.rounds_ms),
+            generations=tuple(found.generations),
             model=item.model or found.model or str(item.path),
             sha256=dict(found.known.sha256),
             evidence=found.evidence,
@@ -249,7 +252,7 @@ def _saved(trace: Trace, first: Trace) -> SavedRow:
     if trace.evidence == "measured":
         return SavedRow(
             trace=trace,
-            difference=samples.difference(trace.rounds, first.rounds),
+            difference=samples.difference(trace.rounds, first.rounds, trace.generations),
             energy=samples.energy_difference(trace.power, first.power),
         )
     above = predicted(

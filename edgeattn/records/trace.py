@@ -160,12 +160,13 @@ class Difference(_Frozen):
     """How two models' latencies differ, measured in interleaved rounds, or predicted.
 
     Attributes:
-        p50_ms: The median over rounds of A's latency less B's, in ms.
+        p50_ms: A's latency less B's, in ms: the median over the rounds of a generation of
+            processes, and the median of that over generations.
         percent: The same, per cent of B's median.
-        ci95: 95 % interval of `percent`, by bootstrap of rounds; of a prediction, None.
+        ci95: 95 % interval of `percent`, over generations; None of a prediction.
         predicted90: Of a prediction, between what bounds `percent` lies, nine times in ten; None
             if that is not known.
-        rounds: How many rounds were run.
+        rounds: How many rounds were run; 0 if they were not run together.
     """
 
     p50_ms: float
@@ -185,8 +186,8 @@ class EnergyDifference(_Frozen):
 
     Attributes:
         mj: The median over rounds of A's energy less B's, in mJ.
-        percent: The same, per cent of B's median.
-        ci95: 95 % interval of `percent`, by bootstrap of rounds.
+        percent: The same, per cent of B's.
+        ci95: 95 % interval of `percent`, over rounds, each of processes of its own.
         rounds: How many rounds were run.
     """
 
@@ -380,6 +381,8 @@ class Trace(_Frozen):
         rounds_id: The same in all traces of models that were run in the same rounds; "" if it ran
             alone, or nothing was run.
         rounds_ms: What it took in each of these; none where that is what the samples are.
+        generations: How many rounds each generation of new processes ran, in order; none where
+            that is not known.
         interval_ms: Of a prediction, the bounds of the latency.
         shared_spread: Of a prediction, the standard deviation of the logarithm of what all kernels'
             times are off together.
@@ -406,6 +409,7 @@ class Trace(_Frozen):
     precision: str = ""
     rounds_id: str = ""
     rounds_ms: tuple[float, ...] = ()
+    generations: tuple[int, ...] = ()
     evidence: Evidence
     runtime: Runtime
     runtime_version: str

@@ -26,7 +26,7 @@ class Entry:
         latency_ms: The row's latency; None where it is of several models.
         ratio: Its latency over that of the first way: the median over rounds, of several models
             the geometric mean of theirs.
-        ci95: 95 % interval of that, by bootstrap of rounds; None of the first way.
+        ci95: 95 % interval of that, over generations of processes; None of the first way.
     """
 
     way: str
@@ -109,7 +109,7 @@ def _contests(rows: Sequence[Row], of: Of) -> Iterator[Contest]:
     groups: dict[tuple[str, str], dict[tuple[str, str], dict[str, int]]] = {}
     for place, row in enumerate(rows):
         trace = row.trace
-        if not trace.rounds_id or min(trace.rounds, default=0.0) <= 0:
+        if not trace.rounds_id or len(trace.rounds) < 2 or min(trace.rounds) <= 0:
             continue
         name = trace.name if row.batch is None else f"{trace.name}, batch {row.batch}"
         way, held, variant = str(trace.runtime), trace.precision, ""
@@ -142,9 +142,10 @@ def _contest(
     model, variant = named
     times = {way: [rows[ways[way]].trace.rounds for ways in models] for way in models[0]}
     first = next(iter(times))
-    ratios = {way: samples.ratio(own, times[first]) for way, own in times.items()}
+    generations = rows[models[0][first]].trace.generations
+    ratios = {way: samples.ratio(own, times[first], generations) for way, own in times.items()}
     fastest, second, *_ = sorted(ratios, key=lambda way: ratios[way][0])
-    lead, ci95 = samples.ratio(times[second], times[fastest])
+    lead, ci95 = samples.ratio(times[second], times[fastest], generations)
     return Contest(
         of=of,
         model=model,

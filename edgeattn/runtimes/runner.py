@@ -5,8 +5,8 @@ its onnxruntime or openvino: `python3 runner.py`. So it imports nothing of this 
 written in what Python 3.6 takes. Jobs come on stdin, each a JSON object a line, with its `task`;
 what comes of one is printed as base.worker has it.
 
-Sessions' threads do not spin: those of two models would disturb each other. Of several models each
-has a process of its own, as where it is deployed, and now and then a new one: one session is faster
+Sessions' threads do not spin: those of two models would disturb each other. Each model has a
+process of its own, as where it is deployed, and a new one for each window: one session is faster
 than another of the same model by some per cent, as its memory happens to lie.
 """
 
@@ -813,11 +813,19 @@ class _Child:
 
     def ask(self, job: Dict[str, Any]) -> Dict[str, Any]:
         """Have it do a job."""
+        self.tell(job)
+        return self.answer()
+
+    def tell(self, job: Dict[str, Any]) -> None:
+        """Give it a job, and do not wait for what comes of it."""
         assert self.process.stdin is not None
-        assert self.process.stdout is not None
         with contextlib.suppress(OSError):
             self.process.stdin.write(json.dumps(job) + "\n")
             self.process.stdin.flush()
+
+    def answer(self) -> Dict[str, Any]:
+        """Return what came of the job that it was given."""
+        assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if line:
             kind, said = next(iter(json.loads(line).items()))
@@ -893,23 +901,26 @@ class Bench:
             threads: Threads of each.
             warm_up: How often, and for how many seconds, each is run at least.
         """
-        self._job = {"task": "time", "threads": threads, "warm_up": warm_up}
+        self._job = {"task": "time", "threads": threads, "warm_up": warm_up, "models": models}
         self._orders = orders(len(models))
         if len(models) == 1:
             self._alone = opened(models[0], threads)
             fewest, seconds = warm_up
             return {"ms": [repeat(self._alone.run_ms, fewest, seconds)[-1]]}
-        self._job["models"] = models
         self._renew()
         return {"ms": [child() for child in self._children]}
 
     def _renew(self) -> None:
+        """Start a process for each model, in place of those that there are; they load together."""
+        self._alone = None
         for child in self._children:
             child.close()
-        self._children = []
-        for model in self._job["models"]:
-            self._children.append(_Child(f"ran {model['name']}"))
-            self._children[-1].ask(dict(self._job, models=[model]))
+        models = self._job["models"]
+        self._children = [_Child(f"ran {model['name']}") for model in models]
+        for child, model in zip(self._children, models):
+            child.tell(dict(self._job, models=[model]))
+        for child in self._children:
+            child.answer()
 
     def window(
         self,
@@ -919,14 +930,17 @@ class Bench:
         only: Optional[int] = None,
         renew: bool = False,
     ) -> Dict[str, Any]:
-        """Run the models by turns, or one only; several in new processes, if that is asked.
+        """Run the models by turns, or one only; in new processes, if that is asked.
 
         Returns:
             `rows`, as `window` gives them, but for one model only; `span`, when in seconds of the
             system's uptime; and `runs`, how often each model was run meanwhile.
         """
-        if renew and self._children:
+        if renew:
             self._renew()
+        if len(self._children) == 1:  # nothing is to go before its runs, as beside others
+            job = {"task": "window", "fewest": fewest, "most": most, "seconds": seconds}
+            return self._children[0].ask(job)
         runs = list(self._children)  # type: List[Callable[[], float]]
         if self._alone is not None:
             runs = [self._alone.run_ms]

@@ -28,7 +28,8 @@ def model():
         pytest.param("openvino", LATENCIES, marks=pytest.mark.slow),
     ],
 )
-def test_figures_are_measured_and_kept(model, target, names, tmp_path):
+def test_figures_are_measured_and_kept(model, target, names, tmp_path, monkeypatch):
+    monkeypatch.setattr(tune, "_SECONDS", 0.5)
     tried = []
     first = tuned(
         model.clone(),

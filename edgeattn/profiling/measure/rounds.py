@@ -1,16 +1,18 @@
 """Runs models in interleaved rounds, until what they take agrees.
 
-A round runs each model once, in an order that changes. Rounds are put together in windows;
-three that agree are enough for one model, and for several the difference must be known well too.
+A round runs each model once, in an order that changes. Rounds are put together in windows, each a
+generation of processes of its own. Three windows that agree, of so many as an interval wants, are
+enough for one model; for several the difference must be known well too.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 from edgeattn.profiling import samples
@@ -25,6 +27,10 @@ WARM_UP_S: Final = 0.5
 #: The fewest and the most runs with a profiler, and seconds after which it ends in between.
 PROFILED_RUNS: Final = (10, 40)
 PROFILED_S: Final = 1.5
+# Windows that are run in any case, unless the limit is reached: of one model, and of several. An
+# interval that may end the rounds must not do so while there are few: it would end them where they
+# happen to agree.
+_FEWEST: Final = {False: 5, True: 8}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,16 +41,15 @@ class Limits:
         window: Fewest rounds of a window, most rounds, and seconds after which it ends between.
         limit_s: Seconds after which no new window begins, for one model or two; of more, for each
             that is compared with the first.
-        most_rounds: Rounds after which none begins, of several models.
-        precise_to: Of several models: the half-width that the 95 % interval of each difference
-            is to reach, in percentage points.
+        precise_to: The half-width that the 95 % interval of each difference is to reach, in
+            percentage points; of one model, that of its latency, in per cent. None for 1 of several
+            models, and for any of one.
         pairs: The models that differ, by their places; each of several and the first if none are.
     """
 
-    window: tuple[int, int, float] = (10, 200, 1.0)
+    window: tuple[int, int, float] = (5, 50, 0.5)
     limit_s: float = 30.0
-    most_rounds: int = 500
-    precise_to: float = 1.0
+    precise_to: float | None = None
     pairs: tuple[tuple[int, int], ...] = ()
 
 
@@ -53,9 +58,11 @@ class Timed:
     """Models that were run in interleaved rounds.
 
     Attributes:
-        samples_ms: The latency of each model in each round that was kept.
+        samples_ms: The latency of each model in each round.
         windows: How many windows of rounds there were.
         agree: Whether the last three agreed.
+        generations: How many rounds each generation of processes ran, in order; none where that is
+            not known.
         of_machine: Warnings of what the machine did while they ran.
         facts: What is known of the machine while they ran.
         powers: What each drew; none where nothing tells.
@@ -64,6 +71,7 @@ class Timed:
     samples_ms: tuple[tuple[float, ...], ...]
     windows: int
     agree: bool
+    generations: tuple[int, ...] = ()
     of_machine: tuple[str, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     powers: tuple[Power | None, ...] = ()
@@ -74,7 +82,11 @@ class Timed:
 
     def difference(self, a: int, b: int) -> Difference:
         """Return what model `a` takes above model `b`."""
-        return samples.difference(self.samples_ms[a], self.samples_ms[b])
+        return samples.difference(self.samples_ms[a], self.samples_ms[b], self.generations)
+
+    def ratio(self, a: int, b: int) -> tuple[float, tuple[float, float]]:
+        """Return how many times as long as model `b` model `a` takes, and its 95 % interval."""
+        return samples.ratio([self.samples_ms[a]], [self.samples_ms[b]], self.generations)
 
     @property
     def warnings(self) -> list[str]:
@@ -90,46 +102,46 @@ class Timed:
 
 @dataclass(slots=True)
 class _Rounds:
-    """What was timed: of one model the last windows, of several all rounds."""
+    """What was timed, window by window."""
 
     models: int
-    kept: deque[list[list[float]]] = field(default_factory=deque)
-    medians: list[deque[float]] = field(default_factory=list)
-    windows: int = 0
-
-    def __post_init__(self) -> None:
-        if self.models == 1:
-            self.kept = deque(maxlen=samples.WINDOWS)
-        self.medians = [deque(maxlen=samples.WINDOWS) for _ in range(self.models)]
-
-    def add(self, window: list[list[float]]) -> None:
-        self.windows += 1
-        self.kept.append(window)
-        for model, medians in enumerate(self.medians):
-            medians.append(statistics.median(row[model] for row in window))
+    windows: list[list[list[float]]] = field(default_factory=list)
 
     @property
     def agree(self) -> bool:
-        return all(samples.agree(list(medians)) for medians in self.medians)
+        last = self.windows[-samples.WINDOWS :]
+        return all(samples.agree(one) for one in zip(*map(_medians, last), strict=True))
 
     @property
-    def rows(self) -> list[list[float]]:
-        return [row for window in self.kept for row in window]
+    def columns(self) -> list[list[float]]:
+        rows = (row for window in self.windows for row in window)
+        return list(map(list, zip(*rows, strict=True)))
+
+    @property
+    def generations(self) -> list[int]:
+        return list(map(len, self.windows))
 
     def half_width(self, pairs: Sequence[tuple[int, int]]) -> float:
-        """The widest half of a 95 % interval of a difference of two models, in per cent."""
-        columns = list(zip(*self.rows, strict=True))
-        widths = [0.0]
+        """The widest half of a 95 % interval, in per cent: of differences, or of one latency."""
+        columns, generations = self.columns, self.generations
+        if self.models == 1:
+            columns.append([statistics.median(columns[0])] * len(columns[0]))
+        widths = []
         for one, other in pairs or [(place, 0) for place in range(1, len(columns))]:
-            low, high = samples.difference(columns[one], columns[other]).ci95 or (0.0, 0.0)
+            found = samples.difference(columns[one], columns[other], generations)
+            low, high = found.ci95 or (-math.inf, math.inf)
             widths.append((high - low) / 2)
-        return max(widths)
+        return max(widths, default=0.0)
+
+
+def _medians(window: Sequence[Sequence[float]]) -> list[float]:
+    return [statistics.median(column) for column in zip(*window, strict=True)]
 
 
 def run_rounds(
     runs: Sequence[Run], limits: Limits, *, on_window: Callable[[dict[str, Any]], None]
 ) -> dict[str, Any]:
-    """Run models of this process in interleaved rounds.
+    """Run models in interleaved rounds, each window of which is a generation of its own.
 
     Args:
         runs: Runs each model once.
@@ -159,38 +171,73 @@ def take_windows(
 
     Args:
         models: How many.
-        window: Runs a window of rounds, and returns what each model took in each, in ms; given
-            how many windows there were.
+        window: Runs a window of rounds, in new processes from the second on, and returns what each
+            model took in each, in ms; given how many windows there were.
         limits: How long.
         on_window: Called after each window with how far it is; nothing is timed meanwhile.
 
     Returns:
-        `samples_ms`, `windows` and `agree`, as `Timed` has them.
+        `samples_ms`, `windows`, `agree` and `generations`, as `Timed` has them.
     """
     found = _Rounds(models=models)
+    is_of_several = models > 1
     began = time.perf_counter()
     limit_s = limits.limit_s * max(1, models - 1)
+    precise_to = limits.precise_to or (1.0 if is_of_several else math.inf)
     while True:
-        found.add(window(found.windows))
-        seconds, rounds = time.perf_counter() - began, len(found.rows)
+        found.windows.append(window(len(found.windows)))
+        windows = len(found.windows)
         on_window(
             {
-                "windows": found.windows,
-                "rounds": rounds,
-                "p50_ms": [medians[-1] for medians in found.medians],
+                "windows": windows,
+                "rounds": sum(found.generations),
+                "p50_ms": _medians(found.windows[-1]),
             }
         )
-        is_done = found.agree and (
-            models == 1 or found.half_width(limits.pairs) <= limits.precise_to
-        )
-        is_over = seconds >= limit_s or (models > 1 and rounds >= limits.most_rounds)
-        if is_done or (is_over and found.windows >= samples.WINDOWS):
+        is_over = windows >= samples.WINDOWS and time.perf_counter() - began >= limit_s
+        is_done = windows >= _FEWEST[is_of_several] and found.agree
+        if is_over or (is_done and found.half_width(limits.pairs) <= precise_to):
             break
     return {
-        "samples_ms": [list(column) for column in zip(*found.rows, strict=True)],
-        "windows": found.windows,
+        "samples_ms": found.columns,
+        "windows": windows,
         "agree": found.agree,
+        "generations": found.generations,
     }
+
+
+def take_processes(
+    models: int,
+    ask: Callable[[int], Mapping[str, Any]],
+    limits: Limits,
+    *,
+    on_progress: Callable[[str], None],
+) -> tuple[dict[str, Any], list[Mapping[str, Any]]]:
+    """Run models in interleaved rounds, each window in a process that starts for it and ends.
+
+    Args:
+        models: How many.
+        ask: Has a new process run a window, given how many there were; its `rows` are that.
+        limits: How long.
+        on_progress: Told how far it is.
+
+    Returns:
+        As `take_windows`, and all that the processes said.
+    """
+    answers: list[Mapping[str, Any]] = []
+
+    def window(number: int) -> list[list[float]]:
+        answers.append(ask(number))
+        rows: list[list[float]] = answers[-1]["rows"]
+        return rows
+
+    found = take_windows(models, window, limits, on_window=lambda said: on_progress(told(said)))
+    return found, answers
+
+
+def orders_from(number: int, models: int) -> Iterator[tuple[int, ...]]:
+    """Return the orders in which models are run, for the window of this number."""
+    return islice(runner.orders(models), number, None)
 
 
 def host_us(enqueue: Callable[[], object], wait: Callable[[], object], *, runs: int) -> float:
@@ -216,6 +263,7 @@ def timed_of(found: Mapping[str, Any]) -> dict[str, Any]:
         "samples_ms": tuple(tuple(column) for column in found["samples_ms"]),
         "windows": found["windows"],
         "agree": found["agree"],
+        "generations": tuple(found["generations"]),
         "of_machine": tuple(found["warnings"]),
         "facts": found.get("facts", {}),
     }

@@ -28,14 +28,12 @@ from edgeattn.runtimes.onnxruntime import inputs_of, limit_of, to_draw
 PROFILED: Final = (1 / 20, 1.5)
 #: What loading a model, and warming it up, is expected to take at most.
 LOAD_S: Final = 240.0
-# The same of what comes before anything is timed, and of a window.
-_WARM_UP: Final = (1 / 60, 0.5)
-_WINDOW: Final = (1 / 30, 1.0)
+# The same of what comes before anything is timed in a process, and of a window.
+_WARM_UP: Final = (1 / 150, 0.2)
+_WINDOW: Final = (1 / 60, 0.5)
 # Windows of one model alone, of several that are compared, to see what each draws.
 _POWER_ROUNDS: Final = 6
 _ANY: Final = 10**6
-# Windows after which models that are compared get new processes.
-_RENEWED_AFTER: Final = 3
 
 
 def time_models(
@@ -67,7 +65,10 @@ def time_models(
     """
     by: Sequence[Runtime] = runtimes or ["onnxruntime"] * len(paths)
     limits = Limits(
-        window=(10, 200, seconds_of(options, _WINDOW)), limit_s=options.limit_s, pairs=tuple(pairs)
+        window=(5, 50, seconds_of(options, _WINDOW)),
+        limit_s=options.limit_s,
+        precise_to=options.precise_to,
+        pairs=tuple(pairs),
     )
     fewest, most, seconds = limits.window
     with ExitStack() as stack:
@@ -91,8 +92,7 @@ def time_models(
             return _Window.of(runner.ask(job, limit_s=limit_s))
 
         def window(windows: int) -> list[list[float]]:
-            is_new = len(paths) > 1 and windows > 0 and windows % _RENEWED_AFTER == 0
-            found = ran(fewest=fewest, most=most, renew=is_new)
+            found = ran(fewest=fewest, most=most, renew=windows > 0)
             windows_run.append(found)
             return found.rows_of(len(paths))
 
@@ -100,8 +100,8 @@ def time_models(
             by_model = {0: windows_run} if len(paths) == 1 else {}
             # What is run by turns draws power together: each by itself, now, and by turns again.
             for turn in range(0 if by_model else _POWER_ROUNDS):
-                for model in range(len(paths))[:: (-1) ** turn]:
-                    alone = ran(fewest=1, most=_ANY, only=model)
+                for number, model in enumerate(range(len(paths))[:: (-1) ** turn]):
+                    alone = ran(fewest=1, most=_ANY, only=model, renew=number == 0)
                     by_model.setdefault(model, []).append(alone)
             for _, each in sorted(by_model.items()):
                 yield place.power([one.span for one in each], [one.runs for one in each])

@@ -118,6 +118,7 @@ def measure_at(
             latency=latency,
             end_to_end=EndToEnd(latency_us=1e3 * latency.p50, profiled_us=found.profiled_us),
             windows=timed.windows,
+            generations=timed.generations,
             power=timed.powers[model] if timed.powers else None,
             memory=of_graph(subject).model_copy(update=found.memory),
             warnings=[*timed.warnings, *samples.warnings_of(latency)],

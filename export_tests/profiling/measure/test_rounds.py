@@ -7,7 +7,8 @@ from itertools import cycle
 
 from edgeattn.profiling.measure.rounds import Limits, Timed, run_rounds, told
 
-QUICK = Limits(window=(4, 4, 0.0), limit_s=0.0, most_rounds=24)
+QUICK = Limits(window=(4, 4, 0.0), limit_s=0.0)
+ENDLESS = Limits(window=(4, 4, 0.0), limit_s=60.0)
 
 
 def turn(name, times, order):
@@ -26,12 +27,21 @@ def run(*times, limits=QUICK):
 
 
 def test_one_model_stops_as_soon_as_windows_agree():
-    endless = Limits(window=(4, 4, 0.0), limit_s=60.0)
-    drift = iter([10.0] * 4 + [5.0] * 4 + [1.0] * 12)
-    found, _, windows = run(drift, limits=endless)
-    assert found == {"samples_ms": [[1.0] * 12], "windows": 5, "agree": True}
-    assert [one["rounds"] for one in windows] == [4, 8, 12, 12, 12]
+    steady, _, _ = run(cycle([1.0]), limits=ENDLESS)
+    assert steady["windows"] == 5
+    drift = iter([10.0] * 4 + [5.0] * 8 + [2.0] * 8 + [1.0] * 12)
+    found, _, windows = run(drift, limits=ENDLESS)
+    assert (found["windows"], found["agree"], found["generations"]) == (8, True, [4] * 8)
+    assert [one["rounds"] for one in windows] == [4, 8, 12, 16, 20, 24, 28, 32]
     assert windows[0]["p50_ms"] == [10.0]
+
+
+def test_one_model_goes_on_until_its_latency_is_known_as_well_as_is_asked():
+    precise = Limits(window=(4, 4, 0.0), limit_s=60.0, precise_to=1.0)
+    processes = (one for level in cycle([1.0, 1.04]) for one in [level] * 4)
+    found, _, _ = run(processes, limits=precise)
+    # Of n windows 2 % off, by turns: Student's quantile * 2 % / sqrt(n - 1).
+    assert found["windows"] == 19
 
 
 def test_what_does_not_agree_stops_at_the_limit():
@@ -42,12 +52,13 @@ def test_what_does_not_agree_stops_at_the_limit():
 
 
 def test_several_models_go_on_until_their_difference_is_known():
-    noisy = cycle([1.0, 1.2, 1.0, 1.3, 0.9])
-    found, _, _ = run(noisy, cycle([1.1, 1.0, 0.8]), limits=Limits(
-        window=(4, 4, 0.0), limit_s=60.0, most_rounds=24))  # fmt: skip
-    assert len(found["samples_ms"][0]) == 24
-    exact, _, _ = run(cycle([1.0]), cycle([1.1]))
-    assert len(exact["samples_ms"][0]) == 12
+    processes = (one for level in cycle([1.0, 1.04, 1.0]) for one in [level] * 4)
+    found, _, _ = run(processes, cycle([1.0]), limits=ENDLESS)
+    assert found["windows"] > 8
+    short, _, _ = run(cycle([1.0]), cycle([1.1]))
+    assert short["windows"] == 3
+    exact, _, _ = run(cycle([1.0]), cycle([1.1]), limits=ENDLESS)
+    assert exact["generations"] == [4] * 8
     timed = Timed(
         samples_ms=tuple(map(tuple, exact["samples_ms"])), windows=3, agree=True, of_machine=()
     )

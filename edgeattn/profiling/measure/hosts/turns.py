@@ -37,8 +37,8 @@ _WARM_UP_MS, _TURN_MS = 500, 1000
 _FEWEST, _MOST = 20, 5000
 # The profiler takes that many seconds, and as many before it without it.
 _PROFILED_S, _PROFILED_RUNS = 1, 10
-# A turn of one engine is a window; of several, a window has two rounds, so that three have six.
-_WINDOWS: Final = {False: (1, 1, 0.0), True: (2, 2, 0.0)}
+# A turn of each engine is a window: each has a process of its own.
+_WINDOW: Final = (1, 1, 0.0)
 _LIMIT_S: Final = 1800.0
 # What no file of its kind reaches: names of 10,000 kernels, or times of all runs, are 20 MB.
 _MOST_BYTES: Final = 200 << 20
@@ -85,7 +85,7 @@ class TimedTurns(Timed):
     """Engines that were timed by turns: `samples_ms` is the median of each turn.
 
     Attributes:
-        turns: The turns of each engine that were kept.
+        turns: The turns of each engine.
     """
 
     turns: tuple[tuple[Turn, ...], ...]
@@ -189,7 +189,7 @@ def timed(
 
     found: dict[str, Any] = run_rounds(
         [partial(turn, place) for place in range(len(engines))],
-        Limits(window=_WINDOWS[len(engines) > 1], limit_s=bench.options.limit_s),
+        Limits(window=_WINDOW, limit_s=bench.options.limit_s, precise_to=bench.options.precise_to),
         on_window=lambda said: on_progress(told(said)),
     )
     columns = tuple(map(tuple, found["samples_ms"]))
@@ -197,7 +197,8 @@ def timed(
         samples_ms=columns,
         windows=found["windows"],
         agree=found["agree"],
-        turns=tuple(tuple(one[-len(columns[0]) :]) for one in turns),
+        generations=tuple(found["generations"]),
+        turns=tuple(map(tuple, turns)),
     )
 
 

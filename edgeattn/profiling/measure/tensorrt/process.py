@@ -21,7 +21,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from edgeattn.base.errors import EdgeattnError, InputError
-from edgeattn.base.worker import say, serve
+from edgeattn.base.worker import serve
 from edgeattn.engine.cuda import Array, Cuda
 from edgeattn.engine.runtime import Engine, open_engine
 from edgeattn.engine.shapes import written
@@ -32,11 +32,11 @@ from edgeattn.profiling.measure.rounds import (
     WARM_UP_RUNS,
     Limits,
     host_us,
-    run_rounds,
+    orders_from,
 )
 from edgeattn.profiling.measure.tensorrt.nvml import ClockWatch
 from edgeattn.runtimes.inputs import drawn
-from edgeattn.runtimes.runner import repeat
+from edgeattn.runtimes.runner import repeat, window
 
 _ENQUEUED_RUNS: Final = 20
 
@@ -56,7 +56,7 @@ class Job:
         types: The types that were said with them, "" where none was.
         seed: Seed of the inputs.
         warm_up_s: Seconds that are run before anything is timed, of each engine.
-        limit_s: Seconds after which no new window begins.
+        number: How many windows there were.
     """
 
     task: Literal["time", "profile"]
@@ -66,7 +66,7 @@ class Job:
     types: tuple[str, ...] = ()
     seed: int = 0
     warm_up_s: float = 0.5
-    limit_s: float = 30.0
+    number: int = 0
 
 
 class Timer:
@@ -100,11 +100,12 @@ class Timer:
 
 
 def time_engines(job: Job) -> dict[str, Any]:
-    """Measure engines end to end, those of a comparison in interleaved rounds.
+    """Measure engines end to end, in a window of interleaved rounds.
 
     Returns:
-        What `run_rounds` gives; what the host takes to enqueue a run of each with a graph and
-        without one, in µs, None if there is none; why one was not captured; shapes, and clocks.
+        `rows`, what each took in each round; what the host takes to enqueue a run of each with a
+        graph and without one, in µs, None if there is none; why one was not captured; shapes, and
+        clocks.
     """
     with contextlib.ExitStack() as stack:
         Cuda().spin()
@@ -120,19 +121,15 @@ def time_engines(job: Job) -> dict[str, Any]:
             hosts.append((graph_us, plain_us))
             reasons.append(reason)
         watch = ClockWatch(engines[0].cuda.bus_id())
-
-        def on_window(said: dict[str, Any]) -> None:
-            watch.look()
-            say(**said)
-
-        found = run_rounds(timers, Limits(limit_s=job.limit_s), on_window=on_window)
-    return found | {
-        "host_us": hosts,
-        "not_captured": reasons,
-        "shapes": [shapes_of(engine, job) for engine in engines],
-        "warnings": watch.warnings,
-        "facts": watch.facts,
-    }
+        rows = window(timers, orders_from(job.number, len(timers)), *Limits().window)
+        watch.look()
+        return {
+            "rows": rows,
+            "host_us": hosts,
+            "not_captured": reasons,
+            "shapes": [shapes_of(engine, job) for engine in engines],
+            "clocks": watch.looks,
+        }
 
 
 def profile_engine(job: Job) -> dict[str, Any]:

@@ -8,7 +8,7 @@ a run of its own.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -17,7 +17,8 @@ from edgeattn.engine.runs_here import check_engine
 from edgeattn.engine.shapes import written
 from edgeattn.options.profile import ProfileOptions, Stage
 from edgeattn.options.shapes import dtype_of
-from edgeattn.profiling.measure.rounds import Timed, timed_of, told
+from edgeattn.profiling.measure.rounds import Limits, Timed, take_processes, timed_of
+from edgeattn.profiling.measure.tensorrt.nvml import Clocks
 from edgeattn.profiling.measure.tensorrt.process import Job
 from edgeattn.profiling.samples import engine_warnings
 from edgeattn.profiling.sources.engines.layer_times import join
@@ -42,7 +43,6 @@ def job_of(
         shapes=options.shapes,
         types=types if any(types) else (),
         seed=options.seed,
-        limit_s=options.limit_s,
     )
 
 
@@ -123,14 +123,21 @@ def time_models(
     """
     for path in paths:
         check_engine(path)
-    found = _asked(job_of("time", paths, options), on_progress)
-    graph_us, enqueue_us = zip(*found["host_us"], strict=True)
+    job = job_of("time", paths, options)
+    found, said = take_processes(
+        len(paths),
+        lambda number: _asked(replace(job, number=number)),
+        Limits(limit_s=options.limit_s, precise_to=options.precise_to),
+        on_progress=on_progress,
+    )
+    clocks = Clocks(look for one in said for look in one["clocks"])
+    graph_us, enqueue_us = zip(*said[-1]["host_us"], strict=True)
     return TimedEngines(
-        **timed_of(found),
+        **timed_of(found | {"warnings": clocks.warnings, "facts": clocks.facts}),
         graph_us=graph_us,
         enqueue_us=enqueue_us,
-        not_captured=tuple(found["not_captured"]),
-        shapes=tuple(found["shapes"]),
+        not_captured=tuple(said[-1]["not_captured"]),
+        shapes=tuple(said[-1]["shapes"]),
     )
 
 
@@ -150,7 +157,7 @@ def profile_kernels(
         MissingError: As `time_models`.
     """
     manifest, _ = check_engine(path)
-    found = _asked(job_of("profile", [path], options), lambda _: None)
+    found = _asked(job_of("profile", [path], options))
     return read_profiled(found, manifest, subject)
 
 
@@ -184,8 +191,8 @@ def end_to_end(timed: TimedEngines, model: int, profiled: ProfiledEngine) -> End
     )
 
 
-def _asked(job: Job, on_progress: Stage) -> dict[str, Any]:
-    return process.ask(_PROCESS, asdict(job), on_progress=lambda said: on_progress(told(said)))
+def _asked(job: Job) -> dict[str, Any]:
+    return process.ask(_PROCESS, asdict(job), on_progress=lambda _: None)
 
 
 def _of_shapes(

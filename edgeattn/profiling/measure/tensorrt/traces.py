@@ -68,6 +68,7 @@ def measure(
             windows=timed.windows,
             batch=timed.batch(place),
             memory=of_engine(source.plan.weights_bytes, source.plan.activations_bytes),
+            generations=timed.generations,
             end_to_end=end_to_end(timed, place, found),
             warnings=[*timed.warnings, *timed.warnings_of(place)],
             notes=[*timed.notes_of(place), *found.notes, *source.notes],

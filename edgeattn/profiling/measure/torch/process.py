@@ -13,10 +13,9 @@ from typing import Any, Final
 import torch
 
 from edgeattn.base.errors import MissingError
-from edgeattn.base.worker import say, serve
+from edgeattn.base.worker import serve
 from edgeattn.graph.names import is_inside
 from edgeattn.models.build import BuiltModel, build
-from edgeattn.profiling.measure.machine import Watch, warnings_of
 from edgeattn.profiling.measure.rounds import (
     PROFILED_RUNS,
     PROFILED_S,
@@ -25,14 +24,14 @@ from edgeattn.profiling.measure.rounds import (
     Limits,
     Run,
     host_us,
-    run_rounds,
+    orders_from,
 )
 from edgeattn.profiling.measure.tensorrt.nvml import ClockWatch
 from edgeattn.profiling.measure.torch.costs import CountCosts
 from edgeattn.profiling.measure.torch.modules import Calls, CudaClock, HostClock, observed
 from edgeattn.profiling.measure.torch.run import REQUEST
 from edgeattn.records.trace import Kernel, Node, Site
-from edgeattn.runtimes.runner import repeat
+from edgeattn.runtimes.runner import repeat, window
 
 _ENQUEUED_RUNS: Final = 5
 
@@ -61,28 +60,24 @@ class _Ready:
 
 
 def time_models(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Measure models end to end, without hooks; those of a comparison in interleaved rounds.
+    """Measure models end to end, without hooks, in a window of interleaved rounds.
 
     Beside other models, one run that is not timed goes before each that is, since the caches hold
     another's weights.
+
+    Returns:
+        `rows`, what each took in each round; the name of the `gpu`, "" of a CPU, and its `clocks`.
     """
     ready = [_ready(request, job) for request in job["models"]]
     for one in ready:
         repeat(one.run, fewest=WARM_UP_RUNS, seconds=WARM_UP_S)
-    watch = Watch()
-    clocks = ClockWatch(_bus_id()) if ready[0].is_on_gpu else None
-
-    def on_window(said: dict[str, Any]) -> None:
-        watch.look()
-        if clocks is not None:
-            clocks.look()
-        say(**said)
-
     timers = [_timer(one.run, is_alone=len(ready) == 1) for one in ready]
-    found = run_rounds(timers, Limits(limit_s=job["limit_s"]), on_window=on_window)
-    warnings = warnings_of(watch.load()) + ([] if clocks is None else clocks.warnings)
-    facts = {} if clocks is None else {"GPU": torch.cuda.get_device_name(), **clocks.facts}
-    return found | {"warnings": warnings, "facts": facts}
+    rows = window(timers, orders_from(job["number"], len(timers)), *Limits().window)
+    if not ready[0].is_on_gpu:
+        return {"rows": rows, "gpu": "", "clocks": []}
+    clocks = ClockWatch(_bus_id())
+    clocks.look()
+    return {"rows": rows, "gpu": torch.cuda.get_device_name(), "clocks": clocks.looks}
 
 
 def profile_model(job: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,9 @@ from edgeattn.base import worker as process
 from edgeattn.base.versions import version_of
 from edgeattn.options.model import ModelRequest
 from edgeattn.options.profile import ProfileOptions, Stage
-from edgeattn.profiling.measure.rounds import Timed, timed_of, told
+from edgeattn.profiling.measure.machine import Watch, warnings_of
+from edgeattn.profiling.measure.rounds import Limits, Timed, take_processes, timed_of
+from edgeattn.profiling.measure.tensorrt.nvml import Clocks
 from edgeattn.profiling.sources.model import Known
 from edgeattn.records.trace import Kernel, Node, Site
 from edgeattn.runtimes.runner import usable_cores
@@ -39,18 +41,25 @@ class RunOptions:
         device: Where; None for the GPU where torch sees one, and else the CPU.
         limit_s: Seconds after which no new window of runs begins.
         batch: How often inputs are repeated along their first dimension.
+        precise_to: As `Limits.precise_to`.
     """
 
     threads: int
     device: Literal["cpu", "cuda"] | None = None
     limit_s: float = 30.0
     batch: int = 1
+    precise_to: float | None = None
 
     @classmethod
     def of(cls, options: ProfileOptions) -> RunOptions:
         """Return what torch is asked; as many threads as there are cores by default."""
         threads = options.threads or usable_cores()
-        return cls(threads=threads, limit_s=options.limit_s, batch=options.batch)
+        return cls(
+            threads=threads,
+            limit_s=options.limit_s,
+            batch=options.batch,
+            precise_to=options.precise_to,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +97,18 @@ def time_models(
         InputError: One of them cannot be built, or does not run.
         MissingError: Weights or a GPU are not here.
     """
-    found = _asked("time", requests, options, on_progress)
-    return Timed(**timed_of(found))
+    watch = Watch()
+    found, said = take_processes(
+        len(requests),
+        lambda number: _asked("time", requests, options, number=number),
+        Limits(limit_s=options.limit_s, precise_to=options.precise_to),
+        on_progress=on_progress,
+    )
+    clocks = Clocks(look for one in said for look in one["clocks"])
+    gpu = said[-1]["gpu"]
+    warnings = [*warnings_of(watch.load()), *clocks.warnings]
+    facts = {"GPU": gpu, **clocks.facts} if gpu else {}
+    return Timed(**timed_of(found | {"warnings": warnings, "facts": facts}))
 
 
 def profile_modules(request: ModelRequest, options: RunOptions) -> ProfiledModules:
@@ -103,7 +122,7 @@ def profile_modules(request: ModelRequest, options: RunOptions) -> ProfiledModul
         InputError: As `time_models`.
         MissingError: As `time_models`.
     """
-    found = _asked("profile", [request], options, lambda _: None)
+    found = _asked("profile", [request], options)
     return ProfiledModules(
         kernels=tuple(Kernel(**one) for one in found["kernels"]),
         nodes=tuple(Node(**one) for one in found["nodes"]),
@@ -124,8 +143,8 @@ def version() -> str:
 
 
 def _asked(
-    task: str, requests: Sequence[ModelRequest], options: RunOptions, on_progress: Stage
+    task: str, requests: Sequence[ModelRequest], options: RunOptions, **more: Any
 ) -> dict[str, Any]:
     models = [REQUEST.dump_python(one, mode="json") for one in requests]
-    job = {"task": task, "models": models, **asdict(options)}
-    return process.ask(_PROCESS, job, on_progress=lambda said: on_progress(told(said)))
+    job = {"task": task, "models": models, **asdict(options), **more}
+    return process.ask(_PROCESS, job, on_progress=lambda _: None)

@@ -58,6 +58,7 @@ def measure(
             windows=timed.windows,
             batch=found.batch,
             memory=Memory(weights_bytes=found.weights_bytes, activations_bytes=None),
+            generations=timed.generations,
             end_to_end=EndToEnd(
                 latency_us=1e3 * latency.p50,
                 profiled_us=found.profiled_us,

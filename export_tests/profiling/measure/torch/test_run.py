@@ -275,7 +275,6 @@ def here(monkeypatch):
     """Runs what the process would run in this one."""
 
     def ask(_module, job, *, on_progress):
-        monkeypatch.setattr(torch_process, "say", lambda **said: on_progress(said))
         return json.loads(json.dumps(torch_process._do(json.loads(json.dumps(job)))))
 
     monkeypatch.setattr(process, "ask", ask)
