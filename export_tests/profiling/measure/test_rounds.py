@@ -41,7 +41,7 @@ def test_one_model_goes_on_until_its_latency_is_known_as_well_as_is_asked():
     processes = (one for level in cycle([1.0, 1.04]) for one in [level] * 4)
     found, _, _ = run(processes, limits=precise)
     # Of n windows 2 % off, by turns: Student's quantile * 2 % / sqrt(n - 1).
-    assert found["windows"] == 19
+    assert found["windows"] == 20
 
 
 def test_what_does_not_agree_stops_at_the_limit():
