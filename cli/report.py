@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from edgeattn.base.errors import InputError
 from edgeattn.options.flags import Flag
 
 from .groups import grouped
 from .options import Top, command_line
-from .reporting import TOP, OutputChoice, print_report
+from .reporting import TOP, OutputChoice, SweepChoice, print_report, print_sweep
 from .screen import Screen
 
 
@@ -20,9 +21,13 @@ def report(
     *,
     traces: Annotated[
         list[Path],
-        Flag("TRACE.json…", "What profile or compare wrote with -o, or printed with --json."),
+        Flag("TRACE.json…", "What profile, compare or sweep wrote, or printed with --json."),
     ],
     out: OutputChoice,
+    export: Annotated[
+        list[Path] | None,
+        Flag("--export FILE.csv|parquet", "Of a sweep: its rows. May be given again."),
+    ] = None,
     top: Top = None,
     context: typer.Context,
     screen: Screen,
@@ -30,18 +35,36 @@ def report(
     """Make a report again from saved traces; several are shown side by side.
 
     Nothing is measured. Of several files, as of several devices, the first is what others stand
-    beside; they were not run together, so no difference is given.
+    beside; they were not run together, so no difference is given. Of sweeps, the rows of all are
+    in one report.
     """
     with screen.working() as stage:
-        from edgeattn.report.content import report_of
         from edgeattn.report.document import document_of
-        from edgeattn.report.saved import read_saved
+        from edgeattn.report.saved import read_report
+        from edgeattn.report.sweep import Sweep
+        from edgeattn.report.sweep import document_of as sweep_document_of
 
-        out.check(read=traces)
+        swept = SweepChoice(output=out.output, report=out.report, export=tuple(export or ()))
+        for files in (out, swept):
+            files.check(read=traces)
         stage("read")
-        found = report_of(read_saved(traces), command=command_line(context.obj))
-        document = document_of(found)
-        stage("write")
-        out.write(found, document)
+        found = read_report(traces, command=command_line(context.obj))
+        document: Any
+        if isinstance(found, Sweep):
+            out.check_of_sweep()
+            document = sweep_document_of(found)
+            stage("write")
+            swept.write(found, document)
+        else:
+            if export:
+                raise InputError(
+                    "--export is for the rows of a sweep.", mend="-o writes what profile found."
+                )
+            document = document_of(found)
+            stage("write")
+            out.write(found, document)
     shown = None if screen.verbose else top or TOP
-    screen.show(document, lambda console: print_report(console, found, top=shown))
+    if isinstance(found, Sweep):
+        screen.show(document, lambda console: print_sweep(console, found, top=shown))
+    else:
+        screen.show(document, lambda console: print_report(console, found, top=shown))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from edgeattn.records.layers import LayerInformation
     from edgeattn.records.trace import Trace
     from edgeattn.report.content import Report
+    from edgeattn.report.sweep import Sweep
 
 #: So many sites are shown by default: with the rest, a report fits one screen.
 TOP: Final = 8
@@ -81,6 +83,23 @@ class OutputChoice:
             files.check_target(path)
         files.check_apart(paths, read)
 
+    def check_of_sweep(self) -> None:
+        """Refuse files that a sweep has not.
+
+        Raises:
+            InputError: Some are asked for.
+        """
+        asked = [
+            f"--{one.name.replace('_', '-')}"
+            for one in dataclasses.fields(self)
+            if getattr(self, one.name) and one.name not in {"output", "report"}
+        ]
+        if asked:
+            raise InputError(
+                f"{' and '.join(asked)} is for traces, and a sweep keeps none.",
+                mend="Its pictures are in --report FILE.html, its rows in --export FILE.csv.",
+            )
+
     def check_runtime(self, runtime: Callable[[], str]) -> None:
         """Refuse a file that a runtime has not, before any work is done.
 
@@ -106,10 +125,7 @@ class OutputChoice:
             information: For an engine, the layer information of the last row.
         """
         made = Made(report=report, document=document, information=information)
-        writers = [(files.absolute(path), writer) for path, writer in self._writers()]
-        with files.staged_in(path.parent for path, _ in writers) as stagings:
-            for path, writer in writers:
-                writer(made, stagings[path.parent] / path.name)
+        _write_all((path, partial(writer, made)) for path, writer in self._writers())
 
     def _writers(self) -> Iterable[tuple[Path, Callable[[Made, Path], None]]]:
         """Yield each file that is asked, and what writes it."""
@@ -128,6 +144,61 @@ class OutputChoice:
         ):
             if asked is not None:
                 yield asked, _json(document)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SweepChoice:
+    """The files that are written of a sweep."""
+
+    output: Path | None = flag("--output -o FILE.json", "What --json prints.")
+    report: Path | None = flag("--report FILE.html", "A page with pictures, whole in one file.")
+    export: tuple[Path, ...] = flag(
+        "--export FILE.csv|parquet", "The rows, for other programs. May be given again.", default=()
+    )
+
+    def check(self, read: Iterable[Path] = ()) -> None:
+        """Refuse files that cannot be written, before any work is done.
+
+        Args:
+            read: What is read, and may not be written over.
+
+        Raises:
+            InputError: A file cannot be written, has a wrong suffix, or is named twice.
+            MissingError: What writes a file is not installed.
+        """
+        from edgeattn.report import sweep_export
+
+        for path in self.export:
+            sweep_export.check_target(path)
+        paths = [path for path in (self.output, self.report, *self.export) if path is not None]
+        for path in paths:
+            files.check_target(path)
+        files.check_apart(paths, read)
+
+    def write(self, found: Sweep, document: Any) -> None:
+        """Write the files, all of them whole or none.
+
+        Args:
+            found: The sweep.
+            document: What `--json` prints.
+        """
+        from edgeattn.report import sweep_export
+
+        writers: list[tuple[Path, Callable[[Path], Any]]] = []
+        if self.output is not None:
+            writers.append((self.output, partial(_write_json, document)))
+        if self.report is not None:
+            writers.append((self.report, partial(_write_sweep_page, found)))
+        writers += [(path, partial(sweep_export.write, found)) for path in self.export]
+        _write_all(writers)
+
+
+def _write_all(writers: Iterable[tuple[Path, Callable[[Path], Any]]]) -> None:
+    """Write files, all of them whole or none."""
+    absolute = [(files.absolute(path), write) for path, write in writers]
+    with files.staged_in(path.parent for path, _ in absolute) as stagings:
+        for path, write in absolute:
+            write(stagings[path.parent] / path.name)
 
 
 def _figure(text: str) -> tuple[str | None, Path]:
@@ -164,11 +235,18 @@ def _write_page(made: Made, path: Path) -> None:
     path.write_text(render(made.report), encoding="utf-8")
 
 
-def _json(document: Callable[[Made], Any]) -> Callable[[Made, Path], None]:
-    def write(made: Made, path: Path) -> None:
-        path.write_text(json.dumps(document(made), allow_nan=False) + "\n", encoding="utf-8")
+def _write_sweep_page(found: Sweep, path: Path) -> None:
+    from edgeattn.report.sweep_page import render
 
-    return write
+    path.write_text(render(found), encoding="utf-8")
+
+
+def _json(document: Callable[[Made], Any]) -> Callable[[Made, Path], None]:
+    return lambda made, path: _write_json(document(made), path)
+
+
+def _write_json(document: Any, path: Path) -> None:
+    path.write_text(json.dumps(document, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _events(made: Made) -> Any:
@@ -206,4 +284,18 @@ def print_report(console: Console, report: Report, *, top: int | None) -> None:
     from edgeattn.report.table import lines
 
     for line in lines(report, top=top):
+        console.print(line)
+
+
+def print_sweep(console: Console, found: Sweep, *, top: int | None) -> None:
+    """Print a sweep.
+
+    Args:
+        console: Where to.
+        found: The sweep.
+        top: How many rows of each device are shown; None for all.
+    """
+    from edgeattn.report.sweep_table import lines
+
+    for line in lines(found, top=top):
         console.print(line)

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 #: So many kernels stand in the page for who has no JavaScript.
 _KERNELS_WITHOUT_SCRIPT: Final = 25
 # In the order in which they build on each other.
-_STYLES: Final = ("page.css", "tables.css", "pictures.css", "print.css")
+_STYLES: Final = ("page.css", "tables.css", "pictures.css")
+_PRINT: Final = "print.css"
 _SCRIPTS: Final = (
     "dom.js", "units.js", "tip.js", "hidden-cost.js", "icicle.js", "kinds.js", "roofline.js",
     "samples.js", "kernels.js", "main.js",
@@ -64,16 +65,19 @@ def render(report: Report) -> str:
     )
 
 
-def page_of(template: str, *, scripts: Sequence[str], data: Any, **context: Any) -> str:
+def page_of(
+    template: str, *, scripts: Sequence[str], styles: Sequence[str] = (), data: Any, **context: Any
+) -> str:
     """Return a page, whole in one file.
 
     Args:
         template: The asset that fills `page.html.jinja`.
         scripts: The assets of its script, in the order in which they build on each other.
+        styles: Assets of style that are its own.
         data: What they read, as JSON can say it.
         **context: What the templates read: `title`, `headline`, `command`, and what is their own.
     """
-    style, script = _style(), _script(scripts)
+    style, script = _style(styles), _script(scripts)
     return (
         _environment()
         .get_template(template)
@@ -161,13 +165,13 @@ def _script(names: Sequence[str]) -> str:
     return "\n".join(['"use strict";', "{", *map(_asset, names), "}"])
 
 
-def _style() -> str:
+def _style(own: Sequence[str]) -> str:
     light, dark = ("\n".join(_properties(theme)) for theme in ("light", "dark"))
     return "\n".join(
         [
             f":root {{\n{light}\n}}",
             f"@media screen and (prefers-color-scheme: dark) {{ :root {{\n{dark}\n}} }}",
-            *map(_asset, _STYLES),
+            *map(_asset, (*_STYLES, *own, _PRINT)),
         ]
     )
 

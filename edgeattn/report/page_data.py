@@ -16,7 +16,7 @@ MOST_SAMPLES: Final = 1500
 _DIGITS: Final = 5
 
 
-class _Strings:
+class Strings:
     """Names, each kept once: rows of one backbone share nearly all of theirs."""
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class _Strings:
 
 def page_data(report: Report) -> dict[str, Any]:
     """Return what the page's scripts read."""
-    strings = _Strings()
+    strings = Strings()
     rows = [_row(row, strings) for row in report.rows]
     return {
         "kinds": [[kind, title, MARKS[kind]] for kind, title in KIND_TITLES.items()],
@@ -44,9 +44,9 @@ def page_data(report: Report) -> dict[str, Any]:
                     {
                         "place": bar.place,
                         "label": bar.label,
-                        "parts": [[p.kind, int(p.is_site), _short(p.time_us)] for p in bar.parts],
-                        "latency": _short(bar.latency_us),
-                        "interval": bar.interval_us and [*map(_short, bar.interval_us)],
+                        "parts": [[p.kind, int(p.is_site), short(p.time_us)] for p in bar.parts],
+                        "latency": short(bar.latency_us),
+                        "interval": bar.interval_us and [*map(short, bar.interval_us)],
                         "above": bar.above,
                     }
                     for bar in bars
@@ -59,30 +59,30 @@ def page_data(report: Report) -> dict[str, Any]:
     }
 
 
-def _row(row: Row, strings: _Strings) -> dict[str, Any]:
+def _row(row: Row, strings: Strings) -> dict[str, Any]:
     trace, attribution = row.trace, row.attribution
     found = hidden_cost(attribution)
     return {
         "label": row.label,
         "evidence": trace.evidence,
-        "total": _short(attribution.time_us),
+        "total": short(attribution.time_us),
         "hiddenCost": {
             "bands": [
                 [
-                    strings(band.name), int(band.is_site), band.macs, _short(band.time_us),
-                    _short(band.traffic_bytes),
+                    strings(band.name), int(band.is_site), band.macs, short(band.time_us),
+                    short(band.traffic_bytes),
                 ]
                 for band in found.bands
             ],
             "tiers": [
-                [tier.measure, tier.total, [*map(_short, tier.edges)], tier.site_share]
+                [tier.measure, tier.total, [*map(short, tier.edges)], tier.site_share]
                 for tier in found.tiers
             ],
         },
         "icicle": [
             [
                 strings(tile.name), strings(tile.path), tile.parent, tile.depth,
-                _short(tile.start_us, 7), _short(tile.time_us), _short(tile.self_us),
+                short(tile.start_us, 7), short(tile.time_us), short(tile.self_us),
                 int(tile.is_site),
             ]
             for tile in icicle(attribution)
@@ -97,7 +97,7 @@ def _roofline(row: Row) -> dict[str, Any]:
     found = roofline(row.attribution)
     return {
         "points": [
-            [point.place, _short(point.intensity), _short(point.gops), _short(point.gbps)]
+            [point.place, short(point.intensity), short(point.gops), short(point.gbps)]
             for point in found.points
         ],
         "leftOut": found.left_out,
@@ -107,7 +107,7 @@ def _roofline(row: Row) -> dict[str, Any]:
     }
 
 
-def _kernels(row: Row, strings: _Strings) -> list[list[Any]]:
+def _kernels(row: Row, strings: Strings) -> list[list[Any]]:
     """Return each kernel, in the order that kernels.js names."""
     kinds_in_order = list(KIND_TITLES)
     return [
@@ -119,8 +119,8 @@ def _kernels(row: Row, strings: _Strings) -> list[list[Any]]:
             strings(one.site),
             strings(one.status),
             strings(one.cause),
-            _short(one.kernel.time_us),
-            one.kernel.interval_us and [*map(_short, one.kernel.interval_us)],
+            short(one.kernel.time_us),
+            one.kernel.interval_us and [*map(short, one.kernel.interval_us)],
             one.kernel.traffic_bytes,
             one.kernel.macs,
             [strings(name) for name in one.kernel.nodes],
@@ -136,7 +136,7 @@ def _latency(row: Row) -> dict[str, Any]:
     found = row.trace.latency_ms
     step = math.ceil(len(found.samples) / MOST_SAMPLES) or 1
     return {
-        "samples": [_short(sample) for sample in found.samples[::step]],
+        "samples": [short(sample) for sample in found.samples[::step]],
         "step": step,
         "p50": found.p50,
         "p90": found.p90,
@@ -145,7 +145,7 @@ def _latency(row: Row) -> dict[str, Any]:
     }
 
 
-def _short(value: float, digits: int = _DIGITS) -> float:
+def short(value: float, digits: int = _DIGITS) -> float:
     """Leave out the digits that no picture shows."""
     short = float(f"{value:.{digits}g}")
     return int(short) if short.is_integer() else short

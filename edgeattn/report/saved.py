@@ -1,4 +1,4 @@
-"""Reads saved reports: what `profile` and `compare` wrote, and traces alone."""
+"""Reads saved reports: what `profile`, `compare` and `sweep` wrote, and traces alone."""
 
 from __future__ import annotations
 
@@ -6,13 +6,50 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edgeattn.base import documents
+from edgeattn.base.documents import checked, read_json
 from edgeattn.base.errors import InputError
+from edgeattn.records import store
+from edgeattn.records.sweep import SweepRow
 from edgeattn.records.trace import SCHEMA_VERSION as TRACE_VERSION
 from edgeattn.records.trace import SavedRow
-from edgeattn.report.content import SCHEMA_VERSION
+from edgeattn.report import sweep
+from edgeattn.report.content import SCHEMA_VERSION, Report, report_of
+from edgeattn.report.sweep import Sweep, sweep_of
 
 _AGAIN = "Make it again: edgeattn profile MODEL -o TRACE.json"
+_VERSIONS = {"trace": TRACE_VERSION, sweep.ARTIFACT: sweep.SCHEMA_VERSION}
+
+
+def read_report(paths: Sequence[Path], *, command: str) -> Report | Sweep:
+    """Read files, all of sweeps or none of them, as one report.
+
+    Args:
+        paths: The files.
+        command: The command that makes the report.
+
+    Raises:
+        InputError: A file is not there, is cut off, is something else, or of another schema; or
+            some are of sweeps, and some are not.
+    """
+    documents = [None if _is_store(path) else _document(path) for path in paths]
+    swept = [one is None or one.get("artifact") == sweep.ARTIFACT for one in documents]
+    files = list(zip(paths, documents, strict=True))
+    if not any(swept):
+        return report_of(
+            [r for path, one in files for r in _rows(path, one or {})], command=command
+        )
+    if not all(swept):
+        raise InputError(
+            f"{paths[swept.index(True)]} is of a sweep, and {paths[swept.index(False)]} is not.",
+            mend="Make a report of each.",
+        )
+    rows: dict[str, SweepRow] = {}
+    failed: dict[str, str] = {}
+    for path, one in files:
+        found, reasons = store.read_rows(path) if one is None else _sweep(path, one)
+        rows = {row.key: row for row in found} | rows
+        failed = reasons | failed
+    return sweep_of(list(rows.values()), failed, command=command)
 
 
 def read_saved(paths: Sequence[Path]) -> list[SavedRow]:
@@ -21,11 +58,22 @@ def read_saved(paths: Sequence[Path]) -> list[SavedRow]:
     Raises:
         InputError: A file is not there, is cut off, is something else, or of another schema.
     """
-    return [row for path in paths for row in _rows(path)]
+    return [row for path in paths for row in _rows(path, _document(path))]
 
 
-def _rows(path: Path) -> list[SavedRow]:
-    document = _document(path)
+def _is_store(path: Path) -> bool:
+    return path.suffix == ".db" or store.is_store(path)
+
+
+def _sweep(path: Path, document: dict[str, Any]) -> tuple[list[SweepRow], dict[str, str]]:
+    """Return the rows of a sweep that was saved as JSON, and why jobs failed."""
+    fact = f"{path} cannot be read as a sweep"
+    rows: list[SweepRow] = checked(list[SweepRow], document.get("rows"), fact)
+    failed: list[dict[str, str]] = checked(list[dict[str, str]], document.get("failed"), fact)
+    return rows, {one.get("job", ""): one.get("reason", "") for one in failed}
+
+
+def _rows(path: Path, document: dict[str, Any]) -> list[SavedRow]:
     artifact = document.get("artifact")
     if artifact == "trace":
         found: list[Any] = [{"trace": document}]
@@ -37,7 +85,7 @@ def _rows(path: Path) -> list[SavedRow]:
         found = [_row(one) for one in document.get("models", ())]
     else:
         raise InputError(f"{path} is no trace of edgeattn's.", mend=_AGAIN)
-    rows: list[SavedRow] = documents.checked(
+    rows: list[SavedRow] = checked(
         list[SavedRow], found, f"{path} cannot be read as a trace", mend=_AGAIN
     )
     return rows
@@ -52,11 +100,11 @@ def _row(one: dict[str, Any]) -> dict[str, Any]:
 
 
 def _document(path: Path) -> dict[str, Any]:
-    document = documents.read_json(path)
+    document = read_json(path)
     if not isinstance(document, dict):
         raise InputError(f"{path} is no trace of edgeattn's.", mend=_AGAIN)
     version = document.get("schema_version")
-    known = TRACE_VERSION if document.get("artifact") == "trace" else SCHEMA_VERSION
+    known = _VERSIONS.get(str(document.get("artifact")), SCHEMA_VERSION)
     # The traces in reports of version 1 are those of version 2.
     if version not in range(1, known + 1):
         raise InputError(

@@ -19,6 +19,8 @@ ARTIFACT: Final = "sweep"
 PLAIN: Final = "plain"
 PUBLISHED: Final = "as published"
 EVIDENCES: Final[tuple[Evidence, ...]] = ("measured", "predicted")
+#: What the interval of a per cent is called.
+INTERVALS: Final[dict[Evidence, str]] = {"measured": "95 %", "predicted": "90 %, predicted"}
 #: What latency is set against.
 MEASURES: Final[dict[str, str]] = {"params": "parameters", "macs": "MACs"}
 
@@ -209,3 +211,11 @@ def _front(rows: Sequence[SweepRow], numbers: Sequence[int], measure: str) -> It
         if latency_ms < best or (latency_ms == best and value == best_at):
             best, best_at = latency_ms, value
             yield at
+
+
+def by_reason(failed: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the jobs that failed by the reason, what most of them have in common first."""
+    found: dict[str, list[str]] = {}
+    for job, reason in failed.items():
+        found.setdefault(reason, []).append(job)
+    return dict(sorted(found.items(), key=lambda one: -len(one[1])))

@@ -8,7 +8,14 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
 from edgeattn.profiling.attribution import STATUSES, Attribution, Cost, SiteCost
-from edgeattn.records.trace import KIND_TITLES, RUNTIMES, Difference, EnergyDifference, Trace
+from edgeattn.records.trace import (
+    KIND_TITLES,
+    RUNTIMES,
+    Difference,
+    EnergyDifference,
+    Evidence,
+    Trace,
+)
 from edgeattn.report import beside, memory
 from edgeattn.report.content import Report, Row, to_show
 from edgeattn.report.contest import Contest, Entry, summaries, title_of
@@ -143,8 +150,13 @@ def provenance(trace: Trace) -> RenderableType:
     """Say by what, and on what, it was measured or predicted."""
     from rich.text import Text
 
-    style = "black on green" if trace.evidence == "measured" else "black on yellow"
-    return Text.assemble((f" {trace.evidence.upper()} ", style), f" {_where(trace)}")
+    return Text.assemble(evidence_badge(trace.evidence), f" {_where(trace)}")
+
+
+def evidence_badge(evidence: Evidence) -> tuple[str, str]:
+    """Return how it is marked that figures are measured, or predicted: a text and its style."""
+    style = "black on green" if evidence == "measured" else "black on yellow"
+    return f" {evidence.upper()} ", style
 
 
 def _where(trace: Trace) -> str:

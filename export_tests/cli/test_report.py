@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from edgeattn.base.errors import InputError
 from edgeattn.cli import app
+from edgeattn.records.store import Outcome, Store
 from edgeattn.records.trace import Difference, SavedRow
 from edgeattn.report import html
 from edgeattn.report.content import report_of
 from edgeattn.report.document import comparison_document, profile_document
+from edgeattn.report.sweep import document_of as sweep_document
+from edgeattn.report.sweep import sweep_of
 from export_tests.profiling.traces import kernel, node, trace
+from export_tests.report.sweeps import rows
 
 SITE = "layer1.0.attention"
+ROWS = tuple(rows(backbones=2))
 
 
 def made(name="model", **more):
@@ -170,3 +176,67 @@ def test_what_a_killed_run_left_is_said(tmp_path, profile, capsys):
         == f"edgeattn: removed {left}, which a run that was killed had left\n"
     )
     assert not left.exists()
+
+
+@pytest.fixture
+def swept(tmp_path):
+    """The file of a sweep: as `edgeattn sweep` writes it."""
+    path = tmp_path / "sweep.db"
+    with Store(path) as store:
+        store.add([(row.key, f"job {at}") for at, row in enumerate(ROWS)] + [("x", "bad job")])
+        store.finish(Outcome(key=row.key, row=row) for row in ROWS)
+        store.finish([Outcome(key="x", fact="The device has not memory enough.")])
+    return str(path)
+
+
+def test_a_sweep_is_shown_and_written(capsys, swept, tmp_path):
+    page, again, table = tmp_path / "s.html", tmp_path / "s.json", tmp_path / "s.csv"
+    written = ["--report", str(page), "-o", str(again), "--export", str(table)]
+    written += ["--export", str(tmp_path / "s.parquet")]
+    assert app.run(["report", swept, *written]) == 0
+    out = capsys.readouterr().out
+    assert "PREDICTED" in out
+    assert "bad job: The device has not memory enough." in out
+    assert page.read_text().startswith("<!DOCTYPE html>")
+    assert len(table.read_text().splitlines()) == len(ROWS) + 1
+    assert (tmp_path / "s.parquet").read_bytes()[:4] == b"PAR1"
+    document = json.loads(again.read_text())
+    assert [one["key"] for one in document["rows"]] == [row.key for row in ROWS]
+    assert document["failed"] == [{"job": "bad job", "reason": "The device has not memory enough."}]
+    assert app.run(["report", str(again), "--json"]) == 0
+    second = json.loads(capsys.readouterr().out)
+    assert {**document, "command": ""} == {**second, "command": ""}
+
+
+def test_rows_of_two_sweeps_are_in_one_report_each_once(capsys, swept, tmp_path):
+    other = sweep_document(sweep_of(ROWS[:2], {"worse job": "No such opset."}))
+    assert app.run(["report", swept, saved(tmp_path / "o.json", other), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert len(found["rows"]) == len(ROWS)
+    assert {one["job"] for one in found["failed"]} == {"bad job", "worse job"}
+
+
+def test_what_does_not_go_with_a_sweep_is_refused(capsys, swept, profile, tmp_path, monkeypatch):
+    (tmp_path / "no.db").write_bytes(b"")
+    newer = saved(tmp_path / "newer.json", {"schema_version": 99, "artifact": "sweep"})
+    odd = saved(tmp_path / "odd.json", {"schema_version": 1, "artifact": "sweep", "rows": [{}]})
+    for arguments, said in (
+        ([swept, profile], "is of a sweep, and"),
+        ([swept, "--trace", str(tmp_path / "t.json")], "--trace is for traces"),
+        ([swept, "--figure", "x.svg"], "--figure is for traces"),
+        ([profile, "--export", str(tmp_path / "t.csv")], "--export is for the rows of a sweep"),
+        ([swept, "--export", str(tmp_path / "t.xlsx")], "neither a .csv nor a .parquet"),
+        ([swept, "-o", swept], "would be replaced"),
+        ([str(tmp_path / "no.db")], "is no file of a sweep"),
+        ([str(tmp_path / "gone.db")], "No such file"),
+        ([newer], "schema version 99"),
+        ([odd], "cannot be read as a sweep"),
+    ):
+        assert app.run(["report", *arguments]) == 2
+        error = capsys.readouterr().err
+        assert said in error, error
+        assert "Traceback" not in error
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert app.run(["report", swept, "--export", str(tmp_path / "t.parquet")]) == 3
+    assert "pip install 'edgeattn[parquet]'" in capsys.readouterr().err
+    assert not (tmp_path / "t.parquet").exists()

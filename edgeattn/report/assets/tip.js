@@ -3,6 +3,9 @@
 const tips = new WeakMap();
 const tip = el("div", { class: "tip", hidden: "", "aria-hidden": "true" });
 
+// Says of an item, when it is asked: of a place on it, a title and facts, or null.
+const saysAt = (item, ask) => tips.set(item, ask);
+
 // Says of an item what it is, and its facts: pairs of a name and a figure.
 function says(item, title, facts) {
   tips.set(item, [title, facts]);
@@ -17,10 +20,13 @@ function tipped(node) {
 }
 
 function showTip(item, x, y) {
-  const [title, facts] = tips.get(item);
+  const known = tips.get(item);
+  const said = typeof known === "function" ? known(x, y) : known;
+  tip.hidden = !said;
+  if (!said) return;
+  const [title, facts] = said;
   const pairs = facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]);
   tip.replaceChildren(el("strong", {}, title), el("dl", {}, ...pairs));
-  tip.hidden = false;
   const { width, height } = tip.getBoundingClientRect();
   const left = Math.min(Math.max(8, x + 14), innerWidth - width - 8);
   const top = y + 18 + height < innerHeight ? y + 18 : y - height - 12;
