@@ -10,6 +10,7 @@ from edgeattn.base.versions import own_version
 
 from . import build, cast, compare, devices, doctor, evaluate, export, inspect, optimize, parity
 from . import list as listing
+from . import place as placing
 from . import profile as profiling
 from . import report as reporting
 from . import sweep as sweeping
@@ -33,6 +34,7 @@ app.command()(inspect.inspect)
 app.command()(profiling.profile)
 app.command()(compare.compare)
 app.command()(sweeping.sweep)
+app.command()(placing.place)
 app.command()(reporting.report)
 app.command()(parity.parity)
 app.command()(evaluate.evaluate)

@@ -84,7 +84,7 @@ class Search:
             return question.wanted
         if self.known[question.kept] > question.limit:
             return None
-        self._learn_singles()
+        self.learn_singles()
         for _ in range(2 * len(question.values) + 8):
             found = self._proposed()
             if found in self.known:
@@ -92,11 +92,8 @@ class Search:
             self.learn([found])
         return self._best_known()
 
-    def by_itself(self, place: int) -> float | None:
-        """Return what a site costs by itself; None if that was not asked."""
-        return self._single.get(place)
-
-    def _learn_singles(self) -> None:
+    def learn_singles(self) -> None:
+        """Ask what each site costs by itself, of those that are alike the first."""
         alike = self.question.alike or range(len(self.question.values))
         first: dict[Hashable, int] = {}
         for place, kind in enumerate(alike):

@@ -52,8 +52,6 @@ def draw(report: Report, picture: str | None, path: Path) -> None:
     Raises:
         InputError: There is no such picture, or the file's name says no format that we write.
     """
-    import matplotlib as mpl
-
     if path.suffix.lower() not in _FORMATS:
         raise InputError(
             f"A figure cannot be written as {path.suffix or path.name!r}.",
@@ -62,10 +60,21 @@ def draw(report: Report, picture: str | None, path: Path) -> None:
     if picture is not None and picture not in PICTURES:
         raise InputError(f"There is no picture {picture!r}.", mend=f"One of: {', '.join(PICTURES)}")
     report = to_show(report)
+    saved(lambda: _sheet(report) if picture is None else _single(report, PICTURES[picture]), path)
+
+
+def saved(make: Callable[[], Figure], path: Path) -> None:
+    """Write a drawing into a file, in the style that all drawings share.
+
+    Args:
+        make: Draws it.
+        path: The file: .svg or .png.
+    """
+    import matplotlib as mpl
+
     with mpl.rc_context():
         _set_style()
-        made = _sheet(report) if picture is None else _single(report, PICTURES[picture])
-        made.savefig(
+        make().savefig(
             path,
             dpi=_DOTS_PER_INCH,
             # A date would make each file another.

@@ -72,6 +72,10 @@ class Workspace:
             folded, input_names=inputs, output_names=options.output_names or own
         )
         self._metadata = built.metadata
+        self.take(weights, folded)
+
+    def take(self, weights: Weights, folded: ir.Model) -> None:
+        """Write a graph that is folded and named, and start onnxsim."""
         self._folded[weights] = folded
         source = self.source(weights)
         save(folded, source, external=True)

@@ -67,7 +67,6 @@ def test_sites_that_are_alike_are_asked_once():
     found = search.best()
     assert len(found) == 3
     assert sum(len(one) == 1 for one in model.asked) == 2
-    assert [search.by_itself(place) for place in range(6)] == model.own
 
 
 def test_no_set_where_what_is_kept_alone_is_too_much():
