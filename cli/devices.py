@@ -231,6 +231,7 @@ def _facts(device: DeviceProfile) -> list[tuple[str, str]]:
         ("title", device.title),
         ("compute capability", _capability(device)),
         (cache, size(device.last_level_cache_kib * 1024)),
+        *([("memory", f"{device.memory_gib:g} GiB")] if device.memory_gib else []),
         ("DLA cores", str(device.dla_cores) if device.sms else "-"),
         ("smallest kernel", f"{device.kernel_floor_us:g} µs{_mark(device, 'kernel_floor_us')}"),
         ("reached of the peak", ", ".join(_reached_of_the_peak(device))),

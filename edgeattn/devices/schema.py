@@ -17,6 +17,7 @@ from edgeattn.devices.fields import (
     Count,
     Dlas,
     Gbps,
+    Gib,
     Holds,
     Kib,
     Mhz,
@@ -119,6 +120,8 @@ class DeviceProfile(Table):
         cores: Cores that compute, of a CPU; its figures are of as many threads.
         clock_mhz: Highest clock of the GPU or the cores.
         memory_mhz: The memory clock that gives `bandwidth_gbps`; needed if a mode caps it.
+        memory_gib: What its memory holds, of the largest module that is called so; a Jetson's is
+            the host's too. None if it is not known.
         bandwidth_gbps: Memory bandwidth.
         last_level_cache_kib: The last cache before memory: L2 on a GPU.
         last_level_holds_us: How long a CPU's last cache holds what is not touched; as long as there
@@ -152,6 +155,7 @@ class DeviceProfile(Table):
     cores: Count | None = None
     clock_mhz: Mhz
     memory_mhz: Mhz | None = None
+    memory_gib: Gib | None = None
     bandwidth_gbps: Gbps
     last_level_cache_kib: Kib
     last_level_holds_us: Holds | None = None

@@ -194,6 +194,8 @@ def row_of(
             for each in cost.sites
         ),
         energy_mj=None if trace.power is None else trace.power.energy_mj,
+        weights_bytes=trace.weights_bytes,
+        activations_bytes=trace.activations_bytes,
         versions=trace.versions,
         notes=trace.notes,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import sqlite3
 import subprocess
@@ -186,3 +187,22 @@ def test_the_command_line_goes_before_the_plan(tmp_path: Path) -> None:
     assert plan_of(path, known) == {"no_simplify": True, "model": ["a"]}
     with pytest.raises(InputError, match="cannot be read"):
         plan_of(tmp_path / "none.toml", known)
+
+
+@pytest.mark.slow
+def test_a_device_that_cannot_hold_a_model_and_others_that_can(
+    capsys: pytest.CaptureFixture[str], net: str, tmp_path: Path
+) -> None:
+    for name in ("jetson-nano", "raspberry-pi-5"):
+        profile = (Path(__file__).parents[2] / f"profiles/{name}.toml").read_text()
+        small = re.sub(r"memory_gib = \d+", "memory_gib = 0.02", profile)
+        (tmp_path / f"{name}.toml").write_text(small)
+    devices = "jetson,./jetson-nano.toml,./raspberry-pi-5.toml"
+    large = ["--shape", "1x3x512x512", "--no-simplify"]
+    code, found = run(capsys, "--model", net, "--device", devices, *large)
+    assert code == 1
+    assert [row["device"] for row in found["rows"]] == ["jetson"]
+    facts = [one["fact"] for one in found["failed"]]
+    assert len(facts) == 2
+    for fact in facts:
+        assert re.search(r"cannot hold .*: weights and activations take 0\.\d+ GiB at least", fact)

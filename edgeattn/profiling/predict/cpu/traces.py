@@ -12,6 +12,7 @@ from edgeattn.options.profile import Item, ProfileOptions, Stage
 from edgeattn.profiling.assemble import BareModel, Found, FoundBare, Profiled, assemble
 from edgeattn.profiling.measure.onnxruntime.run import profile_kernels, version
 from edgeattn.profiling.measure.traces import runnable
+from edgeattn.profiling.predict import room
 from edgeattn.profiling.predict.cpu import interval
 from edgeattn.profiling.predict.cpu.machine import machine_of
 from edgeattn.profiling.predict.cpu.model import PredictedModel, predict_model
@@ -99,4 +100,6 @@ def predict(
         return FoundBare(kernels=other.kernels, difference=above)
 
     without = None if options.marginal is False else find_bare
-    return assemble(items, find, find_bare=without, folder=folder)
+    traces = assemble(items, find, find_bare=without, folder=folder)
+    room.check(traces, device)
+    return traces

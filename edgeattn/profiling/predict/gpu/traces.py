@@ -10,6 +10,7 @@ from edgeattn.base.errors import InputError
 from edgeattn.devices.schema import DeviceProfile, OperatingPoint
 from edgeattn.options.profile import Item, Stage
 from edgeattn.profiling.assemble import BareModel, Found, FoundBare, Profiled, assemble
+from edgeattn.profiling.predict import room
 from edgeattn.profiling.predict.difference import difference
 from edgeattn.profiling.predict.gpu.engine import machine_of, predict_engine
 from edgeattn.profiling.predict.gpu.predict import BY_DEFAULT, How
@@ -65,7 +66,8 @@ def predict(
         on_stage: Called with the name of each stage as it begins.
 
     Raises:
-        InputError: The device runs no engines, or a kernel's shapes are not known.
+        InputError: The device runs no engines, cannot hold a model, or a kernel's shapes are not
+            known.
     """
 
     def find(place: int, item: Item) -> Found:
@@ -126,4 +128,6 @@ def predict(
         )
         return FoundBare(kernels=kernels, difference=above)
 
-    return assemble(items, find, find_bare=find_bare if marginal else None, folder=folder)
+    traces = assemble(items, find, find_bare=find_bare if marginal else None, folder=folder)
+    room.check(traces, device)
+    return traces
