@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,21 +13,28 @@ from edgeattn.base.errors import CheckError, InputError
 from edgeattn.options.cast import PRECISIONS as CASTABLE
 from edgeattn.options.cast import CastOptions
 from edgeattn.options.export import ExportOptions
+from edgeattn.options.flags import Flag
 from edgeattn.options.model import ModelRequest
 from edgeattn.options.profile import ProfileOptions
 from edgeattn.options.sweep import SweepOptions
 
 from .groups import Asked, grouped
-from .options import CASTING, attention_requests, cast_options, only_of, rules_of
+from .options import (
+    CASTING,
+    attention_requests,
+    cast_options,
+    command_line,
+    only_of,
+    rules_of,
+)
+from .reporting import TOP, SweepChoice, print_sweep
 from .screen import Screen
-from .tables import print_notes
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from edgeattn.report.sweep import Sweep
     from edgeattn.workflows.sweep import Swept
-
-_MOST_FAILED: Final = 8
 
 
 def _read_plan(context: typer.Context, path: Path | None) -> Path | None:
@@ -109,6 +116,14 @@ def sweep(
     writing: Annotated[
         Asked[ExportOptions], ("dynamic_batch", "no_simplify", "simplify_timeout", "rules")
     ],
+    page: Annotated[
+        Path | None, Flag("--report FILE.html", "A page with pictures, whole in one file.")
+    ] = None,
+    export: Annotated[
+        list[Path] | None,
+        Flag("--export FILE.csv|parquet", "The rows, for other programs. May be given again."),
+    ] = None,
+    context: typer.Context,
     screen: Screen,
 ) -> None:
     """Go through every combination of models, attentions, places, precisions, devices and hosts.
@@ -119,6 +134,7 @@ def sweep(
     """  # fmt: skip
     with screen.working() as stage, contextlib.ExitStack() as stack:
         from edgeattn.hosts.visit import guests
+        from edgeattn.report.sweep import sweep_of
         from edgeattn.workflows.sweep import sweep as go_through
         from edgeattn.workflows.sweep_plan import Common, casts_of
 
@@ -135,9 +151,21 @@ def sweep(
         )
         there = stack.enter_context(guests(options.hosts, stage)) if options.hosts else ()
         output = options.output or Path(f"{plan.stem if plan else 'sweep'}.db")
+        files = SweepChoice(report=page, export=tuple(export or ()))
+        files.check(read=[output])
         found = go_through(options, common, guests=there, output=output, on_stage=stage)
-    document = _document(found, output)
-    screen.show(document, lambda console: _print(console, found, output, is_dry=options.dry_run))
+        failed = {label: one.fact for label, one in found.failed}
+        shown = sweep_of(found.rows, failed, command=command_line(context.obj))
+        document = _document(found, shown, output)
+        stage("write")
+        files.write(shown, document)
+
+    def show(console: Console) -> None:
+        _print(console, found, output, is_dry=options.dry_run)
+        if found.rows or found.failed:
+            print_sweep(console, shown, top=None if screen.verbose else TOP)
+
+    screen.show(document, show)
     if found.failed:
         raise typer.Exit(CheckError.exit_code)
 
@@ -148,24 +176,24 @@ def _cast(asked: Asked[CastOptions], precision: str, seed: int) -> CastOptions |
     return cast_options(asked | Asked(CastOptions, only_of(precision)), seed=seed)
 
 
-def _document(found: Swept, output: Path) -> dict[str, Any]:
+def _document(found: Swept, shown: Sweep, output: Path) -> dict[str, Any]:
+    from edgeattn.report.sweep import document_of
+
     planned = found.planned
-    return {
-        "output": str(output),
-        "jobs": {
-            "total": len(planned.jobs),
-            "done_before": planned.done,
-            "failed_before": planned.failed,
-            "exports": planned.exports,
-            "measured": planned.measured,
-        },
-        "expected_seconds": round(planned.seconds, 1),
-        "rows": [row.model_dump(mode="json") for row in found.rows],
-        "failed": [
-            {"job": label, "key": one.key, "fact": one.fact, "mend": one.mend}
-            for label, one in found.failed
-        ],
+    jobs = {
+        "total": len(planned.jobs),
+        "done_before": planned.done,
+        "failed_before": planned.failed,
+        "exports": planned.exports,
+        "measured": planned.measured,
+        "expected_s": round(planned.seconds, 1),
+        "is_guess": planned.is_guess,
     }
+    failed = [
+        {"job": label, "key": one.key, "fact": one.fact, "mend": one.mend}
+        for label, one in found.failed
+    ]
+    return document_of(shown) | {"output": str(output), "jobs": jobs, "failed": failed}
 
 
 def _print(console: Console, found: Swept, output: Path, *, is_dry: bool) -> None:
@@ -173,20 +201,14 @@ def _print(console: Console, found: Swept, output: Path, *, is_dry: bool) -> Non
 
     planned = found.planned
     left = len(planned.jobs) - planned.done - planned.failed
-    facts = [f"{len(planned.jobs)} jobs", f"{planned.done} done before"]
-    facts += [f"{planned.failed} failed before"] if planned.failed else []
-    console.print(f"{output}: {', '.join(facts)}", style="bold")
+    said = [f"{output}: {len(planned.jobs)} jobs", f"{planned.done} done before"]
+    said += [f"{planned.failed} failed before"] if planned.failed else []
+    console.print(", ".join(said))
     if is_dry:
         guess = ", a guess: nothing like it was made yet" if planned.is_guess else ""
         console.print(
             f"{left} to do: {planned.exports} exports, {planned.measured} measurements;"
             f" about {in_words(planned.seconds)}{guess}"
         )
-        return
-    console.print(f"{len(found.rows)} rows. See: edgeattn report {output}")
-    for label, one in found.failed[:_MOST_FAILED]:
-        console.print(f"failed: {label}: {one.fact} {one.mend}".strip())
-    if len(found.failed) > _MOST_FAILED:
-        console.print(f"and {len(found.failed) - _MOST_FAILED} more; --json has them all.")
-    if found.failed:
-        print_notes(console, ["--retry tries them again."])
+    elif found.failed:
+        console.print("What failed is tried again with --retry.")

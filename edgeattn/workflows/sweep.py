@@ -321,7 +321,7 @@ class _Sweep:
             found = profile_on([Lane(guest=guest, items=items)], options).found
         row = found[-1].row
         above = row.difference if len(items) > 1 else None
-        return Outcome(key=job.key, row=row_of(job, row.trace, above, None))
+        return Outcome(key=job.key, row=row_of(job, row.trace, above))
 
     def _item(self, job: Job) -> Item:
         precision = "" if job.cast is not None else job.precision

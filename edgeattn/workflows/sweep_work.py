@@ -26,6 +26,7 @@ from edgeattn.profiling.predict.cpu import traces as cpu
 from edgeattn.profiling.predict.difference import difference
 from edgeattn.profiling.predict.gpu import traces as gpu
 from edgeattn.profiling.predict.gpu.predict import How
+from edgeattn.profiling.samples import spread
 from edgeattn.profiling.sources.engines.plans import Plan, build_plan
 from edgeattn.profiling.sources.engines.source import EngineSource
 from edgeattn.profiling.sources.model import Subject, read_subject
@@ -143,16 +144,13 @@ def versions_apart(wanted: Mapping[str, str], found: Mapping[str, str]) -> list[
     ]
 
 
-def row_of(
-    job: Job, trace: Trace, above: Difference | None, interval_ms: tuple[float, float] | None
-) -> SweepRow:
+def row_of(job: Job, trace: Trace, above: Difference | None) -> SweepRow:
     """Return what a job found.
 
     Args:
         job: The job.
         trace: The trace of its model.
         above: What it takes above the plain model; None of that itself.
-        interval_ms: Between what bounds its latency lies; None if that is not known.
     """
     cost = attribute(trace)
     options, one = job.exported.options, job.exported.attention
@@ -171,7 +169,7 @@ def row_of(
         power_mode=trace.machine.power_mode,
         evidence=trace.evidence,
         latency_ms=trace.latency_ms.p50,
-        latency_interval_ms=interval_ms,
+        latency_interval_ms=spread(trace),
         above_ms=None if above is None else above.p50_ms,
         above_percent=None if above is None else above.percent,
         above_interval_percent=None if above is None else above.bounds,
@@ -311,11 +309,11 @@ class _Run:
         trace = found[0].row.trace.model_copy(update={"versions": installed()})
         above, basis = None, self._work.bases.get(job.plain or "")
         if basis is not None:
-            ms, spread = trace.latency_ms.p50, trace.shared_spread
-            above = difference(trace.kernels, ms, basis.kernels, basis.latency_ms, spread)
+            ms, shared = trace.latency_ms.p50, trace.shared_spread
+            above = difference(trace.kernels, ms, basis.kernels, basis.latency_ms, shared)
         return Outcome(
             key=job.key,
-            row=row_of(job, trace, above, trace.interval_ms),
+            row=row_of(job, trace, above),
             basis=_basis(trace) if job.plain is None else None,
         )
 
