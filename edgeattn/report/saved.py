@@ -70,7 +70,7 @@ def _sweep(path: Path, document: dict[str, Any]) -> tuple[list[SweepRow], dict[s
     fact = f"{path} cannot be read as a sweep"
     rows: list[SweepRow] = checked(list[SweepRow], document.get("rows"), fact)
     failed: list[dict[str, str]] = checked(list[dict[str, str]], document.get("failed"), fact)
-    return rows, {one.get("job", ""): one.get("reason", "") for one in failed}
+    return rows, {one.get("job", ""): one.get("fact", "") for one in failed}
 
 
 def _rows(path: Path, document: dict[str, Any]) -> list[SavedRow]:

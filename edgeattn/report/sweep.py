@@ -115,7 +115,7 @@ def document_of(found: Sweep) -> dict[str, Any]:
             row.model_dump(mode="json") | {"on_front": front}
             for row, front in zip(found.rows, found.front, strict=True)
         ],
-        "failed": [{"job": job, "reason": reason} for job, reason in found.failed.items()],
+        "failed": [{"job": job, "fact": fact} for job, fact in found.failed.items()],
         "command": found.command,
     }
 

@@ -202,7 +202,7 @@ def test_a_sweep_is_shown_and_written(capsys, swept, tmp_path):
     assert (tmp_path / "s.parquet").read_bytes()[:4] == b"PAR1"
     document = json.loads(again.read_text())
     assert [one["key"] for one in document["rows"]] == [row.key for row in ROWS]
-    assert document["failed"] == [{"job": "bad job", "reason": "The device has not memory enough."}]
+    assert document["failed"] == [{"job": "bad job", "fact": "The device has not memory enough."}]
     assert app.run(["report", str(again), "--json"]) == 0
     second = json.loads(capsys.readouterr().out)
     assert {**document, "command": ""} == {**second, "command": ""}

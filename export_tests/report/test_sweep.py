@@ -124,7 +124,7 @@ def test_a_document_has_whole_rows():
     document = json.loads(json.dumps(document_of(found), allow_nan=False))
     assert tuple(SweepRow.model_validate(one) for one in document["rows"]) == FEW
     assert [one["on_front"] for one in document["rows"]] == [list(one) for one in found.front]
-    assert document["failed"][0] == {"job": "b", "reason": "no memory"}
+    assert document["failed"][0] == {"job": "b", "fact": "no memory"}
 
 
 def test_reasons_are_said_once_the_most_frequent_first():
