@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,9 +12,11 @@ from edgeattn.base import files
 from edgeattn.base.errors import CheckError, InputError
 from edgeattn.options.export import ExportOptions
 from edgeattn.options.flags import Flag
+from edgeattn.options.gate import GateOptions
 from edgeattn.options.model import AttentionRequest, ModelRequest
 from edgeattn.options.profile import ProfileOptions
 
+from .gating import Gating, end_with_gate, print_gate
 from .groups import Asked, grouped
 from .options import (
     TUNING,
@@ -30,6 +32,9 @@ from .profile import Models, connected, end_with, failures
 from .reporting import OutputChoice, print_report
 from .screen import Screen
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 
 @grouped
 def compare(
@@ -41,6 +46,7 @@ def compare(
     keep: Annotated[Path | None, Flag("--keep FOLDER", "Keep the models' files there.")] = None,
     where: Asked[ProfileOptions],
     out: OutputChoice,
+    gate: GateOptions,
     choice: Modelling,
     cast: Casting,
     lowering: Lowering,
@@ -60,12 +66,14 @@ def compare(
         from edgeattn.report.document import comparison_document
         from edgeattn.workflows.compare import compare as compare_models
 
-        out.check()
+        out.check(read=[gate.baseline] if gate.baseline else [])
+        gating = Gating.of(gate, out, is_compared=True)
         folder = _folder(keep, stack)
         texts = choice.values["attention"] or ()
         names = tuple(dict.fromkeys(name for text in texts for name in text.split(",")))
         guests = stack.enter_context(connected(where, stage))
-        models = Models(where, choice, cast, lowering | tuning | writing, folder, stage, guests)
+        writing |= lowering | tuning
+        models = Models(where, choice, cast, writing, folder, stage, guests, gating=gating)
         aims = models.aims()
         out.check_runtime(lambda: aims[0].target)
         command = command_line(context.obj)
@@ -91,10 +99,17 @@ def compare(
                 name: [trial.model_dump() for trial in trials]
                 for name, trials in found.trials.items()
             }
+        judged = gating.judge(report, document) if gating else None
         stage("write")
-        out.write(report, document)
-    screen.show(document, lambda console: print_report(console, report, top=None))
+        out.write(report, document, gate=judged)
+
+    def show(console: Console) -> None:
+        print_report(console, report, top=None)
+        print_gate(console, judged)
+
+    screen.show(document, show)
     end_with(found.failed)
+    end_with_gate(judged)
     if found.left_out:
         raise typer.Exit(CheckError.exit_code)
 

@@ -18,10 +18,12 @@ from edgeattn.options.cast import PRECISIONS as CASTABLE
 from edgeattn.options.cast import CastOptions, check_options
 from edgeattn.options.export import ExportOptions
 from edgeattn.options.flags import Flag
+from edgeattn.options.gate import GateOptions
 from edgeattn.options.model import ModelRequest
 from edgeattn.options.precision import HINTS, several
 from edgeattn.options.profile import Item, ProfileOptions, Stage, TrtexecFiles, parse_batches
 
+from .gating import Gating, end_with_gate, print_gate
 from .groups import Asked, grouped
 from .options import (
     Casting,
@@ -39,6 +41,8 @@ from .reporting import TOP, OutputChoice, print_report
 from .screen import Screen
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from edgeattn.hosts.visit import Guest
     from edgeattn.profiling.assemble import Profiled
 
@@ -66,6 +70,7 @@ def profile(
     where: Asked[ProfileOptions],
     files: Asked[TrtexecFiles],
     out: OutputChoice,
+    gate: GateOptions,
     choice: Modelling,
     cast: Casting,
     lowering: Lowering,
@@ -95,11 +100,12 @@ def profile(
         if given is not None and where.value("hosts"):
             raise InputError(f"{_FILES}: leave --on out.")
         names = [name for name in (against, model) if name is not None]
-        out.check(read=[Path(name) for name in names])
+        out.check(read=[Path(name) for name in (*names, gate.baseline) if name is not None])
+        gating = Gating.of(gate, out, is_compared=against is not None)
         folder = stack.enter_context(scratch())
         guests = stack.enter_context(connected(where, stage))
         writing |= lowering
-        models = Models(where, choice, cast, writing, folder, stage, guests, several)
+        models = Models(where, choice, cast, writing, folder, stage, guests, several, gating)
         command = command_line(context.obj)
         if given is not None:
             found = _of_files(given, model, against, models, command)
@@ -112,11 +118,18 @@ def profile(
         is_pair = len(guests) < 2 and not any(row.way or row.batch for row in report.rows)
         document = profile_document(report) if is_pair else document_of(report)
         document |= failures(failed)
+        judged = gating.judge(report, document) if gating else None
         stage("write")
-        out.write(report, document, found[-1].information)
+        out.write(report, document, found[-1].information, judged)
     shown = None if screen.verbose else top or TOP
-    screen.show(document, lambda console: print_report(console, report, top=shown))
+
+    def show(console: Console) -> None:
+        print_report(console, report, top=shown)
+        print_gate(console, judged)
+
+    screen.show(document, show)
     end_with(failed)
+    end_with_gate(judged)
 
 
 @contextlib.contextmanager
@@ -215,10 +228,13 @@ class Models:
     stage: Callable[[str], None]
     guests: tuple[Guest, ...] = ()
     batches: tuple[int, ...] = ()
+    gating: Gating | None = None
 
     def options(self) -> ProfileOptions:
         """Return how to profile."""
-        return self.where.read(shapes=self.choice.value("shapes"), seed=self.choice.value("seed"))
+        known = {} if self.gating is None else self.gating.precision()
+        shapes, seed = self.choice.value("shapes"), self.choice.value("seed")
+        return self.where.read(shapes=shapes, seed=seed, **known)
 
     def runtime(self, name: str) -> str:
         """Return the runtime that a model is profiled by; of several, the first."""

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edgeattn.base.errors import InputError
 from edgeattn.options.flags import Flag
+from edgeattn.options.gate import GateOptions
 
+from .gating import Gating, end_with_gate, print_gate
 from .groups import grouped
 from .options import Top, command_line
 from .reporting import TOP, OutputChoice, SweepChoice, print_report, print_sweep
 from .screen import Screen
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @grouped
@@ -28,6 +33,7 @@ def report(
         list[Path] | None,
         Flag("--export FILE.csv|parquet", "Of a sweep: its rows. May be given again."),
     ] = None,
+    gate: GateOptions,
     top: Top = None,
     context: typer.Context,
     screen: Screen,
@@ -46,10 +52,12 @@ def report(
 
         swept = SweepChoice(output=out.output, report=out.report, export=tuple(export or ()))
         for files in (out, swept):
-            files.check(read=traces)
+            files.check(read=[*traces, *filter(None, [gate.baseline])])
+        gating = Gating.of(gate, out, is_compared=True)
         stage("read")
         found = read_report(traces, command=command_line(context.obj))
         document: Any
+        judged = None
         if isinstance(found, Sweep):
             out.check_of_sweep()
             document = sweep_document_of(found)
@@ -61,10 +69,17 @@ def report(
                     "--export is for the rows of a sweep.", mend="-o writes what profile found."
                 )
             document = document_of(found)
+            judged = gating.judge(found, document) if gating else None
             stage("write")
-            out.write(found, document)
+            out.write(found, document, gate=judged)
     shown = None if screen.verbose else top or TOP
-    if isinstance(found, Sweep):
-        screen.show(document, lambda console: print_sweep(console, found, top=shown))
-    else:
-        screen.show(document, lambda console: print_report(console, found, top=shown))
+
+    def show(console: Console) -> None:
+        if isinstance(found, Sweep):
+            print_sweep(console, found, top=shown)
+        else:
+            print_report(console, found, top=shown)
+            print_gate(console, judged)
+
+    screen.show(document, show)
+    end_with_gate(judged)

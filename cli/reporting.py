@@ -16,6 +16,7 @@ from edgeattn.options.flags import flag
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from edgeattn.profiling.gate import Gate
     from edgeattn.records.layers import LayerInformation
     from edgeattn.records.trace import Trace
     from edgeattn.report.content import Report
@@ -34,11 +35,13 @@ class Made:
         report: The report.
         document: The same as JSON.
         information: For an engine, the layer information of the report's last row.
+        gate: What a gate found, if one was asked for.
     """
 
     report: Report
     document: Any
     information: LayerInformation | None
+    gate: Gate | None
 
     @property
     def trace(self) -> Trace:
@@ -68,6 +71,10 @@ class OutputChoice:
     export_times: Path | None = flag(
         "--export-times FILE.json", "As trtexec --exportTimes writes it."
     )
+    summary: Path | None = flag(
+        "--summary FILE.md", "A summary in Markdown, as in $GITHUB_STEP_SUMMARY."
+    )
+    junit: Path | None = flag("--junit FILE.xml", "The verdicts of --fail-above, as JUnit's.")
 
     def check(self, read: Iterable[Path] = ()) -> None:
         """Refuse files that cannot be written, before any work is done.
@@ -115,7 +122,11 @@ class OutputChoice:
             check_runtime(runtime())
 
     def write(
-        self, report: Report, document: Any, information: LayerInformation | None = None
+        self,
+        report: Report,
+        document: Any,
+        information: LayerInformation | None = None,
+        gate: Gate | None = None,
     ) -> None:
         """Write the files, all of them whole or none.
 
@@ -123,8 +134,9 @@ class OutputChoice:
             report: The report; trtexec's files are of its last row.
             document: What `--json` prints.
             information: For an engine, the layer information of the last row.
+            gate: What a gate found, if one was asked for.
         """
-        made = Made(report=report, document=document, information=information)
+        made = Made(report=report, document=document, information=information, gate=gate)
         _write_all((path, partial(writer, made)) for path, writer in self._writers())
 
     def _writers(self) -> Iterable[tuple[Path, Callable[[Made, Path], None]]]:
@@ -144,6 +156,10 @@ class OutputChoice:
         ):
             if asked is not None:
                 yield asked, _json(document)
+        if self.summary is not None:
+            yield self.summary, _write_summary
+        if self.junit is not None:
+            yield self.junit, _write_junit
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,6 +255,19 @@ def _write_sweep_page(found: Sweep, path: Path) -> None:
     from edgeattn.report.sweep_page import render
 
     path.write_text(render(found), encoding="utf-8")
+
+
+def _write_summary(made: Made, path: Path) -> None:
+    from edgeattn.report.ci import summary
+
+    path.write_text(summary(made.report, made.gate), encoding="utf-8")
+
+
+def _write_junit(made: Made, path: Path) -> None:
+    from edgeattn.report.ci import junit
+
+    assert made.gate is not None, "it is asked for with --junit"
+    path.write_text(junit(made.gate, suite=made.report.title), encoding="utf-8")
 
 
 def _json(document: Callable[[Made], Any]) -> Callable[[Made, Path], None]:

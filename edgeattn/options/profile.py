@@ -104,6 +104,7 @@ class ProfileOptions:
         seed: Seed of the inputs.
         arithmetic: What OpenVINO computes in: f32, bf16 or f16; None for f32.
         precise_to: How precisely it is to be measured, as `Limits.precise_to` has it.
+        clear_of: What differences are to be clear of, as `Limits.clear_of` has it.
         marginal: None for where it costs little.
     """
 
@@ -157,6 +158,7 @@ class ProfileOptions:
     seed: int = 0
     arithmetic: str | None = None
     precise_to: float | None = None
+    clear_of: float | None = None
 
     @property
     def runtimes(self) -> tuple[str, ...]:

@@ -122,6 +122,69 @@ class Limit:
         return "passed" if high <= self.value else "cannot tell"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """What a gate finds of a model.
+
+    Attributes:
+        model: What the model is called.
+        against: What it is compared with; "" if with nothing.
+        found: What is limited of it, and its interval.
+        verdict: The verdict.
+        note: What a reader should know of the comparison.
+    """
+
+    model: str
+    against: str
+    found: Bounds
+    verdict: Verdict
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """What a gate finds of several models.
+
+    Attributes:
+        limit: The limit.
+        checks: What it finds of each.
+        new: The models that what was saved has not.
+        is_strict: Whether not to be able to tell counts as to fail.
+    """
+
+    limit: Limit
+    checks: tuple[Check, ...]
+    new: tuple[str, ...] = ()
+    is_strict: bool = False
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst verdict of all."""
+        found = {one.verdict for one in self.checks}
+        worst: tuple[Verdict, ...] = ("failed", "cannot tell")
+        return next((one for one in worst if one in found), "passed")
+
+    @property
+    def fails(self) -> bool:
+        """Whether it fails."""
+        return any(map(self.counts_as_failed, self.checks))
+
+    def counts_as_failed(self, check: Check) -> bool:
+        """Return whether what was found of a model fails the gate."""
+        return check.verdict == "failed" or (self.is_strict and check.verdict == "cannot tell")
+
+    def said(self, check: Check) -> str:
+        """Return in words what was found of a model: +9.8 % [+9.1, +10.4] above net, limit +5 %."""
+        limit, found = self.limit, check.found
+        sign, unit = ("+" if limit.is_of_two else ""), limit.unit.removeprefix("+")
+        digits = ".1f" if unit == "%" else ".4g"
+        interval = "without an interval"
+        if found.interval is not None:
+            interval = "[{}, {}]".format(*(f"{one:{sign}{digits}}" for one in found.interval))
+        above = f" above {check.against}" if check.against else ""
+        return f"{found.value:{sign}{digits}} {unit} {interval}{above}, limit {limit}"
+
+
 def judge(limit: Limit, found: Figures) -> Verdict | None:
     """Return whether a model keeps a limit; None of one that is compared with nothing."""
     bounds = limit.bounds(found)

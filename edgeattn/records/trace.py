@@ -368,6 +368,27 @@ class Machine(_Frozen):
         return traffic_bytes / fastest / 1e3
 
 
+class Commit(_Frozen):
+    """The commit that was checked out where a command was given.
+
+    Attributes:
+        sha: Its whole name.
+        date: When it was committed, as ISO 8601 has it.
+        subject: The first line of its message.
+        is_changed: Whether files differed from it that it has.
+    """
+
+    sha: str
+    date: str
+    subject: str = ""
+    is_changed: bool = False
+
+    @property
+    def short(self) -> str:
+        """Its name for people; a + stands for files that differed from it."""
+        return f"{self.sha[:9]}{'+' if self.is_changed else ''}"
+
+
 class Trace(_Frozen):
     """One model on one device, by one runtime.
 
@@ -398,6 +419,7 @@ class Trace(_Frozen):
         warnings: Why the figures are not to be trusted, or not what the model can do.
         notes: What else a reader should know.
         command: The command that made it.
+        commit: The commit of the folder that it was given in; None where there is none.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -434,6 +456,7 @@ class Trace(_Frozen):
     notes: tuple[str, ...] = ()
     versions: dict[str, str] = {}
     command: str = ""
+    commit: Commit | None = None
 
     @property
     def rounds(self) -> tuple[float, ...]:

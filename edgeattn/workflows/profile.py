@@ -10,6 +10,7 @@ from typing import Final
 
 from edgeattn.base.errors import EdgeattnError, InputError
 from edgeattn.base.files import scratch
+from edgeattn.base.git import head
 from edgeattn.base.versions import installed
 from edgeattn.devices.schema import DeviceProfile
 from edgeattn.engine import apart
@@ -36,6 +37,7 @@ from edgeattn.profiling.sources.engines.source import EngineSource, read_engine
 from edgeattn.profiling.sources.model import Subject, read_subject
 from edgeattn.profiling.sources.trtexec.traces import of_files
 from edgeattn.records.manifest import Tensor
+from edgeattn.records.trace import Commit
 from edgeattn.runtimes.blame import blames_the_file
 from edgeattn.workflows.build import BuildOptions
 from edgeattn.workflows.build import build as build_engine
@@ -304,8 +306,10 @@ def _one_of_several(found: Profiled) -> Profiled:
 
 
 def _signed(found: Sequence[Profiled], command: str) -> list[Profiled]:
-    """Record in every trace the command, and the versions of what it was made by."""
-    signature = {"command": command, "versions": installed()}
+    """Record in every trace the command, the commit here, and the versions of what made it."""
+    here = head()
+    commit = None if here is None else Commit(**here._asdict())
+    signature = {"command": command, "versions": installed(), "commit": commit}
     signed = []
     for one in found:
         trace = one.row.trace.model_copy(update=signature)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, Protocol, Self
 
 from edgeattn.profiling import samples
 from edgeattn.records.trace import Difference, Latency, Power
@@ -33,6 +33,19 @@ PROFILED_S: Final = 1.5
 _FEWEST: Final = {False: 5, True: 8}
 
 
+class Until(Protocol):
+    """How long, and how precisely, to measure: as `Limits` has these."""
+
+    @property
+    def limit_s(self) -> float: ...  # noqa: D102
+
+    @property
+    def precise_to(self) -> float | None: ...  # noqa: D102
+
+    @property
+    def clear_of(self) -> float | None: ...  # noqa: D102
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """How long rounds go on.
@@ -44,13 +57,27 @@ class Limits:
         precise_to: The half-width that the 95 % interval of each difference is to reach, in
             percentage points; of one model, that of its latency, in per cent. None for 1 of several
             models, and for any of one.
+        clear_of: A difference, in per cent, that someone asks whether they reach: where an interval
+            that is precise enough has it inside, rounds go on to the limit. It is looked at these
+            two times only, for whoever looks often sees at last what is not there.
         pairs: The models that differ, by their places; each of several and the first if none are.
     """
 
     window: tuple[int, int, float] = (5, 50, 0.5)
     limit_s: float = 30.0
     precise_to: float | None = None
+    clear_of: float | None = None
     pairs: tuple[tuple[int, int], ...] = ()
+
+    @classmethod
+    def of(cls, options: Until, **more: Any) -> Self:
+        """Return the limits that options say, with others."""
+        return cls(
+            limit_s=options.limit_s,
+            precise_to=options.precise_to,
+            clear_of=options.clear_of,
+            **more,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,17 +148,16 @@ class _Rounds:
     def generations(self) -> list[int]:
         return list(map(len, self.windows))
 
-    def half_width(self, pairs: Sequence[tuple[int, int]]) -> float:
-        """The widest half of a 95 % interval, in per cent: of differences, or of one latency."""
+    def intervals(self, pairs: Sequence[tuple[int, int]]) -> list[tuple[float, float]]:
+        """The 95 % intervals, in per cent, of differences; of one model, of its latency."""
         columns, generations = self.columns, self.generations
         if self.models == 1:
             columns.append([statistics.median(columns[0])] * len(columns[0]))
-        widths = []
-        for one, other in pairs or [(place, 0) for place in range(1, len(columns))]:
-            found = samples.difference(columns[one], columns[other], generations)
-            low, high = found.ci95 or (-math.inf, math.inf)
-            widths.append((high - low) / 2)
-        return max(widths, default=0.0)
+        return [
+            samples.difference(columns[one], columns[other], generations).ci95
+            or (-math.inf, math.inf)
+            for one, other in pairs or [(place, 0) for place in range(1, len(columns))]
+        ]
 
 
 def _medians(window: Sequence[Sequence[float]]) -> list[float]:
@@ -184,6 +210,7 @@ def take_windows(
     began = time.perf_counter()
     limit_s = limits.limit_s * max(1, models - 1)
     precise_to = limits.precise_to or (1.0 if is_of_several else math.inf)
+    is_open = False
     while True:
         found.windows.append(window(len(found.windows)))
         windows = len(found.windows)
@@ -195,9 +222,15 @@ def take_windows(
             }
         )
         is_over = windows >= samples.WINDOWS and time.perf_counter() - began >= limit_s
-        is_done = windows >= _FEWEST[is_of_several] and found.agree
-        if is_over or (is_done and found.half_width(limits.pairs) <= precise_to):
+        if is_over:
             break
+        if not is_open and windows >= _FEWEST[is_of_several] and found.agree:
+            intervals = found.intervals(limits.pairs)
+            if all((high - low) / 2 <= precise_to for low, high in intervals):
+                asked = limits.clear_of
+                is_open = asked is not None and any(low <= asked <= high for low, high in intervals)
+                if not is_open:
+                    break
     return {
         "samples_ms": found.columns,
         "windows": windows,

@@ -64,12 +64,8 @@ def time_models(
         MissingError: A runtime is not installed there.
     """
     by: Sequence[Runtime] = runtimes or ["onnxruntime"] * len(paths)
-    limits = Limits(
-        window=(5, 50, seconds_of(options, _WINDOW)),
-        limit_s=options.limit_s,
-        precise_to=options.precise_to,
-        pairs=tuple(pairs),
-    )
+    window = (5, 50, seconds_of(options, _WINDOW))
+    limits = Limits.of(options, window=window, pairs=tuple(pairs))
     fewest, most, seconds = limits.window
     with ExitStack() as stack:
         job = {
@@ -91,7 +87,7 @@ def time_models(
             job = {"task": "window", "seconds": seconds, **how}
             return _Window.of(runner.ask(job, limit_s=limit_s))
 
-        def window(windows: int) -> list[list[float]]:
+        def run(windows: int) -> list[list[float]]:
             found = ran(fewest=fewest, most=most, renew=windows > 0)
             windows_run.append(found)
             return found.rows_of(len(paths))
@@ -110,7 +106,7 @@ def time_models(
             watch.look()
             on_progress(told(said))
 
-        found = take_windows(len(paths), window, limits, on_window=on_window)
+        found = take_windows(len(paths), run, limits, on_window=on_window)
         warnings = watch.warnings()
         drawn = tuple(powers()) if with_power and place.tells_power else ()
         runner.finish()

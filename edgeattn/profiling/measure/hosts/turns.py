@@ -189,7 +189,7 @@ def timed(
 
     found: dict[str, Any] = run_rounds(
         [partial(turn, place) for place in range(len(engines))],
-        Limits(window=_WINDOW, limit_s=bench.options.limit_s, precise_to=bench.options.precise_to),
+        Limits.of(bench.options, window=_WINDOW),
         on_window=lambda said: on_progress(told(said)),
     )
     columns = tuple(map(tuple, found["samples_ms"]))

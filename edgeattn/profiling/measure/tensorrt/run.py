@@ -127,7 +127,7 @@ def time_models(
     found, said = take_processes(
         len(paths),
         lambda number: _asked(replace(job, number=number)),
-        Limits(limit_s=options.limit_s, precise_to=options.precise_to),
+        Limits.of(options),
         on_progress=on_progress,
     )
     clocks = Clocks(look for one in said for look in one["clocks"])

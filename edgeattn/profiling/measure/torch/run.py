@@ -42,6 +42,7 @@ class RunOptions:
         limit_s: Seconds after which no new window of runs begins.
         batch: How often inputs are repeated along their first dimension.
         precise_to: As `Limits.precise_to`.
+        clear_of: As `Limits.clear_of`.
     """
 
     threads: int
@@ -49,6 +50,7 @@ class RunOptions:
     limit_s: float = 30.0
     batch: int = 1
     precise_to: float | None = None
+    clear_of: float | None = None
 
     @classmethod
     def of(cls, options: ProfileOptions) -> RunOptions:
@@ -59,6 +61,7 @@ class RunOptions:
             limit_s=options.limit_s,
             batch=options.batch,
             precise_to=options.precise_to,
+            clear_of=options.clear_of,
         )
 
 
@@ -101,7 +104,7 @@ def time_models(
     found, said = take_processes(
         len(requests),
         lambda number: _asked("time", requests, options, number=number),
-        Limits(limit_s=options.limit_s, precise_to=options.precise_to),
+        Limits.of(options),
         on_progress=on_progress,
     )
     clocks = Clocks(look for one in said for look in one["clocks"])
