@@ -194,9 +194,10 @@ class Worker(Talk):
     Args:
         module: The module that is its program: its `main` is `serve`.
         does: As `Talk` has it.
+        env: Variables of its environment, besides those of this process.
     """
 
-    def __init__(self, module: str, *, does: str) -> None:
+    def __init__(self, module: str, *, does: str, env: Mapping[str, str] | None = None) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  # it is closed when the process ends
         process = start(
             program(module),
@@ -204,14 +205,14 @@ class Worker(Talk):
             stdout=subprocess.PIPE,
             stderr=self._log,
             # OpenMP and BLAS have threads as well, and are not wanted here.
-            env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **(env or {})},
         )
         super().__init__(process, does=does)
 
     def close(self) -> None:
         """End it at once, whatever it does."""
-        with self._log:
-            super().close()
+        super().close()
+        self._log.close()
 
     def _said_besides(self) -> str:
         self._log.seek(0)

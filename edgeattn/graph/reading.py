@@ -158,7 +158,18 @@ def facts_of(path: Path) -> Facts:
         InputError: It cannot be read.
     """
     known = _FACTS.get((path, *_state(path))) if path.is_file() else None
-    return known or _kept_facts(read(path))
+    if known is not None:
+        return known
+    found = read(path)
+    facts = _kept_facts(found)
+    let_go(found.model)
+    return facts
+
+
+def let_go(model: ir.Model) -> None:
+    """Free a model's weights at once: its parts hold each other, so that Python would keep them."""
+    for value in model.graph.initializers.values():
+        value.const_value = None
 
 
 def _kept_facts(found: Source) -> Facts:

@@ -1,106 +1,128 @@
 """Simplify: onnxsim in a process of its own, so that its crash or hang is not ours.
 
-Run as a program (`python -m edgeattn.graph.simplify IN OUT [PASS …]`) this file is that process.
+Run as a program this file is that process: it takes one graph after another.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import subprocess
 import sys
-import time
 from collections.abc import Collection
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final, Self
 
-from edgeattn.base.worker import last_line, program
-from edgeattn.base.worker import start as start_process
+from edgeattn.base.errors import InputError, in_one_line
+from edgeattn.base.worker import DeathError, SlowError, Worker, serve
+
+_PROGRAM: Final = "edgeattn.graph.simplify"
+#: onnxsim imports them where they are, for what is not done here: without them it starts a second
+#: sooner, and needs a third of the memory.
+_NOT_NEEDED: Final = ("torch", "sympy")
+#: What glibc gives back at once, the largest weights, and what it takes out of what was freed
+#: before: to have all from the system each time, page by page, takes as long as the work.
+_MEMORY: Final = {"MALLOC_MMAP_THRESHOLD_": str(1 << 22), "MALLOC_TRIM_THRESHOLD_": str(1 << 33)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simplification:
-    """An onnxsim run under way.
+    """A graph that onnxsim has in hand, or will have.
 
     Attributes:
         target: Where the simplified model will be.
-        timeout_s: Seconds after which the run is given up.
-        deadline: The end of these seconds, on the monotonic clock.
-        process: The run.
+        reason: Why it is not, once that is known; empty if it is.
     """
 
     target: Path
-    timeout_s: float
-    deadline: float
-    process: subprocess.Popen[bytes]
+    reason: Future[str]
 
     def wait(self) -> str:
-        """Wait for the end.
-
-        Returns:
-            Why there is no simplified model at `target`; empty when there is one.
-        """
-        if self.process.poll() is None:
-            try:
-                self.process.wait(timeout=max(0.0, self.deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                self.stop()
-                return f"onnxsim did not end within {self.timeout_s:g} s"
-        code = self.process.returncode
-        if code == 0 and self.target.is_file():
-            return ""
-        if code < 0:
-            return f"onnxsim crashed (signal {-code})"
-        text = _log(self.target).read_text(encoding="utf-8", errors="replace")
-        return f"onnxsim failed: {last_line(text) or f'exit code {code}'}"
-
-    def stop(self) -> None:
-        """End the run at once, if it is still under way."""
-        self.process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(timeout=5.0)
+        """Wait for the end, and return why there is no simplified model; empty if there is one."""
+        return self.reason.result()
 
 
-def start(
-    source: Path, target: Path, *, timeout_s: float, without: Collection[str] = ()
-) -> Simplification:
-    """Start onnxsim on a file.
+class Simplifier:
+    """A process of onnxsim, which starts at once, ahead of the first graph; ends with the block.
 
-    Args:
-        source: The ONNX file to simplify.
-        target: Where the simplified file goes; weights may land in files beside it.
-        timeout_s: After how many seconds the run is given up.
-        without: Names of onnxsim's passes that are left out.
+    Where a graph crashes it, the next gets another.
     """
-    with _log(target).open("wb") as log:
-        process = start_process(
-            program("edgeattn.graph.simplify", str(source), str(target), *without),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=log,
-            env={**os.environ, "PYTHONHASHSEED": "0"},
+
+    def __init__(self) -> None:
+        self._worker = _started()
+        self._thread = ThreadPoolExecutor(1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End it at once, whatever it does."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._worker.close()
+
+    def begin(
+        self, source: Path, target: Path, *, timeout_s: float, without: Collection[str] = ()
+    ) -> Simplification:
+        """Have a file simplified after those that were begun before.
+
+        Args:
+            source: The ONNX file.
+            target: Where the simplified file goes; weights may land in files beside it.
+            timeout_s: After how many seconds of its own it is given up.
+            without: Names of onnxsim's passes that are left out.
+        """
+        job = {"source": str(source), "target": str(target), "without": list(without)}
+        return Simplification(
+            target=target, reason=self._thread.submit(self._simplified, job, timeout_s)
         )
-    deadline = time.monotonic() + timeout_s
-    return Simplification(target=target, timeout_s=timeout_s, deadline=deadline, process=process)
+
+    def _simplified(self, job: dict[str, Any], timeout_s: float) -> str:
+        """Return why a file is not simplified; empty if it is."""
+        if self._worker.process.poll() is not None:
+            self._worker.close()
+            self._worker = _started()
+        try:
+            self._worker.ask(job, limit_s=timeout_s)
+        except SlowError:
+            return f"onnxsim did not end within {timeout_s:g} s"
+        except DeathError as error:
+            if error.by:
+                return f"onnxsim crashed ({error.by})"
+            return f"onnxsim failed: {error.fact.partition(': ')[2]}"
+        except InputError as error:
+            return f"onnxsim failed: {error.fact}"
+        return ""
 
 
-def _log(target: Path) -> Path:
-    return target.with_suffix(".log")
+def _started() -> Worker:
+    return Worker(_PROGRAM, does="simplified", env={"PYTHONHASHSEED": "0", **_MEMORY})
 
 
-def _child(source: str, target: str, *without: str) -> None:
-    # onnxsim imports torch when it is there, for features that are not used here; without it the
-    # child needs a third of the memory and starts a second sooner.
-    sys.modules["torch"] = None  # type: ignore[assignment]  # how Python is told of no module
+def _simplify(job: dict[str, Any]) -> dict[str, Any]:
     import onnxsim
 
-    onnxsim.simplify(
-        source,
-        output_path=target,
-        external_data_threshold="1MB",
-        skipped_optimizers=list(without) or None,
-    )
+    try:
+        onnxsim.simplify(
+            job["source"],
+            output_path=job["target"],
+            external_data_threshold="1MB",
+            skipped_optimizers=job["without"] or None,
+        )
+    except Exception as error:
+        raise InputError(in_one_line(error)) from error
+    return {}
+
+
+def main() -> int:
+    """Import onnxsim while there is nothing to do yet, then do what is asked."""
+    for name in _NOT_NEEDED:
+        sys.modules[name] = None  # type: ignore[assignment]  # how Python is told of no module
+    import onnxsim  # noqa: F401
+
+    return serve(_simplify)
 
 
 if __name__ == "__main__":
-    _child(*sys.argv[1:])
+    raise SystemExit(main())

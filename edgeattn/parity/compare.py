@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from edgeattn.base.errors import InputError
+from edgeattn.base.memory import give_memory_back
 from edgeattn.graph.reading import facts_of
 from edgeattn.options.precision import Precision
 from edgeattn.parity.emulate import as_stored
@@ -28,7 +29,7 @@ from edgeattn.records.parity import (
     Weights,
 )
 from edgeattn.records.trace import Runtime
-from edgeattn.runtimes.onnxruntime import Array, Session, give_memory_back
+from edgeattn.runtimes.onnxruntime import Array, Session
 
 OPTIMISATIONS: Final[tuple[Optimisations, ...]] = ("off", "on")
 

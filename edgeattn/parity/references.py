@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from edgeattn.base.errors import InputError
+from edgeattn.base.memory import give_memory_back
 from edgeattn.options.shapes import check_type
 from edgeattn.parity.behind import differs_behind
 from edgeattn.parity.bisect import first_difference_of_files, first_difference_of_module
@@ -22,7 +23,7 @@ from edgeattn.parity.metrics import measure, tolerance_of
 from edgeattn.parity.report import worst
 from edgeattn.records.parity import Optimisations, OutputParity, Weights
 from edgeattn.runtimes.eager import run_torch
-from edgeattn.runtimes.onnxruntime import Array, Session, dtype_of, give_memory_back, random_inputs
+from edgeattn.runtimes.onnxruntime import Array, Session, dtype_of, random_inputs
 
 if TYPE_CHECKING:
     import torch

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from edgeattn.base.errors import CheckError, InputError
+from edgeattn.base.memory import give_memory_back
 from edgeattn.options.cast import NEARER
 from edgeattn.parity.compare import Run, compare_runs, runs_of
 from edgeattn.parity.floor import HALF_COSTS_DB, tells_nothing
@@ -20,7 +21,7 @@ from edgeattn.parity.references import check_finite, file_reference
 from edgeattn.parity.report import describe_failure
 from edgeattn.precision.calibration import Samples
 from edgeattn.records.parity import Optimisations, ParityReport
-from edgeattn.runtimes.onnxruntime import Array, Session, give_memory_back
+from edgeattn.runtimes.onnxruntime import Array, Session
 
 #: So many samples are compared at most: each runs three times.
 MOST: Final = 16

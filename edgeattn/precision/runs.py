@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 import onnx_ir as ir
 
 from edgeattn.base import files
-from edgeattn.runtimes.onnxruntime import Array, Session, give_memory_back
+from edgeattn.base.memory import give_memory_back
+from edgeattn.runtimes.onnxruntime import Array, Session
 
 
 def runs(

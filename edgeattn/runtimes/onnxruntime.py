@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -123,12 +121,6 @@ def _as_taken(value: Any, array: Array) -> Array:
             mend="Give it data of that type.",
         )
     return taken
-
-
-def give_memory_back() -> None:
-    """Return to the system what ended sessions have freed; glibc would keep it for the next."""
-    with contextlib.suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 class TakesInputs(Protocol):

@@ -9,6 +9,7 @@ hides is checked there.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -19,7 +20,8 @@ from edgeattn.attention import registry
 from edgeattn.base.clock import Clock
 from edgeattn.base.errors import CheckError
 from edgeattn.graph.costs import count
-from edgeattn.graph.reading import load
+from edgeattn.graph.reading import let_go, load
+from edgeattn.graph.simplify import Simplifier
 from edgeattn.lowering.target import check
 from edgeattn.models.origins import files_of
 from edgeattn.options.cast import NEARER, CastOptions, check_options
@@ -111,15 +113,19 @@ def export(
         check_options(options.cast)
     destination = check_destination(destination)
     clock = Clock(on_stage)
-    with clock.stage("build"):
-        from edgeattn.models.build import build
+    with contextlib.ExitStack() as stack:
+        # Ahead of its time: it starts while torch is imported.
+        simplifier = stack.enter_context(Simplifier()) if options.simplify else None
+        with clock.stage("build"):
+            from edgeattn.models.build import build
 
-        built = build(request)
-    check_float32(built)
-    with workspace(destination, options) as work:
+            built = build(request)
+        check_float32(built)
+        work = stack.enter_context(workspace(destination, options, simplifier=simplifier))
         with clock.stage("export"):
             raw = captured(built, options)
         references = references_of(built, request, raw, work, clock)
+        del raw  # it holds the weights
         notes = list(built.notes)
         if built.metadata and options.dynamic_batch:
             height, width = built.inputs[0].shape[2:]
@@ -248,6 +254,7 @@ class _Made:
                         stock=self._work.source("model"),
                         left=[str(node.name) for node in model.graph],
                     )
+        let_go(model)
         return Candidate(path=path, runs=runs_of(path, reference.inputs))
 
     def _cast(self, options: CastOptions, reference: Reference, path: Path) -> Candidate:

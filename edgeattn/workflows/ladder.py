@@ -124,6 +124,7 @@ def climb_model(
         raw = captured(built, options)
         notes = [*built.notes, *remarks]
         references = references_of(built, request, raw, work, _SILENT)
+        del raw  # it holds the weights
         if len(references) < 2:
             notes.append("Not climbed with random weights: torch gives NaN or infinity with them.")
         notes += unsimplified(work.why_unsimplified())

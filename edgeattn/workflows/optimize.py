@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from edgeattn.base import files
 from edgeattn.base.clock import Clock
 from edgeattn.base.errors import InputError
-from edgeattn.graph import simplify
 from edgeattn.graph.marks import forms_of, marks_of
 from edgeattn.graph.quantised import fold_biases
 from edgeattn.graph.reading import Source, load, opset_of, read
+from edgeattn.graph.simplify import Simplifier
 from edgeattn.graph.tags import restore_value_names
 from edgeattn.graph.writing import describe, save
 from edgeattn.legalise import OLDEST_TARGET, legalise
@@ -187,17 +187,15 @@ def _simplified(
     if not options.simplify:
         return found.model, []
     source = scratch / "read.onnx"
-    save(found.model, source, external=True)
-    run = simplify.start(
-        source,
-        scratch / "simplified.onnx",
-        timeout_s=options.simplify_timeout_s,
-        without=TARGETS[options.target].simplified_without,
-    )
-    try:
+    with Simplifier() as simplifier:
+        save(found.model, source, external=True)
+        run = simplifier.begin(
+            source,
+            scratch / "simplified.onnx",
+            timeout_s=options.simplify_timeout_s,
+            without=TARGETS[options.target].simplified_without,
+        )
         reason = run.wait()
-    finally:
-        run.stop()
     if reason:
         return found.model, [f"The model is not simplified: {reason}."]
     try:

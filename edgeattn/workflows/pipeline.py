@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -18,6 +19,7 @@ import numpy as np
 from edgeattn import legalise as legalisation
 from edgeattn.base.clock import Clock
 from edgeattn.base.errors import InputError
+from edgeattn.base.memory import give_memory_back
 from edgeattn.legalise import Legalised
 from edgeattn.lowering.record import Lowered
 from edgeattn.models import capture
@@ -35,6 +37,7 @@ from edgeattn.workflows.workspace import Workspace
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+    from torch import nn
 
     from edgeattn.models.build import BuiltModel
 
@@ -153,6 +156,8 @@ def references_of(
 ) -> list[Reference]:
     """Run torch with both kinds of weights, and begin the graph of each.
 
+    The module has no weights afterwards: they are in files by then.
+
     Returns:
         The references; the model's alone if torch gives NaN or infinity with random weights.
 
@@ -162,29 +167,38 @@ def references_of(
     from edgeattn.models.build import build
     from edgeattn.parity.randomise import randomise
 
+    def again(weights: Weights) -> nn.Module:
+        module = build(request).module
+        if weights == "random":
+            randomise(module, inputs, seed=request.seed)
+        return module
+
+    inputs = built.inputs
+
     shapes = [value.shape for value in raw.graph.inputs]
     is_open = all(shape and not isinstance(shape[0], int) for shape in shapes)
-    batches = at_batches(built.inputs, BATCHES if is_open else ())
+    batches = at_batches(inputs, BATCHES if is_open else ())
     references: list[Reference] = []
+    with clock.stage("simplify"):
+        work.begin("model", raw, built)
     for weights in BOTH:
         with clock.stage("reference"), _one_thread():
             if weights == "random":
-                randomise(built.module, built.inputs, seed=request.seed)
+                randomise(built.module, inputs, seed=request.seed)
             reference = module_reference(
-                built.module,
-                batches,
-                weights=weights,
-                again=None if weights == "random" else lambda: build(request).module,
+                built.module, batches, weights=weights, again=partial(again, weights)
             )
         if _is_told(reference, references[0] if references else None):
             references.append(reference)
-            with clock.stage("simplify"):
-                work.begin(weights, raw, built)
+            if weights == "random":
+                with clock.stage("simplify"):
+                    work.begin(weights, raw, built)
         elif weights == "model":
             raise InputError(
                 "The torch model itself gives only NaN or infinity, so nothing can be compared.",
                 mend="Look for a division by zero, or for an overflow, in the model.",
             )
+    _let_go(built.module)
     return references
 
 
@@ -237,6 +251,14 @@ def _is_told(reference: Reference, own: Reference | None) -> bool:
     others = [output for batch in own.outputs.values() for output in batch]
     expected = [np.isfinite(output) for output in others if output.dtype.kind == "f"]
     return all(map(np.array_equal, finite, expected))
+
+
+def _let_go(module: nn.Module) -> None:
+    """Free the weights of a module, whoever else holds it."""
+    for tensor in (*module.parameters(), *module.buffers()):
+        with contextlib.suppress(RuntimeError):  # of inference mode
+            tensor.data = tensor.new_empty(0)
+    give_memory_back()
 
 
 @contextlib.contextmanager

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from edgeattn.base import files
 from edgeattn.base.versions import own_version
-from edgeattn.graph import simplify, tags
+from edgeattn.graph import tags
 from edgeattn.graph.marks import marks_of
-from edgeattn.graph.simplify import Simplification
+from edgeattn.graph.simplify import Simplification, Simplifier
 from edgeattn.graph.writing import save
 from edgeattn.lowering.target import TARGETS
 from edgeattn.models import capture
@@ -33,31 +33,30 @@ class Workspace:
         destination: The ONNX file to be; the manifest stands beside it.
         staging: The folder whose files land in the destination's folder at the end.
         scratch: A folder for what is not to land.
-        options: Names of inputs and outputs, and whether to run onnxsim.
+        options: Names of inputs and outputs.
+        simplifier: Runs onnxsim; None for not to.
     """
 
     def __init__(
-        self, destination: Path, *, staging: Path, scratch: Path, options: ExportOptions
+        self,
+        destination: Path,
+        *,
+        staging: Path,
+        scratch: Path,
+        options: ExportOptions,
+        simplifier: Simplifier | None,
     ) -> None:
         self.staging = staging
         self._destination = destination
         self._scratch = scratch
         self._options = options
-        self._folded: dict[Weights, ir.Model] = {}
+        self._simplifier = simplifier
         self._running: dict[Weights, Simplification] = {}
         self._metadata: Mapping[str, str] = {}
         #: As `capture.name_everything` returns them.
         self.stacks: dict[str, str] = {}
-
-    def stop(self) -> None:
-        """End what still runs."""
-        for run in self._running.values():
-            run.stop()
-
-    @property
-    def exported_nodes(self) -> int:
-        """How many nodes the model had after folding."""
-        return len(self._folded["model"].graph)
+        #: How many nodes the model had after folding.
+        self.exported_nodes = 0
 
     def begin(self, weights: Weights, raw: ir.Model, built: BuiltModel) -> None:
         """Fold, name and write the graph with the weights of this moment, and start onnxsim."""
@@ -76,14 +75,14 @@ class Workspace:
 
     def take(self, weights: Weights, folded: ir.Model) -> None:
         """Write a graph that is folded and named, and start onnxsim."""
-        self._folded[weights] = folded
+        if weights == "model":
+            self.exported_nodes = len(folded.graph)
         source = self.source(weights)
         save(folded, source, external=True)
-        if self._options.simplify:
-            target = self._scratch / f"{weights}.simplified.onnx"
-            self._running[weights] = simplify.start(
+        if self._simplifier is not None:
+            self._running[weights] = self._simplifier.begin(
                 source,
-                target,
+                self._scratch / f"{weights}.simplified.onnx",
                 timeout_s=self._options.simplify_timeout_s,
                 without=TARGETS[self._options.target].simplified_without,
             )
@@ -96,8 +95,9 @@ class Workspace:
         reasons = filter(None, (run.wait() for run in self._running.values()))
         reason = next(reasons, "")
         if reason:
-            self.stop()
             self._running.clear()
+        if self._simplifier is not None:
+            self._simplifier.close()  # it holds as much memory as the model takes, and more
         return reason
 
     def simplified(self, weights: Weights) -> ir.Model:
@@ -108,7 +108,7 @@ class Workspace:
         if run is None:
             return onnx_ir.load(self.source(weights))
         model = onnx_ir.load(run.target)
-        tags.restore_value_names(self._folded[weights].graph, model)
+        tags.restore_value_names(onnx_ir.load(self.source(weights)).graph, model)
         tags.adopt(model)
         return model
 
@@ -126,7 +126,12 @@ class Workspace:
 
 
 @contextlib.contextmanager
-def workspace(destination: Path, options: ExportOptions | None = None) -> Iterator[Workspace]:
+def workspace(
+    destination: Path,
+    options: ExportOptions | None = None,
+    *,
+    simplifier: Simplifier | None = None,
+) -> Iterator[Workspace]:
     """Open a workspace beside the file to be.
 
     What was written for the model lands at the destination when the block ends well, and nothing
@@ -135,20 +140,26 @@ def workspace(destination: Path, options: ExportOptions | None = None) -> Iterat
     Args:
         destination: The ONNX file to be; the manifest stands beside it.
         options: Names of inputs and outputs, and whether to run onnxsim; None for the defaults.
+        simplifier: Runs onnxsim, for this workspace alone; None to start it.
 
     Raises:
         InputError: If the destination's folder is full or cannot be written to.
     """
-    with files.staged(destination.parent) as staging:
+    options = options or ExportOptions()
+    with contextlib.ExitStack() as stack:
+        staging = stack.enter_context(files.staged(destination.parent))
         # Beside what is to land, and on the same disk: gone with it, whatever happens.
         scratch = staging.parent / "scratch"
         scratch.mkdir()
-        options = options or ExportOptions()
-        work = Workspace(destination, staging=staging, scratch=scratch, options=options)
-        try:
-            yield work
-        finally:
-            work.stop()
+        if options.simplify and simplifier is None:
+            simplifier = stack.enter_context(Simplifier())
+        yield Workspace(
+            destination,
+            staging=staging,
+            scratch=scratch,
+            options=options,
+            simplifier=simplifier if options.simplify else None,
+        )
 
 
 def _seal(model: ir.Model, metadata: Mapping[str, str]) -> None:

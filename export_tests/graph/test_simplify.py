@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import onnx
+import psutil
 import pytest
 from onnx import TensorProto, helper
 
-from edgeattn.graph import simplify
+from edgeattn.graph.simplify import Simplifier
 from edgeattn.lowering.target import TARGETS
+
+
+@pytest.fixture
+def simplifier():
+    with Simplifier() as one:
+        yield one
 
 
 @pytest.fixture
@@ -24,14 +31,14 @@ def model(tmp_path):
     return path
 
 
-def test_simplifies(model, tmp_path):
+def test_simplifies(simplifier, model, tmp_path):
     target = tmp_path / "out.onnx"
-    assert simplify.start(model, target, timeout_s=120).wait() == ""
+    assert simplifier.begin(model, target, timeout_s=120).wait() == ""
     assert [node.op_type for node in onnx.load(target).graph.node] == ["Relu"]
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_products_of_rows_and_their_biases_stay_for_tensorrt(target, tmp_path):
+def test_products_of_rows_and_their_biases_stay_for_tensorrt(simplifier, target, tmp_path):
     text = """
     <ir_version: 8, opset_import: ["" : 17]>
     g (float[N, 5, 4] x) => (float[N, 5, 3] y) {
@@ -44,25 +51,33 @@ def test_products_of_rows_and_their_biases_stay_for_tensorrt(target, tmp_path):
     path, made = tmp_path / "in.onnx", tmp_path / "out.onnx"
     onnx.save(onnx.parser.parse_model(text), path)
     without = TARGETS[target].simplified_without
-    assert simplify.start(path, made, timeout_s=120, without=without).wait() == ""
+    assert simplifier.begin(path, made, timeout_s=120, without=without).wait() == ""
     operators = {node.op_type for node in onnx.load(made).graph.node}
     assert ("Gemm" in operators) == (target not in {"tensorrt", "portable"})
 
 
-def test_a_hang_is_given_up(model, tmp_path):
-    run = simplify.start(model, tmp_path / "out.onnx", timeout_s=0.0)
-    assert run.wait() == "onnxsim did not end within 0 s"
-    assert run.process.returncode is not None, "no process is left behind"
+def test_a_hang_is_given_up_and_the_next_goes_on(simplifier, model, tmp_path):
+    first = simplifier.begin(model, tmp_path / "first.onnx", timeout_s=0.0)
+    second = simplifier.begin(model, tmp_path / "second.onnx", timeout_s=120)
+    assert first.wait() == "onnxsim did not end within 0 s"
+    assert (second.wait(), second.target.is_file()) == ("", True)
 
 
-def test_a_crash_is_told(model, tmp_path):
-    run = simplify.start(model, tmp_path / "out.onnx", timeout_s=120)
-    run.process.kill()
-    assert run.wait() == "onnxsim crashed (signal 9)"
+def test_a_crash_is_told(simplifier, model, tmp_path):
+    run = simplifier.begin(model, tmp_path / "out.onnx", timeout_s=120)
+    (child,) = psutil.Process().children()
+    child.kill()
+    assert run.wait() == "onnxsim crashed (SIGKILL)"
 
 
-def test_a_refusal_is_told(tmp_path):
+def test_a_refusal_is_told(simplifier, tmp_path):
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(b"this is no ONNX file")
-    reason = simplify.start(broken, tmp_path / "out.onnx", timeout_s=120).wait()
+    reason = simplifier.begin(broken, tmp_path / "out.onnx", timeout_s=120).wait()
     assert reason.startswith("onnxsim failed: ")
+
+
+def test_no_process_is_left_behind(model, tmp_path):
+    with Simplifier() as simplifier:
+        simplifier.begin(model, tmp_path / "out.onnx", timeout_s=120)
+    assert not psutil.Process().children()

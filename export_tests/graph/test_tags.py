@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from edgeattn.graph import simplify, tags
+from edgeattn.graph import tags
 from edgeattn.graph.names import module_of
+from edgeattn.graph.simplify import Simplifier
 from edgeattn.graph.writing import save
 from edgeattn.models import capture
 from edgeattn.parity.bisect import _module_outputs, _producers, _run_with_outputs
@@ -56,7 +57,8 @@ def folded_model(module, inputs, *, dynamic_batch=False):
 def simplified_model(folded, folder):
     source, target = folder / "folded.onnx", folder / "simplified.onnx"
     save(folded, source)
-    assert simplify.start(source, target, timeout_s=120).wait() == ""
+    with Simplifier() as simplifier:
+        assert simplifier.begin(source, target, timeout_s=120).wait() == ""
     model = ir.load(target)
     tags.restore_value_names(folded.graph, model)
     tags.adopt(model)
