@@ -122,7 +122,7 @@ def document_of(found: Sweep) -> dict[str, Any]:
 
 def counted(number: int, what: str) -> str:
     """Return how many there are of a thing: 1 model, 5 models."""
-    return f"{number} {what}{'s' if number != 1 else ''}"
+    return f"{number:,} {what}{'s' if number != 1 else ''}"
 
 
 def headline_of(found: Sweep) -> Headline:

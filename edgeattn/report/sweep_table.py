@@ -14,6 +14,7 @@ from edgeattn.report.sweep import (
     PUBLISHED,
     Place,
     Sweep,
+    counted,
     headline_of,
     to_show,
 )
@@ -45,7 +46,7 @@ def lines(found: Sweep, *, top: int | None) -> Iterator[RenderableType]:
     for place, numbers in found.by_place().items():
         yield ""
         badge = evidence_badge(place.evidence)
-        yield Text.assemble(badge, f" on {place.title}: {len(numbers)} rows")
+        yield Text.assemble(badge, f" on {place.title}: {counted(len(numbers), 'row')}")
         yield _table(found, place, numbers, top)
     if found.failed:
         yield ""

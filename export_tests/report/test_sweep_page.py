@@ -202,7 +202,8 @@ def test_hostile_names_are_text(swept):
     assert page.seen("Runtime.exceptionThrown") == []
     assert page.run("document.scripts.length") == 3
     assert page.run("document.querySelectorAll('[onclick], main script').length") == 0
-    assert "<script>alert(1)" in cells(page, 1)[0]
+    said = page.run("document.querySelector('.detail').textContent")
+    assert said.count("<script>alert(1)") > 10
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,12 @@ const varied = (facet) => DATA.facets[facet].names.filter(Boolean).length > 1;
 const milliseconds = (ms) => (ms === null ? "" : time(1e3 * ms));
 const signed = (number, digits = 1) => `${number < 0 ? "" : "+"}${number.toFixed(digits)}`;
 
+// A long name, of which the end tells most: it is the file, and what is taken of it.
+const brief = (name, most = 36) => (name.length > most ? `…${name.slice(1 - most)}` : name);
+
 // What a row is called, in few words: only what tells it from others.
 const titled = (row) => [named("model", row), named("attention", row), ...["at", "precision", "runtime", "target"]
-  .filter(varied).map((facet) => named(facet, row))].filter(Boolean).join(", ");
+  .filter(varied).map((facet) => named(facet, row))].filter(Boolean).map((name) => brief(name)).join(", ");
 
 function grouped(items, key) {
   const groups = new Map();

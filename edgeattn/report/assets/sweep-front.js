@@ -57,7 +57,7 @@ function marks(points, series, radius, classes = "") {
 function seriesLegend(series, points) {
   const used = [...new Set(points.map(({ at }) => at))].sort((a, b) => a - b);
   return el("ul", { class: "legend" }, ...used.map((at) =>
-    el("li", {}, svg("svg", { viewBox: "0 0 12 12", "aria-hidden": true }, mark(series[at].kind, 6, 6, 4)), series[at].name)));
+    el("li", {}, svg("svg", { viewBox: "0 0 12 12", "aria-hidden": true }, mark(series[at].kind, 6, 6, 4)), brief(series[at].name))));
 }
 
 // Axes of a picture whose both sides are logarithmic, with room around what is shown.
@@ -166,7 +166,7 @@ function labels(points, width) {
   const taken = [];
   const shapes = [];
   for (const { row, x, y } of points) {
-    const said = named("attention", row);
+    const said = brief(named("attention", row), 24);
     const long = 6.6 * said.length;
     const box = [Math.min(x + 8, width - long), y - 16];
     if (taken.some(([left, top, size]) => box[0] < left + size && left < box[0] + long && Math.abs(top - box[1]) < 13)) continue;

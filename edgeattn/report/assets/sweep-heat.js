@@ -23,7 +23,7 @@ function heatMaps(host, rows) {
     .sort((a, b) => a.middle - b.middle).map(({ line }) => line);
   const maps = [...grouped(known, by(ways)).values()].map((some) => {
     const attended = grouped(some, by(lines));
-    const title = ways.map((facet) => named(facet, some[0])).join(", ");
+    const title = ways.map((facet) => brief(named(facet, some[0]))).join(", ");
     return heatMap(title, order.filter((line) => attended.has(line)).map((line) => attended.get(line)), models, lines);
   });
   host.replaceChildren(...(maps.length ? [el("h3", {}, "Attention by backbone"), heatLegend(), el("div", { class: "maps" }, ...maps)] : []));
@@ -34,14 +34,14 @@ function heatMap(title, attended, models, lines) {
   const line = (of) => {
     const cells = grouped(of, (row) => DATA.facets.model.codes[row]);
     return el("tr", {},
-      el("th", { scope: "row" }, named("attention", of[0]), lines.length > 1 ? el("span", { class: "of" }, ` ${named("at", of[0])}`) : null),
+      el("th", { scope: "row", title: named("attention", of[0]) }, brief(named("attention", of[0])), lines.length > 1 ? el("span", { class: "of" }, ` ${named("at", of[0])}`) : null),
       ...models.map((model) => (cells.has(model) ? heatCell(cells.get(model)) : el("td", { class: "heat" }))));
   };
   return el("div", { class: "scrolled", role: "region", "aria-label": label, tabindex: 0 },
     el("table", { class: "heat-map" },
       title ? el("caption", {}, title) : null,
       el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "attention"),
-        ...models.map((model) => el("th", { scope: "col" }, DATA.facets.model.names[model])))),
+        ...models.map((model) => el("th", { scope: "col", title: DATA.facets.model.names[model] }, brief(DATA.facets.model.names[model], 24))))),
       el("tbody", {}, ...attended.map(line))));
 }
 

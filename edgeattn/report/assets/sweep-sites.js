@@ -91,7 +91,7 @@ function siteCosts(host, rows) {
   const most = groups.at(-1).hidden;
   const middle = (values, write, otherwise) => (values.length ? write(median(values)) : otherwise);
   const extent = (values) => values.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
-  const lines = groups.map((group) => el("tr", {}, el("th", { scope: "row" }, DATA.facets.attention.names[group.code]),
+  const lines = groups.map((group) => el("tr", {}, el("th", { scope: "row", title: DATA.facets.attention.names[group.code] }, brief(DATA.facets.attention.names[group.code])),
     ...[String(group.us.length), middle(group.us, time), middle(group.macsUs, time, "-")].map((said) => el("td", {}, said)),
     el("td", {}, el("strong", {}, time(group.hidden))),
     ...[extent(group.hiddenUs).map(time).join(" to "), middle(group.bytes, size, "?"), middle(group.launches, three)].map((said) => el("td", {}, said)),

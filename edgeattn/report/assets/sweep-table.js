@@ -1,11 +1,13 @@
 // The table of rows: all of them can be scrolled to, and only those in sight are elements.
 
 const AROUND = 8;
+// Characters that a column has at most.
+const WIDEST = 28;
 
 function tableColumns() {
   const facet = (name) => ({
-    name: FACETS[name], isText: true, key: (row) => DATA.facets[name].codes[row], write: (row) => named(name, row),
-    wide: Math.max(...DATA.facets[name].names.map((one) => one.length)),
+    name: FACETS[name], isText: true, key: (row) => DATA.facets[name].codes[row], write: (row) => brief(named(name, row), WIDEST),
+    say: (row) => named(name, row), wide: Math.max(...DATA.facets[name].names.map((one) => one.length)),
   });
   const number = (name, title, write, more = {}) => ({
     name: title, figure: name, key: (row) => figure(name, row),
@@ -64,13 +66,15 @@ function sweepTable(host, choose) {
       });
       return el("th", { scope: "col", class: column.isText ? "text" : null }, button);
     });
-    const widths = columns.map((column) => {
+    const wide = columns.map((column) =>
+      Math.min(Math.max(column.wide, ...column.name.split(" ").map((word) => word.length + 1), 5), WIDEST) + 2);
+    table.style.width = `${wide.reduce((sum, one) => sum + one, 0)}ch`;
+    const cols = wide.map((one) => {
       const col = el("col");
-      const long = Math.max(column.wide, ...column.name.split(" ").map((word) => word.length + 1));
-      col.style.width = `${Math.min(Math.max(long, 5), 28) + 2}ch`;
+      col.style.width = `${one}ch`;
       return col;
     });
-    table.replaceChildren(el("colgroup", {}, ...widths), el("thead", {}, el("tr", { "aria-rowindex": 1 }, ...heads)), body);
+    table.replaceChildren(el("colgroup", {}, ...cols), el("thead", {}, el("tr", { "aria-rowindex": 1 }, ...heads)), body);
   }
 
   function show(found) {
@@ -92,7 +96,7 @@ function sweepTable(host, choose) {
 
   function draw() {
     const first = Math.max(0, Math.floor(scrolled.scrollTop / tall) - AROUND);
-    const last = Math.min(rows.length, Math.ceil((scrolled.scrollTop + (scrolled.clientHeight || 600)) / tall) + AROUND);
+    const last = Math.min(rows.length, Math.ceil((scrolled.scrollTop + 0.65 * innerHeight) / tall) + AROUND);
     const held = body.contains(document.activeElement) ? document.activeElement.dataset.at : null;
     const tab = Math.min(Math.max(active, first), last - 1);
     body.replaceChildren(space(first), ...rows.slice(first, last).map((row, at) => drawRow(row, first + at, tab)), space(rows.length - last));
@@ -115,11 +119,11 @@ function sweepTable(host, choose) {
       const said = column.write(row);
       if (!place) {
         const notes = NOTES.names[NOTES.codes[row]];
-        return el("th", { scope: "row", title: said },
+        return el("th", { scope: "row", title: column.say(row) },
           el("button", { type: "button", tabindex: at === tab ? 0 : -1, "data-at": at }, said),
           notes ? el("span", { class: "mark", title: notes }, "⚠") : null);
       }
-      return el("td", { class: column.isText ? "text" : null, title: column.isText ? said : null },
+      return el("td", { class: column.isText ? "text" : null, title: column.say?.(row) },
         column.strong ? el("strong", {}, said) : said);
     });
     return el("tr", { class: row === chosen ? "chosen" : null, "aria-rowindex": at + 2 }, ...cells);

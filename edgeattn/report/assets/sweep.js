@@ -50,7 +50,7 @@ function drawSoon() {
   requestAnimationFrame(() => requestAnimationFrame(() => {
     isDrawing = false;
     const until = performance.now() + LONGEST_MS;
-    do drawPart(next()); while (next() && performance.now() < until);
+    for (let part = next(); part && performance.now() < until; part = next()) drawPart(part);
     drawSoon();
   }));
 }
