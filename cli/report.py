@@ -13,7 +13,7 @@ from edgeattn.options.gate import GateOptions
 
 from .gating import Gating, end_with_gate, print_gate
 from .groups import grouped
-from .options import Top, command_line
+from .options import command_line
 from .reporting import TOP, OutputChoice, SweepChoice, print_report, print_sweep
 from .screen import Screen
 
@@ -34,7 +34,9 @@ def report(
         Flag("--export FILE.csv|parquet", "Of a sweep: its rows. May be given again."),
     ] = None,
     gate: GateOptions,
-    top: Top = None,
+    top: Annotated[
+        int | None, Flag("--top N", "Show N sites, or rows of a device, only. [8]", min=1)
+    ] = None,
     context: typer.Context,
     screen: Screen,
 ) -> None:

@@ -195,6 +195,17 @@ def test_what_cannot_be_told_from_nothing_is_marked(swept):
     assert page.run("document.querySelector('.heat-map td').className") == "heat heat-0"
 
 
+def test_paper_has_all_pictures_and_no_room_for_rows_that_are_not_there(swept):
+    page = swept(MANY, height=500)
+    page.emulate("prefers-color-scheme", "dark", media="print")
+    page.run("dispatchEvent(new Event('beforeprint'))")
+    assert page.run("document.querySelectorAll('.place svg[role]').length") == 2 * 3
+    assert page.run("document.querySelector('.sweep-table').getBoundingClientRect().height") < 2000
+    assert counted(page) == f"{len(MANY)} of {len(MANY)} rows"
+    assert page.run("document.querySelector('.filters output').checkVisibility()") is True
+    assert page.run("document.querySelector('.filters input').checkVisibility()") is False
+
+
 def test_hostile_names_are_text(swept):
     page = swept(hostile_rows(), {HOSTILE: HOSTILE}, height=3000)
     page.run("document.querySelector('.sweep-table tbody button').click()")

@@ -63,6 +63,11 @@ function drawPart(part) {
   else frontPicture(host, host.closest("figure").dataset.measure, rows, colour.value || "model", choose)(Math.round(host.clientWidth));
 }
 
+// What was not in sight yet is on paper too.
+addEventListener("beforeprint", () => {
+  for (const part of parts) if (part.rows.length && !isSame(part.drawn, part.rows)) drawPart(part);
+});
+
 function redraw() {
   for (const part of parts) part.drawn = null;
   drawSoon();

@@ -20,6 +20,7 @@ function size(bytes) {
 }
 
 function time(us) {
+  if (Math.abs(us) < 0.005) return "0 µs";
   if (Math.abs(us) >= 1e6) return `${Math.round(us / 1e3).toLocaleString("en")} ms`;
   return Math.abs(us) >= 1e3 ? `${three(us / 1e3)} ms` : `${three(us)} µs`;
 }
