@@ -9,7 +9,6 @@ from edgeattn.records.sweep import SweepRow
 from edgeattn.report.grid import table
 from edgeattn.report.sweep import (
     INTERVALS,
-    MEASURES,
     PLAIN,
     PUBLISHED,
     Place,
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+# Against what a row is on the front, in few letters.
+_FRONTS: Final = {"params": "params", "macs": "MACs"}
 # What rows of one place may differ in, beside the model and the attention.
 _WAYS: Final = ("at", "opset", "precision", "target", "runtime")
 
@@ -46,7 +47,9 @@ def lines(found: Sweep, *, top: int | None) -> Iterator[RenderableType]:
     for place, numbers in found.by_place().items():
         yield ""
         badge = evidence_badge(place.evidence)
-        yield Text.assemble(badge, f" on {place.title}: {counted(len(numbers), 'row')}")
+        runtimes = {found.rows[at].runtime for at in numbers}
+        by = f", by {runtimes.pop()}" if len(runtimes) == 1 else ""
+        yield Text.assemble(badge, f" on {place.title}: {counted(len(numbers), 'row')}{by}")
         yield _table(found, place, numbers, top)
     if found.failed:
         yield ""
@@ -58,15 +61,18 @@ def lines(found: Sweep, *, top: int | None) -> Iterator[RenderableType]:
 
 
 def _table(found: Sweep, place: Place, numbers: Sequence[int], top: int | None) -> Table:
-    ways = [way for way in _WAYS if len({getattr(row, way) for row in found.rows}) > 1]
+    rows = [found.rows[at] for at in numbers]
+    ways = [way for way in _WAYS if len({getattr(row, way) for row in rows if row.attention}) > 1]
     first = 2 + len(ways)
     made = table(
         "model", "attention", *ways, "latency", "interval, ms", "above", "%",
-        INTERVALS[place.evidence], "", "params", "MACs", "kernels", "on the front of",
+        INTERVALS[place.evidence], "", "params", "MACs", "kernels", "front",
         right=[*range(first, first + 5), *range(first + 6, first + 9)],
     )  # fmt: skip
+    for column in made.columns[2:]:
+        column.no_wrap = True
     by_cost = sorted(numbers, key=lambda at: _cost(found.rows[at]))
-    most = max((found.rows[at].above_percent or 0.0 for at in numbers), default=0.0)
+    most = max((row.above_percent or 0.0 for row in rows), default=0.0)
     for at in by_cost[:top]:
         row = found.rows[at]
         above = row.above_percent
@@ -83,7 +89,7 @@ def _table(found: Sweep, place: Place, numbers: Sequence[int], top: int | None) 
             count(row.params),
             count(row.macs),
             str(row.kernels),
-            ", ".join(MEASURES[measure] for measure in found.front[at]),
+            ", ".join(_FRONTS[measure] for measure in found.front[at]),
         )
     if top is not None and top < len(numbers):
         made.add_row(f"… and {len(numbers) - top} more")

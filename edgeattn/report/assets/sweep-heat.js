@@ -15,7 +15,7 @@ const MAPS = ["precision", "runtime", "target", "opset"];
 function heatMaps(host, rows) {
   const known = rows.filter((row) => figure("above", row) !== null);
   const by = (facets) => (row) => facets.map((facet) => DATA.facets[facet].codes[row]).join();
-  const ways = MAPS.filter(varied);
+  const ways = MAPS.filter((facet) => new Set(known.map((row) => DATA.facets[facet].codes[row])).size > 1);
   const lines = ["attention", ...["at"].filter(varied)];
   const models = [...new Set(known.map((row) => DATA.facets.model.codes[row]))].sort((a, b) => a - b);
   // Maps have one order of lines, so that they can be set beside each other.

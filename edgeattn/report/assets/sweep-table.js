@@ -66,8 +66,9 @@ function sweepTable(host, choose) {
       });
       return el("th", { scope: "col", class: column.isText ? "text" : null }, button);
     });
-    const wide = columns.map((column) =>
-      Math.min(Math.max(column.wide, ...column.name.split(" ").map((word) => word.length + 1), 5), WIDEST) + 2);
+    // The first has the mark of notes too.
+    const wide = columns.map((column, place) =>
+      Math.min(Math.max(column.wide, ...column.name.split(" ").map((word) => word.length + 1), 5), WIDEST) + (place ? 2 : 5));
     table.style.width = `${wide.reduce((sum, one) => sum + one, 0)}ch`;
     const cols = wide.map((one) => {
       const col = el("col");
@@ -121,7 +122,7 @@ function sweepTable(host, choose) {
         const notes = NOTES.names[NOTES.codes[row]];
         return el("th", { scope: "row", title: column.say(row) },
           el("button", { type: "button", tabindex: at === tab ? 0 : -1, "data-at": at }, said),
-          notes ? el("span", { class: "mark", title: notes }, "⚠") : null);
+          notes ? el("span", { class: "of", title: notes }, " *") : null);
       }
       return el("td", { class: column.isText ? "text" : null, title: column.say?.(row) },
         column.strong ? el("strong", {}, said) : said);
