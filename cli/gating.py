@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
     from edgeattn.profiling.gate import Gate, Limit
     from edgeattn.records.trace import SavedRow
     from edgeattn.report.content import Report
+    from edgeattn.report.sweep import Sweep
 
-    from .reporting import OutputChoice
+    from .reporting import OutputChoice, SweepChoice
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -31,20 +33,30 @@ class Gating:
         limit: The limit.
         baseline: What was saved before; None to compare with what is run.
         is_strict: Whether not to be able to tell counts as to fail.
+        saved: The file that was saved before, if one is given.
     """
 
     limit: Limit
     baseline: Sequence[SavedRow] | None
     is_strict: bool
+    saved: Path | None = None
 
     @classmethod
-    def of(cls, options: GateOptions, out: OutputChoice, *, is_compared: bool) -> Gating | None:
+    def of(
+        cls,
+        options: GateOptions,
+        out: OutputChoice | SweepChoice,
+        *,
+        is_compared: bool,
+        is_sweep: bool = False,
+    ) -> Gating | None:
         """Read a gate, before any work is done; None if none is asked.
 
         Args:
             options: The gate.
             out: What is written.
             is_compared: Whether a model is run beside others that it is compared with.
+            is_sweep: Whether it is of a sweep, and so is what was saved.
 
         Raises:
             InputError: It cannot be read, there is nothing to compare with, or verdicts are to be
@@ -57,6 +69,7 @@ class Gating:
                 )
             return None
         from edgeattn.profiling.gate import Limit
+        from edgeattn.records.store import read_rows
         from edgeattn.report.saved import read_saved
 
         limit, path = Limit.parse(options.fail_above), options.baseline
@@ -71,8 +84,10 @@ class Gating:
                 mend="Add --against FILE, --baseline SAVED.json, or a limit in all:"
                 " --fail-above 8ms",
             )
-        baseline = None if path is None else read_saved([path])
-        return cls(limit, baseline, options.cannot_tell == "fail")
+        baseline = None if path is None or is_sweep else read_saved([path])
+        if path is not None and is_sweep:
+            read_rows(path)  # or it is none of a sweep's
+        return cls(limit, baseline, options.cannot_tell == "fail", path)
 
     def precision(self) -> dict[str, float | None]:
         """Return how long rounds go on for this, as options of a profile have it."""
@@ -90,6 +105,20 @@ class Gating:
         from edgeattn.workflows.gate import gate
 
         found = gate(report, self.limit, baseline=self.baseline, is_strict=self.is_strict)
+        return self._told(found, document)
+
+    def judge_sweep(self, found: Sweep, paths: Sequence[Path], document: dict[str, Any]) -> Gate:
+        """Judge the rows of a sweep likewise.
+
+        Raises:
+            InputError: Nothing is compared with anything.
+        """
+        from edgeattn.workflows.sweep_gate import gate
+
+        judged = gate(found.rows, paths, self.limit, baseline=self.saved, is_strict=self.is_strict)
+        return self._told(judged, document)
+
+    def _told(self, found: Gate, document: dict[str, Any]) -> Gate:
         document["gate"] = {
             "limit": str(found.limit),
             "verdict": found.verdict,

@@ -52,19 +52,27 @@ def report(
         from edgeattn.report.sweep import Sweep
         from edgeattn.report.sweep import document_of as sweep_document_of
 
-        swept = SweepChoice(output=out.output, report=out.report, export=tuple(export or ()))
+        swept = SweepChoice(
+            output=out.output,
+            report=out.report,
+            export=tuple(export or ()),
+            summary=out.summary,
+            junit=out.junit,
+        )
         for files in (out, swept):
             files.check(read=[*traces, *filter(None, [gate.baseline])])
-        gating = Gating.of(gate, out, is_compared=True)
         stage("read")
         found = read_report(traces, command=command_line(context.obj))
+        is_sweep = isinstance(found, Sweep)
+        gating = Gating.of(gate, out, is_compared=True, is_sweep=is_sweep)
         document: Any
         judged = None
         if isinstance(found, Sweep):
             out.check_of_sweep()
             document = sweep_document_of(found)
+            judged = gating.judge_sweep(found, traces, document) if gating else None
             stage("write")
-            swept.write(found, document)
+            swept.write(found, document, judged)
         else:
             if export:
                 raise InputError(
@@ -81,7 +89,7 @@ def report(
             print_sweep(console, found, top=shown)
         else:
             print_report(console, found, top=shown)
-            print_gate(console, judged)
+        print_gate(console, judged)
 
     screen.show(document, show)
     end_with_gate(judged)

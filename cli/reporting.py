@@ -99,7 +99,7 @@ class OutputChoice:
         asked = [
             f"--{one.name.replace('_', '-')}"
             for one in dataclasses.fields(self)
-            if getattr(self, one.name) and one.name not in {"output", "report"}
+            if getattr(self, one.name) and one.name not in {"output", "report", "summary", "junit"}
         ]
         if asked:
             raise InputError(
@@ -164,13 +164,15 @@ class OutputChoice:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SweepChoice:
-    """The files that are written of a sweep."""
+    """The files that are written of a sweep; summary and verdicts as of a report."""
 
     output: Path | None = flag("--output -o FILE.json", "What --json prints.")
     report: Path | None = flag("--report FILE.html", "A page with pictures, whole in one file.")
     export: tuple[Path, ...] = flag(
         "--export FILE.csv|parquet", "The rows, for other programs. May be given again.", default=()
     )
+    summary: Path | None = None
+    junit: Path | None = None
 
     def check(self, read: Iterable[Path] = ()) -> None:
         """Refuse files that cannot be written, before any work is done.
@@ -186,19 +188,21 @@ class SweepChoice:
 
         for path in self.export:
             sweep_export.check_target(path)
-        paths = [path for path in (self.output, self.report, *self.export) if path is not None]
+        asked = (self.output, self.report, *self.export, self.summary, self.junit)
+        paths = [path for path in asked if path is not None]
         for path in paths:
             files.check_target(path)
         files.check_apart(paths, read)
 
-    def write(self, found: Sweep, document: Any) -> None:
+    def write(self, found: Sweep, document: Any, gate: Gate | None = None) -> None:
         """Write the files, all of them whole or none.
 
         Args:
             found: The sweep.
             document: What `--json` prints.
+            gate: What a gate found, if one was asked for.
         """
-        from edgeattn.report import sweep_export
+        from edgeattn.report import ci, sweep_export
 
         writers: list[tuple[Path, Callable[[Path], Any]]] = []
         if self.output is not None:
@@ -206,6 +210,11 @@ class SweepChoice:
         if self.report is not None:
             writers.append((self.report, partial(_write_sweep_page, found)))
         writers += [(path, partial(sweep_export.write, found)) for path in self.export]
+        if self.summary is not None:
+            writers.append((self.summary, partial(_write_text, ci.sweep_summary(found, gate))))
+        if self.junit is not None:
+            assert gate is not None, "it is asked for with --junit"
+            writers.append((self.junit, partial(_write_text, ci.junit(gate, suite=found.title))))
         _write_all(writers)
 
 
@@ -255,6 +264,10 @@ def _write_sweep_page(found: Sweep, path: Path) -> None:
     from edgeattn.report.sweep_page import render
 
     path.write_text(render(found), encoding="utf-8")
+
+
+def _write_text(text: str, path: Path) -> None:
+    path.write_text(text, encoding="utf-8")
 
 
 def _write_summary(made: Made, path: Path) -> None:

@@ -14,10 +14,12 @@ from edgeattn.options.cast import PRECISIONS as CASTABLE
 from edgeattn.options.cast import CastOptions
 from edgeattn.options.export import ExportOptions
 from edgeattn.options.flags import Flag
+from edgeattn.options.gate import GateOptions
 from edgeattn.options.model import ModelRequest
 from edgeattn.options.profile import ProfileOptions
 from edgeattn.options.sweep import SweepOptions
 
+from .gating import Gating, end_with_gate, print_gate
 from .groups import Asked, grouped
 from .options import (
     CASTING,
@@ -123,6 +125,13 @@ def sweep(
         list[Path] | None,
         Flag("--export FILE.csv|parquet", "The rows, for other programs. May be given again."),
     ] = None,
+    gate: GateOptions,
+    summary: Annotated[
+        Path | None, Flag("--summary FILE.md", "A summary in Markdown, as in $GITHUB_STEP_SUMMARY.")
+    ] = None,
+    junit: Annotated[
+        Path | None, Flag("--junit FILE.xml", "The verdicts of --fail-above, as JUnit's.")
+    ] = None,
     context: typer.Context,
     screen: Screen,
 ) -> None:
@@ -151,21 +160,27 @@ def sweep(
         )
         there = stack.enter_context(guests(options.hosts, stage)) if options.hosts else ()
         output = options.output or Path(f"{plan.stem if plan else 'sweep'}.db")
-        files = SweepChoice(report=page, export=tuple(export or ()))
-        files.check(read=[output])
+        files = SweepChoice(report=page, export=tuple(export or ()), summary=summary, junit=junit)
+        files.check(read=[output, *filter(None, [gate.baseline])])
+        gating = Gating.of(gate, files, is_compared=True, is_sweep=True)
         found = go_through(options, common, guests=there, output=output, on_stage=stage)
         failed = {label: one.fact for label, one in found.failed}
         shown = sweep_of(found.rows, failed, command=command_line(context.obj))
         document = _document(found, shown, output)
-        stage("write")
-        files.write(shown, document)
+        judged = None
+        if not options.dry_run:
+            judged = gating.judge_sweep(shown, [output], document) if gating else None
+            stage("write")
+            files.write(shown, document, judged)
 
     def show(console: Console) -> None:
         _print(console, found, output, is_dry=options.dry_run)
         if found.rows or found.failed:
             print_sweep(console, shown, top=None if screen.verbose else TOP)
+        print_gate(console, judged)
 
     screen.show(document, show)
+    end_with_gate(judged)
     if found.failed:
         raise typer.Exit(CheckError.exit_code)
 

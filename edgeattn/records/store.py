@@ -43,24 +43,28 @@ CREATE TABLE rows (
     number INTEGER PRIMARY KEY,
     key TEXT NOT NULL UNIQUE REFERENCES jobs (key),
     row TEXT NOT NULL,
-    kernels BLOB
+    basis BLOB
 );
 CREATE TABLE seconds (stage TEXT PRIMARY KEY, count INTEGER NOT NULL, total REAL NOT NULL);
 """
-_KERNELS: Final = TypeAdapter(tuple[Kernel, ...])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Basis:
-    """What others are told above: a plain model at one place.
+    """What others are told above: a model that is predicted at one place.
 
     Attributes:
         latency_ms: What it takes.
         kernels: Its kernels, as far as a prediction's difference rests on them.
+        shared_spread: The spread of the errors that all kernels share; None if it is not known.
     """
 
     latency_ms: float
     kernels: tuple[Kernel, ...]
+    shared_spread: float | None
+
+
+_BASIS: Final = TypeAdapter(Basis)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +74,7 @@ class Outcome:
     Attributes:
         key: The job's key.
         row: What it found; None if it failed.
-        basis: Of a plain model that is predicted, what others are told above.
+        basis: Of what is predicted, what others are told above.
         fact: Why it failed.
         mend: What to do about that.
     """
@@ -179,20 +183,14 @@ class Store:
                 )
                 if one.row is not None:
                     database.execute(
-                        "INSERT INTO rows (key, row, kernels) VALUES (?, ?, ?)",
+                        "INSERT INTO rows (key, row, basis) VALUES (?, ?, ?)",
                         (one.key, one.row.model_dump_json(), _packed(one.basis)),
                     )
 
     def basis(self, key: str) -> Basis | None:
-        """Return what others are told above, of a plain model; None if it is not done."""
-        found = self._asked("SELECT row, kernels FROM rows WHERE key = ?", key)
-        if not found or found[0][1] is None:
-            return None
-        row, packed = found[0]
-        return Basis(
-            latency_ms=SweepRow.model_validate_json(row).latency_ms,
-            kernels=_KERNELS.validate_json(zlib.decompress(packed)),
-        )
+        """Return what others are told above, of a job; None if it is not done, or was measured."""
+        found = self._asked("SELECT basis FROM rows WHERE key = ?", key)
+        return _basis(*found[0]) if found else None
 
     def failed(self, keys: Iterable[str]) -> list[Outcome]:
         """Return which of these jobs failed, and why."""
@@ -272,6 +270,24 @@ def read_rows(path: Path) -> tuple[list[SweepRow], dict[str, str]]:
         raise InputError(f"{path} holds rows that are none of a sweep's.") from error
 
 
+def read_basis(paths: Iterable[Path], key: str) -> Basis | None:
+    """Return what others are told above, of a row of sweeps; None of one that was measured.
+
+    Raises:
+        InputError: One is no file of a sweep, or of a newer schema.
+    """
+    for path in filter(is_store, paths):
+        _check(path)
+        with _told(path), contextlib.closing(_opened(path)) as database:
+            if found := database.execute("SELECT basis FROM rows WHERE key = ?", (key,)).fetchall():
+                return _basis(*found[0])
+    return None
+
+
+def _basis(packed: bytes | None) -> Basis | None:
+    return None if packed is None else _BASIS.validate_json(zlib.decompress(packed))
+
+
 def _check(path: Path) -> None:
     """Refuse what is no file of a sweep.
 
@@ -313,4 +329,4 @@ def _told(path: Path) -> Iterator[None]:
 
 
 def _packed(basis: Basis | None) -> bytes | None:
-    return None if basis is None else zlib.compress(_KERNELS.dump_json(basis.kernels))
+    return None if basis is None else zlib.compress(_BASIS.dump_json(basis))

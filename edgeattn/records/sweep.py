@@ -6,6 +6,14 @@ from edgeattn.records.base import Frozen
 from edgeattn.records.trace import Evidence
 
 
+def label_of(
+    model: str, attention: str, at: str, opset: int, precision: str, target: str, place: str
+) -> str:
+    """Return what a job, or its row, is called: all that tells it from others."""
+    made = f"{model}{f' + {attention}' if attention else ''}{f' at {at}' if at else ''}"
+    return f"{made}, opset {opset}, {precision}, {target or 'stock'}, {place}"
+
+
 class SiteFigures(Frozen):
     """What one site costs.
 
@@ -96,3 +104,17 @@ class SweepRow(Frozen):
     activations_bytes: int | None = None
     versions: dict[str, str]
     notes: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """What it is called."""
+        mode = f", {self.power_mode}" if self.power_mode else ""
+        place = f"{self.runtime} on {self.title}{mode}"
+        made = (self.model, self.attention, self.at, self.opset, self.precision, self.target)
+        return label_of(*made, place)
+
+    @property
+    def coordinates(self) -> tuple[object, ...]:
+        """What it has in common with the same model at the same place, made another time."""
+        made = (self.model, self.attention, self.at, self.opset, self.precision, self.target)
+        return (*made, self.runtime, self.device, self.title, self.power_mode, self.evidence)

@@ -10,11 +10,13 @@ from typing import Final
 from edgeattn.base.legible import legible
 from edgeattn.profiling import samples
 from edgeattn.profiling.gate import Check, Gate, Verdict
+from edgeattn.records.sweep import SweepRow
 from edgeattn.report.content import Report, Row
+from edgeattn.report.sweep import Sweep
 from edgeattn.report.units import milliseconds
 
 #: What is to be done where a gate cannot tell.
-LONGER: Final = "run longer (--limit)"
+LONGER: Final = "run longer (--limit), or measure what is predicted"
 _MARKS: Final[dict[Verdict, str]] = {"passed": "✅", "failed": "❌", "cannot tell": "❔"}
 _TICKS: Final = re.compile("`+")
 
@@ -36,6 +38,21 @@ def summary(report: Report, gate: Gate | None) -> str:
     warnings = dict.fromkeys(one for row in report.rows for one in row.trace.warnings)
     parts.append("\n".join(f"- {_code(one)}" for one in warnings))
     parts.append(f"{_code(report.command)}" if report.command else "")
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def sweep_summary(found: Sweep, gate: Gate | None) -> str:
+    """Return a sweep likewise, its rows by where they ran."""
+    parts = [f"### {_code(found.title)}"]
+    if gate is not None:
+        parts.append(table_of(gate))
+    for place, numbers in found.by_place().items():
+        parts.append(f"#### {_code(f'{place.title}, {place.evidence}')}")
+        rows = (found.rows[at] for at in numbers)
+        titles = ("row", "latency", "interval", "above plain", "interval")
+        parts.append(_table(titles, map(_row_of_sweep, rows)))
+    parts.append("\n".join(f"- {_code(f'{job}: {why}')}" for job, why in found.failed.items()))
+    parts.append(f"{_code(found.command)}" if found.command else "")
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
@@ -96,6 +113,16 @@ def _row(row: Row) -> Iterator[str]:
     yield "" if row.difference is None else f"{row.difference.percent:+.1f} %"
     of_difference = row.difference and row.difference.bounds
     yield "{:+.1f} … {:+.1f} %".format(*of_difference) if of_difference else ""
+
+
+def _row_of_sweep(row: SweepRow) -> Iterator[str]:
+    yield _code(row.label)
+    yield milliseconds(row.latency_ms)
+    bounds = row.latency_interval_ms
+    yield "" if bounds is None else " … ".join(map(milliseconds, bounds))
+    yield "" if row.above_percent is None else f"{row.above_percent:+.1f} %"
+    above = row.above_interval_percent
+    yield "" if above is None else "{:+.1f} … {:+.1f} %".format(*above)
 
 
 def _table(titles: Sequence[str], rows: Iterable[Iterable[str]]) -> str:

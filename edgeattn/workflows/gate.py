@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from edgeattn.base.errors import InputError
 from edgeattn.profiling import samples
@@ -12,7 +13,8 @@ from edgeattn.profiling.predict.difference import difference as predicted
 from edgeattn.records.trace import RUNTIMES, Difference, SavedRow, Trace
 from edgeattn.report.content import Report, Row
 
-_APART = (
+#: Of two that were measured at different times.
+APART: Final = (
     "It was not run in the same rounds: the interval has the spread of both runs, and nothing of"
     " what changed in between."
 )
@@ -81,7 +83,7 @@ def _against(report: Report, limit: Limit, saved: Sequence[Trace]) -> tuple[list
         before = same[-1]
         label = " ".join(filter(None, _named(before)))
         if row.trace.evidence == "measured":
-            above, notes = samples.apart(row.trace, before), [_APART]
+            above, notes = samples.apart(row.trace, before), [APART]
             if not before.generations or not row.trace.generations:
                 notes.append(_OTHERWISE)
         else:

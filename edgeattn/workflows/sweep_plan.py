@@ -31,6 +31,7 @@ from edgeattn.options.precision import several
 from edgeattn.options.profile import ProfileOptions
 from edgeattn.options.sweep import STOCK, SweepOptions
 from edgeattn.profiling.route import check_runtimes
+from edgeattn.records.sweep import label_of
 from edgeattn.runtimes.runner import cpu_name
 from edgeattn.workflows.artifact import check_opset
 from edgeattn.workflows.compare import Casting
@@ -142,12 +143,17 @@ class Job:
     @property
     def label(self) -> str:
         """What it is called: all that tells it from others."""
-        options, place = self.exported.options, self.place
-        lowered = options.target if options.lower else STOCK
-        where = f"{place.name or 'here'}{f'@{place.power_mode}' if place.power_mode else ''}"
-        return (
-            f"{self.exported.label}, opset {options.opset}, {self.precision}, {lowered},"
-            f" {place.runtime} on {where}"
+        exported, place = self.exported, self.place
+        one, options = exported.attention, exported.options
+        mode = f"@{place.power_mode}" if place.power_mode else ""
+        return label_of(
+            exported.request.source,
+            one.label if one else "",
+            (one.at or "") if one else "",
+            options.opset,
+            self.precision,
+            options.target if options.lower else "",
+            f"{place.runtime} on {place.name or 'this machine'}{mode}",
         )
 
 

@@ -163,7 +163,7 @@ def row_of(job: Job, trace: Trace, above: Difference | None) -> SweepRow:
         opset=options.opset,
         precision=job.precision,
         target=options.target if options.lower else "",
-        runtime=trace.runtime,
+        runtime=job.place.runtime,
         device=trace.machine.host or job.place.name or trace.machine.device,
         title=trace.machine.title,
         power_mode=trace.machine.power_mode,
@@ -314,7 +314,7 @@ class _Run:
         return Outcome(
             key=job.key,
             row=row_of(job, trace, above),
-            basis=_basis(trace) if job.plain is None else None,
+            basis=_basis(trace),
         )
 
 
@@ -362,4 +362,6 @@ def _basis(trace: Trace) -> Basis:
         )
         for one in trace.kernels
     )
-    return Basis(latency_ms=trace.latency_ms.p50, kernels=kernels)
+    return Basis(
+        latency_ms=trace.latency_ms.p50, kernels=kernels, shared_spread=trace.shared_spread
+    )

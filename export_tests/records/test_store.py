@@ -32,7 +32,7 @@ def test_jobs_wait_are_done_or_fail_and_are_there_again(tmp_path: Path) -> None:
     with Store(path) as store:
         store.add([("a", "A"), ("b", "B"), ("c", "C")])
         store.begin(["a", "b"])
-        basis = Basis(latency_ms=1.0, kernels=(KERNEL,))
+        basis = Basis(latency_ms=1.0, kernels=(KERNEL,), shared_spread=0.2)
         store.finish([Outcome(key="a", row=row("a"), basis=basis), Outcome(key="b", fact="No.")])
         found, failed = read_rows(path)  # while it is written
         assert [one.key for one in found] == ["a"]
