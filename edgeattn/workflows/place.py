@@ -42,6 +42,10 @@ _NOTHING: Final[Sites] = frozenset()
 _MOST_CHECKS: Final = 8
 # What is said of a file whose sites nobody names; here they are known.
 _FOUND: Final = "Sites were found "
+_ALIKE: Final = (
+    "{} of {} sites were run by themselves: around each of the others is the same as around one of"
+    " these."
+)
 _UNSURE: Final = (
     "The set keeps the budget by its figure, and its interval reaches above: a smaller --budget is"
     " surer."
@@ -125,6 +129,8 @@ def place(
     is_sure = chosen is not None and judge(limit, chosen) == "passed"
     notes = [one for one in whole.notes if not one.startswith(_FOUND)]
     notes += worth.notes
+    if (ran := sum(not site.like for site in sites)) < len(sites):
+        notes.append(_ALIKE.format(ran, len(sites)))
     bounds = None if chosen is None else limit.bounds(chosen)
     if bounds is not None and bounds.interval is not None and not is_sure:
         notes.append(_UNSURE)

@@ -14,6 +14,7 @@ from onnx import helper
 
 from edgeattn.cli import app
 from export_tests import sshd as servers
+from export_tests.cli.test_place import NET
 from export_tests.hosts import trtexec
 from export_tests.profiling.nets import residual
 from export_tests.sshd import Sshd
@@ -188,4 +189,18 @@ def test_both_runtimes_of_a_host_are_compared(capsys, host):
     by = [one["runtime"] for one in found["models"]]
     assert by == ["onnxruntime", "onnxruntime", "openvino", "openvino"]
     assert not any("was lowered for" in one for each in found["models"] for one in each["warnings"])
+    assert host.left == []
+
+
+@pytest.mark.slow
+def test_attention_is_placed_by_what_a_host_measures(capsys, host, tmp_path):
+    net = tmp_path / "net.py"
+    net.write_text(NET)
+    code, found, said = run(
+        capsys, "place", f"{net}:make", "-a", "se", "--shape", "1x3x32x32", "--on", host.address,
+        "--limit", "0.3", "--threads", "1", "--budget", "+90%", "--keep", "1.*",
+    )  # fmt: skip
+    assert code == 0, said
+    assert (found["evidence"], found["device"]) == ("measured", host.address)
+    assert "1.attention" in found["chosen"]["sites"]
     assert host.left == []
