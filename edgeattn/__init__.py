@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from edgeattn.options.optimize import OptimizeOptions
     from edgeattn.options.profile import Item as ProfileItem
     from edgeattn.options.profile import ProfileOptions
+    from edgeattn.options.sweep import SweepOptions
     from edgeattn.parity import ParityReport, check_file, compare_files
     from edgeattn.profiling.attribution import Attribution, attribute
     from edgeattn.records.accuracy import Accuracy
     from edgeattn.records.engine import EngineManifest, read_manifest
     from edgeattn.records.manifest import Manifest
+    from edgeattn.records.sweep import SweepRow
     from edgeattn.records.trace import Trace
     from edgeattn.workflows.build import BuildOptions
     from edgeattn.workflows.build import build as build_engine
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from edgeattn.workflows.export import export as export_model
     from edgeattn.workflows.optimize import optimize as optimize_model
     from edgeattn.workflows.profile import profile as profile_model
+    from edgeattn.workflows.sweep import sweep as sweep_models
+    from edgeattn.workflows.sweep_plan import Common as SweepCommon
 
     __version__: str
 
@@ -57,6 +61,9 @@ __all__ = [
     "ParityReport",
     "ProfileItem",
     "ProfileOptions",
+    "SweepCommon",
+    "SweepOptions",
+    "SweepRow",
     "Target",
     "Trace",
     "__version__",
@@ -72,6 +79,7 @@ __all__ = [
     "optimize_model",
     "profile_model",
     "read_manifest",
+    "sweep_models",
 ]
 
 # A function named `export` would be taken for the module of that name, hence `export_model`.
@@ -95,6 +103,9 @@ _HOMES: Final = {
     "ParityReport": ("edgeattn.parity", "ParityReport"),
     "ProfileItem": ("edgeattn.options.profile", "Item"),
     "ProfileOptions": ("edgeattn.options.profile", "ProfileOptions"),
+    "SweepCommon": ("edgeattn.workflows.sweep_plan", "Common"),
+    "SweepOptions": ("edgeattn.options.sweep", "SweepOptions"),
+    "SweepRow": ("edgeattn.records.sweep", "SweepRow"),
     "Target": ("edgeattn.engine.target", "Target"),
     "Trace": ("edgeattn.records.trace", "Trace"),
     "build_engine": ("edgeattn.workflows.build", "build"),
@@ -108,6 +119,7 @@ _HOMES: Final = {
     "attribute": ("edgeattn.profiling.attribution", "attribute"),
     "optimize_model": ("edgeattn.workflows.optimize", "optimize"),
     "profile_model": ("edgeattn.workflows.profile", "profile"),
+    "sweep_models": ("edgeattn.workflows.sweep", "sweep"),
     "read_manifest": ("edgeattn.records.engine", "read_manifest"),
 }
 
