@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import ConfigDict
+
 from edgeattn.records.base import Frozen
 from edgeattn.records.trace import Evidence
 
@@ -14,7 +16,11 @@ def label_of(
     return f"{made}, opset {opset}, {precision}, {target or 'stock'}, {place}"
 
 
-class SiteFigures(Frozen):
+class _Finite(Frozen):
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
+class SiteFigures(_Finite):
     """What one site costs.
 
     Attributes:
@@ -37,7 +43,7 @@ class SiteFigures(Frozen):
     launches: int
 
 
-class SweepRow(Frozen):
+class SweepRow(_Finite):
     """A model, how it was made, where it runs, and what it takes there.
 
     Attributes:

@@ -219,6 +219,9 @@ def test_rows_of_two_sweeps_are_in_one_report_each_once(capsys, swept, tmp_path)
 def test_what_does_not_go_with_a_sweep_is_refused(capsys, swept, profile, tmp_path, monkeypatch):
     (tmp_path / "no.db").write_bytes(b"")
     newer = saved(tmp_path / "newer.json", {"schema_version": 99, "artifact": "sweep"})
+    endless = sweep_document(sweep_of(ROWS[1:2], {}))
+    endless["rows"][0]["above_percent"] = "Infinity"
+    endless = saved(tmp_path / "endless.json", endless)
     odd = saved(tmp_path / "odd.json", {"schema_version": 1, "artifact": "sweep", "rows": [{}]})
     for arguments, said in (
         ([swept, profile], "is of a sweep, and"),
@@ -231,6 +234,7 @@ def test_what_does_not_go_with_a_sweep_is_refused(capsys, swept, profile, tmp_pa
         ([str(tmp_path / "gone.db")], "No such file"),
         ([newer], "schema version 99"),
         ([odd], "cannot be read as a sweep"),
+        ([endless], "finite number"),
     ):
         assert app.run(["report", *arguments]) == 2
         error = capsys.readouterr().err
