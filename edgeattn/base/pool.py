@@ -21,10 +21,12 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from edgeattn.base.errors import first_line
-from edgeattn.base.worker import Worker, serve
+from edgeattn.base.worker import Worker, say, serve
 
 T = TypeVar("T")
 _PROGRAM: Final = "edgeattn.base.pool"
+# Characters of an answer that are said in a line.
+_PART: Final = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +124,7 @@ class _Processes(Executor):
     def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         return self._threads.submit(self.here, function, args, kwargs)
 
-    def shutdown(
-        self, wait: bool = True, *, cancel_futures: bool = False
-    ) -> None:  # as Executor has it
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         if cancel_futures:
             self._threads.shutdown(wait=False, cancel_futures=True)
             for worker in list(self._workers):
@@ -140,11 +140,13 @@ class _Processes(Executor):
             worker = self._local.worker = Worker(_PROGRAM, does="made it")
             self._workers.add(worker)
         try:
-            answer = worker.ask({"call": _packed((function, args, kwargs or {}))})
+            parts: list[str] = []
+            call = {"call": _packed((function, args, kwargs or {}))}
+            worker.ask(call, lambda said: parts.append(said["part"]))
         except BaseException:
             self._end(worker)
             raise
-        value, error = _unpacked(answer["answer"])
+        value, error = _unpacked("".join(parts))
         if error is not None:
             raise error
         result: T = value
@@ -164,15 +166,19 @@ def _unpacked(text: str) -> Any:
 
 
 def _answer(job: dict[str, Any]) -> dict[str, Any]:
+    """Make a call, and say what it returned or raised, in parts that fit a line."""
     try:
         function, args, kwargs = _unpacked(job["call"])
-        return {"answer": _packed((function(*args, **kwargs), None))}
+        answer = _packed((function(*args, **kwargs), None))
     except Exception as error:  # noqa: BLE001  # whatever it is, it is for the caller
         error.add_note(traceback.format_exc())
         try:
-            return {"answer": _packed((None, error))}
+            answer = _packed((None, error))
         except Exception:  # noqa: BLE001  # it cannot be pickled
-            return {"answer": _packed((None, RuntimeError(first_line(error))))}
+            answer = _packed((None, RuntimeError(first_line(error))))
+    for start in range(0, len(answer), _PART):
+        say(part=answer[start : start + _PART])
+    return {}
 
 
 if __name__ == "__main__":

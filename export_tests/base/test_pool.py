@@ -44,6 +44,11 @@ def test_what_libraries_print_is_no_answer() -> None:
         assert executor.submit(os.getpid).result() == executor.submit(os.getpid).result()
 
 
+def test_large_answers_come_whole() -> None:
+    with processes(1) as executor:
+        assert executor.submit(bytes, 80_000_000).result() == bytes(80_000_000)
+
+
 def test_processes_end_with_the_block_and_with_what_they_do() -> None:
     began = time.monotonic()
     with processes(1) as executor:
