@@ -57,7 +57,8 @@ class OutputChoice:
     report: Path | None = flag("--report FILE.html", "A page with pictures, whole in one file.")
     figure: tuple[str, ...] = flag(
         "--figure [PICTURE=]FILE.svg|png",
-        "Pictures: icicle, kinds, hidden-cost or roofline; without a name, all on one sheet."
+        "Pictures: icicle, kinds, hidden-cost, roofline or batches; without a name, all on one"
+        " sheet."
         " May be given again.",
         default=(),
     )

@@ -47,8 +47,8 @@ class Row:
 
     @property
     def label(self) -> str:
-        """What tells it from the other rows: the same, and its batch."""
-        return self.model if self.batch is None else f"{self.model}, batch {self.batch}"
+        """What tells it from the other rows: its batch, which no cut leaves out, and the same."""
+        return self.model if self.batch is None else f"batch {self.batch} of {self.model}"
 
     @property
     def computed_in(self) -> str:

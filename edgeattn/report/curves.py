@@ -1,12 +1,25 @@
-"""What models take at several batches: latency, throughput, energy and memory, by batch."""
+"""What models take at several batches: latency, throughput, energy and memory, by batch.
+
+Batches are run one after another, not by turns: what one gains on another has the interval of two
+runs at different times.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
+from edgeattn.profiling import samples
 from edgeattn.records.trace import Evidence
+from edgeattn.report import memory
 from edgeattn.report.content import Row
+from edgeattn.report.units import millijoules, milliseconds, percent
+
+# What of memory is shown by batch: weights are the same at all of them, and so is loading, mostly.
+_BY_BATCH: Final = ("activations, planned", "arena", "process")
+# An interval of differences that reaches down to -100 % tells nothing of their ratio.
+_NOTHING: Final = -99.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,10 +30,11 @@ class Point:
         place: The row's place in the report.
         batch: Images of a run.
         latency_ms: What a run takes.
-        interval_ms: Of a prediction, between what bounds.
+        interval_ms: Between what bounds, measured or predicted; None if that is not known.
         images_per_s: How many images it does in a second, runs being made one after another.
         image_ms: What a run takes for each of its images.
         gain: How many times as many images per second that is as at the curve's smallest batch.
+        gain_ci95: Of what was measured, the 95 % interval of that; None of the smallest batch.
         image_mj: Energy of an image; None where it was not read.
     """
 
@@ -31,6 +45,7 @@ class Point:
     images_per_s: float
     image_ms: float
     gain: float
+    gain_ci95: tuple[float, float] | None
     image_mj: float | None
 
 
@@ -61,8 +76,13 @@ class Curve:
         best, first = self.best, self.points[0]
         most = f"{self.label}: at most {best.images_per_s:.4g} images/s, at batch {best.batch}"
         if best is first:
-            return f"{most}; larger batches give none more."
-        return f"{most}, {best.gain:.2f} times those of batch {first.batch}."
+            return f"{most}; larger batches give no more."
+        if best.gain_ci95 is None:
+            return f"{most}, {best.gain:.2f} times those of batch {first.batch}."
+        low, high = best.gain_ci95
+        noise = "" if low > 1 else ", which does not stand out of the noise"
+        interval = f"(95 % interval {low:.2f} to {high:.2f}{noise})"
+        return f"{most}, {best.gain:.2f} times those of batch {first.batch} {interval}."
 
 
 def curves(rows: Sequence[Row]) -> tuple[Curve, ...]:
@@ -90,21 +110,73 @@ def curves(rows: Sequence[Row]) -> tuple[Curve, ...]:
 
 def _points(rows: Sequence[Row], places: Sequence[int]) -> tuple[Point, ...]:
     found: list[Point] = []
+    first = rows[places[0]].trace
     for place in places:
         trace = rows[place].trace
         assert trace.batch is not None
+        assert first.batch is not None
         latency_ms, power = trace.latency_ms.p50, trace.power
-        rate = 1e3 * trace.batch / latency_ms
+        larger, interval = trace.batch / first.batch, None
+        if trace is not first and trace.evidence == "measured":
+            bounds = samples.apart(trace, first).ci95
+            low, high = bounds or (-100.0, -100.0)
+            if low > _NOTHING:
+                interval = (larger / (1 + high / 100), larger / (1 + low / 100))
         found.append(
             Point(
                 place=place,
                 batch=trace.batch,
                 latency_ms=latency_ms,
-                interval_ms=trace.interval_ms,
-                images_per_s=rate,
+                interval_ms=_known(samples.spread(trace)),
+                images_per_s=1e3 * trace.batch / latency_ms,
                 image_ms=latency_ms / trace.batch,
-                gain=rate / found[0].images_per_s if found else 1.0,
+                gain=larger * first.latency_ms.p50 / latency_ms,
+                gain_ci95=interval,
                 image_mj=None if power is None else power.energy_mj / trace.batch,
             )
         )
     return tuple(found)
+
+
+def columns(curve: Curve, rows: Sequence[Row]) -> Iterator[tuple[str, list[str]]]:
+    """Return the columns of a curve's table, each with its title: what anything is known of.
+
+    Args:
+        curve: The curve.
+        rows: Those of its report.
+    """
+    points = curve.points
+    of = [rows[point.place] for point in points]
+    is_predicted = curve.evidence == "predicted"
+    yield "batch", [str(point.batch) for point in points]
+    yield "latency", [milliseconds(point.latency_ms) for point in points]
+    if any(point.interval_ms for point in points):
+        bounds = [point.interval_ms or (None, None) for point in points]
+        title = "interval" if is_predicted else "95 %"
+        yield title, [f"{milliseconds(low)} … {milliseconds(high)}" for low, high in bounds]
+    yield "images/s", [f"{point.images_per_s:.4g}" for point in points]
+    yield "gain", [f"{point.gain:.2f}×" for point in points]
+    if any(point.gain_ci95 for point in points):
+        yield "of it, 95 %", [_between(point.gain_ci95, ".2f") for point in points]
+    yield "an image", [milliseconds(point.image_ms) for point in points]
+    if any(point.image_mj is not None for point in points):
+        yield "its energy", [millijoules(point.image_mj) for point in points]
+    differences = [row.difference for row in of]
+    if any(differences):
+        title = "of it, 90 %, predicted" if is_predicted else "of that, 95 %"
+        yield "above, %", [f"{one.percent:+.1f}" if one else "" for one in differences]
+        yield title, [_between(one.bounds if one else None, "+.1f") for one in differences]
+    if any(row.attribution.sites for row in of):
+        yield "sites", [percent(row.attribution.attention_share) for row in of]
+    for title, said in memory.told([row.trace.memory for row in of]):
+        if title in _BY_BATCH:
+            yield title, said
+
+
+def _known(bounds: tuple[float, float] | None) -> tuple[float, float] | None:
+    """Return an interval of times; None of one that reaches below 0, of which nothing follows."""
+    return bounds if bounds and bounds[0] > 0 else None
+
+
+def _between(bounds: tuple[float, float] | None, form: str) -> str:
+    return "" if bounds is None else f"{bounds[0]:{form}} … {bounds[1]:{form}}"

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 from edgeattn.base.errors import InputError
 from edgeattn.report.content import Report, to_show
-from edgeattn.report.plots import hidden_cost, icicle, kinds, roofline
+from edgeattn.report.curves import curves
+from edgeattn.report.plots import batches, hidden_cost, icicle, kinds, roofline
 from edgeattn.report.plots.canvas import INK, SOFT
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ PICTURES: Final[Mapping[str, Picture]] = {
     "kinds": Picture(kinds.draw, kinds.inches),
     "icicle": Picture(icicle.draw, icicle.inches),
     "roofline": Picture(roofline.draw, roofline.inches),
+    "batches": Picture(batches.draw, batches.inches),
 }
 
 
@@ -50,7 +52,8 @@ def draw(report: Report, picture: str | None, path: Path) -> None:
         path: The file: .svg or .png.
 
     Raises:
-        InputError: There is no such picture, or the file's name says no format that we write.
+        InputError: There is no such picture, or none of this report; or the file's name says no
+            format that we write.
     """
     if path.suffix.lower() not in _FORMATS:
         raise InputError(
@@ -120,9 +123,10 @@ def _sheet(report: Report) -> Figure:
     """Draw all pictures, in two columns."""
     from matplotlib.figure import Figure
 
+    by_batch = [PICTURES["batches"]] if curves(report.rows) else []
     columns = [
-        (PICTURES["hidden-cost"], PICTURES["icicle"]),
-        (PICTURES["kinds"], PICTURES["roofline"]),
+        [*by_batch, PICTURES["hidden-cost"], PICTURES["icicle"]],
+        [PICTURES["kinds"], PICTURES["roofline"]],
     ]
     heights = [[one.inches(report) for one in column] for column in columns]
     whole = max(map(sum, heights))

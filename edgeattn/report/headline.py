@@ -85,8 +85,12 @@ def headline_of(report: Report, row: Row) -> Headline:
 
 def headline(report: Report) -> Headline:
     """Put what a whole report shows into a headline: from the least that attention costs, on."""
-    if drawn := curves(report.rows):
-        return _of_curves(drawn)
+    drawn = curves(report.rows)
+    return _of_curves(drawn) if drawn else of_attention(report)
+
+
+def of_attention(report: Report) -> Headline:
+    """Put what attention costs into a headline, at whatever batches."""
     about = report.rows[subject(report)]
     rows = [row for row in report.rows if row.trace.evidence == about.trace.evidence]
     rows = [row for row in rows if row.attribution.sites]
@@ -116,12 +120,15 @@ def _of_curves(drawn: Sequence[Curve]) -> Headline:
     """Put what models do at several batches into a headline: the one that gains most by them."""
     one = max(drawn, key=lambda curve: curve.best.gain)
     first, best = one.points[0], one.best
+    cost = f"{best.gain:.2f} times that at batch {best.batch}"
+    if best is first:
+        cost = "no more at any other"
+    elif best.gain_ci95 is not None and best.gain_ci95[0] <= 1:
+        cost = "no more at any other that stands out of the noise"
     return Headline(
         subject=f"{one.label} at batch {first.batch} to {one.points[-1].batch}",
         said=f"{first.images_per_s:.4g} images/s at batch {first.batch}",
-        cost=f"{best.gain:.2f} times that at batch {best.batch}"
-        if best is not first
-        else "and at no other more",
+        cost=cost,
         more=tuple(curve.summary for curve in drawn),
     )
 

@@ -22,10 +22,11 @@ from edgeattn.profiling.expectation import beside
 from edgeattn.profiling.owners import Owned
 from edgeattn.profiling.sums import Sum
 from edgeattn.records.trace import KIND_TITLES, RUNTIMES, Evidence
-from edgeattn.report import units
+from edgeattn.report import memory, units
 from edgeattn.report.beside import off
 from edgeattn.report.content import Report, Row, to_show
 from edgeattn.report.contest import summaries, title_of
+from edgeattn.report.curves import columns, curves
 from edgeattn.report.headline import excess, headline, headline_of, hidden_ms, share, subject
 from edgeattn.report.page_data import page_data
 from edgeattn.report.palette import BACKBONE, KINDS, PAPER, SITE, Colour
@@ -40,7 +41,7 @@ _STYLES: Final = ("page.css", "tables.css", "pictures.css")
 _PRINT: Final = "print.css"
 _SCRIPTS: Final = (
     "dom.js", "units.js", "tip.js", "hidden-cost.js", "icicle.js", "kinds.js", "roofline.js",
-    "samples.js", "kernels.js", "main.js",
+    "samples.js", "batches.js", "kernels.js", "main.js",
 )  # fmt: skip
 
 
@@ -62,6 +63,7 @@ def render(report: Report) -> str:
         excess=[excess(report, row) for row in report.rows],
         expectations=[beside(row.trace) for row in report.rows],
         hidden=[hidden_ms(report, row) for row in report.rows],
+        curves=curves(report.rows),
     )
 
 
@@ -132,6 +134,9 @@ def _environment() -> Environment:
         "statuses": STATUSES,
         "title_of": title_of,
         "part": units.part_of,
+        "by_batch": columns,
+        "memory_of": memory.told,
+        "memory_facts": memory.of_one,
         "off": off,
     }
     return environment

@@ -26,7 +26,7 @@ TITLES: Final = {
     "activations, planned": "activations_bytes",
     "arena": "arena_bytes",
     "process": "resident_bytes",
-    "at most": "peak_bytes",
+    "process, at most": "peak_bytes",
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from edgeattn.records.trace import KIND_TITLES
 from edgeattn.report.bands import hidden_cost
 from edgeattn.report.content import Report, Row
+from edgeattn.report.curves import curves
 from edgeattn.report.palette import MARKS
 from edgeattn.report.pictures import icicle, kinds, roofline
 
@@ -35,6 +36,7 @@ def page_data(report: Report) -> dict[str, Any]:
     """Return what the page's scripts read."""
     strings = Strings()
     rows = [_row(row, strings) for row in report.rows]
+    drawn = curves(report.rows)
     return {
         "kinds": [[kind, title, MARKS[kind]] for kind, title in KIND_TITLES.items()],
         "bars": [
@@ -55,6 +57,25 @@ def page_data(report: Report) -> dict[str, Any]:
             for evidence, bars in kinds(report).items()
         ],
         "rows": rows,
+        "curves": [
+            {
+                "label": one.label
+                if len({c.device for c in drawn}) == 1
+                else f"{one.label} on {one.device}",
+                "evidence": one.evidence,
+                "points": [
+                    [
+                        point.batch,
+                        short(point.latency_ms),
+                        point.interval_ms and [*map(short, point.interval_ms)],
+                        short(point.images_per_s),
+                        short(point.image_ms),
+                    ]
+                    for point in one.points
+                ],
+            }
+            for one in drawn
+        ],
         "strings": strings.all(),
     }
 

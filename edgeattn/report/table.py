@@ -19,7 +19,8 @@ from edgeattn.records.trace import (
 from edgeattn.report import beside, memory
 from edgeattn.report.content import Report, Row, to_show
 from edgeattn.report.contest import Contest, Entry, summaries, title_of
-from edgeattn.report.curves import Curve, Point, curves
+from edgeattn.report.curves import Curve, curves
+from edgeattn.report.curves import columns as by_batch_of
 from edgeattn.report.grid import columns, table
 from edgeattn.report.headline import headline, headline_of
 from edgeattn.report.units import (
@@ -283,37 +284,14 @@ def by_batch(rows: Sequence[Row], drawn: Sequence[Curve]) -> Iterator[Renderable
     devices = {one.device for one in drawn}
     for one in drawn:
         where = f" on {one.device}" if len(devices) > 1 else ""
-        yield Text(f"{one.label}{where}", style="bold")
-        columns = dict(_by_batch([(point, rows[point.place]) for point in one.points]))
-        made = table(*columns, "", right=range(len(columns)))
-        for figures, point in zip(zip(*columns.values(), strict=True), one.points, strict=True):
-            made.add_row(*figures, bar(point.images_per_s, one.best.images_per_s))
+        weights = size(rows[one.points[0].place].trace.weights_bytes)
+        yield Text.assemble((f"{one.label}{where}", "bold"), f", weights {weights}")
+        said = dict(by_batch_of(one, rows))
+        made = table(*said, right=range(len(said)))
+        for figures, point in zip(zip(*said.values(), strict=True), one.points, strict=True):
+            made.add_row(*figures, style="bold" if point is one.best else None)
         yield made
         yield Text(one.summary)
-
-
-def _by_batch(points: Sequence[tuple[Point, Row]]) -> Iterator[tuple[str, list[str]]]:
-    """Return the columns of a curve: those of which anything is known."""
-    traces = [row.trace for _, row in points]
-    yield "batch", [str(point.batch) for point, _ in points]
-    yield "latency", [milliseconds(point.latency_ms) for point, _ in points]
-    if traces[0].evidence == "predicted":
-        bounds = [point.interval_ms or (None, None) for point, _ in points]
-        yield "interval", [f"{milliseconds(a)} … {milliseconds(b)}" for a, b in bounds]
-    else:
-        yield "p90", [milliseconds(one.latency_ms.p90) for one in traces]
-    yield "images/s", [f"{point.images_per_s:.4g}" for point, _ in points]
-    yield "×", [f"{point.gain:.2f}" for point, _ in points]
-    yield "an image", [milliseconds(point.image_ms) for point, _ in points]
-    if any(one.power for one in traces):
-        yield "energy of it", [millijoules(point.image_mj) for point, _ in points]
-    if found := [row.difference for _, row in points if row.difference]:
-        differs = [_differs(row.difference, 0.0) for _, row in points]
-        yield "above, %", [percent for _, percent, _, _ in differs]
-        yield interval_title(found[0]), [interval for _, _, interval, _ in differs]
-    if any(row.attribution.sites for _, row in points):
-        yield "sites", [percent(row.attribution.attention_share) for _, row in points]
-    yield from memory.told([one.memory for one in traces])
 
 
 def fastest(contests: Sequence[Contest]) -> Iterator[RenderableType]:

@@ -57,6 +57,7 @@ _MISSING = (
     "Install it there, as whoever keeps that Python does: {} -m pip install {}",
 )
 
+_MORE_MEMORY = "There is not memory enough: give a smaller batch, or smaller shapes."
 _ELSEWHERE = "Run it in ONNX Runtime: --runtime onnxruntime"
 _UNTAKEN = re.compile(
     "-- (?:No conversion rule found for operations|Conversion is failed for): (.+)"
@@ -420,7 +421,8 @@ class Session(_Timed):
             )
         except Exception as error:
             reason = _first_line(error).replace(f"Load model from {path} failed:", "")
-            raise Fault(f"ONNX Runtime cannot load {model['name']}: {reason}") from error
+            fact = f"ONNX Runtime cannot load {model['name']}: {reason}"
+            raise Fault(fact, _MORE_MEMORY if _is_of_memory(error) else "") from error
         super().__init__(model)
 
     def run(self, feeds: Optional[Dict[str, Any]] = None) -> List[Any]:
@@ -430,7 +432,7 @@ class Session(_Timed):
             return run_session(self._session, feeds or self._inputs, self._limit_s)
         except Exception as error:
             fact = f"ONNX Runtime fails while it runs {self._name}: {_first_line(error)}"
-            raise Fault(fact) from error
+            raise Fault(fact, _MORE_MEMORY if _is_of_memory(error) else "") from error
 
     def end_profiling(self) -> str:
         """End the profiler, and return the file that it wrote."""
@@ -463,7 +465,7 @@ class Compiled(_Timed):
             self._compile(self._inputs)
         except Exception as error:
             fact = f"OpenVINO cannot load {self._name}: {_said(error)}"
-            raise Fault(fact, _ELSEWHERE) from error
+            raise Fault(fact, _MORE_MEMORY if _is_of_memory(error) else _ELSEWHERE) from error
 
     def _compile(self, feeds: Dict[str, Any]) -> None:
         self._shapes = {name: array.shape for name, array in feeds.items()}
@@ -482,7 +484,7 @@ class Compiled(_Timed):
             return self._run(feeds or self._inputs)
         except Exception as error:
             fact = f"OpenVINO fails while it runs {self._name}: {_said(error)}"
-            raise Fault(fact, _ELSEWHERE) from error
+            raise Fault(fact, _MORE_MEMORY if _is_of_memory(error) else _ELSEWHERE) from error
 
     def _run(self, feeds: Dict[str, Any]) -> List[Any]:
         if feeds is not self._inputs and self._shapes != {k: v.shape for k, v in feeds.items()}:
@@ -648,6 +650,12 @@ def draws(inputs: Dict[str, Any]) -> Dict[str, Any]:
     if not hasattr(np.random, "default_rng"):  # it came with 1.17
         return {"sha256": ""}
     return {"sha256": digest(list(feeds(inputs).values()))}
+
+
+def _is_of_memory(error: BaseException) -> bool:
+    """Return whether a library says that there is not memory enough."""
+    said = str(error)
+    return isinstance(error, MemoryError) or "bad_alloc" in said or "allocate memory" in said
 
 
 def _first_line(error: BaseException) -> str:

@@ -2,7 +2,7 @@
 
 const PICTURES = {
   "hidden-cost": hiddenCostPicture, icicle: iciclePicture, kinds: kindsPicture,
-  roofline: rooflinePicture, samples: samplesPicture,
+  roofline: rooflinePicture, samples: samplesPicture, batches: batchesPicture,
 };
 const redraws = new Map();
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from edgeattn.records.trace import Evidence
 from edgeattn.report.bands import HiddenCost, Tier, hidden_cost
 from edgeattn.report.content import Report, Row
-from edgeattn.report.headline import headline, share, subject
+from edgeattn.report.headline import of_attention, share, subject
 from edgeattn.report.palette import BACKBONE, SITE
 from edgeattn.report.plots.canvas import (
     FOOT,
@@ -61,7 +61,7 @@ def draw(report: Report, room: Figure | SubFigure) -> None:
     """Draw each model that has sites; of several, MACs and time alone."""
     groups = _groups(report)
     rows = [row for group in groups.values() for row in group]
-    titled(room, str(headline(report)), rows)
+    titled(room, str(of_attention(report)), rows)
     if len(rows) == 1:
         _draw_one(rows[0], room)
         return
