@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -15,9 +15,16 @@ from edgeattn.report.headline import Headline
 SCHEMA_VERSION: Literal[1] = 1
 ARTIFACT: Final = "sweep"
 
-#: What stands for attention where there is none, and for the place where no other was asked.
-PLAIN: Final = "plain"
-PUBLISHED: Final = "as published"
+#: By what rows of a place are told apart, and what each is called.
+FACETS: Final[dict[str, Callable[[SweepRow], str]]] = {
+    "model": lambda row: row.model,
+    "attention": lambda row: row.attention or "plain",
+    "at": lambda row: row.at or ("as published" if row.attention else ""),
+    "precision": lambda row: row.precision,
+    "runtime": lambda row: row.runtime,
+    "target": lambda row: row.target or "stock",
+    "opset": lambda row: str(row.opset),
+}
 EVIDENCES: Final[tuple[Evidence, ...]] = ("measured", "predicted")
 #: What the interval of a per cent is called.
 INTERVALS: Final[dict[Evidence, str]] = {"measured": "95 %", "predicted": "90 %, predicted"}
@@ -159,7 +166,7 @@ def _of(found: Sweep, evidence: Evidence) -> list[SweepRow]:
 
 def _named(row: SweepRow) -> str:
     at = f" at {row.at}" if row.at else ""
-    return f"{row.attention or PLAIN}{at} on {row.model}, {row.title}"
+    return f"{FACETS['attention'](row)}{at} on {row.model}, {row.title}"
 
 
 def _title(rows: Sequence[SweepRow]) -> str:

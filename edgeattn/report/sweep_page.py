@@ -16,10 +16,9 @@ from edgeattn.report.html import in_script, page_of
 from edgeattn.report.page_data import Strings, short
 from edgeattn.report.palette import MARKS
 from edgeattn.report.sweep import (
+    FACETS,
     INTERVALS,
     MEASURES,
-    PLAIN,
-    PUBLISHED,
     Sweep,
     by_reason,
     headline_of,
@@ -35,16 +34,6 @@ _SCRIPTS: Final = (
     "dom.js", "units.js", "tip.js", "sweep-data.js", "sweep-table.js", "sweep-front.js",
     "sweep-heat.js", "sweep-sites.js", "sweep.js",
 )  # fmt: skip
-# By what rows are told apart, and are filtered; the place is the device with its power mode.
-_FACETS: Final[dict[str, Callable[[SweepRow], str]]] = {
-    "model": lambda row: row.model,
-    "attention": lambda row: row.attention or PLAIN,
-    "at": lambda row: row.at or (PUBLISHED if row.attention else ""),
-    "precision": lambda row: row.precision,
-    "runtime": lambda row: row.runtime,
-    "target": lambda row: row.target,
-    "opset": lambda row: str(row.opset),
-}
 # Figures by which fronts are found are whole: what differs in no digit that is read may decide.
 _WHOLE: Final = frozenset({"latency", *MEASURES})
 _FIGURES: Final[dict[str, Callable[[SweepRow], float | None]]] = {
@@ -88,7 +77,7 @@ def render(found: Sweep) -> str:
         measures=MEASURES,
         failures=_FAILURES,
         reasons=by_reason(found.failed),
-        facets=_FACETS,
+        facets=FACETS,
     )
 
 
@@ -107,7 +96,7 @@ def sweep_data(found: Sweep) -> dict[str, Any]:
         "count": len(rows),
         "places": [{"title": one.title, "evidence": one.evidence} for one in places],
         "place": [number[place] for place in found.places],
-        "facets": {name: _coded(map(read, rows)) for name, read in _FACETS.items()},
+        "facets": {name: _coded(map(read, rows)) for name, read in FACETS.items()},
         "figures": {
             name: _figures(map(read, rows), is_whole=name in _WHOLE)
             for name, read in _FIGURES.items()

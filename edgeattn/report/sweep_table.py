@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Final
 from edgeattn.records.sweep import SweepRow
 from edgeattn.report.grid import table
 from edgeattn.report.sweep import (
+    FACETS,
     INTERVALS,
-    PLAIN,
-    PUBLISHED,
     Place,
     Sweep,
     counted,
@@ -62,7 +61,7 @@ def lines(found: Sweep, *, top: int | None) -> Iterator[RenderableType]:
 
 def _table(found: Sweep, place: Place, numbers: Sequence[int], top: int | None) -> Table:
     rows = [found.rows[at] for at in numbers]
-    ways = [way for way in _WAYS if len({getattr(row, way) for row in rows if row.attention}) > 1]
+    ways = [way for way in _WAYS if len({FACETS[way](row) for row in rows if row.attention}) > 1]
     first = 2 + len(ways)
     made = table(
         "model", "attention", *ways, "latency", "interval, ms", "above", "%",
@@ -78,8 +77,8 @@ def _table(found: Sweep, place: Place, numbers: Sequence[int], top: int | None) 
         above = row.above_percent
         made.add_row(
             row.model,
-            row.attention or PLAIN,
-            *(str(getattr(row, way)) or (PUBLISHED if way == "at" else "-") for way in ways),
+            FACETS["attention"](row),
+            *(FACETS[way](row) for way in ways),
             milliseconds(row.latency_ms),
             _bounds(row.latency_interval_ms, "{:.3g} … {:.3g}"),
             "" if row.above_ms is None else milliseconds(row.above_ms),

@@ -186,6 +186,13 @@ def test_a_heat_map_has_each_row_of_its_precision(swept):
     assert page.run("document.querySelector('.detail').hidden") is False
 
 
+def test_an_attention_that_is_called_plain_is_one(swept):
+    known = [one.model_copy(update={"attention": one.attention and "plain"}) for one in FEW]
+    page = swept(known, height=1500)
+    dots = page.run("document.querySelectorAll('[data-measure=params] .dot').length")
+    assert dots == sum("params" in front for front in sweep_of(known, {}).front) > 0
+
+
 def test_what_cannot_be_told_from_nothing_is_marked(swept):
     page = swept([
         one.model_copy(update={"above_percent": -0.2, "above_interval_percent": (-1.0, 0.6)})

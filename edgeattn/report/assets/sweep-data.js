@@ -5,12 +5,12 @@ const FACETS = {
   model: "model", attention: "attention", at: "place", device: "device", precision: "precision",
   runtime: "runtime", target: "target", opset: "opset",
 };
-const PLAIN = DATA.facets.attention.names.indexOf("plain");
 const NOTES = DATA.notes;
 
 const named = (facet, row) => DATA.facets[facet].names[DATA.facets[facet].codes[row]];
 const figure = (name, row) => DATA.figures[name]?.[row] ?? null;
-const isPlain = (row) => DATA.facets.attention.codes[row] === PLAIN;
+// A plain model is at no place; an attention of one's own may be called so.
+const isPlain = (row) => named("at", row) === "";
 const evidenceOf = (row) => DATA.places[DATA.place[row]].evidence;
 const varied = (facet) => DATA.facets[facet].names.filter(Boolean).length > 1;
 const milliseconds = (ms) => (ms === null ? "" : time(1e3 * ms));
