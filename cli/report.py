@@ -1,7 +1,8 @@
-"""`edgeattn report`: a report made again from what profile and compare wrote."""
+"""`edgeattn report`: a report made again from what profile, compare and sweep wrote."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,11 +15,16 @@ from edgeattn.options.gate import GateOptions
 from .gating import Gating, end_with_gate, print_gate
 from .groups import grouped
 from .options import command_line
-from .reporting import TOP, OutputChoice, SweepChoice, print_report, print_sweep
+from .reporting import TOP, OutputChoice, SweepChoice, print_history, print_report, print_sweep
 from .screen import Screen
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from edgeattn.profiling.gate import Gate
+
+#: A document, what prints the same, and what a gate found.
+_Made = tuple[Any, Callable[["Console"], None], "Gate | None"]
 
 
 @grouped
@@ -28,6 +34,10 @@ def report(
         list[Path],
         Flag("TRACE.json…", "What profile, compare or sweep wrote, or printed with --json."),
     ],
+    history: Annotated[
+        bool,
+        Flag("--history", "Latency by commit: that of the folder in which each was measured."),
+    ] = False,
     out: OutputChoice,
     export: Annotated[
         list[Path] | None,
@@ -46,50 +56,92 @@ def report(
     beside; they were not run together, so no difference is given. Of sweeps, the rows of all are
     in one report.
     """
+    command = command_line(context.obj)
     with screen.working() as stage:
-        from edgeattn.report.document import document_of
-        from edgeattn.report.saved import read_report
-        from edgeattn.report.sweep import Sweep
-        from edgeattn.report.sweep import document_of as sweep_document_of
-
-        swept = SweepChoice(
-            output=out.output,
-            report=out.report,
-            export=tuple(export or ()),
-            summary=out.summary,
-            junit=out.junit,
-        )
-        for files in (out, swept):
-            files.check(read=[*traces, *filter(None, [gate.baseline])])
         stage("read")
-        found = read_report(traces, command=command_line(context.obj))
-        is_sweep = isinstance(found, Sweep)
-        gating = Gating.of(gate, out, is_compared=True, is_sweep=is_sweep)
-        document: Any
-        judged = None
-        if isinstance(found, Sweep):
-            out.check_of_sweep()
-            document = sweep_document_of(found)
-            judged = gating.judge_sweep(found, traces, document) if gating else None
-            stage("write")
-            swept.write(found, document, judged)
+        if history:
+            document, show, judged = _history(traces, out, gate, export, command)
         else:
-            if export:
-                raise InputError(
-                    "--export is for the rows of a sweep.", mend="-o writes what profile found."
-                )
-            document = document_of(found)
-            judged = gating.judge(found, document) if gating else None
-            stage("write")
-            out.write(found, document, gate=judged)
-    shown = None if screen.verbose else top or TOP
+            shown = None if screen.verbose else top or TOP
+            document, show, judged = _report(traces, out, gate, export, command, shown)
+    screen.show(document, show)
+    end_with_gate(judged)
+
+
+def _history(
+    traces: list[Path],
+    out: OutputChoice,
+    gate: GateOptions,
+    export: list[Path] | None,
+    command: str,
+) -> _Made:
+    from edgeattn.report.history import document_of
+    from edgeattn.workflows.gate import history
+
+    out.check(read=traces)
+    out.check_without_traces(
+        "a history is of their latency", mend="Its picture is in --report FILE.html."
+    )
+    if gate.fail_above or export:
+        named = "--fail-above" if gate.fail_above else "--export"
+        raise InputError(
+            f"{named} is not for --history.", mend="To compare two: --baseline SAVED.json"
+        )
+    found = history(traces, command=command)
+    document = document_of(found)
+    out.write_history(found, document)
+    return document, lambda console: print_history(console, found), None
+
+
+def _report(
+    traces: list[Path],
+    out: OutputChoice,
+    gate: GateOptions,
+    export: list[Path] | None,
+    command: str,
+    top: int | None,
+) -> _Made:
+    from edgeattn.report.document import document_of
+    from edgeattn.report.saved import read_report
+    from edgeattn.report.sweep import Sweep
+    from edgeattn.report.sweep import document_of as sweep_document_of
+
+    swept = SweepChoice(
+        output=out.output,
+        report=out.report,
+        export=tuple(export or ()),
+        summary=out.summary,
+        junit=out.junit,
+    )
+    for files in (out, swept):
+        files.check(read=[*traces, *filter(None, [gate.baseline])])
+    found = read_report(traces, command=command)
+    gating = Gating.of(gate, out, is_compared=True, is_sweep=isinstance(found, Sweep))
+    document: Any
+    judged = None
+    if isinstance(found, Sweep):
+        out.check_without_traces(
+            "a sweep keeps none",
+            mend="Its pictures are in --report FILE.html, its rows in --export FILE.csv.",
+            besides=("summary", "junit"),
+        )
+        document = sweep_document_of(found)
+        judged = gating.judge_sweep(found, traces, document) if gating else None
+        swept.write(found, document, judged)
+    else:
+        if export:
+            raise InputError(
+                "--export is for the rows of a sweep.", mend="-o writes what profile found."
+            )
+        document = document_of(found)
+        judged = gating.judge(found, document) if gating else None
+        out.write(found, document, gate=judged)
 
     def show(console: Console) -> None:
         if isinstance(found, Sweep):
-            print_sweep(console, found, top=shown)
+            print_sweep(console, found, top=top)
         else:
-            print_report(console, found, top=shown)
+            print_report(console, found, top=top)
         print_gate(console, judged)
 
-    screen.show(document, show)
-    end_with_gate(judged)
+    return document, show, judged

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from edgeattn.records.layers import LayerInformation
     from edgeattn.records.trace import Trace
     from edgeattn.report.content import Report
+    from edgeattn.report.history import History
     from edgeattn.report.sweep import Sweep
 
 #: So many sites are shown by default: with the rest, a report fits one screen.
@@ -91,8 +92,13 @@ class OutputChoice:
             files.check_target(path)
         files.check_apart(paths, read)
 
-    def check_of_sweep(self) -> None:
-        """Refuse files that a sweep has not.
+    def check_without_traces(self, why: str, *, mend: str, besides: Sequence[str] = ()) -> None:
+        """Refuse files that are made of traces.
+
+        Args:
+            why: Why there are none.
+            mend: What to do instead.
+            besides: What is written nevertheless, but for the page and the document.
 
         Raises:
             InputError: Some are asked for.
@@ -100,13 +106,10 @@ class OutputChoice:
         asked = [
             f"--{one.name.replace('_', '-')}"
             for one in dataclasses.fields(self)
-            if getattr(self, one.name) and one.name not in {"output", "report", "summary", "junit"}
+            if getattr(self, one.name) and one.name not in {"output", "report", *besides}
         ]
         if asked:
-            raise InputError(
-                f"{' and '.join(asked)} is for traces, and a sweep keeps none.",
-                mend="Its pictures are in --report FILE.html, its rows in --export FILE.csv.",
-            )
+            raise InputError(f"{' and '.join(asked)} is for traces, and {why}.", mend=mend)
 
     def check_runtime(self, runtime: Callable[[], str]) -> None:
         """Refuse a file that a runtime has not, before any work is done.
@@ -139,6 +142,15 @@ class OutputChoice:
         """
         made = Made(report=report, document=document, information=information, gate=gate)
         _write_all((path, partial(writer, made)) for path, writer in self._writers())
+
+    def write_history(self, found: History, document: Any) -> None:
+        """Write the page and the document of a history, both whole or none."""
+        writers: list[tuple[Path, Callable[[Path], Any]]] = []
+        if self.output is not None:
+            writers.append((self.output, partial(_write_json, document)))
+        if self.report is not None:
+            writers.append((self.report, partial(_write_history_page, found)))
+        _write_all(writers)
 
     def _writers(self) -> Iterable[tuple[Path, Callable[[Made, Path], None]]]:
         """Yield each file that is asked, and what writes it."""
@@ -267,6 +279,12 @@ def _write_sweep_page(found: Sweep, path: Path) -> None:
     path.write_text(render(found), encoding="utf-8")
 
 
+def _write_history_page(found: History, path: Path) -> None:
+    from edgeattn.report.history_page import render
+
+    path.write_text(render(found), encoding="utf-8")
+
+
 def _write_text(text: str, path: Path) -> None:
     path.write_text(text, encoding="utf-8")
 
@@ -314,6 +332,14 @@ def _times(made: Made) -> Any:
     from edgeattn.report.trtexec import times_json
 
     return times_json(made.trace)
+
+
+def print_history(console: Console, found: History) -> None:
+    """Print latency by commit."""
+    from edgeattn.report.history import lines
+
+    for line in lines(found):
+        console.print(line)
 
 
 def print_report(console: Console, report: Report, *, top: int | None) -> None:

@@ -1,9 +1,13 @@
-"""Gate: whether models keep a limit, against what they were run with or what was saved before."""
+"""Gate: whether models keep a limit, against what they were run with or what was saved before.
+
+What was saved is set side by side by commit too.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from edgeattn.base.errors import InputError
@@ -12,6 +16,8 @@ from edgeattn.profiling.gate import Check, Gate, Limit
 from edgeattn.profiling.predict.difference import difference as predicted
 from edgeattn.records.trace import RUNTIMES, Difference, SavedRow, Trace
 from edgeattn.report.content import Report, Row
+from edgeattn.report.history import History, Run, history_of, how
+from edgeattn.report.saved import read_saved
 
 #: Of two that were measured at different times.
 APART: Final = (
@@ -61,6 +67,20 @@ def gate(
     return Gate(limit=limit, checks=tuple(checks), is_strict=is_strict)
 
 
+def history(paths: Sequence[Path], *, command: str = "") -> History:
+    """Read saved results, and put them in the order of their commits.
+
+    Args:
+        paths: What profile or compare wrote.
+        command: The command line to record.
+
+    Raises:
+        InputError: A file is not there, is cut off, is something else, or of another schema.
+    """
+    runs = [Run(file=path.name, trace=row.trace) for path in paths for row in read_saved([path])]
+    return history_of(runs, _since, command=command)
+
+
 def _checks(report: Report, limit: Limit) -> Iterator[Check]:
     """Judge each model by itself, or above the first that ran as it did."""
     for row in report.rows:
@@ -82,12 +102,11 @@ def _against(report: Report, limit: Limit, saved: Sequence[Trace]) -> tuple[list
             continue
         before = same[-1]
         label = " ".join(filter(None, _named(before)))
+        above, notes = _since(row.trace, before), []
         if row.trace.evidence == "measured":
-            above, notes = samples.apart(row.trace, before), [APART]
+            notes = [APART]
             if not before.generations or not row.trace.generations:
                 notes.append(_OTHERWISE)
-        else:
-            above, notes = _predicted(row.trace, before), []
         label = f"{label} of {before.commit.short}" if before.commit else f"{label} as saved"
         note = " ".join(notes)
         checks.append(_check(_name(report, row), label, limit, row.trace, above, note))
@@ -102,7 +121,10 @@ def _against(report: Report, limit: Limit, saved: Sequence[Trace]) -> tuple[list
     return checks, new
 
 
-def _predicted(now: Trace, before: Trace) -> Difference:
+def _since(now: Trace, before: Trace) -> Difference:
+    """Return how a model's latency differs from what it was before."""
+    if now.evidence == "measured":
+        return samples.apart(now, before)
     return predicted(
         now.kernels,
         now.latency_ms.p50,
@@ -141,13 +163,7 @@ def _named(trace: Trace) -> tuple[str, str]:
 def _are_comparable(a: Trace, b: Trace) -> bool:
     """Return whether two figures have in common what decides them, but for the model."""
     is_batch = None in (a.batch, b.batch) or a.batch == b.batch  # older files do not tell it
-    return is_batch and _how(a) == _how(b)
-
-
-def _how(trace: Trace) -> tuple[str, ...]:
-    machine = trace.machine
-    where = machine.device if trace.evidence == "predicted" else machine.host or machine.title
-    return trace.evidence, trace.runtime, trace.precision, where, machine.power_mode
+    return is_batch and how(a) == how(b)
 
 
 def _told(trace: Trace) -> str:

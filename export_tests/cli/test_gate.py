@@ -12,7 +12,10 @@ from edgeattn.profiling import samples
 from edgeattn.records.trace import Commit, Difference, Machine, SavedRow
 from edgeattn.report.content import report_of
 from edgeattn.report.document import comparison_document, document_of
+from edgeattn.report.sweep import document_of as sweep_document
+from edgeattn.report.sweep import sweep_of
 from export_tests.profiling.nets import residual
+from export_tests.report import sweeps
 from export_tests.report.traces import HOSTILE, trace
 
 GENERATIONS = (10,) * 6
@@ -196,3 +199,19 @@ def test_a_pair_is_measured_and_judged(capsys, tmp_path):
     found = json.loads(capsys.readouterr().out)
     assert found["gate"]["verdict"] == "passed"
     assert len(found["trace"]["generations"]) == found["windows"] >= 3
+
+
+def test_the_rows_of_a_sweep_are_judged(capsys, tmp_path):
+    rows = list(sweeps.rows(backbones=1, attentions=2, devices=1, precisions=("fp32",)))
+    plain = [one for one in rows if not one.attention]
+    path = tmp_path / "sweep.json"
+    path.write_text(json.dumps(sweep_document(sweep_of(rows, {}))))
+    most = max(one.above_interval_percent[1] for one in rows if one.above_interval_percent)
+    tests, text = tmp_path / "o.xml", tmp_path / "o.md"
+    asked = [str(path), "--junit", str(tests), "--summary", str(text), "--fail-above"]
+    assert run(capsys, *asked, f"{most + 1:.1f}%")[0] == 0
+    assert ET.parse(tests).getroot().get("tests") == str(len(rows) - len(plain))
+    assert "✅ **passed**" in text.read_text()
+    code, out, _ = run(capsys, *asked, "0.1us")
+    assert code == 1
+    assert out.count("failed  ") == len(rows)
