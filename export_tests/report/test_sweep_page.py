@@ -188,7 +188,7 @@ def test_a_heat_map_has_each_row_of_its_precision(swept):
 
 def test_an_attention_that_is_called_plain_is_one(swept):
     known = [one.model_copy(update={"attention": one.attention and "plain"}) for one in FEW]
-    page = swept(known, height=1500)
+    page = swept(known, height=3000)
     dots = page.run("document.querySelectorAll('[data-measure=params] .dot').length")
     assert dots == sum("params" in front for front in sweep_of(known, {}).front) > 0
 
