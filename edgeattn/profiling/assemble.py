@@ -219,6 +219,11 @@ def assemble(
         )
         trace = trace.model_copy(update={"warnings": (*trace.warnings, *_not_int8(trace))})
         rows.append(Profiled(row=SavedRow(trace=trace), information=found.information))
+    return compared(items, rows)
+
+
+def compared(items: Sequence[Item], rows: Sequence[Profiled]) -> list[Profiled]:
+    """Return what was found of models, and how each differs from what it is compared with."""
     traces = _together([one.row.trace for one in rows])
     return [
         replace(row, row=_saved(trace, traces[compared_with(items, place)]))

@@ -6,11 +6,14 @@ rounds, or predicted for one device.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 from edgeattn.base.errors import CheckError, EdgeattnError, InputError
+from edgeattn.base.pool import Call, cores, outcomes, processes
 from edgeattn.hosts.visit import Guest
 from edgeattn.options.cast import CastOptions
 from edgeattn.options.export import ExportOptions
@@ -18,6 +21,7 @@ from edgeattn.options.model import AttentionRequest, ModelRequest, check_labels
 from edgeattn.options.optimize import OptimizeOptions
 from edgeattn.options.precision import HINTS, obstacle
 from edgeattn.options.profile import Item, ProfileOptions, Stage
+from edgeattn.profiling.assemble import Profiled, compared
 from edgeattn.records.lowering import Trial
 from edgeattn.records.trace import SavedRow
 from edgeattn.runtimes.openvino import CPU, check_precision
@@ -25,7 +29,10 @@ from edgeattn.workflows.cast import cast as cast_file
 from edgeattn.workflows.export import export as export_model
 from edgeattn.workflows.forms import Forming, save_forms
 from edgeattn.workflows.optimize import optimize
-from edgeattn.workflows.profile import Lane, profile, profile_on
+from edgeattn.workflows.profile import Lane, profile, profile_on, route_of
+
+#: What a file is taken for before it is there.
+_ANY: Final = "model.onnx"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,47 +98,45 @@ def compare(
     by = runtimes or {}
     left_out: dict[str, str] = {}
     trials: dict[str, tuple[Trial, ...]] = {}
-    made = {}
+    made: dict[str, list[Made]] = {}
     how = {
         name: Casting(by.get(name, ""), by.get(name) or options.runtime or export.target, casts)
         for name, export in exports.items()
     }
     for one in how.values() if not hosts else ():
         one.check(options.openvino_device)
+    predict = None
+    if not hosts:
+        asked = [Item(path=Path(_ANY), name="", runtime=one.runtime) for one in how.values()]
+        if route_of(asked, options).evidence == "predicted":
+            predict = partial(_predicted, options, command)
     for name, export in exports.items():
         home = folder if len(exports) == 1 else folder / name
         home.mkdir(exist_ok=True)
         guest = next((one for one, its in hosts if its == name), None)
+        making = _Making(export=export, folder=home, casting=how[name], predict=predict)
         formings: dict[str, Forming] = {}
-        made[name] = _made(
-            backbone,
-            attentions,
-            export,
-            home,
-            left_out,
-            stock,
-            on_stage,
-            guest,
-            formings,
-            how[name],
-        )
+        made[name] = _made(backbone, attentions, making, left_out, stock, on_stage, guest, formings)
         save_forms(export, list(formings.values()))
         trials |= {model: one.trials for model, one in formings.items() if one.trials}
     failed: tuple[EdgeattnError, ...] = ()
+    items = {name: _by_way([one for each in made[name] for one in each.items]) for name in made}
     if hosts:
         guests = list({id(guest): guest for guest, _ in hosts}.values())
         lanes = [
             Lane(
                 guest=one,
-                items=[item for guest, name in hosts if guest is one for item in made[name]],
+                items=[item for guest, name in hosts if guest is one for item in items[name]],
             )
             for one in guests
         ]
         on = profile_on(lanes, options, command=command, on_stage=on_stage)
         found, failed = on.found, on.failed
+    elif predict is not None:
+        found = _put_together(made.values())
     else:
-        items = [item for each in made.values() for item in each]
-        found = profile(items, options, command=command, on_stage=on_stage)
+        together = [item for each in items.values() for item in each]
+        found = profile(together, options, command=command, on_stage=on_stage)
     rows = tuple(one.row for one in found)
     return Compared(rows=rows, left_out=left_out, failed=failed, trials=trials)
 
@@ -204,56 +209,131 @@ class Casting:
         return found
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """A model that was made.
+
+    Attributes:
+        items: Its files, as `make` returns them.
+        found: What each is predicted to take; none where that is not asked.
+        fault: Why that cannot be predicted.
+    """
+
+    items: Sequence[Item]
+    found: Sequence[Profiled] = ()
+    fault: EdgeattnError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Making:
+    """How models are made, in this process or in others.
+
+    Attributes:
+        export: How they are exported.
+        folder: Where to.
+        casting: What runs them, and in which precisions.
+        predict: Predicts what a file takes; None where they are measured together.
+    """
+
+    export: ExportOptions
+    folder: Path
+    casting: Casting
+    predict: Callable[[Item], Profiled] | None
+
+    def made(
+        self,
+        request: ModelRequest,
+        name: str,
+        stock: bool,
+        on_stage: Stage = lambda _: None,
+        forming: Forming | None = None,
+    ) -> Made:
+        """Make a model, as `make` does, and predict what it takes."""
+        items = make(
+            request,
+            name,
+            self.export,
+            self.folder,
+            stock=stock,
+            on_stage=on_stage,
+            forming=forming,
+            casting=self.casting,
+        )
+        if self.predict is None:
+            return Made(items=items)
+        try:
+            return Made(items=items, found=[self.predict(item) for item in items])
+        except EdgeattnError as error:  # another fault than that it cannot be made
+            return Made(items=items, fault=error)
+
+
 def _made(
     backbone: ModelRequest,
     attentions: Sequence[AttentionRequest],
-    export: ExportOptions,
-    folder: Path,
+    making: _Making,
     left_out: dict[str, str],
     stock: bool,
     on_stage: Stage,
     guest: Guest | None,
     formings: dict[str, Forming],
-    casting: Casting,
-) -> list[Item]:
-    """Export the plain model, and one with each attention; says which are left out, and why."""
+) -> list[Made]:
+    """Make the plain model, and one with each attention; says which are left out, and why."""
     name = name_of(backbone.source)
-    count = 1 + len(attentions)
-    formings[name] = Forming(export, guest)
-    items = make(
-        backbone,
-        name,
-        export,
-        folder,
-        stock=False,
-        on_stage=_counted(on_stage, 1, count),
-        forming=formings[name],
-        casting=casting,
-    )
-    failed = 0
-    for place, attention in enumerate(attentions):
-        request = replace(backbone, attentions=(attention,))
-        label = f"{name}-{attention.label}"
-        try:
-            formings[label] = Forming(export, guest)
-            items += make(
-                request,
-                label,
-                export,
-                folder,
-                stock=stock,
-                forming=formings[label],
-                casting=casting,
-                on_stage=_counted(on_stage, place + 2, count),
-            )
-        except (InputError, CheckError) as error:  # the others are worth having
-            left_out[attention.label] = error.fact
+    calls = [Call(name, making.made, (backbone, name, False))]
+    for one in attentions:
+        label = f"{name}-{one.label}"
+        request = replace(backbone, attentions=(one,))
+        calls.append(Call(label, making.made, (request, label, stock)))
+    formings |= {call.name: Forming(making.export, guest) for call in calls}
+    # Forms that are measured on a host have it to themselves.
+    is_alone = guest is not None and (making.export.tune or making.export.forms is not None)
+    run = _one_by_one if is_alone or min(cores(), len(calls)) < 2 else _side_by_side
+    results = run(calls, formings, on_stage)
+    made, failed = [], 0
+    for call, attention in zip(calls, (None, *attentions), strict=True):
+        result = results[call.name]
+        if isinstance(result, Made):
+            made.append(result)
+        elif attention is None or not isinstance(result, InputError | CheckError):
+            raise result
+        else:  # the others are worth having
+            left_out[attention.label] = result.fact
             failed += 1
     if attentions and failed == len(attentions):
         reasons = "; ".join(f"{one}: {why}" for one, why in left_out.items())
         raise InputError(f"No attention can be put into {name}: {reasons}")
-    ways = list(dict.fromkeys(item.way for item in items))
-    return sorted(items, key=lambda item: ways.index(item.way))
+    return made
+
+
+def _one_by_one(
+    calls: Sequence[Call[Made]], formings: Mapping[str, Forming], on_stage: Stage
+) -> dict[str, Made | Exception]:
+    """Make models in this process; none where the first fails."""
+    results: dict[str, Made | Exception] = {}
+    for place, call in enumerate(calls, 1):
+        stage = _counted(on_stage, place, len(calls))
+        try:
+            results[call.name] = call.function(*call.arguments, stage, formings[call.name])
+        except EdgeattnError as error:
+            results[call.name] = error
+            if place == 1:
+                break
+    return results
+
+
+def _side_by_side(
+    calls: Sequence[Call[Made]], _: Mapping[str, Forming], on_stage: Stage
+) -> dict[str, Made | Exception]:
+    """Make models in processes of their own; none more where the first fails."""
+    results: dict[str, Made | Exception] = {}
+    on_stage(f"models 0/{len(calls)}")
+    with processes(min(cores(), len(calls))) as executor:
+        for call, result in outcomes(executor, calls):
+            results[call.name] = result
+            on_stage(f"models {len(results)}/{len(calls)}: {call.name}")
+            if call is calls[0] and isinstance(result, Exception):
+                break
+    return results
 
 
 def make(
@@ -309,6 +389,35 @@ def make(
 def _item(path: Path, name: str, variant: str, model: str, forming: Forming) -> Item:
     notes = forming.notes if variant == "lowered" else ()
     return Item(path=path, name=name, variant=variant, model=model, notes=notes)
+
+
+def _by_way(items: Sequence[Item]) -> list[Item]:
+    """Return models in the order of the ways that they are run."""
+    ways = list(dict.fromkeys(item.way for item in items))
+    return sorted(items, key=lambda item: ways.index(item.way))
+
+
+def _predicted(options: ProfileOptions, command: str, item: Item) -> Profiled:
+    """Predict what a file takes."""
+    (found,) = profile([item], options, command=command)
+    return found
+
+
+def _put_together(made: Iterable[Sequence[Made]]) -> list[Profiled]:
+    """Compare what was predicted of models, each in turn.
+
+    Raises:
+        EdgeattnError: One could not be predicted.
+    """
+    items: list[Item] = []
+    found: dict[int, Profiled] = {}
+    for each in made:
+        for one in each:
+            if one.fault is not None:
+                raise one.fault
+            found |= {id(item): each for item, each in zip(one.items, one.found, strict=True)}
+        items += _by_way([item for one in each for item in one.items])
+    return compared(items, [found[id(item)] for item in items])
 
 
 def _counted(on_stage: Stage, number: int, count: int) -> Stage:

@@ -179,12 +179,22 @@ def profile(
         InputError: A file cannot be read or run, or an option does not fit.
         MissingError: What is asked cannot be had on this machine.
     """
-    check_runtimes(options)
-    route = _common([choose(item.path, options.of(item)) for item in items])
+    route = route_of(items, options)
     on_stage("read")
     by = _onnx if route.runtime in ("onnxruntime", "openvino") else _engines
     with scratch() as folder:
         return _signed(by(items, options, route, folder, on_stage), command)
+
+
+def route_of(items: Sequence[Item], options: ProfileOptions) -> Route:
+    """Return by what, and whether here, files are profiled side by side; ONNX files need not be.
+
+    Raises:
+        InputError: They cannot be compared, or an option does not fit.
+        MissingError: What is asked cannot be had on this machine.
+    """
+    check_runtimes(options)
+    return _common([choose(item.path, options.of(item)) for item in items])
 
 
 def profile_torch(
