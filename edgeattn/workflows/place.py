@@ -46,6 +46,9 @@ _ALIKE: Final = (
     "{} of {} sites were run by themselves: around each of the others is the same as around one of"
     " these."
 )
+_DEARER: Final = (
+    "Sets that kept the budget when they were found, and not when they were checked as a whole: {}."
+)
 _UNSURE: Final = (
     "The set keeps the budget by its figure, and its interval reaches above: a smaller --budget is"
     " surer."
@@ -101,7 +104,7 @@ def place(
         search.learn([_NOTHING, worth.kept, frozenset(range(len(base.sites)))])
         _check_budget(limit, search, runs, asked)
         search.learn_singles()
-        chosen, warnings = _chosen(search, runs, limit)
+        chosen, dearer, warnings = _chosen(search, runs, limit)
     every = frozenset(range(len(base.sites)))
     whole, plain = runs.traces[every], runs.traces[_NOTHING]
     beside = _beside_all(base.sites, whole, plain, runs.known[every].above_ms)
@@ -128,7 +131,7 @@ def place(
     at = base.at(places).attentions[0].at or "" if places else ""
     is_sure = chosen is not None and judge(limit, chosen) == "passed"
     notes = [one for one in whole.notes if not one.startswith(_FOUND)]
-    notes += worth.notes
+    notes += [*worth.notes, *dearer]
     if (ran := sum(not site.like for site in sites)) < len(sites):
         notes.append(_ALIKE.format(ran, len(sites)))
     bounds = None if chosen is None else limit.bounds(chosen)
@@ -203,16 +206,23 @@ def _check_budget(limit: Limit, search: Search, runs: _Runs, asked: PlaceOptions
         )
 
 
-def _chosen(search: Search, runs: _Runs, limit: Limit) -> tuple[SetFigures | None, tuple[str, ...]]:
-    """Return the best set that keeps the limit as a whole, None if no site does; and warnings."""
-    for _ in range(_MOST_CHECKS):
+def _chosen(
+    search: Search, runs: _Runs, limit: Limit
+) -> tuple[SetFigures | None, list[str], tuple[str, ...]]:
+    """Return the best set that keeps the limit as a whole; None if no site does.
+
+    Returns:
+        With it, what a reader should know, and why its figure is not to be trusted.
+    """
+    for dearer in range(_MOST_CHECKS):
         best = search.best()
         assert best is not None, "what is kept keeps the limit"
+        notes = [_DEARER.format(dearer)] if dearer else []
         if not best:
-            return None, ()
+            return None, notes, ()
         figures, warnings = runs.checked(best)
         if _value(limit, figures) <= limit.value:
-            return figures, warnings
+            return figures, notes, warnings
         search.known[best] = _value(limit, figures)
     raise CheckError(
         f"{_MOST_CHECKS} sets kept the budget of {limit} when they were found, and none did when it"

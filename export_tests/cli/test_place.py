@@ -69,6 +69,7 @@ def place(capsys, *arguments):
     return code, json.loads(out) if out else None
 
 
+@pytest.mark.slow
 def test_the_set_keeps_the_budget_and_its_command_exports_it(capsys, here, net, tmp_path):
     saved, page, drawn = tmp_path / "p.json", tmp_path / "p.html", tmp_path / "p.svg"
     code, found = place(
@@ -92,9 +93,8 @@ def test_the_set_keeps_the_budget_and_its_command_exports_it(capsys, here, net, 
     beside = sum(one["beside_all_ms"] for one in sites)
     assert beside == pytest.approx(found["whole"]["above_ms"])
     assert found["plain"]["sites"] == []
-    for path in (page, drawn):
-        text = path.read_text()
-        assert "2.attention" in text or path == drawn
+    assert "2.attention" in page.read_text()
+    assert drawn.is_file()
     assert found["export"] == shlex.join(
         ["edgeattn", "export", net, "--attention", "simam", "--shape", "1x3x32x32",
          "--no-simplify", "--target", "onnxruntime", "--at", found["at"]]
