@@ -132,7 +132,7 @@ def place(
         )
         stage("write")
         out.write(found)
-    screen.show(found, lambda console: _print(console, found))
+    screen.show(found, lambda console: print_placement(console, found))
     if found.chosen is None:
         raise typer.Exit(CheckError.exit_code)
 
@@ -180,7 +180,8 @@ def _words(name: str, value: object) -> Iterator[str]:
         yield from [option] if one is True else [option, str(one)]
 
 
-def _print(console: Console, found: Placement) -> None:
+def print_placement(console: Console, found: Placement) -> None:
+    """Print what was found, and the command that exports it."""
     from edgeattn.report.place import lines
 
     for line in lines(found):

@@ -1,4 +1,4 @@
-"""`edgeattn report`: a report made again from what profile, compare and sweep wrote."""
+"""`edgeattn report`: a report made again from what profile, compare, sweep and place wrote."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from edgeattn.options.gate import GateOptions
 from .gating import Gating, end_with_gate, print_gate
 from .groups import grouped
 from .options import command_line
+from .place import PlaceFiles, print_placement
 from .reporting import TOP, OutputChoice, SweepChoice, print_history, print_report, print_sweep
 from .screen import Screen
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgeattn.profiling.gate import Gate
+    from edgeattn.records.place import Placement
 
 #: A document, what prints the same, and what a gate found.
 _Made = tuple[Any, Callable[["Console"], None], "Gate | None"]
@@ -32,7 +34,7 @@ def report(
     *,
     traces: Annotated[
         list[Path],
-        Flag("TRACE.json…", "What profile, compare or sweep wrote, or printed with --json."),
+        Flag("TRACE.json…", "What profile, compare, sweep or place wrote, or printed with --json."),
     ],
     history: Annotated[
         bool,
@@ -101,6 +103,7 @@ def _report(
     command: str,
     top: int | None,
 ) -> _Made:
+    from edgeattn.records.place import Placement
     from edgeattn.report.document import document_of
     from edgeattn.report.saved import read_report
     from edgeattn.report.sweep import Sweep
@@ -116,6 +119,8 @@ def _report(
     for files in (out, swept):
         files.check(read=[*traces, *filter(None, [gate.baseline])])
     found = read_report(traces, command=command)
+    if isinstance(found, Placement):
+        return _placed(found, out, gate, export, traces)
     gating = Gating.of(gate, out, is_compared=True, is_sweep=isinstance(found, Sweep))
     document: Any
     judged = None
@@ -145,3 +150,24 @@ def _report(
         print_gate(console, judged)
 
     return document, show, judged
+
+
+def _placed(
+    found: Placement,
+    out: OutputChoice,
+    gate: GateOptions,
+    export: list[Path] | None,
+    traces: list[Path],
+) -> _Made:
+    out.check_without_traces(
+        "what place found keeps none",
+        mend="Its picture is in --figure FILE.svg and --report FILE.html.",
+        besides=("figure",),
+    )
+    if gate.fail_above or export:
+        named = "--fail-above" if gate.fail_above else "--export"
+        raise InputError(f"{named} is not for what place found.", mend="Leave it out.")
+    files = PlaceFiles(output=out.output, report=out.report, figure=out.figure)
+    files.check(read=traces[0])
+    files.write(found)
+    return found, lambda console: print_placement(console, found), None

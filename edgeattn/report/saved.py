@@ -1,4 +1,4 @@
-"""Reads saved reports: what `profile`, `compare` and `sweep` wrote, and traces alone."""
+"""Reads saved reports: what `profile`, `compare`, `sweep` and `place` wrote, and traces alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 from edgeattn.base.documents import checked, read_json
 from edgeattn.base.errors import InputError
-from edgeattn.records import store
+from edgeattn.records import place, store
+from edgeattn.records.place import Placement
 from edgeattn.records.sweep import SweepRow
 from edgeattn.records.trace import SCHEMA_VERSION as TRACE_VERSION
 from edgeattn.records.trace import SavedRow
@@ -17,11 +18,16 @@ from edgeattn.report.content import SCHEMA_VERSION, Report, report_of
 from edgeattn.report.sweep import Sweep, sweep_of
 
 _AGAIN = "Make it again: edgeattn profile MODEL -o TRACE.json"
-_VERSIONS = {"trace": TRACE_VERSION, sweep.ARTIFACT: sweep.SCHEMA_VERSION}
+_PLACED = "placement"
+_VERSIONS = {
+    "trace": TRACE_VERSION,
+    sweep.ARTIFACT: sweep.SCHEMA_VERSION,
+    _PLACED: place.SCHEMA_VERSION,
+}
 
 
-def read_report(paths: Sequence[Path], *, command: str) -> Report | Sweep:
-    """Read files, all of sweeps or none of them, as one report.
+def read_report(paths: Sequence[Path], *, command: str) -> Report | Sweep | Placement:
+    """Read files, all of sweeps or none of them, as one report; what `place` found, alone.
 
     Args:
         paths: The files.
@@ -32,6 +38,16 @@ def read_report(paths: Sequence[Path], *, command: str) -> Report | Sweep:
             some are of sweeps, and some are not.
     """
     documents = [None if _is_store(path) else _document(path) for path in paths]
+    placed = [one is not None and one.get("artifact") == _PLACED for one in documents]
+    if any(placed):
+        path = paths[placed.index(True)]
+        if len(paths) > 1:
+            raise InputError(
+                f"{path} is of sites for a budget, and stands alone.",
+                mend="Make a report of each.",
+            )
+        found: Placement = checked(Placement, documents[0], f"{path} cannot be read")
+        return found
     swept = [one is None or one.get("artifact") == sweep.ARTIFACT for one in documents]
     files = list(zip(paths, documents, strict=True))
     if not any(swept):
@@ -46,8 +62,8 @@ def read_report(paths: Sequence[Path], *, command: str) -> Report | Sweep:
     rows: dict[str, SweepRow] = {}
     failed: dict[str, str] = {}
     for path, one in files:
-        found, reasons = store.read_rows(path) if one is None else _sweep(path, one)
-        rows = {row.key: row for row in found} | rows
+        of_one, reasons = store.read_rows(path) if one is None else _sweep(path, one)
+        rows = {row.key: row for row in of_one} | rows
         failed = reasons | failed
     return sweep_of(list(rows.values()), failed, command=command)
 

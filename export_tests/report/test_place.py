@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from edgeattn.cli import app
 from edgeattn.records.place import Placement, SetFigures, SiteFigures
 from edgeattn.report import place as reports
 from edgeattn.report.figures import saved
@@ -88,3 +89,23 @@ def test_pages_and_pictures_show_names_and_obey_none(found, tmp_path):
     for name in ("a.svg", "b.svg", "c.png"):
         saved(lambda: reports.picture(found), tmp_path / name)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+def test_a_report_is_made_again_of_what_was_saved(tmp_path, capsys):
+    path, page, drawn = tmp_path / "p.json", tmp_path / "p.html", tmp_path / "p.svg"
+    path.write_text(placement().model_dump_json())
+    assert app.run(["report", str(path), "--report", str(page), "--figure", str(drawn)]) == 0
+    assert "3 of 4 sites" in capsys.readouterr().out
+    assert page.read_text() == reports.render(placement())
+    assert drawn.read_bytes().startswith(b"<?xml")
+    for more, said in (
+        ([str(path)], "stands alone"),
+        (["--trace", str(tmp_path / "t.json")], "--trace is for traces, and what place found"),
+        (["--fail-above", "3%"], "--fail-above is not for what place found"),
+        (["-o", str(path)], "read from"),
+    ):
+        assert app.run(["report", str(path), *more]) == 2
+        assert said in capsys.readouterr().err
+    path.write_text(placement(schema_version=2).model_dump_json())
+    assert app.run(["report", str(path)]) == 2
+    assert "has schema version 2, and this edgeattn reads 1" in capsys.readouterr().err
