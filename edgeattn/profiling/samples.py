@@ -3,9 +3,9 @@
 Runs of one process are alike: as its memory happens to lie, and as the machine is at that time, a
 model is faster or slower by some per cent in all of them. So rounds are no independent samples, and
 an interval by bootstrap of rounds is too narrow. Rounds are run in generations, each in processes
-of its own; the median of a generation is one sample, and an interval is Student's over generations,
-with one degree of freedom less than there are: few make it wide (docs/sources.md, "Intervals"). The
-figure itself is the median over generations, since now and then one is far off.
+of its own: an interval is by bootstrap of generations, and of the rounds within each. A bootstrap
+of few is too narrow still, so it is stretched as Student's quantile is longer than the normal one
+(docs/sources.md, "Intervals").
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from edgeattn.records.trace import (
     MOST_ENQUEUE,
@@ -25,6 +24,10 @@ from edgeattn.records.trace import (
     Trace,
 )
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
 #: A coefficient of variation above this, and trtexec says that a figure is not to be trusted.
 MOST_VARIATION: Final = 0.025
 #: So many windows must agree.
@@ -32,6 +35,7 @@ WINDOWS: Final = 3
 #: So far apart, at most, are medians that agree, over the least of them.
 AGREEMENT: Final = 0.05
 _CAPTURE: Final = " Capture the run in a CUDA graph (trtexec --useCudaGraph)."
+_RESAMPLES: Final = 1000
 # Where generations are not known, rounds that follow one another stand for one: so many at most.
 _BLOCKS: Final = 10
 _NORMAL_975: Final = statistics.NormalDist().inv_cdf(0.975)
@@ -116,8 +120,8 @@ def difference(
             not known.
 
     Returns:
-        The median over a generation's rounds of A less B, so that what disturbed both in a round
-        counts for neither; the median of that over generations, and its 95 % interval.
+        The median over rounds of A less B, that of A over B in per cent, so that what disturbed
+        both in a round counts for neither; and the 95 % interval of that.
     """
     above, percent, interval = _compared(a_ms, b_ms, generations)
     return Difference(p50_ms=above, percent=percent, ci95=interval, rounds=len(a_ms))
@@ -135,7 +139,7 @@ def energy_difference(a: Power | None, b: Power | None) -> EnergyDifference | No
     if len(a.rounds_mj) != len(b.rounds_mj):
         return None
     both = zip(a.rounds_mj, b.rounds_mj, strict=True)
-    known = [(ours, theirs) for ours, theirs in both if ours is not None and theirs is not None]
+    known = [(ours, theirs) for ours, theirs in both if ours and theirs and min(ours, theirs) > 0]
     if len(known) < _FEWEST_ROUNDS:
         return None
     ours, theirs = zip(*known, strict=True)
@@ -157,20 +161,10 @@ def ratio(
         generations: As `difference` has them.
 
     Returns:
-        The median over a generation's rounds of A over B, of several models the geometric mean of
-        theirs; the median of that over generations, and its 95 % interval.
+        The median over rounds of A over B, of several models the geometric mean of theirs; and its
+        95 % interval.
     """
-    models = list(zip(a_ms, b_ms, strict=True))
-    logs = [
-        statistics.fmean(
-            statistics.median(
-                math.log(a / b) for a, b in zip(ours[part], theirs[part], strict=True)
-            )
-            for ours, theirs in models
-        )
-        for part in _parts(len(models[0][0]), generations)
-    ]
-    middle, interval = _middle(logs)
+    middle, interval = _middle([_logs(*both) for both in zip(a_ms, b_ms, strict=True)], generations)
     low, high = interval or (middle, middle)
     return math.exp(middle), (math.exp(low), math.exp(high))
 
@@ -179,38 +173,36 @@ def spread(trace: Trace) -> tuple[float, float] | None:
     """Return between what bounds the latency of a model lies, in ms: measured, or predicted.
 
     Returns:
-        Of what was measured, the 95 % interval over generations, in which its median lies; None if
-        there is no more than one round.
+        Of what was measured, the 95 % interval of its median; None if there is no more than one
+        round.
     """
     if trace.evidence == "predicted":
         return trace.interval_ms
-    interval = _middle(_medians(trace.rounds, trace.generations))[1]
-    return interval and _with(interval, trace.latency_ms.p50)
+    interval = _middle([_logs(trace.rounds)], trace.generations)[1]
+    p50 = trace.latency_ms.p50
+    return interval and (min(math.exp(interval[0]), p50), max(math.exp(interval[1]), p50))
 
 
 def apart(a: Trace, b: Trace) -> Difference:
     """Return how A's latency differs from B's, which was measured in other rounds, another time.
 
     Returns:
-        The difference of their medians, and its 95 % interval by Welch's test: it rests on the
-        spread of both, over generations. What else has changed in between is not in it.
+        The difference of their medians, and its 95 % interval: it rests on the spread of both, over
+        generations. What else has changed in between is not in it.
     """
-    logs = [[math.log(one) for one in _medians(t.rounds, t.generations)] for t in (a, b)]
-    above, mean = (f(logs[0]) - f(logs[1]) for f in (statistics.median, statistics.fmean))
-    interval = None
-    if min(map(len, logs)) > 1:
-        parts = [statistics.variance(one) / len(one) for one in logs]
-        squared = sum(parts) ** 2
-        freedom = sum(part**2 / (len(one) - 1) for part, one in zip(parts, logs, strict=True))
-        quantile = _student(max(1, math.floor(squared / freedom)) if freedom else 1)
-        half = quantile * math.sqrt(sum(parts))
-        low, high = _with((mean - half, mean + half), above)
-        interval = (100 * math.expm1(low), 100 * math.expm1(high))
+    import numpy as np
+
+    draw = np.random.default_rng(0)
+    logs = [_logs(one.rounds) for one in (a, b)]
+    above = float(np.median(logs[0]) - np.median(logs[1]))
+    fewest = min(len(_sizes(len(one.rounds), one.generations)) for one in (a, b))
+    drawn = [_resampled([x], t.generations, draw) for x, t in zip(logs, (a, b), strict=True)]
+    interval = _stretched(above, drawn[0] - drawn[1], fewest)
     percent = 100 * math.expm1(above)
     return Difference(
         p50_ms=percent / 100 * b.latency_ms.p50,
         percent=percent,
-        ci95=interval,
+        ci95=_percent(interval),
         rounds=0,
     )
 
@@ -219,39 +211,84 @@ def _compared(
     a: Sequence[float], b: Sequence[float], generations: Sequence[int]
 ) -> tuple[float, float, tuple[float, float] | None]:
     """Return A less B, the same per cent of B's, and the 95 % interval of that."""
-    above = [x - y for x, y in zip(a, b, strict=True)]
-    parts = list(zip(_medians(above, generations), _medians(b, generations), strict=True))
-    percent, interval = _middle([100 * over / of for over, of in parts])
-    return statistics.median(over for over, _ in parts), percent, interval
+    above = statistics.median(x - y for x, y in zip(a, b, strict=True))
+    middle, interval = _middle([_logs(a, b)], generations)
+    return above, 100 * math.expm1(middle), _percent(interval)
 
 
-def _medians(values: Sequence[float], generations: Sequence[int]) -> list[float]:
-    """Return the median of each generation."""
-    return [statistics.median(values[part]) for part in _parts(len(values), generations)]
+def _logs(a: Sequence[float], b: Sequence[float] | None = None) -> npt.NDArray[np.float64]:
+    """Return the logarithm of each round's latency, or of its ratio to that of another model."""
+    import numpy as np
+
+    found: npt.NDArray[np.float64] = np.log(np.asarray(a, dtype=float))
+    return found if b is None else found - np.log(np.asarray(b, dtype=float))
 
 
-def _parts(rounds: int, generations: Sequence[int]) -> list[slice]:
+def _percent(interval: tuple[float, float] | None) -> tuple[float, float] | None:
+    """Return an interval of logarithms in per cent."""
+    return interval and (100 * math.expm1(interval[0]), 100 * math.expm1(interval[1]))
+
+
+def _middle(
+    columns: Sequence[npt.NDArray[np.float64]], generations: Sequence[int]
+) -> tuple[float, tuple[float, float] | None]:
+    """Return the mean of columns' medians over rounds, and its 95 % interval; None of one round.
+
+    Args:
+        columns: f64[rounds] of each; all are drawn alike.
+        generations: How many rounds each generation ran; none where that is not known.
+    """
+    import numpy as np
+
+    middle = float(np.mean([np.median(one) for one in columns]))
+    drawn = _resampled(columns, generations, np.random.default_rng(0))
+    return middle, _stretched(middle, drawn, len(_sizes(len(columns[0]), generations)))
+
+
+def _resampled(
+    columns: Sequence[npt.NDArray[np.float64]],
+    generations: Sequence[int],
+    draw: np.random.Generator,
+) -> npt.NDArray[np.float64]:
+    """Return the mean of columns' medians, of generations drawn and of rounds within them."""
+    import numpy as np
+
+    sizes = np.array(_sizes(len(columns[0]), generations))
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    taken = draw.integers(len(sizes), size=(_RESAMPLES, len(sizes)))
+    each = max(1, round(float(sizes.mean())))
+    within = draw.random((*taken.shape, each)) * sizes[taken][..., None]
+    places = (starts[taken][..., None] + within.astype(int)).reshape(_RESAMPLES, -1)
+    found: npt.NDArray[np.float64] = np.mean(
+        [np.median(x[places], axis=1) for x in columns], axis=0
+    )
+    return found
+
+
+def _stretched(
+    middle: float, drawn: npt.NDArray[np.float64], generations: int
+) -> tuple[float, float] | None:
+    """Return the 95 % interval of what was resampled, as wide as so few generations make it.
+
+    Its halves are longer by Student's quantile over the normal one, since its width is known no
+    better than by the generations; and by the root of G / (G - 1), by which a bootstrap of G has
+    too little spread.
+    """
+    import numpy as np
+
+    if generations < 2:
+        return None
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    by = _student(generations - 1) / _NORMAL_975 * math.sqrt(generations / (generations - 1))
+    return middle + by * min(0.0, float(low) - middle), middle + by * max(0.0, float(high) - middle)
+
+
+def _sizes(rounds: int, generations: Sequence[int]) -> Sequence[int]:
     """Return the rounds of each generation; where only one is known, of blocks of its time."""
-    if sum(generations) != rounds or len(generations) < 2:
-        blocks = min(rounds, _BLOCKS)
-        ends = [rounds * number // blocks for number in range(blocks + 1)]
-    else:
-        ends = [*accumulate(generations, initial=0)]
-    return [slice(*both) for both in pairwise(ends)]
-
-
-def _middle(values: Sequence[float]) -> tuple[float, tuple[float, float] | None]:
-    """Return the median of independent samples, and Student's 95 % interval; None of one alone."""
-    middle, mean, count = statistics.median(values), statistics.fmean(values), len(values)
-    if count < 2:
-        return middle, None
-    half = _student(count - 1) * statistics.stdev(values, mean) / math.sqrt(count)
-    return middle, _with((mean - half, mean + half), middle)
-
-
-def _with(interval: tuple[float, float], value: float) -> tuple[float, float]:
-    """Return an interval that has a value, which is hardly ever outside."""
-    return min(interval[0], value), max(interval[1], value)
+    if sum(generations) == rounds and len(generations) > 1:
+        return generations
+    blocks = min(rounds, _BLOCKS)
+    return [rounds * (at + 1) // blocks - rounds * at // blocks for at in range(blocks)]
 
 
 def _student(freedom: int) -> float:

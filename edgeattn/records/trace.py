@@ -160,10 +160,10 @@ class Difference(_Frozen):
     """How two models' latencies differ, measured in interleaved rounds, or predicted.
 
     Attributes:
-        p50_ms: A's latency less B's, in ms: the median over the rounds of a generation of
-            processes, and the median of that over generations.
-        percent: The same, per cent of B's median.
-        ci95: 95 % interval of `percent`, over generations; None of a prediction.
+        p50_ms: The median over rounds of A's latency less B's, in ms.
+        percent: The same of A's latency over B's, less 1, in per cent.
+        ci95: 95 % interval of `percent`, by bootstrap of generations of processes, and of rounds
+            within each; None of a prediction.
         predicted90: Of a prediction, between what bounds `percent` lies, nine times in ten; None
             if that is not known.
         rounds: How many rounds were run; 0 if they were not run together.
@@ -186,8 +186,8 @@ class EnergyDifference(_Frozen):
 
     Attributes:
         mj: The median over rounds of A's energy less B's, in mJ.
-        percent: The same, per cent of B's.
-        ci95: 95 % interval of `percent`, over rounds, each of processes of its own.
+        percent: The same of A's energy over B's, less 1, in per cent.
+        ci95: 95 % interval of `percent`, by bootstrap of rounds, each of processes of its own.
         rounds: How many rounds were run.
     """
 

