@@ -46,12 +46,14 @@ function marks(points, series, radius, classes = "") {
   const parts = new Map();
   const seen = new Set();
   for (const { x, y, at } of points) {
-    const place = (at * 8192 + Math.round(2 * x)) * 8192 + Math.round(2 * y);
+    const place = (at * 8192 + Math.round(x)) * 8192 + Math.round(y);
     if (seen.has(place)) continue;
     seen.add(place);
-    parts.set(at, (parts.get(at) ?? "") + outline(series[at].kind, x, y, radius));
+    if (!parts.has(at)) parts.set(at, []);
+    parts.get(at).push(outline(series[at].kind, x, y, radius));
   }
-  return [...parts].map(([at, d]) => svg("path", { class: `mark-of kind-${series[at].kind.name} ${classes}`, d }));
+  return [...parts].map(([at, outlines]) =>
+    svg("path", { class: `mark-of kind-${series[at].kind.name} ${classes}`, d: outlines.join("") }));
 }
 
 function seriesLegend(series, points) {

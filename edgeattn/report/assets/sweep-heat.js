@@ -1,5 +1,7 @@
 // Attention by backbone: per cent above the plain model, a map for each precision and runtime.
 
+// Characters of a backbone's name that stand above its column.
+const LONGEST = 24;
 const HEATS = [0, 2, 5, 10, 20, 50, 100];
 const heatOf = (percent) => `heat-${HEATS.filter((least) => percent >= least).length}`;
 
@@ -34,15 +36,19 @@ function heatMap(title, attended, models, lines) {
   const line = (of) => {
     const cells = grouped(of, (row) => DATA.facets.model.codes[row]);
     return el("tr", {},
-      el("th", { scope: "row", title: named("attention", of[0]) }, brief(named("attention", of[0])), lines.length > 1 ? el("span", { class: "of" }, ` ${named("at", of[0])}`) : null),
+      el("th", { scope: "row", title: named("attention", of[0]) }, brief(named("attention", of[0])), lines.length > 1 ? el("span", { class: "of" }, ` ${brief(named("at", of[0]))}`) : null),
       ...models.map((model) => (cells.has(model) ? heatCell(cells.get(model)) : el("td", { class: "heat" }))));
   };
-  return el("div", { class: "scrolled", role: "region", "aria-label": label, tabindex: 0 },
-    el("table", { class: "heat-map" },
-      title ? el("caption", {}, title) : null,
-      el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "attention"),
-        ...models.map((model) => el("th", { scope: "col", title: DATA.facets.model.names[model] }, brief(DATA.facets.model.names[model], 24))))),
-      el("tbody", {}, ...attended.map(line))));
+  const names = models.map((model) => DATA.facets.model.names[model]);
+  const long = attended.map(([row]) => brief(named("attention", row)).length + (lines.length > 1 ? brief(named("at", row)).length + 1 : 0));
+  const table = el("table", { class: "heat-map" });
+  table.append(
+    ...(title ? [el("caption", {}, title)] : []),
+    columnsOf(table, [0.88 * Math.max(8, ...long) + 2, ...names.map((name) => Math.max(8, 0.8 * brief(name, LONGEST).length + 2))]),
+    el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "attention"),
+      ...names.map((name) => el("th", { scope: "col", title: name }, brief(name, LONGEST))))),
+    el("tbody", {}, ...attended.map(line)));
+  return el("div", { class: "scrolled", role: "region", "aria-label": label, tabindex: 0 }, table);
 }
 
 // Rows that nothing here tells apart, of other versions say, share a cell: it has their median.

@@ -4,6 +4,16 @@ const AROUND = 8;
 // Characters that a column has at most.
 const WIDEST = 28;
 
+// Columns of a table, so many characters wide each: it is laid out without a look at its cells.
+function columnsOf(table, wide) {
+  table.style.width = `${wide.reduce((sum, one) => sum + one, 0)}ch`;
+  return el("colgroup", {}, ...wide.map((one) => {
+    const col = el("col");
+    col.style.width = `${one}ch`;
+    return col;
+  }));
+}
+
 function tableColumns() {
   const facet = (name) => ({
     name: FACETS[name], isText: true, key: (row) => DATA.facets[name].codes[row], write: (row) => brief(named(name, row), WIDEST),
@@ -69,13 +79,7 @@ function sweepTable(host, choose) {
     // The first has the mark of notes too.
     const wide = columns.map((column, place) =>
       Math.min(Math.max(column.wide, ...column.name.split(" ").map((word) => word.length + 1), 5), WIDEST) + (place ? 2 : 5));
-    table.style.width = `${wide.reduce((sum, one) => sum + one, 0)}ch`;
-    const cols = wide.map((one) => {
-      const col = el("col");
-      col.style.width = `${one}ch`;
-      return col;
-    });
-    table.replaceChildren(el("colgroup", {}, ...cols), el("thead", {}, el("tr", { "aria-rowindex": 1 }, ...heads)), body);
+    table.replaceChildren(columnsOf(table, wide), el("thead", {}, el("tr", { "aria-rowindex": 1 }, ...heads)), body);
   }
 
   function show(found) {
