@@ -14,6 +14,7 @@ from edgeattn.base import files
 from edgeattn.base.errors import CheckError, InputError
 from edgeattn.options.export import ExportOptions
 from edgeattn.options.flags import flag
+from edgeattn.options.hosts import only
 from edgeattn.options.place import PlaceOptions
 from edgeattn.options.precision import HINTS
 from edgeattn.options.profile import ProfileOptions
@@ -108,14 +109,16 @@ def place(
         if len(request.attentions) != 1:
             said = "No attention is named" if not request.attentions else "Several are named"
             raise InputError(f"{said}, and one is placed.", mend="Give one: --attention se")
+        if where.value("hosts"):
+            only(where.value("hosts"))
         guests = stack.enter_context(connected(where, stage))
         folder = stack.enter_context(files.scratch())
         models = Models(where, choice, cast, lowering | writing, folder, stage, guests)
         aims = models.aims()
-        if len(aims) > 1 or len(guests) > 1 or models.options().runtime == "torch":
+        if len(aims) > 1 or models.options().runtime == "torch":
             raise InputError(
-                "Attention is placed for one device, and for one runtime of ONNX files.",
-                mend="Give --on once, and one --runtime: onnxruntime, openvino, tensorrt.",
+                "Attention is placed for one runtime of ONNX files.",
+                mend="Give one --runtime: onnxruntime, openvino, tensorrt.",
             )
         precision, export = _precision(models, models.export(aims[0]))
         found = find_places(

@@ -18,6 +18,8 @@ from edgeattn.base.errors import CheckError, InputError
 from edgeattn.base.pool import Call, outcomes, processes
 from edgeattn.base.versions import installed
 from edgeattn.hosts.visit import Guest
+from edgeattn.lowering.target import check
+from edgeattn.options.cast import check_options
 from edgeattn.options.export import ExportOptions
 from edgeattn.options.model import ModelRequest
 from edgeattn.options.place import PlaceOptions
@@ -30,6 +32,7 @@ from edgeattn.profiling.subsets import Question, Search, Sites
 from edgeattn.records.manifest import PlacedSite
 from edgeattn.records.place import Placement, SetFigures, SiteFigures
 from edgeattn.records.trace import Difference, Identity, SavedRow, Site, Trace
+from edgeattn.workflows.artifact import check_opset
 from edgeattn.workflows.compare import name_of
 from edgeattn.workflows.export import export as export_model
 from edgeattn.workflows.place_sets import Base, base_of, made, predicted
@@ -89,6 +92,10 @@ def place(
         MissingError: What is asked cannot be had on this machine.
     """
     limit = _limit(asked)
+    check_opset(export.opset)
+    check(export.target, export.rules)
+    if export.cast is not None:
+        check_options(export.cast)
     on_stage("capture")
     base = base_of(request, export, folder)
     worth = Worth.of(asked, base.sites)

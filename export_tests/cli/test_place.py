@@ -191,6 +191,10 @@ BAD = [
     (["--budget", "5%", "--at", "layer1"], "this model has no place for 'layer1'"),
     (["--budget", "5%", "--figure", "x.pdf"], "neither an .svg nor a .png"),
     (["--budget", "5%", "--precision", "fp32,fp16"], "--precision names 2"),
+    (["--budget", "5%", "--precision", "int8"], "int8 needs data to calibrate on"),
+    (["--budget", "5%", "--opset", "99"], "Opset 99 is not known"),
+    (["--budget", "5%", "--device", "jetsn"], "Did you mean jetson"),
+    (["--budget", "5%", "--on", "a,b"], "--on names 2 hosts"),
 ]
 
 
