@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edgeattn.options.export import ExportOptions
     from edgeattn.options.model import AttentionRequest, ModelRequest
     from edgeattn.options.optimize import OptimizeOptions
+    from edgeattn.options.place import PlaceOptions
     from edgeattn.options.profile import Item as ProfileItem
     from edgeattn.options.profile import ProfileOptions
     from edgeattn.options.sweep import SweepOptions
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from edgeattn.records.accuracy import Accuracy
     from edgeattn.records.engine import EngineManifest, read_manifest
     from edgeattn.records.manifest import Manifest
+    from edgeattn.records.place import Placement
     from edgeattn.records.sweep import SweepRow
     from edgeattn.records.trace import Trace
     from edgeattn.workflows.build import BuildOptions
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from edgeattn.workflows.evaluate import evaluate as evaluate_models
     from edgeattn.workflows.export import export as export_model
     from edgeattn.workflows.optimize import optimize as optimize_model
+    from edgeattn.workflows.place import place as place_attention
     from edgeattn.workflows.profile import profile as profile_model
     from edgeattn.workflows.sweep import sweep as sweep_models
     from edgeattn.workflows.sweep_plan import Common as SweepCommon
@@ -59,6 +62,8 @@ __all__ = [
     "ModelRequest",
     "OptimizeOptions",
     "ParityReport",
+    "PlaceOptions",
+    "Placement",
     "ProfileItem",
     "ProfileOptions",
     "SweepCommon",
@@ -77,6 +82,7 @@ __all__ = [
     "evaluate_models",
     "export_model",
     "optimize_model",
+    "place_attention",
     "profile_model",
     "read_manifest",
     "sweep_models",
@@ -101,6 +107,8 @@ _HOMES: Final = {
     "ModelRequest": ("edgeattn.options.model", "ModelRequest"),
     "OptimizeOptions": ("edgeattn.options.optimize", "OptimizeOptions"),
     "ParityReport": ("edgeattn.parity", "ParityReport"),
+    "PlaceOptions": ("edgeattn.options.place", "PlaceOptions"),
+    "Placement": ("edgeattn.records.place", "Placement"),
     "ProfileItem": ("edgeattn.options.profile", "Item"),
     "ProfileOptions": ("edgeattn.options.profile", "ProfileOptions"),
     "SweepCommon": ("edgeattn.workflows.sweep_plan", "Common"),
@@ -118,6 +126,7 @@ _HOMES: Final = {
     "export_model": ("edgeattn.workflows.export", "export"),
     "attribute": ("edgeattn.profiling.attribution", "attribute"),
     "optimize_model": ("edgeattn.workflows.optimize", "optimize"),
+    "place_attention": ("edgeattn.workflows.place", "place"),
     "profile_model": ("edgeattn.workflows.profile", "profile"),
     "sweep_models": ("edgeattn.workflows.sweep", "sweep"),
     "read_manifest": ("edgeattn.records.engine", "read_manifest"),
