@@ -316,9 +316,7 @@ class Models:
 
             for name in names:
                 check_batches(Path(name), self.batches)
-        made = {
-            aim: [item for name in names for item in self._items(name, aim)] for aim in self.aims()
-        }
+        made = {aim: self._all_items(names, aim) for aim in self.aims()}
         if self.guests:
             lanes = [
                 Lane(guest=one, items=[item for aim in self.aims_of(one) for item in made[aim]])
@@ -366,7 +364,18 @@ class Models:
         target = target_of(options)
         return [Aim(target=target, device=options.device if target == "tensorrt" else None)]
 
-    def _items(self, name: str, aim: Aim) -> list[Item]:
+    def _all_items(self, names: Sequence[str], aim: Aim) -> list[Item]:
+        """Return what is profiled of all names; two that would be called the same have theirs."""
+        each = [self._items(name, aim, str(at)) for at, name in enumerate(names)]
+        called = [{item.name for item in items} for items in each]
+        is_unclear = len(set(names)) > 1 and bool(set.intersection(*called))
+        return [
+            dataclasses.replace(item, name=name) if is_unclear else item
+            for name, items in zip(names, each, strict=True)
+            for item in items
+        ]
+
+    def _items(self, name: str, aim: Aim, home: str) -> list[Item]:
         from edgeattn.profiling.route import is_model
         from edgeattn.workflows.compare import Casting, make, name_of
 
@@ -379,8 +388,8 @@ class Models:
             return casting.items([Item(path=path, name=path.name)], self.stage)
         request = request_of(self.choice, name)
         words = [name_of(name), *(one.label for one in request.attentions)]
-        folder = self.folder / aim.name
-        folder.mkdir(exist_ok=True)
+        folder = self.folder / aim.name / home
+        folder.mkdir(parents=True)
         return make(
             request,
             "-".join(words),

@@ -8,12 +8,14 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from edgeattn.cli import app
+from edgeattn.options.profile import Item
 from edgeattn.profiling import samples
 from edgeattn.records.trace import Commit, Difference, Machine, SavedRow
 from edgeattn.report.content import report_of
 from edgeattn.report.document import comparison_document, document_of
 from edgeattn.report.sweep import document_of as sweep_document
 from edgeattn.report.sweep import sweep_of
+from edgeattn.workflows import compare
 from export_tests.profiling.nets import residual
 from export_tests.report import sweeps
 from export_tests.report.traces import HOSTILE, trace
@@ -215,3 +217,24 @@ def test_the_rows_of_a_sweep_are_judged(capsys, tmp_path):
     code, out, _ = run(capsys, *asked, "0.1us")
     assert code == 1
     assert out.count("failed  ") == len(rows)
+
+
+def test_two_models_of_one_name_are_two(capsys, tmp_path, monkeypatch):
+    made = []
+
+    def make(request, name, _export, folder, **_):
+        made.append((request.source, folder / f"{name}.onnx"))
+        return [Item(path=residual(made[-1][1], "none"), name=name, variant="plain")]
+
+    monkeypatch.setattr(compare, "make", make)
+    texts = []
+    for folder in ("before", "now"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "net.py").write_text("")
+        texts.append(f"{tmp_path / folder / 'net.py'}:make")
+    quick = ["--limit", "0.1", "--threads", "1", "--no-marginal"]
+    assert app.run(["profile", texts[1], "--against", texts[0], *quick, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [source for source, _ in made] == texts
+    assert made[0][1] != made[1][1]
+    assert (found["against"]["name"], found["name"]) == tuple(texts)
