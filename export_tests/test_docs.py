@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
+import yaml
 
 import edgeattn.attention
 from edgeattn.attention import ours, registry
-from edgeattn.cli import app
+from edgeattn.cli import app, commands
 
 ROOT = Path(__file__).parents[1]
 MINE = '''
@@ -88,3 +90,19 @@ def test_the_recipe_for_an_attention(reference, monkeypatch, tmp_path, capsys):
         sys.modules.pop("edgeattn.attention.mine", None)
     assert f"| `mine` | {spec.summary} | {spec.paper} | `block-end` |" in page
     assert "| `mine` | `slope` | float | `2.0` | Factor of the mean before the gate. |" in page
+
+
+def test_workflows_for_servers_give_options_that_there_are():
+    page = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
+    workflows = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert [list(yaml.safe_load(one)) for one in workflows] == [
+        ["name", True, "jobs"],
+        ["gate", "board"],
+    ]
+    command = re.compile(r"edgeattn (profile|compare) ((?:.|\n)*?)(?=\n *- |\n *[a-z]+:|\Z)")
+    scripts = [one for text in workflows for one in command.findall(text)]
+    assert len(scripts) == 4
+    group = typer.main.get_command(commands.app)
+    for name, arguments in scripts:
+        known = {option for one in group.commands[name].params for option in one.opts}
+        assert set(re.findall(r"--[\w-]+", arguments)) <= known, name
