@@ -104,5 +104,6 @@ def test_workflows_for_servers_give_options_that_there_are():
     assert len(scripts) == 4
     group = typer.main.get_command(commands.app)
     for name, arguments in scripts:
-        known = {option for one in group.commands[name].params for option in one.opts}
+        params = group.commands[name].params
+        known = {option for one in params for option in (*one.opts, *one.secondary_opts)}
         assert set(re.findall(r"--[\w-]+", arguments)) <= known, name
