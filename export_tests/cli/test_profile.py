@@ -98,6 +98,50 @@ def test_a_pair(capsys, simam, tmp_path):
     assert difference["ci95"][0] <= difference["percent"] <= difference["ci95"][1]
 
 
+@pytest.fixture
+def opened(simam, tmp_path):
+    """The same network, its batch open."""
+    proto = onnx.load(simam)
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    del proto.graph.value_info[:]
+    path = tmp_path / "open.onnx"
+    onnx.save(proto, path)
+    return path
+
+
+def test_batches_are_profiled_one_after_another_and_one_that_fails_leaves_the_others(
+    capsys, opened
+):
+    code, found, said = run(capsys, "profile", str(opened), "--batches", "2,900000,1", *QUICK)
+    assert code == 2
+    (failed,) = found["failed"]
+    assert failed["fact"].startswith("Batch 900000: Input input of shape")
+    assert failed["fact"] in said
+    assert [one["batch"] for one in found["models"]] == [1, 2]
+    small, large = (one["memory"] for one in found["models"])
+    assert large["activations_bytes"] == 2 * small["activations_bytes"]
+    assert small["weights_bytes"] == large["weights_bytes"] > 100_000
+    # ONNX Runtime rounds up, and keeps what it had in its first run.
+    inputs = 4 * 3 * 28 * 28
+    assert large["arena_bytes"] >= large["activations_bytes"] - 2 * inputs
+    assert 0 < large["resident_bytes"] <= large["peak_bytes"]
+    (curve,) = found["curves"]
+    assert [one["batch"] for one in curve["points"]] == [1, 2]
+    assert any("one after another" in note for note in found["models"][0]["notes"])
+    assert all(one["identity"] is None for one in found["models"])
+
+
+def test_batches_are_predicted_with_a_plan_each(capsys, opened):
+    code, found, _ = run(capsys, "profile", str(opened), "--batches", "1,4", "--device", "jetson")
+    assert code == 0
+    one, four = found["models"]
+    assert one["evidence"] == "predicted"
+    assert one["latency_ms"]["p50"] < four["latency_ms"]["p50"] < 4 * one["latency_ms"]["p50"]
+    assert four["memory"]["planned_by"] == "library"
+    assert four["memory"]["activations_bytes"] > one["memory"]["activations_bytes"] > 0
+
+
 def test_a_file_is_predicted_for_a_device(capsys, simam):
     code, found, _ = run(capsys, "profile", str(simam), "--device", "jetson", "--power-mode", "7W")
     assert code == 0
@@ -230,6 +274,16 @@ CASES = [
     (lambda t, _s, _e: ["--profile", broken(t, "p.json", "[]")], 2, "nothing that trtexec"),
     (lambda t, _s, _e: ["--layers", broken(t, "l.json", "{")], 2, "has no times"),
     (lambda t, s, _e: ["--layers", broken(t, "l.json", "{"), s, "--against", s], 2, "in rounds"),
+    (lambda _t, s, _e: [s, "--batches", "1,x"], 2, "'x' is no number of images"),
+    (lambda _t, s, _e: [s, "--batches", "0,1"], 2, "'0' is no number of images"),
+    (lambda _t, s, _e: [s, "--batches", "2,1.5"], 2, "'1.5' is no number of images"),
+    (lambda _t, s, _e: [s, "--batches", "-1"], 2, "'-1' is no number of images"),
+    (lambda _t, s, _e: [s, "--batches", ""], 2, "'' is no number of images"),
+    (lambda _t, s, _e: [s, "--batches", "1,2,2"], 2, "names 2 twice"),
+    (lambda _t, s, _e: [s, "--batches", "1,2", "--batch", "4"], 2, "Leave --batch out"),
+    (lambda _t, s, _e: [s, "--batches", "1,2"], 2, "is fixed at 1, and --batches asks for others"),
+    (lambda _t, _s, e: [e, "--batches", "1,2"], 2, "is an engine, which is tuned"),
+    (lambda t, _s, _e: ["--layers", broken(t, "l.json", "{"), "--batches", "1,2"], 2, "one batch"),
 ]  # fmt: skip
 
 

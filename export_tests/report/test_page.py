@@ -44,6 +44,18 @@ def test_everything_is_drawn_and_nothing_is_asked_for(page):
     assert asked[0].startswith("file:")
 
 
+def test_batches_are_drawn_and_say_what_they_are(shown):
+    page = shown(*(trace("net", batch=batch) for batch in (1, 2, 4)))
+    dots = page.run(
+        "[...document.querySelectorAll('figure.batches [aria-label^=\"net, batch\"]')].map("
+        "one => one.getAttribute('aria-label'))"
+    )
+    assert len(dots) == 2 * 3  # images a second, and latency
+    assert dots[2].startswith("net, batch 4: latency 410 µs")
+    assert "images a second 9,760" in dots[2]
+    assert page.seen("Runtime.exceptionThrown") == []
+
+
 def test_the_policy_stops_other_scripts_and_all_requests(page):
     assert page.run(
         "(() => { const script = document.createElement('script');"

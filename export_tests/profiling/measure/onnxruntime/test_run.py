@@ -62,6 +62,17 @@ def test_the_trace(attended):
     assert all(node.site for node in trace.nodes if "attention" in node.name)
 
 
+def test_what_it_takes_of_memory(attended):
+    trace, _ = attended
+    found = trace.memory
+    assert found.planned_by == "graph"
+    assert found.at in {node.name for node in trace.nodes}
+    # What ONNX Runtime takes is rounded up, and all of it is of this process.
+    assert found.activations_bytes / 2 < found.arena_bytes
+    assert 0 < found.resident_bytes <= found.peak_bytes
+    assert trace.batch == 1
+
+
 def test_its_kernels(attended):
     trace, _ = attended
     assert all(one.time_us >= 0 for one in trace.kernels)
