@@ -14,6 +14,7 @@ from onnx.external_data_helper import ExternalDataInfo
 
 from edgeattn.base.errors import InputError
 from edgeattn.graph.check import all_graphs, graphs_of
+from edgeattn.graph.inside import HERE
 
 #: Tensors up to this size are read at once: ONNX's inference asks for them, and opens no files.
 _SMALL_BYTES: Final = 1024
@@ -34,6 +35,9 @@ def find_weights(path: Path, proto: onnx.ModelProto) -> tuple[tuple[Path, ...], 
         if tensor.data_location != onnx.TensorProto.EXTERNAL:
             continue
         info = ExternalDataInfo(tensor)
+        if info.location == HERE:
+            _point(tensor, path.resolve(), info.offset or 0, info.length or 0)
+            continue
         named, file, is_found = _located(path, str(info.location))
         is_plain = is_plain and is_found
         size = -(-math.prod(tensor.dims) * ir.DataType(tensor.data_type).bitwidth // 8)

@@ -64,6 +64,11 @@ def read(path: Path) -> Source:
         InputError: There is no such file, it is no valid ONNX model or none of tensors, or a file
             with its weights is missing, too short, or out of its folder.
     """
+    return _read(path, with_data=True)
+
+
+def _read(path: Path, *, with_data: bool) -> Source:
+    """Read a file; without the data of long weights it must stay as it is."""
     from edgeattn.graph.external import find_weights
     from edgeattn.graph.ranks import find_ranks
 
@@ -73,7 +78,7 @@ def read(path: Path) -> Source:
         fact = f"{path} is no regular file." if path.exists() else f"There is no file {path}."
         raise InputError(fact)
     try:
-        proto = _checked(path)
+        proto = _checked(path, with_data=with_data)
         data, is_found = find_weights(path, proto)
         is_dense = _densify(path, proto)
         model, is_inlined = _inlined(path, proto)
@@ -158,12 +163,7 @@ def facts_of(path: Path) -> Facts:
         InputError: It cannot be read.
     """
     known = _FACTS.get((path, *_state(path))) if path.is_file() else None
-    if known is not None:
-        return known
-    found = read(path)
-    facts = _kept_facts(found)
-    let_go(found.model)
-    return facts
+    return known or _kept_facts(_read(path, with_data=False))
 
 
 def let_go(model: ir.Model) -> None:
@@ -201,12 +201,16 @@ def opset_of(model: ir.Model) -> int:
     return max((v for d, v in model.opset_imports.items() if d in STANDARD_DOMAINS), default=0)
 
 
-def _checked(path: Path) -> onnx.ModelProto:
+def _checked(path: Path, *, with_data: bool) -> onnx.ModelProto:
     import onnx
 
+    from edgeattn.graph import inside
     from edgeattn.graph.check import faults, interface_fault
 
-    proto = onnx.load(path, load_external_data=False)
+    if with_data:
+        proto = onnx.load(path, load_external_data=False)
+    else:
+        proto = inside.without_data(path, inside.HERE)
     fault = next(faults(proto), None)
     if fault is not None:
         raise InputError(f"{path} {fault}.", mend=_BROKEN)

@@ -25,15 +25,18 @@ def save(model: ir.Model, path: Path, *, external: bool = False) -> None:
     """
     import onnx_ir
 
+    from edgeattn.graph import inside
+
     weights_bytes = sum(
         size_bytes(value.const_value)
         for value in model.graph.initializers.values()
         if value.const_value is not None
     )
     external = external or weights_bytes > _LARGEST_INLINE_BYTES
-    if not external:
-        onnx_ir.external_data.load_to_model(model)
-    onnx_ir.save(model, path, external_data=f"{path.name}.data" if external else None)
+    if external:
+        onnx_ir.save(model, path, external_data=f"{path.name}.data")
+    else:
+        inside.write(model, path)
 
 
 def describe(values: Sequence[ir.Value]) -> tuple[Tensor, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from edgeattn.base import files
 from edgeattn.base.versions import own_version
-from edgeattn.graph import tags
+from edgeattn.graph import inside, tags
 from edgeattn.graph.marks import marks_of
 from edgeattn.graph.simplify import Simplification, Simplifier
 from edgeattn.graph.writing import save
@@ -107,7 +107,7 @@ class Workspace:
         run = self._running.get(weights)
         if run is None:
             return onnx_ir.load(self.source(weights))
-        model = onnx_ir.load(run.target)
+        model = inside.load(run.target)
         tags.restore_value_names(onnx_ir.load(self.source(weights)).graph, model)
         tags.adopt(model)
         return model
