@@ -8,6 +8,7 @@ sites, proven, and run or predicted once more: what it costs as a whole is what 
 from __future__ import annotations
 
 import shlex
+import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
@@ -109,9 +110,11 @@ def place(
 
         search = Search(question, ask)
         search.learn([_NOTHING, worth.kept, frozenset(range(len(base.sites)))])
-        _check_budget(limit, search, runs, asked)
+        _check_plain(limit, search, runs)
+        if search.known[worth.kept] > limit.value:
+            raise _kept_too_much(runs.known[worth.kept], limit, asked)
         search.learn_singles()
-        chosen, dearer, warnings = _chosen(search, runs, limit)
+        chosen, dearer, warnings = _chosen(search, runs, limit, asked)
     every = frozenset(range(len(base.sites)))
     whole, plain = runs.traces[every], runs.traces[_NOTHING]
     beside = _beside_all(base.sites, whole, plain, runs.known[every].above_ms)
@@ -166,7 +169,11 @@ def place(
         export=exporting(at) if places else "",
         versions=installed(),
         command=command,
-        warnings=tuple(dict.fromkeys((*warnings, *whole.warnings, *plain.warnings))),
+        warnings=tuple(
+            dict.fromkeys(
+                filter(None, (machine.not_for, *warnings, *whole.warnings, *plain.warnings))
+            )
+        ),
         notes=tuple(dict.fromkeys(notes)),
     )
 
@@ -196,41 +203,47 @@ def _value(limit: Limit, figures: SetFigures) -> float:
     return bounds.value
 
 
-def _check_budget(limit: Limit, search: Search, runs: _Runs, asked: PlaceOptions) -> None:
-    """Refuse a budget that is too small for the plain model, or for what is kept."""
-    plain = runs.known[_NOTHING]
+def _check_plain(limit: Limit, search: Search, runs: _Runs) -> None:
     if search.known[_NOTHING] > limit.value:
         raise InputError(
-            f"The plain model takes {plain.latency_ms:.3g} ms, and the budget is {limit}.",
+            f"The plain model takes {runs.known[_NOTHING].latency_ms:.3g} ms, and the budget is"
+            f" {limit}.",
             mend="Give a larger budget, or one above the plain model: --budget +5%",
         )
-    kept = runs.known[search.question.kept]
-    if search.known[search.question.kept] > limit.value:
-        raise InputError(
-            f"What --keep names takes {kept.latency_ms:.3g} ms,"
-            f" {kept.above_percent:+.1f} % above the plain model, and the budget is {limit}.",
-            mend=f"Keep less than {' '.join(asked.keep)}, or give a larger budget.",
-        )
+
+
+def _kept_too_much(figures: SetFigures, limit: Limit, asked: PlaceOptions) -> InputError:
+    return InputError(
+        f"What --keep names takes {figures.latency_ms:.3g} ms, {figures.above_percent:+.1f} % above"
+        f" the plain model, and the budget is {limit}.",
+        mend=f"Keep less than {' '.join(asked.keep)}, or give a larger budget.",
+    )
 
 
 def _chosen(
-    search: Search, runs: _Runs, limit: Limit
+    search: Search, runs: _Runs, limit: Limit, asked: PlaceOptions
 ) -> tuple[SetFigures | None, list[str], tuple[str, ...]]:
     """Return the best set that keeps the limit as a whole; None if no site does.
 
     Returns:
         With it, what a reader should know, and why its figure is not to be trusted.
+
+    Raises:
+        InputError: What is kept alone exceeds it.
+        CheckError: Sets exceed it as a whole, again and again.
     """
+    kept = search.question.kept
     for dearer in range(_MOST_CHECKS):
         best = search.best()
-        assert best is not None, "what is kept keeps the limit"
+        if best is None:
+            raise _kept_too_much(runs.known[kept], limit, asked)
         notes = [_DEARER.format(dearer)] if dearer else []
         if not best:
             return None, notes, ()
         figures, warnings = runs.checked(best)
         if _value(limit, figures) <= limit.value:
             return figures, notes, warnings
-        search.known[best] = _value(limit, figures)
+        search.known[best], runs.known[best] = _value(limit, figures), figures
     raise CheckError(
         f"{_MOST_CHECKS} sets kept the budget of {limit} when they were found, and none did when it"
         " was checked as a whole.",
@@ -297,6 +310,8 @@ class _Runs:
             if one not in self.known:
                 self.traces[one] = row.trace
                 self._take(one, row.trace, row.difference)
+            if one:  # the plain model is run beside others again
+                shutil.rmtree(self._path(one).parent)
 
     def checked(self, sites: Sites) -> tuple[SetFigures, tuple[str, ...]]:
         """Export the model of a set with exactly its sites, and run or predict that.

@@ -8,6 +8,7 @@ no identity; with it, each set is captured anew.
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -137,19 +138,21 @@ def made(base: Base, sites: Sequence[int], path: Path) -> None:
 
 
 def predicted(base: Base, sites: Sequence[int], item: Item, options: ProfileOptions) -> Trace:
-    """Make the model with attention at some sites, and predict what it takes.
+    """Make the model with attention at some sites, and predict what it takes; no file is left.
 
     Args:
         base: The model.
         sites: Their places, in order.
-        item: Its file, in a folder that is there, as it is profiled.
+        item: Its file, in a folder of its own that is there, as it is profiled.
         options: How.
 
     Raises:
         InputError: It cannot be made, or nothing can be predicted of it.
     """
     made(base, sites, item.path)
-    return profile([item], options)[0].row.trace
+    trace = profile([item], options)[0].row.trace
+    shutil.rmtree(item.path.parent)
+    return trace
 
 
 def _without(base: Base, sites: Sequence[int]) -> ir.Model:

@@ -142,6 +142,12 @@ def test_one_set_after_another_that_is_dearer_as_a_whole(ran, tmp_path, monkeypa
         place(tmp_path, "+28%")
 
 
+def test_what_is_kept_turns_out_dearer_than_the_budget(ran, tmp_path):
+    ran.dearer_us = [10.0]
+    with pytest.raises(InputError, match=r"--keep names takes 0.37 ms, \+23.3 % above"):
+        place(tmp_path, "+21%", keep=("layer3.*",))
+
+
 def test_sites_that_are_exported_elsewhere(ran, tmp_path):
     ran.others = True
     with pytest.raises(InputError, match=r"puts attention at layer0.attention, and not at layer0"):
