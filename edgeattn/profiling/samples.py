@@ -174,10 +174,12 @@ def spread(trace: Trace) -> tuple[float, float] | None:
 
     Returns:
         Of what was measured, the 95 % interval of its median; None if there is no more than one
-        round.
+        round, or none is known.
     """
     if trace.evidence == "predicted":
         return trace.interval_ms
+    if not trace.rounds:
+        return None
     interval = _middle([_logs(trace.rounds)], trace.generations)[1]
     p50 = trace.latency_ms.p50
     return interval and (min(math.exp(interval[0]), p50), max(math.exp(interval[1]), p50))

@@ -20,6 +20,7 @@ from edgeattn.base.versions import own_version
 from edgeattn.profiling.attribution import STATUSES
 from edgeattn.profiling.expectation import beside
 from edgeattn.profiling.owners import Owned
+from edgeattn.profiling.samples import spread
 from edgeattn.profiling.sums import Sum
 from edgeattn.records.trace import KIND_TITLES, RUNTIMES, Evidence
 from edgeattn.report import memory, units
@@ -138,6 +139,7 @@ def _environment() -> Environment:
         "memory_of": memory.told,
         "memory_facts": memory.of_one,
         "off": off,
+        "spread": spread,
     }
     return environment
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
+from edgeattn.profiling import samples
 from edgeattn.profiling.attribution import STATUSES, Attribution, Cost, SiteCost
 from edgeattn.records.trace import (
     KIND_TITLES,
@@ -408,6 +409,8 @@ def _latency(trace: Trace) -> str:
         ("p50", found.p50), ("p90", found.p90), ("p99", found.p99), ("min", found.min),
     )  # fmt: skip
     said = [f"{milliseconds(value)} {name}" for name, value in figures if value is not None]
+    if (bounds := samples.spread(trace)) is not None:
+        said[0] += " (95 %: {} … {})".format(*map(milliseconds, bounds))
     if found.cv is not None:
         said.append(f"cv {percent(found.cv)}, {len(found.samples)} runs")
     return " · ".join(said)
