@@ -183,8 +183,14 @@ class ProfileOptions:
         return replace(self, runtime=runtime, arithmetic=hint or self.arithmetic)
 
     def at_batch(self, batch: int) -> ProfileOptions:
-        """Return how the same is profiled at another batch; without sites only if that is asked."""
-        shapes = tuple(Shape((batch, *one[1:]), dtype_of(one)) for one in self.shapes)
+        """Return how the same is profiled at another batch; without sites only if that is asked.
+
+        Where shapes are given, those are brought to it whose first size is that of the first.
+        """
+        shapes = tuple(
+            Shape((batch, *one[1:]), dtype_of(one)) if one[:1] == self.shapes[0][:1] else one
+            for one in self.shapes
+        )
         return replace(self, batch=batch, shapes=shapes, marginal=self.marginal or False)
 
     def check_openvino(self) -> None:

@@ -14,7 +14,7 @@ from edgeattn.profiling import samples
 from edgeattn.records.trace import Evidence
 from edgeattn.report import memory
 from edgeattn.report.content import Row
-from edgeattn.report.units import millijoules, milliseconds, percent
+from edgeattn.report.units import count, millijoules, milliseconds, percent
 
 # What of memory is shown by batch: weights are the same at all of them, and so is loading, mostly.
 _BY_BATCH: Final = ("activations, planned", "arena", "process")
@@ -48,6 +48,11 @@ class Point:
     gain_ci95: tuple[float, float] | None
     image_mj: float | None
 
+    @property
+    def rate(self) -> str:
+        """The images per second, as people read them."""
+        return count(float(f"{self.images_per_s:.4g}"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curve:
@@ -74,7 +79,7 @@ class Curve:
     def summary(self) -> str:
         """What the largest throughput is, and where, in a sentence."""
         best, first = self.best, self.points[0]
-        most = f"{self.label}: at most {best.images_per_s:.4g} images/s, at batch {best.batch}"
+        most = f"{self.label}: at most {best.rate} images/s, at batch {best.batch}"
         if best is first:
             return f"{most}; larger batches give no more."
         if best.gain_ci95 is None:
@@ -154,7 +159,7 @@ def columns(curve: Curve, rows: Sequence[Row]) -> Iterator[tuple[str, list[str]]
         bounds = [point.interval_ms or (None, None) for point in points]
         title = "interval" if is_predicted else "95 %"
         yield title, [f"{milliseconds(low)} … {milliseconds(high)}" for low, high in bounds]
-    yield "images/s", [f"{point.images_per_s:.4g}" for point in points]
+    yield "images/s", [point.rate for point in points]
     yield "gain", [f"{point.gain:.2f}×" for point in points]
     if any(point.gain_ci95 for point in points):
         yield "of it, 95 %", [_between(point.gain_ci95, ".2f") for point in points]

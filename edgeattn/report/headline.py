@@ -127,7 +127,7 @@ def _of_curves(drawn: Sequence[Curve]) -> Headline:
         cost = "no more at any other that stands out of the noise"
     return Headline(
         subject=f"{one.label} at batch {first.batch} to {one.points[-1].batch}",
-        said=f"{first.images_per_s:.4g} images/s at batch {first.batch}",
+        said=f"{first.rate} images/s at batch {first.batch}",
         cost=cost,
         more=tuple(curve.summary for curve in drawn),
     )

@@ -298,8 +298,9 @@ def check_batches(path: Path, batches: Sequence[int]) -> None:
             mend="Give its ONNX file: an engine is built, or planned, for each batch.",
         )
     sizes = [one.shape[0] for one in facts_of(path).inputs if one.shape]
-    fixed = next((size for size in sizes if isinstance(size, int)), None)
-    if fixed is not None and {*batches} != {fixed}:
+    is_open = any(isinstance(size, str) for size in sizes)
+    fixed = next(iter(sizes), 1)
+    if not is_open and {*batches} != {fixed}:
         raise InputError(
             f"The batch of {path} is fixed at {fixed}, and --batches asks for others.",
             mend="Leave it open where it is exported: edgeattn export MODEL --dynamic-batch; or"

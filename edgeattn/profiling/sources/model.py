@@ -71,18 +71,15 @@ class Subject(Known):
         model: Its model, with shapes, at the shapes that it is profiled at.
         sites_by: How the sites were found, in words.
         is_as_written: Whether the model is that of the file, every node having been named there.
+        batch: The first size of the first input in which that is open, or of the first input; None
+            if it has none.
     """
 
     path: Path
     model: ir.Model
     sites_by: str
     is_as_written: bool
-
-    @property
-    def batch(self) -> int | None:
-        """The first size of its first input; None if it has none, or that is open."""
-        inputs = [value for value in self.model.graph.inputs if not value.is_initializer()]
-        return length_of(next(iter(inputs), None), 0)
+    batch: int | None
 
     @property
     def parts(self) -> dict[str, set[str]]:
@@ -116,9 +113,10 @@ def read_subject(
     source = read(path)
     found = take_up(source)
     model = found.model
-    is_assumed = not shapes and any(
-        value.shape and not isinstance(value.shape[0], int) for value in model.graph.inputs
-    )
+    batched = [
+        value for value in model.graph.inputs if value.shape and not isinstance(value.shape[0], int)
+    ]
+    is_assumed = bool(batched) and not shapes
     _bind(model, path, batch, shapes)
     inference.find(model)
     located = _located(path, model, site_globs)
@@ -141,6 +139,7 @@ def read_subject(
         ),
         sites_by=located.how,
         is_as_written=found.is_as_written,
+        batch=length_of(next(iter([*batched, *model.graph.inputs]), None), 0),
     )
 
 
