@@ -151,3 +151,16 @@ def test_an_open_size_must_be_said(tmp_path):
     onnx.save(model, path)
     with pytest.raises(InputError, match="has open dimensions"):
         read_subject(path)
+
+
+def test_the_batch_is_the_first_size_that_is_open(tmp_path):
+    nodes = [onnx.helper.make_node("Mul", ["scale", "x"], ["y"], name="gate/Mul")]
+    values = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name, shape in (("scale", [8, 1, 1]), ("x", ["n", 8, 4, 4]), ("y", ["n", 8, 4, 4]))
+    ]
+    graph = onnx.helper.make_graph(nodes, "g", values[:2], values[2:])
+    path = tmp_path / "gate.onnx"
+    onnx.save(onnx.helper.make_model(graph), path)
+    assert read_subject(path, batch=3).batch == 3
+    assert read_subject(residual(tmp_path / "a.onnx", "se")).batch == 1
