@@ -5,27 +5,23 @@ Nothing heavy is imported before signals are caught.
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
-from edgeattn.base import signals
+from edgeattn.base import memory, signals
 from edgeattn.base.errors import EdgeattnError, InputError, MissingError
 
 INTERRUPTED: Final = 130  # 128 + SIGINT, as shells count
 BROKEN_PIPE: Final = 141  # 128 + SIGPIPE
-#: So many objects are made before it is looked for those that hold each other: libraries make
-#: millions that live as long as the process does, and with Python's 700 that takes a fifth of it.
-_ALLOCATIONS: Final = 50_000
 FAULT: Final = 70  # EX_SOFTWARE of sysexits.h
 
 
 def main() -> NoReturn:
     """Run the command line and end the process."""
     try:
-        gc.set_threshold(_ALLOCATIONS)
+        memory.collect_seldom()
         signals.catch()
         _open_closed_streams()
         for stream in (sys.stdout, sys.stderr):
@@ -36,7 +32,7 @@ def main() -> NoReturn:
         code = INTERRUPTED
     signals.ignore()
     _silence_the_rest()
-    gc.freeze()  # to look for what could be freed, as Python does at its end, takes a second
+    memory.keep_to_the_end()
     sys.exit(code)
 
 

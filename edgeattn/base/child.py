@@ -12,6 +12,8 @@ import runpy
 import signal
 import sys
 
+from edgeattn.base import memory
+
 
 def main() -> None:
     """Run the module."""
@@ -20,7 +22,11 @@ def main() -> None:
     _, parent, module, *arguments = sys.argv
     _end_with(int(parent))
     sys.argv = [module, *arguments]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    memory.collect_seldom()
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    finally:
+        memory.keep_to_the_end()
 
 
 def _end_with(parent: int) -> None:

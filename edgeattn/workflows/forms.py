@@ -14,7 +14,6 @@ from edgeattn.base.versions import numbers
 from edgeattn.devices.profile import find
 from edgeattn.devices.schema import DeviceProfile
 from edgeattn.graph.marks import mark
-from edgeattn.hosts.visit import Guest, guests
 from edgeattn.lowering import pipeline as lowering
 from edgeattn.lowering.parts import forms_of, parts_of
 from edgeattn.lowering.record import Lowered
@@ -26,11 +25,11 @@ from edgeattn.options.hosts import only
 from edgeattn.options.optimize import OptimizeOptions
 from edgeattn.records.forms import MeasuredForms, Place, read_forms, write_forms
 from edgeattn.records.lowering import Trial
-from edgeattn.workflows.tune import run_tuned
-from edgeattn.workflows.tune_on import Tuning, by_content, measured_forms, place_of, words_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+    from edgeattn.hosts.visit import Guest
 
 _DOCUMENTED: Final = (
     "Lowered for TensorRT {version}{device}, of another generation than TensorRT-RTX: only forms"
@@ -94,6 +93,8 @@ class Forming:
         options = self._options
         how: dict[str, Any] = {} if self.is_trusted else {"tensorrt": self.tensorrt}
         if options.tune and self._guest is None:
+            from edgeattn.workflows.tune import run_tuned
+
             with clock.stage("tune"):
                 lowered = run_tuned(
                     model,
@@ -118,6 +119,8 @@ class Forming:
         return lowered
 
     def _measure(self, model: ir.Model, guest: Guest, clock: Clock) -> None:
+        from edgeattn.workflows.tune_on import Tuning, measured_forms, words_of
+
         options = self._options
         cast = options.cast.precision if isinstance(options, ExportOptions) and options.cast else ""
         tuning = Tuning(
@@ -135,6 +138,8 @@ class Forming:
 
     def _found(self, model: ir.Model, measured: MeasuredForms) -> dict[str, Mapping[str, str]]:
         """Return the measured forms of the kinds of region that a model has."""
+        from edgeattn.workflows.tune_on import by_content
+
         options = self._options
         parts = parts_of(model, target=options.target, rules=options.rules, tensorrt=self.tensorrt)
         found = forms_of(parts, by_content(measured))
@@ -171,6 +176,8 @@ class Forming:
         if self.measured is not None:
             place = self.measured.place
         elif self._guest is not None and self._options.tune:
+            from edgeattn.workflows.tune_on import place_of
+
             place = place_of(self._guest, target)
         if target != "tensorrt":
             return None
@@ -223,6 +230,8 @@ def chosen(
     if not options.on:
         yield Forming(options)
         return
+    from edgeattn.hosts.visit import guests
+
     with guests([only(options.on)], on_stage) as (guest,):
         yield Forming(options, guest)
 
