@@ -36,6 +36,8 @@ WINDOWS: Final = 3
 AGREEMENT: Final = 0.05
 _CAPTURE: Final = " Capture the run in a CUDA graph (trtexec --useCudaGraph)."
 _RESAMPLES: Final = 1000
+# Rounds that are drawn of a generation at most: of more, the spread within it is small anyway.
+_MOST_EACH: Final = 100
 # Where generations are not known, rounds that follow one another stand for one: so many at most.
 _BLOCKS: Final = 10
 _NORMAL_975: Final = statistics.NormalDist().inv_cdf(0.975)
@@ -189,17 +191,20 @@ def apart(a: Trace, b: Trace) -> Difference:
     """Return how A's latency differs from B's, which was measured in other rounds, another time.
 
     Returns:
-        The difference of their medians, and its 95 % interval: it rests on the spread of both, over
-        generations. What else has changed in between is not in it.
+        The difference of their medians, and its 95 % interval, None where one has no rounds: it
+        rests on the spread of both, over generations. What else has changed in between is not in
+        it.
     """
     import numpy as np
 
-    draw = np.random.default_rng(0)
-    logs = [_logs(one.rounds) for one in (a, b)]
-    above = float(np.median(logs[0]) - np.median(logs[1]))
-    fewest = min(len(_sizes(len(one.rounds), one.generations)) for one in (a, b))
-    drawn = [_resampled([x], t.generations, draw) for x, t in zip(logs, (a, b), strict=True)]
-    interval = _stretched(above, drawn[0] - drawn[1], fewest)
+    draw, interval = np.random.default_rng(0), None
+    above = math.log(a.latency_ms.p50 / b.latency_ms.p50)
+    if a.rounds and b.rounds:
+        logs = [_logs(one.rounds) for one in (a, b)]
+        above = float(np.median(logs[0]) - np.median(logs[1]))
+        fewest = min(len(_sizes(len(one.rounds), one.generations)) for one in (a, b))
+        drawn = [_resampled([x], t.generations, draw) for x, t in zip(logs, (a, b), strict=True)]
+        interval = _stretched(above, drawn[0] - drawn[1], fewest)
     percent = 100 * math.expm1(above)
     return Difference(
         p50_ms=percent / 100 * b.latency_ms.p50,
@@ -258,7 +263,7 @@ def _resampled(
     sizes = np.array(_sizes(len(columns[0]), generations))
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     taken = draw.integers(len(sizes), size=(_RESAMPLES, len(sizes)))
-    each = max(1, round(float(sizes.mean())))
+    each = min(max(1, round(float(sizes.mean()))), _MOST_EACH)
     within = draw.random((*taken.shape, each)) * sizes[taken][..., None]
     places = (starts[taken][..., None] + within.astype(int)).reshape(_RESAMPLES, -1)
     found: npt.NDArray[np.float64] = np.mean(

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeattn.profiling import samples
-from export_tests.profiling.traces import trace
+from export_tests.profiling.traces import kernel, trace
 
 
 @given(st.lists(st.floats(0.01, 1e4), min_size=1, max_size=60))
@@ -143,6 +143,12 @@ def test_of_runs_apart_an_interval_rests_on_the_spread_of_both():
         assert found.ci95[0] <= found.percent <= found.ci95[1]
         assert found.rounds == 0
     assert np.mean(holds) >= 0.92
+    bare = trace([kernel("k", time_us=2000)], latency_ms=samples.Latency(p50=2.0))
+    found = samples.apart(bare, measured([1.0, 1.0]))
+    assert (found.percent, found.ci95) == (pytest.approx(100), None)
+    assert samples.spread(bare) is None
+    many = measured(np.random.default_rng(0).normal(10, 0.1, 30_000))
+    assert samples.spread(many) == pytest.approx((10, 10), abs=0.05)
     # That of two very unlike spreads is no narrower than that of the wider alone.
     steady = measured([10.0, 10.0, 10.01, 10.0], [1] * 4)
     noisy = measured([10.0, 11.0, 9.0, 10.5], [1] * 4)
