@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgeattn.profiling import samples
-from edgeattn.records.trace import Evidence
+from edgeattn.profiling.predict.difference import difference as predicted
+from edgeattn.records.trace import Difference, Evidence, Trace
 from edgeattn.report import memory
 from edgeattn.report.content import Row
 from edgeattn.report.units import count, millijoules, milliseconds, percent
 
 # What of memory is shown by batch: weights are the same at all of them, and so is loading, mostly.
 _BY_BATCH: Final = ("activations, planned", "arena", "process")
-# An interval of differences that reaches down to -100 % tells nothing of their ratio.
-_NOTHING: Final = -99.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +33,8 @@ class Point:
         images_per_s: How many images it does in a second, runs being made one after another.
         image_ms: What a run takes for each of its images.
         gain: How many times as many images per second that is as at the curve's smallest batch.
-        gain_ci95: Of what was measured, the 95 % interval of that; None of the smallest batch.
+        gain_interval: Between what bounds that lies: 95 % of what was measured, 90 % of what was
+            predicted; None of the smallest batch.
         image_mj: Energy of an image; None where it was not read.
     """
 
@@ -45,7 +45,7 @@ class Point:
     images_per_s: float
     image_ms: float
     gain: float
-    gain_ci95: tuple[float, float] | None
+    gain_interval: tuple[float, float] | None
     image_mj: float | None
 
     @property
@@ -82,11 +82,14 @@ class Curve:
         most = f"{self.label}: at most {best.rate} images/s, at batch {best.batch}"
         if best is first:
             return f"{most}; larger batches give no more."
-        if best.gain_ci95 is None:
+        if best.gain_interval is None:
             return f"{most}, {best.gain:.2f} times those of batch {first.batch}."
-        low, high = best.gain_ci95
-        noise = "" if low > 1 else ", which does not stand out of the noise"
-        interval = f"(95 % interval {low:.2f} to {high:.2f}{noise})"
+        low, high = best.gain_interval
+        said, beyond = "95 % interval", "the noise"
+        if self.evidence == "predicted":
+            said, beyond = "9 times in 10,", "what predictions are off by"
+        noise = "" if low > 1 else f", which does not stand out of {beyond}"
+        interval = f"({said} {low:.2f} to {high:.2f}{noise})"
         return f"{most}, {best.gain:.2f} times those of batch {first.batch} {interval}."
 
 
@@ -122,11 +125,9 @@ def _points(rows: Sequence[Row], places: Sequence[int]) -> tuple[Point, ...]:
         assert first.batch is not None
         latency_ms, power = trace.latency_ms.p50, trace.power
         larger, interval = trace.batch / first.batch, None
-        if trace is not first and trace.evidence == "measured":
-            bounds = samples.apart(trace, first).ci95
-            low, high = bounds or (-100.0, -100.0)
-            if low > _NOTHING:
-                interval = (larger / (1 + high / 100), larger / (1 + low / 100))
+        if trace is not first and (bounds := _differs(trace, first).bounds) is not None:
+            low, high = (1 + bound / 100 for bound in bounds)
+            interval = (larger / high, larger / low) if low > 0 else None
         found.append(
             Point(
                 place=place,
@@ -136,11 +137,21 @@ def _points(rows: Sequence[Row], places: Sequence[int]) -> tuple[Point, ...]:
                 images_per_s=1e3 * trace.batch / latency_ms,
                 image_ms=latency_ms / trace.batch,
                 gain=larger * first.latency_ms.p50 / latency_ms,
-                gain_ci95=interval,
+                gain_interval=interval,
                 image_mj=None if power is None else power.energy_mj / trace.batch,
             )
         )
     return tuple(found)
+
+
+def _differs(trace: Trace, first: Trace) -> Difference:
+    """Return what a model takes above the same at another batch, measured or predicted."""
+    if trace.evidence == "measured":
+        return samples.apart(trace, first)
+    (ours, ours_ms), (theirs, theirs_ms) = (
+        (one.kernels, one.latency_ms.p50) for one in (trace, first)
+    )
+    return predicted(ours, ours_ms, theirs, theirs_ms, trace.shared_spread)
 
 
 def columns(curve: Curve, rows: Sequence[Row]) -> Iterator[tuple[str, list[str]]]:
@@ -161,14 +172,17 @@ def columns(curve: Curve, rows: Sequence[Row]) -> Iterator[tuple[str, list[str]]
         yield title, [f"{milliseconds(low)} … {milliseconds(high)}" for low, high in bounds]
     yield "images/s", [point.rate for point in points]
     yield "gain", [f"{point.gain:.2f}×" for point in points]
-    if any(point.gain_ci95 for point in points):
-        yield "of it, 95 %", [_between(point.gain_ci95, ".2f") for point in points]
+    if any(point.gain_interval for point in points):
+        yield (
+            "of it, 90 %" if is_predicted else "of it, 95 %",
+            [_between(point.gain_interval, ".2f") for point in points],
+        )
     yield "an image", [milliseconds(point.image_ms) for point in points]
     if any(point.image_mj is not None for point in points):
         yield "its energy", [millijoules(point.image_mj) for point in points]
     differences = [row.difference for row in of]
     if any(differences):
-        title = "of it, 90 %, predicted" if is_predicted else "of that, 95 %"
+        title = "of that, 90 %" if is_predicted else "of that, 95 %"
         yield "above, %", [f"{one.percent:+.1f}" if one else "" for one in differences]
         yield title, [_between(one.bounds if one else None, "+.1f") for one in differences]
     if any(row.attribution.sites for row in of):

@@ -123,8 +123,9 @@ def _of_curves(drawn: Sequence[Curve]) -> Headline:
     cost = f"{best.gain:.2f} times that at batch {best.batch}"
     if best is first:
         cost = "no more at any other"
-    elif best.gain_ci95 is not None and best.gain_ci95[0] <= 1:
-        cost = "no more at any other that stands out of the noise"
+    elif best.gain_interval is not None and best.gain_interval[0] <= 1:
+        beyond = "the noise" if one.evidence == "measured" else "what predictions are off by"
+        cost = f"no more at any other that stands out of {beyond}"
     return Headline(
         subject=f"{one.label} at batch {first.batch} to {one.points[-1].batch}",
         said=f"{first.rate} images/s at batch {first.batch}",

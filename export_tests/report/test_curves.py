@@ -59,8 +59,8 @@ def test_images_per_second_and_what_is_gained():
     assert [one.images_per_s for one in curve.points] == pytest.approx([100, 1000 / 6, 200])
     assert [one.image_ms for one in curve.points] == pytest.approx([10, 6, 5])
     assert [one.gain for one in curve.points] == pytest.approx([1, 10 / 6, 2])
-    assert curve.points[0].gain_ci95 is None
-    low, high = curve.points[2].gain_ci95
+    assert curve.points[0].gain_interval is None
+    low, high = curve.points[2].gain_interval
     assert 1.9 < low < 2 < high < 2.1
     assert curve.best.batch == 4
 
@@ -93,8 +93,12 @@ def test_what_is_measured_and_what_is_predicted_are_curves_of_their_own():
     made = alone(at(1, 9), at(2, 12), at(1, 8, predicted=True), at(2, 11, predicted=True))
     measured, predicted = curves(made.rows)
     assert (measured.evidence, predicted.evidence) == ("measured", "predicted")
-    assert predicted.points[1].gain_ci95 is None
+    assert predicted.points[1].gain_interval is None
     assert predicted.points[1].interval_ms == pytest.approx((8.8, 14.3))
+    spread = alone(*(at(k, 8.0 * k**0.5, predicted=True, shared_spread=0.2) for k in (1, 4)))
+    (curve,) = curves(spread.rows)
+    low, high = curve.points[1].gain_interval
+    assert low < curve.points[1].gain == 2 < high
     text = told(made)
     assert text.index(" MEASURED ") < text.index("95 %") < text.index(" PREDICTED ")
 
