@@ -260,14 +260,18 @@ def _saved(trace: Trace, first: Trace) -> SavedRow:
             difference=samples.difference(trace.rounds, first.rounds, trace.generations),
             energy=samples.energy_difference(trace.power, first.power),
         )
-    above = predicted(
+    return SavedRow(trace=trace, difference=above_in(trace, first))
+
+
+def above_in(trace: Trace, first: Trace) -> Difference:
+    """Return what is predicted of a model above what is of another, on the same device."""
+    return predicted(
         trace.kernels,
         trace.latency_ms.p50,
         first.kernels,
         first.latency_ms.p50,
         trace.shared_spread,
     )
-    return SavedRow(trace=trace, difference=above)
 
 
 def _misfit(item: Item, found: Found) -> str:

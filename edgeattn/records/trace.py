@@ -480,8 +480,10 @@ class SavedRow(_Frozen):
     Attributes:
         difference: In time.
         energy: In energy, where both were watched.
+        by_batch: In time, above the same model at the smallest batch, where that was run apart.
     """
 
     trace: Trace
     difference: Difference | None = None
     energy: EnergyDifference | None = None
+    by_batch: Difference | None = None

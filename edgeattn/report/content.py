@@ -23,6 +23,8 @@ class Row:
         difference: What it takes above the first row's model, measured in interleaved rounds or
             predicted for the same device; None for the first, or if they were not run together.
         energy: What an inference draws above the first's, where both were watched.
+        by_batch: What it takes above the same model at the smallest batch; None of that itself, or
+            if they were not profiled together.
         way: What tells it from other rows of the same model: the runtime and the precision, as far
             as there are several.
         batch: Its batch, where there are several; None else.
@@ -31,6 +33,7 @@ class Row:
     attribution: Attribution
     difference: Difference | None = None
     energy: EnergyDifference | None = None
+    by_batch: Difference | None = None
     way: tuple[str, ...] = ()
     batch: int | None = None
 
@@ -114,6 +117,7 @@ def report_of(saved: Sequence[SavedRow], *, title: str = "", command: str = "") 
             attribution=attribute(one.trace),
             difference=one.difference,
             energy=one.energy,
+            by_batch=one.by_batch,
             way=tuple(told for way in ways if (told := way(one.trace))),
             batch=one.trace.batch if several else None,
         )

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgeattn.profiling import samples
-from edgeattn.profiling.predict.difference import difference as predicted
-from edgeattn.records.trace import Difference, Evidence, Trace
+from edgeattn.records.trace import Evidence
 from edgeattn.report import memory
 from edgeattn.report.content import Row
 from edgeattn.report.units import count, millijoules, milliseconds, percent
@@ -125,7 +124,8 @@ def _points(rows: Sequence[Row], places: Sequence[int]) -> tuple[Point, ...]:
         assert first.batch is not None
         latency_ms, power = trace.latency_ms.p50, trace.power
         larger, interval = trace.batch / first.batch, None
-        if trace is not first and (bounds := _differs(trace, first).bounds) is not None:
+        above = rows[place].by_batch
+        if trace is not first and above is not None and (bounds := above.bounds) is not None:
             low, high = (1 + bound / 100 for bound in bounds)
             interval = (larger / high, larger / low) if low > 0 else None
         found.append(
@@ -142,16 +142,6 @@ def _points(rows: Sequence[Row], places: Sequence[int]) -> tuple[Point, ...]:
             )
         )
     return tuple(found)
-
-
-def _differs(trace: Trace, first: Trace) -> Difference:
-    """Return what a model takes above the same at another batch, measured or predicted."""
-    if trace.evidence == "measured":
-        return samples.apart(trace, first)
-    (ours, ours_ms), (theirs, theirs_ms) = (
-        (one.kernels, one.latency_ms.p50) for one in (trace, first)
-    )
-    return predicted(ours, ours_ms, theirs, theirs_ms, trace.shared_spread)
 
 
 def columns(curve: Curve, rows: Sequence[Row]) -> Iterator[tuple[str, list[str]]]:

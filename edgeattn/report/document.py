@@ -48,6 +48,7 @@ def comparison_document(report: Report) -> dict[str, Any]:
             | {
                 "difference": _difference(row.difference),
                 "energy_difference": _difference(row.energy),
+                "batch_difference": _difference(row.by_batch),
                 "hidden_ms": hidden_ms(report, row),
             }
             for row in report.rows

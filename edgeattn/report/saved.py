@@ -112,6 +112,7 @@ def _row(one: dict[str, Any]) -> dict[str, Any]:
         "trace": one.get("trace"),
         "difference": one.get("difference"),
         "energy": one.get("energy_difference"),
+        "by_batch": one.get("batch_difference"),
     }
 
 

@@ -21,7 +21,8 @@ from edgeattn.options.build import EngineOptions, Profile
 from edgeattn.options.model import ModelRequest
 from edgeattn.options.profile import TOGETHER, Item, ProfileOptions, Stage, TrtexecFiles
 from edgeattn.options.shapes import Shape
-from edgeattn.profiling.assemble import Profiled
+from edgeattn.profiling import samples
+from edgeattn.profiling.assemble import Profiled, above_in
 from edgeattn.profiling.measure import traces as onnx
 from edgeattn.profiling.measure.hosts.onnxruntime import measure as by_python
 from edgeattn.profiling.measure.hosts.trtexec import measure as by_trtexec
@@ -37,7 +38,7 @@ from edgeattn.profiling.sources.engines.source import EngineSource, read_engine
 from edgeattn.profiling.sources.model import Subject, read_subject
 from edgeattn.profiling.sources.trtexec.traces import of_files
 from edgeattn.records.manifest import Tensor
-from edgeattn.records.trace import Commit
+from edgeattn.records.trace import Commit, Trace
 from edgeattn.runtimes.blame import blames_the_file
 from edgeattn.workflows.build import BuildOptions
 from edgeattn.workflows.build import build as build_engine
@@ -275,9 +276,34 @@ def over_batches(
             if not found:
                 raise
             some, faults = [], (error,)
-        found += [_one_of_several(one) for one in some]
+        found += some
         failed += [type(one)(f"Batch {batch}: {one.fact}", mend=one.mend) for one in faults]
-    return found, tuple(failed)
+    return _by_batch(found), tuple(failed)
+
+
+def _by_batch(found: Sequence[Profiled]) -> list[Profiled]:
+    """Say of each model what it takes above the same at its smallest batch, and how that is known.
+
+    It is another run, at another time: its interval has the spread of both.
+    """
+    firsts: dict[tuple[str, ...], Trace] = {}
+    done = []
+    for one in found:
+        trace = one.row.trace
+        where = (trace.machine.host, trace.machine.device, trace.runtime, trace.precision)
+        first = firsts.setdefault((trace.name, trace.variant, *where), trace)
+        above = None
+        if first is not trace:
+            above = (
+                samples.apart(trace, first)
+                if trace.evidence == "measured"
+                else above_in(trace, first)
+            )
+        if trace.evidence == "measured":
+            trace = trace.model_copy(update={"notes": (*trace.notes, _APART)})
+        row = one.row.model_copy(update={"trace": trace, "by_batch": above})
+        done.append(replace(one, row=row))
+    return done
 
 
 def _stage(on_stage: Stage, batch: str, name: str) -> None:
@@ -306,14 +332,6 @@ def check_batches(path: Path, batches: Sequence[int]) -> None:
             mend="Leave it open where it is exported: edgeattn export MODEL --dynamic-batch; or"
             " give --batches the model's name.",
         )
-
-
-def _one_of_several(found: Profiled) -> Profiled:
-    trace = found.row.trace
-    if trace.evidence != "measured":
-        return found
-    trace = trace.model_copy(update={"notes": (*trace.notes, _APART)})
-    return replace(found, row=found.row.model_copy(update={"trace": trace}))
 
 
 def _signed(found: Sequence[Profiled], command: str) -> list[Profiled]:

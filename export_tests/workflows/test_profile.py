@@ -7,8 +7,13 @@ import pytest
 from edgeattn.base.errors import InputError, MissingError
 from edgeattn.options.profile import ProfileOptions
 from edgeattn.options.shapes import Shape
+from edgeattn.profiling.assemble import Profiled
 from edgeattn.records.manifest import Tensor
+from edgeattn.records.trace import SavedRow
+from edgeattn.report.content import report_of
+from edgeattn.report.curves import curves
 from edgeattn.workflows.profile import engine_profiles, over_batches
+from export_tests.report.traces import trace
 
 IMAGE = Tensor(name="image", shape=("batch", 3, 32, 32), dtype="float32")
 SCALE = Tensor(name="scale", shape=(3, 1, 1), dtype="float32")
@@ -59,3 +64,22 @@ def test_a_host_that_fails_at_a_batch_is_named_with_it():
     ]
     assert [one.exit_code for one in failed] == [3, 3]
     assert stages == ["batch 2, 1/2: latency", "batch 1, 1/2: latency", "batch 4, 2/2: latency"]
+
+
+@pytest.mark.parametrize("predicted", [False, True])
+def test_what_a_batch_takes_above_the_smallest_has_an_interval(predicted):
+    def run(options, _):
+        # Kernels that are other ones at another batch have errors of their own.
+        attended = options.batch == 1
+        found = trace(
+            "net", predicted=predicted, attended=attended, batch=options.batch, shared_spread=0.2
+        )
+        return [Profiled(row=SavedRow(trace=found))], ()
+
+    (one, two), _ = over_batches(run, ProfileOptions(), (1, 2), lambda _: None)
+    assert one.row.by_batch is None
+    low, high = two.row.by_batch.bounds
+    assert low <= two.row.by_batch.percent <= high
+    assert (two.row.by_batch.ci95 is None) is predicted
+    (curve,) = curves(report_of([one.row, two.row]).rows)
+    assert curve.points[1].gain_interval[0] <= curve.points[1].gain
