@@ -5,8 +5,10 @@
 Each model is exported with an open batch, and run three times in a process of its own, whose arena
 grows by what is asked of it and no more. What a run needs is known to ONNX Runtime after its first,
 and from then on it asks for it in one block, into which all activations are put but inputs, which
-are the caller's, and outputs. So the block is compared with the plan less inputs. `arena` is what
-the arena takes as it is by default: in powers of two, the first run's included.
+are the caller's, and outputs. So the block is compared with the plan less inputs. `each once` is
+the block where ONNX Runtime hands no buffer on to a later value of the same size, nor writes over
+one: what it may hand on, it holds meanwhile. `arena` is what the arena takes as it is by default:
+in powers of two, the first run's included.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ _MODELS: Final = ("resnet50", "mobilenetv2_100")
 _GREW: Final = re.compile(r"Extended allocation by (\d+) bytes|^run$", re.MULTILINE)
 
 
-def run(path: str, batch: int, exact: bool) -> None:
+def run(path: str, batch: int, exact: bool, reuse: bool) -> None:
     """Run a model three times; ONNX Runtime logs how its arena grows."""
     import numpy as np
     import onnxruntime as ort
@@ -41,6 +43,7 @@ def run(path: str, batch: int, exact: bool) -> None:
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
+    options.enable_mem_reuse = reuse
     if exact:
         kind = ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR
         where = ort.OrtMemoryInfo("Cpu", kind, 0, ort.OrtMemType.DEFAULT)
@@ -54,9 +57,9 @@ def run(path: str, batch: int, exact: bool) -> None:
         session.run(None, {taken.name: image})
 
 
-def grown(path: Path, batch: int, *, exact: bool) -> list[int]:
+def grown(path: Path, batch: int, *, exact: bool, reuse: bool = True) -> list[int]:
     """Return by how much the arena grew in each run."""
-    job = json.dumps([str(path), batch, exact])
+    job = json.dumps([str(path), batch, exact, reuse])
     command = [sys.executable, __file__, "--job", job]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stderr
     runs: list[int] = []
@@ -71,7 +74,7 @@ def grown(path: Path, batch: int, *, exact: bool) -> list[int]:
 def inputs_bytes(subject: Subject) -> int:
     """Return the bytes of a model's inputs."""
     values: list[Any] = list(subject.model.graph.inputs)
-    return sum(math.prod(value.shape.numpy()) * value.dtype.itemsize for value in values)
+    return sum(math.prod(value.shape.numpy()) * int(value.dtype.itemsize) for value in values)
 
 
 def main() -> None:
@@ -97,11 +100,13 @@ def main() -> None:
                     found = plan(subject.model)
                     assert found.activations_bytes is not None
                     block = grown(path, batch, exact=True)[1]
+                    single = grown(path, batch, exact=True, reuse=False)[1]
                     arena = sum(grown(path, batch, exact=False))
                     planned = found.activations_bytes - inputs_bytes(subject)
                     print(
                         f"{path.stem:24} batch {batch:3}  planned {planned:12,}"
                         f"  block {block:12,} ({block / planned - 1:+.1%})"
+                        f"  each once {single:12,} ({single / planned - 1:+.1%})"
                         f"  arena {arena:12,} ({arena / planned - 1:+.1%})  at {found.at}",
                         flush=True,
                     )
