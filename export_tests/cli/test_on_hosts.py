@@ -204,3 +204,22 @@ def test_attention_is_placed_by_what_a_host_measures(capsys, host, tmp_path):
     assert (found["evidence"], found["device"]) == ("measured", host.address)
     assert "1.attention" in found["chosen"]["sites"]
     assert host.left == []
+
+
+@pytest.mark.slow
+def test_batches_are_measured_there(capsys, host, simam, tmp_path):
+    proto = onnx.load(simam)
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    del proto.graph.value_info[:]
+    onnx.save(proto, tmp_path / "open.onnx")
+    code, found, _ = run(
+        capsys, "profile", str(tmp_path / "open.onnx"), "--batches", "1,4", "--on", host.address,
+        *QUICK,
+    )  # fmt: skip
+    assert code == 0
+    one, four = found["models"]
+    assert (one["batch"], four["batch"]) == (1, 4)
+    assert four["memory"]["activations_bytes"] == 4 * one["memory"]["activations_bytes"]
+    assert four["memory"]["arena_bytes"] > one["memory"]["arena_bytes"] > 0
+    assert found["curves"][0]["points"][1]["gain_interval"] is not None
