@@ -30,7 +30,6 @@ from edgeattn.profiling.measure.rounds import (
     PROFILED_RUNS,
     PROFILED_S,
     WARM_UP_RUNS,
-    Limits,
     host_us,
     orders_from,
 )
@@ -39,6 +38,8 @@ from edgeattn.runtimes.inputs import drawn
 from edgeattn.runtimes.runner import repeat, window
 
 _ENQUEUED_RUNS: Final = 20
+# Fewest rounds of a window, most, and seconds: a process takes as long to start.
+_WINDOW: Final = (10, 200, 1.0)
 
 Layers = list[tuple[str, float]]
 
@@ -121,7 +122,7 @@ def time_engines(job: Job) -> dict[str, Any]:
             hosts.append((graph_us, plain_us))
             reasons.append(reason)
         watch = ClockWatch(engines[0].cuda.bus_id())
-        rows = window(timers, orders_from(job.number, len(timers)), *Limits().window)
+        rows = window(timers, orders_from(job.number, len(timers)), *_WINDOW)
         watch.look()
         return {
             "rows": rows,

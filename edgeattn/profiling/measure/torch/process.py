@@ -21,7 +21,6 @@ from edgeattn.profiling.measure.rounds import (
     PROFILED_S,
     WARM_UP_RUNS,
     WARM_UP_S,
-    Limits,
     Run,
     host_us,
     orders_from,
@@ -34,6 +33,8 @@ from edgeattn.records.trace import Kernel, Node, Site
 from edgeattn.runtimes.runner import repeat, window
 
 _ENQUEUED_RUNS: Final = 5
+# Fewest rounds of a window, most, and seconds: a process takes as long to start, and longer.
+_WINDOW: Final = (5, 200, 2.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +73,9 @@ def time_models(job: Mapping[str, Any]) -> dict[str, Any]:
     for one in ready:
         repeat(one.run, fewest=WARM_UP_RUNS, seconds=WARM_UP_S)
     timers = [_timer(one.run, is_alone=len(ready) == 1) for one in ready]
-    rows = window(timers, orders_from(job["number"], len(timers)), *Limits().window)
+    fewest, most, seconds = _WINDOW
+    seconds = min(seconds, job["limit_s"] / 10)
+    rows = window(timers, orders_from(job["number"], len(timers)), fewest, most, seconds)
     if not ready[0].is_on_gpu:
         return {"rows": rows, "gpu": "", "clocks": []}
     clocks = ClockWatch(_bus_id())
