@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 
+import psutil
 import pytest
 
 from edgeattn.cli import app
@@ -46,6 +48,13 @@ def net(tmp_path):
     return f"{path}:make"
 
 
+@pytest.fixture
+def one_core(monkeypatch):
+    """Has models made in this process, which has torch already."""
+    monkeypatch.setattr("edgeattn.workflows.compare.cores", lambda: 1)
+
+
+@pytest.mark.usefixtures("one_core")
 def test_plain_stock_and_lowered_in_turns(capsys, net, tmp_path):
     keep, page = tmp_path / "kept", tmp_path / "r.html"
     code = app.run(
@@ -133,6 +142,32 @@ def test_what_cannot_be_exported_is_left_out_and_said(capsys, net):
     assert set(found["left_out"]) == {"sa"}
 
 
+@pytest.mark.slow
+def test_models_made_side_by_side_are_those_made_one_by_one(capsys, net, tmp_path, monkeypatch):
+    keep, found = tmp_path / "kept", []
+    for cores in (1, 3):
+        monkeypatch.setattr("edgeattn.workflows.compare.cores", lambda cores=cores: cores)
+        code = app.run(
+            ["compare", net, "--attention", "se,simam,sa", "--attention-arg", "sa.groups=5",
+             "--stock", "--at", "block-end", *QUICK, "--device", "jetson", "--precision",
+             "fp32,fp16", "--keep", str(keep), "--json"]
+        )  # fmt: skip
+        files = {one.name: one.read_bytes() for one in keep.glob("*.onnx")}
+        found.append((code, json.loads(capsys.readouterr().out), files))
+        shutil.rmtree(keep)
+    assert found[0] == found[1]
+    assert len(found[0][1]["models"]) == 10
+
+
+@pytest.mark.slow
+def test_a_model_that_is_not_there_ends_what_is_made_beside_it(capsys, monkeypatch):
+    monkeypatch.setattr("edgeattn.workflows.compare.cores", lambda: 3)
+    before = set(psutil.Process().children())  # a builder may wait for its next engine
+    assert app.run(["compare", "no_such_model", "--attention", "se,simam"]) == 2
+    assert "no_such_model" in capsys.readouterr().err
+    assert set(psutil.Process().children()) <= before
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -154,6 +189,7 @@ def test_what_cannot_be_exported_is_left_out_and_said(capsys, net):
         ),
     ],
 )
+@pytest.mark.usefixtures("one_core")
 def test_bad_input(capsys, arguments, said):
     assert app.run(["compare", *arguments]) == 2
     assert said in capsys.readouterr().err
