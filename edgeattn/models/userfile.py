@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -40,7 +42,14 @@ def build(
     _check_complete(where, make, arguments)
     with found.running(f"fails in {factory}()"):
         module = make(**arguments)
-    return usercode.checked_module(where, module)
+    return _copied(usercode.checked_module(where, module))
+
+
+def _copied(module: nn.Module) -> nn.Module:
+    """Return a copy to change: a factory may keep what it returns, and return it again."""
+    with contextlib.suppress(Exception):  # whatever a user's class raises; then it is taken itself
+        return copy.deepcopy(module)
+    return module
 
 
 def _with_classes(

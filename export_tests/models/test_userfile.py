@@ -72,6 +72,24 @@ def test_attention_in_it(tmp_path):
     assert [(site.path, site.target) for site in built.sites] == [("attention", "layers.1")]
 
 
+def test_a_model_that_the_file_keeps_is_left_as_it_is(tmp_path):
+    path = file(
+        tmp_path,
+        """
+        from torch import nn
+        KEPT = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+        def make(): return KEPT
+        """,
+    )
+    first = ask(f"{path}:make", attentions=(AttentionRequest(name="se", at="1"),))
+    weights = [one.clone() for one in first.module[0].parameters()]
+    for one in first.module.parameters():
+        one.data = one.new_empty(0)
+    second = ask(f"{path}:make")
+    assert [name for name, _ in second.module.named_children()] == ["0", "1"]
+    assert all(map(torch.equal, second.module[0].parameters(), weights))
+
+
 def test_neighbours_of_the_same_name_are_not_mixed_up(tmp_path):
     one, two = folder(tmp_path / "a", "1"), folder(tmp_path / "b", "2")
     assert ask(f"{one}:small").module.stem.stride == (1, 1)
