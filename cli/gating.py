@@ -79,10 +79,11 @@ class Gating:
                 mend=f"Leave --baseline out, or write --fail-above +{limit.value:g}ms",
             )
         if limit.is_of_two and path is None and not is_compared:
+            other = "--attention NAME, --baseline SWEEP.db"
+            other = other if is_sweep else "--against FILE, --baseline SAVED.json"
             raise InputError(
                 f"--fail-above {limit} is of what a model takes above another, and there is none.",
-                mend="Add --against FILE, --baseline SAVED.json, or a limit in all:"
-                " --fail-above 8ms",
+                mend=f"Add {other}, or a limit in all: --fail-above 8ms",
             )
         baseline = None if path is None or is_sweep else read_saved([path])
         if path is not None and is_sweep:
@@ -107,15 +108,29 @@ class Gating:
         found = gate(report, self.limit, baseline=self.baseline, is_strict=self.is_strict)
         return self._told(found, document)
 
-    def judge_sweep(self, found: Sweep, paths: Sequence[Path], document: dict[str, Any]) -> Gate:
+    def judge_sweep(
+        self,
+        found: Sweep,
+        paths: Sequence[Path],
+        document: dict[str, Any],
+        *,
+        may_be_empty: bool = False,
+    ) -> Gate:
         """Judge the rows of a sweep likewise.
 
         Raises:
-            InputError: Nothing is compared with anything.
+            InputError: Nothing is compared with anything, which may not be.
         """
         from edgeattn.workflows.sweep_gate import gate
 
-        judged = gate(found.rows, paths, self.limit, baseline=self.saved, is_strict=self.is_strict)
+        judged = gate(
+            found.rows,
+            paths,
+            self.limit,
+            baseline=self.saved,
+            is_strict=self.is_strict,
+            may_be_empty=may_be_empty,
+        )
         return self._told(judged, document)
 
     def _told(self, found: Gate, document: dict[str, Any]) -> Gate:

@@ -187,11 +187,12 @@ class SweepChoice:
     summary: Path | None = None
     junit: Path | None = None
 
-    def check(self, read: Iterable[Path] = ()) -> None:
+    def check(self, read: Iterable[Path] = (), written: Iterable[Path] = ()) -> None:
         """Refuse files that cannot be written, before any work is done.
 
         Args:
             read: What is read, and may not be written over.
+            written: What else is written.
 
         Raises:
             InputError: A file cannot be written, has a wrong suffix, or is named twice.
@@ -205,7 +206,7 @@ class SweepChoice:
         paths = [path for path in asked if path is not None]
         for path in paths:
             files.check_target(path)
-        files.check_apart(paths, read)
+        files.check_apart([*paths, *written], read)
 
     def write(self, found: Sweep, document: Any, gate: Gate | None = None) -> None:
         """Write the files, all of them whole or none.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,9 +42,15 @@ if TYPE_CHECKING:
 def _read_plan(context: typer.Context, path: Path | None) -> Path | None:
     """Take a plan's lists as the defaults of options that are not given."""
     if path is not None:
-        options = [one for one in context.command.params if one.name]
-        known = {str(one.name): getattr(one, "multiple", False) for one in options}
-        context.default_map = plan_of(path, known)
+        options = {
+            spelling.removeprefix("--").replace("-", "_"): one
+            for one in context.command.params
+            for spelling in one.opts
+            if spelling.startswith("--")
+        }
+        known = {name: getattr(one, "multiple", False) for name, one in options.items()}
+        found = plan_of(path, known)
+        context.default_map = {str(options[name].name): one for name, one in found.items()}
     return path
 
 
@@ -145,31 +151,36 @@ def sweep(
         from edgeattn.hosts.visit import guests
         from edgeattn.report.sweep import sweep_of
         from edgeattn.workflows.sweep import sweep as go_through
-        from edgeattn.workflows.sweep_plan import Common, casts_of
+        from edgeattn.workflows.sweep_plan import Common
 
         options = asked.read()
         seed = choice.value("seed")
         common = Common(
             request=choice.read(source="", attentions=()),
             attentions=attention_requests(
-                options.attentions, choice.values["attention_arg"] or (), ()
+                [one for one in options.attentions if one != "none"],  # it is there by itself
+                choice.values["attention_arg"] or (),
+                (),
             ),
             export=writing.read(rules=rules_of(writing)),
-            casts=casts_of(options.precisions, lambda name: _cast(cast, name, seed)),
+            casts=_casts(cast, options.precisions, seed),
             profile=how.read(shapes=choice.value("shapes"), seed=seed),
         )
-        there = stack.enter_context(guests(options.hosts, stage)) if options.hosts else ()
         output = options.output or Path(f"{plan.stem if plan else 'sweep'}.db")
         files = SweepChoice(report=page, export=tuple(export or ()), summary=summary, junit=junit)
-        files.check(read=[output, *filter(None, [gate.baseline])])
-        gating = Gating.of(gate, files, is_compared=True, is_sweep=True)
+        files.check(read=filter(None, [plan, gate.baseline]), written=[output])
+        is_compared = bool(common.attentions)
+        gating = Gating.of(gate, files, is_compared=is_compared, is_sweep=True)
+        there = stack.enter_context(guests(options.hosts, stage)) if options.hosts else ()
         found = go_through(options, common, guests=there, output=output, on_stage=stage)
         failed = {label: one.fact for label, one in found.failed}
         shown = sweep_of(found.rows, failed, command=command_line(context.obj))
         document = _document(found, shown, output)
         judged = None
         if not options.dry_run:
-            judged = gating.judge_sweep(shown, [output], document) if gating else None
+            if gating:
+                may_be_empty = bool(failed)  # which is the verdict then
+                judged = gating.judge_sweep(shown, [output], document, may_be_empty=may_be_empty)
             stage("write")
             files.write(shown, document, judged)
 
@@ -185,10 +196,19 @@ def sweep(
         raise typer.Exit(CheckError.exit_code)
 
 
-def _cast(asked: Asked[CastOptions], precision: str, seed: int) -> CastOptions | None:
-    if precision not in CASTABLE:
-        return None
-    return cast_options(asked | Asked(CastOptions, only_of(precision)), seed=seed)
+def _casts(
+    asked: Asked[CastOptions], precisions: Sequence[str], seed: int
+) -> dict[str, CastOptions | None]:
+    from edgeattn.workflows.sweep_plan import casts_of
+
+    def one(precision: str | None) -> CastOptions | None:
+        known = {"precision": None} if precision is None else only_of(precision)
+        return cast_options(asked | Asked(CastOptions, known), seed=seed)
+
+    found = casts_of(precisions, lambda name: one(name) if name in CASTABLE else None)
+    if not any(found.values()):
+        one(None)  # or options of a cast are given, and are of none
+    return found
 
 
 def _document(found: Swept, shown: Sweep, output: Path) -> dict[str, Any]:

@@ -12,11 +12,13 @@ import ast
 import hashlib
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib.machinery import ModuleSpec
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 
@@ -69,6 +71,39 @@ def importable(path: Path) -> Iterator[None]:
                 sys.path.remove(str(entry))
         for entry in reversed(new):
             _keep(str(entry))
+
+
+def with_imports(path: Path) -> list[Path]:
+    """Return a file, and the author's others that it imports, and those in turn.
+
+    That is told without running them: what is imported by a name that is computed is not seen.
+    """
+    home, found, left = path.resolve().parent, dict[Path, None](), [path.resolve()]
+    while left:
+        one = left.pop()
+        if one not in found:
+            found[one] = None
+            left += _imported(one)
+    # Named from where the file is, as it is: the same folder elsewhere is the same.
+    return [path.parent / os.path.relpath(one, home) for one in found]
+
+
+def _imported(path: Path) -> Iterator[Path]:
+    """Yield the files that a file imports from its author's folders."""
+    roots = list(dict.fromkeys([_package_root(path), path.parent, *_folders_above(path)]))
+    for node in _imports(path):
+        if isinstance(node, ast.Import):
+            folders, names = roots, [one.name for one in node.names]
+        else:
+            folders = [path.parents[node.level - 1]] if node.level else roots
+            names = [".".join(filter(None, [node.module, one.name])) for one in node.names]
+        for folder, name in product(folders, names):
+            parts = name.split(".")
+            for count in range(1, len(parts) + 1):
+                place = folder.joinpath(*parts[:count])
+                for file in (place.with_name(f"{place.name}.py"), place / "__init__.py"):
+                    if file.is_file():
+                        yield file.resolve()
 
 
 def _digest(path: Path) -> str:

@@ -16,10 +16,19 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    CancelledError,
+    Executor,
+    Future,
+    ThreadPoolExecutor,
+    wait,
+)
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
+from edgeattn.base import files
 from edgeattn.base.errors import first_line
 from edgeattn.base.worker import Worker, say, serve
 
@@ -54,16 +63,18 @@ def processes(count: int | None = None) -> Iterator[Executor]:
     """Yield an executor of Python processes of this machine.
 
     They start as they are needed, with one thread each for OpenMP, and end with the block, or with
-    this process however that ends.
+    this process however that ends. Their temporary files are in a folder of this process's: what
+    they leave as they are ended goes with it.
 
     Args:
         count: How many; None for as many as there are cores.
     """
-    executor = _Processes(count or cores())
-    try:
-        yield executor
-    finally:
-        executor.shutdown(cancel_futures=True)
+    with files.scratch() as folder:
+        executor = _Processes(count or cores(), folder)
+        try:
+            yield executor
+        finally:
+            executor.shutdown(cancel_futures=True)
 
 
 def outcomes(
@@ -108,10 +119,12 @@ def local(function: Callable[..., T], /, *args: Any) -> T:
 class _Processes(Executor):
     """A thread for each process, which waits for its answers."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, folder: Path | None = None) -> None:
         self._threads = ThreadPoolExecutor(count)
         self._local = threading.local()
         self._workers: set[Worker] = set()
+        self._env = None if folder is None else {"TMPDIR": str(folder)}
+        self._is_over, self._turn = False, threading.Lock()
 
     @classmethod
     @functools.cache
@@ -127,6 +140,8 @@ class _Processes(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         if cancel_futures:
             self._threads.shutdown(wait=False, cancel_futures=True)
+            with self._turn:  # none starts from here on
+                self._is_over = True
             for worker in list(self._workers):
                 self._end(worker)
         self._threads.shutdown(wait=wait)
@@ -137,8 +152,11 @@ class _Processes(Executor):
         """Make a call in the process of this thread."""
         worker = getattr(self._local, "worker", None)
         if worker not in self._workers:
-            worker = self._local.worker = Worker(_PROGRAM, does="made it")
-            self._workers.add(worker)
+            with self._turn:
+                if self._is_over:
+                    raise CancelledError
+                worker = self._local.worker = Worker(_PROGRAM, does="made it", env=self._env)
+                self._workers.add(worker)
         try:
             parts: list[str] = []
             call = {"call": _packed((function, args, kwargs or {}))}

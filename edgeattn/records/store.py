@@ -91,38 +91,54 @@ class Store:
 
     Args:
         path: The file; it is made if it is not there.
+        to_read: Whether it is read only, which another sweep may write meanwhile.
 
     Raises:
         InputError: It is something else, of a newer schema, or another sweep has it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, to_read: bool = False) -> None:
         self.path = files.absolute(path)
+        self._turn = threading.RLock()  # hosts are measured on in threads
+        self._lock: int | None = None
+        if to_read:
+            _check(self.path)
+            self._database = _opened(self.path)
+            return
         files.check_target(self.path)
-        is_new = not self.path.exists() or self.path.stat().st_size == 0
-        if not is_new:
+        if not is_empty(self.path):
             _check(self.path)
         self._lock = self._taken()
-        with self._told():
-            self._turn = threading.RLock()  # hosts are measured on in threads
-            self._database = sqlite3.connect(
-                self.path, timeout=_PATIENCE_S, isolation_level=None, check_same_thread=False
-            )
-            if is_new:
-                with self._written() as database:
-                    database.execute(f"PRAGMA application_id = {_APPLICATION}")
-                    database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-                    for statement in filter(str.strip, _SCHEMA.split(";\n")):
-                        database.execute(statement)
+        try:
+            with self._told():
+                self._open()
+        except BaseException:
+            self._let_go()
+            raise
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._database.close()
-        with contextlib.suppress(OSError):
-            self._locked.unlink()
-        os.close(self._lock)
+        self._let_go()
+
+    def _open(self) -> None:
+        self._database = sqlite3.connect(
+            self.path, timeout=_PATIENCE_S, isolation_level=None, check_same_thread=False
+        )
+        if is_empty(self.path):
+            with self._written() as database:
+                database.execute(f"PRAGMA application_id = {_APPLICATION}")
+                database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                for statement in filter(str.strip, _SCHEMA.split(";\n")):
+                    database.execute(statement)
+
+    def _let_go(self) -> None:
+        if self._lock is not None:
+            with contextlib.suppress(OSError):
+                self._locked.unlink()
+            os.close(self._lock)
 
     @property
     def _locked(self) -> Path:
@@ -183,7 +199,7 @@ class Store:
                 )
                 if one.row is not None:
                     database.execute(
-                        "INSERT INTO rows (key, row, basis) VALUES (?, ?, ?)",
+                        "INSERT OR REPLACE INTO rows (key, row, basis) VALUES (?, ?, ?)",
                         (one.key, one.row.model_dump_json(), _packed(one.basis)),
                     )
 
@@ -193,25 +209,32 @@ class Store:
         return _basis(*found[0]) if found else None
 
     def failed(self, keys: Iterable[str]) -> list[Outcome]:
-        """Return which of these jobs failed, and why."""
-        wanted = set(keys)
-        found = self._asked("SELECT key, fact, mend FROM jobs WHERE state = 'failed'")
-        return [
-            Outcome(key=key, fact=fact, mend=mend) for key, fact, mend in found if key in wanted
-        ]
+        """Return which of these jobs failed, and why, in their order."""
+        found = {
+            key: Outcome(key=key, fact=fact, mend=mend)
+            for key, fact, mend in self._asked(
+                "SELECT key, fact, mend FROM jobs WHERE state = 'failed'"
+            )
+        }
+        return [found[key] for key in keys if key in found]
+
+    def alone(self) -> set[str]:
+        """Return the keys of rows that are above nothing, as where the plain model failed."""
+        found = self._asked("SELECT key FROM rows WHERE json_extract(row, '$.above_ms') IS NULL")
+        return {key for (key,) in found}
 
     def rows(self, keys: Iterable[str]) -> list[SweepRow]:
         """Return what these jobs found, in their order."""
         found = dict(self._asked("SELECT key, row FROM rows"))
         return [SweepRow.model_validate_json(found[key]) for key in keys if key in found]
 
-    def spent(self, stage: str, seconds: float) -> None:
-        """Remember what a stage took."""
+    def spent(self, stage: str, seconds: Sequence[float]) -> None:
+        """Remember what a stage took, each time."""
         with self._written() as database:
             database.execute(
-                "INSERT INTO seconds VALUES (?, 1, ?) ON CONFLICT (stage) DO UPDATE"
-                " SET count = count + 1, total = total + excluded.total",
-                (stage, seconds),
+                "INSERT INTO seconds VALUES (?, ?, ?) ON CONFLICT (stage) DO UPDATE"
+                " SET count = count + excluded.count, total = total + excluded.total",
+                (stage, len(seconds), sum(seconds)),
             )
 
     def seconds(self) -> dict[str, float]:
@@ -239,6 +262,11 @@ class Store:
         return _told(self.path)
 
 
+def is_empty(path: Path) -> bool:
+    """Return whether nothing is there yet, or nothing was written yet."""
+    return not path.exists() or (path.is_file() and path.stat().st_size == 0)
+
+
 def is_store(path: Path) -> bool:
     """Return whether a file is one of SQLite's."""
     with files.opened(path) as file:
@@ -262,7 +290,8 @@ def read_rows(path: Path) -> tuple[list[SweepRow], dict[str, str]]:
     with _told(path), contextlib.closing(_opened(path)) as database:
         rows = database.execute("SELECT row FROM rows ORDER BY number").fetchall()
         failed = database.execute(
-            "SELECT label, fact FROM jobs WHERE state = 'failed' ORDER BY label"
+            "SELECT label, fact FROM jobs WHERE state = 'failed'"  # and was not mended since
+            " AND label NOT IN (SELECT label FROM jobs WHERE state = 'done') ORDER BY label"
         ).fetchall()
     try:
         return [SweepRow.model_validate_json(row) for (row,) in rows], dict(failed)

@@ -9,6 +9,8 @@ that: on hosts side by side, on this machine with nothing beside it.
 from __future__ import annotations
 
 import contextlib
+import re
+import shlex
 import shutil
 import time
 from collections import defaultdict, deque
@@ -18,12 +20,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from edgeattn.base import files, signals
+from edgeattn.base.errors import EdgeattnError, InputError, MissingError
 from edgeattn.base.pool import Call, cores, outcomes, processes
 from edgeattn.base.versions import installed
+from edgeattn.hosts.connection import BusyError, FullError, LostError
 from edgeattn.hosts.visit import Guest, side_by_side
 from edgeattn.options.profile import Item, ProfileOptions, Stage
 from edgeattn.options.sweep import SweepOptions
-from edgeattn.records.store import Outcome, Store
+from edgeattn.records.store import Outcome, Store, is_empty
 from edgeattn.records.sweep import SweepRow
 from edgeattn.workflows.profile import Lane, profile, profile_on
 from edgeattn.workflows.sweep_cluster import connected
@@ -41,7 +46,10 @@ from edgeattn.workflows.sweep_work import (
 )
 
 # Seconds that a stage is taken to last where none like it was made yet.
-_GUESSES: Final = {"export": 25.0, "cast": 10.0, "plan": 15.0, "predict": 2.0}
+_GUESSES: Final = {"export": 25.0, "cast": 10.0, "plan": 15.0, "predict": 2.0, "measure": 60.0}
+_SUFFIXES: Final = (".db", ".sqlite", ".sqlite3")
+# What a model's folder is called where files are that are to be measured.
+_FOLDER: Final = re.compile(r"[0-9a-f]{32}(-.+)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,18 +112,24 @@ def sweep(
             there is no space left; or workers differ from what is here.
         MissingError: What is asked for cannot be had: a host, a scheduler, a library.
     """
+    if output.suffix not in _SUFFIXES:
+        raise InputError(
+            f"{output} is no name for the file of a sweep.",
+            mend=f"Write: -o {shlex.quote(str(output.with_suffix('.db')))}",
+        )
     on_stage("plan")
     places = places_of(options, common.profile, guests)
     jobs = jobs_of(options, common, places)
-    if options.dry_run and not output.exists():
-        return Swept(planned=_planned(jobs, {}, {}, options), rows=(), failed=())
-    with Store(output) as store:
+    if options.dry_run and is_empty(output):
+        files.check_target(output)
+        return Swept(planned=_planned(jobs, jobs, {}, {}, options), rows=(), failed=())
+    with Store(output, to_read=options.dry_run) as store:
         if not options.dry_run:
             store.add((job.key, job.label) for job in jobs)
         states = store.states()
-        planned = _planned(jobs, states, store.seconds(), options)
+        left = _left(jobs, states, store, retry=options.retry)
+        planned = _planned(jobs, left, states, store.seconds(), options)
         if not options.dry_run:
-            left = _left(jobs, states, options)
             store.wait(job.key for job in left)
             _Sweep(store, jobs, options, common.profile, guests, on_stage).run(left)
         labels = {job.key: job.label for job in jobs}
@@ -126,33 +140,42 @@ def sweep(
         )
 
 
-def _left(jobs: Iterable[Job], states: dict[str, str], options: SweepOptions) -> list[Job]:
-    """Return the jobs that are to be done."""
-    over = {"done"} if options.retry else {"done", "failed"}
-    return [job for job in jobs if states.get(job.key) not in over]
+def _left(jobs: Sequence[Job], states: dict[str, str], store: Store, *, retry: bool) -> list[Job]:
+    """Return the jobs that are to be done: with a plain model that failed, those above it too."""
+    over = {"done"} if retry else {"done", "failed"}
+    left = {job.key for job in jobs if states.get(job.key) not in over}
+    alone = store.alone() if retry else set()
+    return [job for job in jobs if job.key in left or (job.plain in left and job.key in alone)]
 
 
 def _planned(
-    jobs: Sequence[Job], states: dict[str, str], seconds: dict[str, float], options: SweepOptions
+    jobs: Sequence[Job],
+    left: Sequence[Job],
+    states: dict[str, str],
+    seconds: dict[str, float],
+    options: SweepOptions,
 ) -> Planned:
-    left = _left(jobs, states, options)
     exports = {job.exported.key for job in left}
     casts = {file_of(job) for job in left if job.cast is not None}
-    plans = {
+    engines = [
         (file_of(job), job.place.device.compute_capability)
         for job in left
         if job.place.device is not None and job.place.by == "tensorrt"
-    }
+    ]
     cpus = [job for job in left if job.place.how == "device" and job.place.by != "tensorrt"]
     measured = [job for job in left if job.place.how != "device"]
+    # What was found so far is the mean of those that were built, and of those that share them.
+    plans = engines if "plan" in seconds else set(engines)
     counts = {"export": len(exports), "cast": len(casts), "plan": len(plans), "predict": len(cpus)}
     known = _GUESSES | seconds
     wide = sum(known[stage] * count for stage, count in counts.items())
-    alone = sum(seconds.get("measure", 60.0) for _ in measured)
+    alone = known["measure"] * len(measured)
+    counts["measure"] = len(measured)
+    over = {job.key for job in jobs} - {job.key for job in left}
     return Planned(
         jobs=tuple(jobs),
-        done=sum(states.get(job.key) == "done" for job in jobs),
-        failed=len(jobs) - len(left) - sum(states.get(job.key) == "done" for job in jobs),
+        done=sum(states.get(key) == "done" for key in over),
+        failed=sum(states.get(key) == "failed" for key in over),
         exports=len(exports),
         measured=len(measured),
         seconds=wide / (options.workers or cores()) + alone,
@@ -176,11 +199,16 @@ class _Sweep:
         self._jobs = {job.key: job for job in jobs}
         self._left: set[str] = set()
         self._guests = guests
+        self._gone: dict[str, EdgeattnError] = {}
         self._progress = _Progress(on_stage)
         self._folder = store.path.with_name(f"{store.path.name}.files")
 
     def run(self, left: Sequence[Job]) -> None:
-        """Do jobs, those that are measured one model's after another's: their files are large."""
+        """Do jobs, those that are measured one model's after another's: their files are large.
+
+        Raises:
+            MissingError: A host has gone away; all else is done.
+        """
         self._progress.begin(len(left))
         self._left = {job.key for job in left}
         by_model: dict[str, list[Job]] = defaultdict(list)
@@ -189,17 +217,30 @@ class _Sweep:
             by_model[name].append(job)
         predicted = by_model.pop("", [])
         with self._executor() as (executor, at_once, is_here):
-            for measured in by_model.values():
+            for its in by_model.values():
+                measured = [job for job in its if job.place.name not in self._gone]
                 plain = [self._jobs[job.plain] for job in measured if job.plain]
                 files_for = list({job.key: job for job in (*plain, *measured)}.values())
                 # What is predicted of the same exports is predicted at once.
                 shared = {job.exported.key for job in files_for}
                 beside = [job for job in predicted if job.exported.key in shared]
                 predicted = [job for job in predicted if job.exported.key not in shared]
-                self._folder.mkdir(exist_ok=True)
+                self._make_folder()
                 self._wide([*beside, *files_for], executor, at_once, is_here=is_here)
                 self._measure(measured)
             self._wide(predicted, executor, at_once, is_here=is_here)
+        for error in self._gone.values():
+            again = "Then give the same command again: what was found is kept."
+            raise MissingError(error.fact, mend=f"{error.mend} {again}".strip()) from error
+
+    def _make_folder(self) -> None:
+        try:
+            self._folder.mkdir(exist_ok=True)
+        except FileExistsError as error:
+            raise InputError(
+                f"{self._folder} is no folder, and files that are measured go there.",
+                mend="Move it, or write elsewhere with -o.",
+            ) from error
 
     @contextlib.contextmanager
     def _executor(self) -> Iterator[tuple[Executor, int, bool]]:
@@ -290,26 +331,56 @@ class _Sweep:
             for guest in self._guests:
                 guest.host.close()
 
-        for fault in filter(None, side_by_side(lane, self._guests, end) if self._guests else ()):
-            raise fault
+        if self._guests:
+            self._let_go(side_by_side(lane, self._guests, end))
         for job in left:
             if job.place.how == "here":
                 self._measured(job, None)
-        shutil.rmtree(self._folder)
+        self._clear_folder()
+
+    def _let_go(self, faults: Iterable[EdgeattnError | None]) -> None:
+        """Remember which hosts have gone away.
+
+        Raises:
+            DiskError: There is no space left here.
+        """
+        for guest, fault in zip(self._guests, faults, strict=True):
+            if isinstance(fault, DiskError):
+                raise fault
+            if fault is not None:
+                self._gone[str(guest.host.address)] = fault
+
+    def _clear_folder(self) -> None:
+        for path in self._folder.iterdir():
+            if _FOLDER.fullmatch(path.name):
+                shutil.rmtree(path)
+        with contextlib.suppress(OSError):  # something else is there
+            self._folder.rmdir()
 
     def _measured(self, job: Job, guest: Guest | None) -> None:
-        """Measure a model in rounds with the plain one."""
-        began = time.perf_counter()
+        """Measure a model in rounds with the plain one.
+
+        Raises:
+            DiskError: There is no space left.
+            MissingError: The host has gone away, is somebody else's, or has no space.
+        """
+        began, gone = time.perf_counter(), None
         self._progress.tell(job.label)
         self._store.begin([job.key])
         try:
             outcome = self._run(job, guest)
+        except (BusyError, FullError):
+            raise  # nothing was tried: it waits
         except Exception as error:  # noqa: BLE001  # one model's fault, not the sweep's
+            signals.check()  # but for what an interrupt broke off
+            gone = error if isinstance(error, LostError) else None
             fact, mend = explained(error)
             outcome = Outcome(key=job.key, fact=fact, mend=mend)
         self._store.finish([outcome])
-        self._store.spent("measure", time.perf_counter() - began)
         self._progress.done(1, job.label)
+        if gone is not None:
+            raise gone
+        self._store.spent("measure", [time.perf_counter() - began])
 
     def _run(self, job: Job, guest: Guest | None) -> Outcome:
         items = [self._item(one) for one in filter(None, [self._jobs.get(job.plain or ""), job])]

@@ -25,6 +25,7 @@ def gate(
     *,
     baseline: Path | None = None,
     is_strict: bool = False,
+    may_be_empty: bool = False,
 ) -> Gate:
     """Judge the rows of a sweep.
 
@@ -35,12 +36,15 @@ def gate(
         baseline: What another sweep found of the same models at the same places; None to compare
             each with the plain model, where the limit is of a difference.
         is_strict: Whether not to be able to tell counts as to fail.
+        may_be_empty: Whether rows may be missing, as of jobs that failed.
 
     Raises:
         InputError: Nothing is compared with anything.
     """
     if limit.is_of_two and baseline is not None:
-        return _against(rows, paths, limit, baseline, is_strict=is_strict)
+        return _against(
+            rows, paths, limit, baseline, is_strict=is_strict, may_be_empty=may_be_empty
+        )
     checks = []
     for row in rows:
         bounds = limit.bounds(row)
@@ -48,7 +52,7 @@ def gate(
             against = _PLAIN if limit.is_of_two else ""
             verdict = limit.verdict(bounds)
             checks.append(Check(model=row.label, against=against, found=bounds, verdict=verdict))
-    if not checks:
+    if not checks and not may_be_empty:
         raise InputError(
             f"--fail-above {limit} is of what a row takes above the plain model, and none has any.",
             mend="Add an attention, --baseline SWEEP.db, or a limit in all: --fail-above 8ms",
@@ -63,6 +67,7 @@ def _against(
     baseline: Path,
     *,
     is_strict: bool,
+    may_be_empty: bool,
 ) -> Gate:
     before, _ = read_rows(baseline)
     by_coordinates = {row.coordinates: row for row in before}
@@ -87,7 +92,7 @@ def _against(
         checks.append(
             Check(model=row.label, against=baseline.name, found=bounds, verdict=verdict, note=note)
         )
-    if not checks:
+    if not checks and not may_be_empty:
         raise InputError(
             f"{baseline} has none of these models at these places.",
             mend="Rows are compared by model, attention, place, opset, precision, target, runtime"

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 import edgeattn
 from edgeattn.attention import registry
-from edgeattn.base import files
+from edgeattn.base import files, importing
 from edgeattn.base.errors import InputError
 from edgeattn.base.versions import installed, version_of
 from edgeattn.devices.profile import find
@@ -24,7 +24,7 @@ from edgeattn.hosts.visit import Guest
 from edgeattn.lowering.target import check as check_target
 from edgeattn.lowering.target import is_rtx_generation
 from edgeattn.models.origins import files_of
-from edgeattn.options.cast import CastOptions, check_options
+from edgeattn.options.cast import RANDOM, CastOptions, check_options
 from edgeattn.options.export import ExportOptions
 from edgeattn.options.model import AttentionRequest, ModelRequest, check_labels
 from edgeattn.options.precision import several
@@ -171,7 +171,9 @@ def places_of(
         InputError: There is no such device, power mode or runtime, or they do not fit.
         MissingError: A runtime is not on a host, or not here.
     """
-    check_runtimes(replace(profile, runtime=",".join(options.runtimes[:1]) or None, device=None))
+    for name in options.runtimes or (None,):
+        if name != "openvino" or not guests:  # which need not be here to be there
+            check_runtimes(replace(profile, runtime=name, device=None))
     asked = options.runtimes or (None,)
     found = [place for name in options.devices for place in _on_device(name, options.runtimes)]
     for guest in guests:
@@ -231,6 +233,8 @@ def _check(options: SweepOptions, common: Common) -> None:
         check_opset(opset)
     for one in filter(None, common.casts.values()):
         check_options(one)
+    if options.places and not common.attentions:
+        raise InputError("--at is given, and no attention.", mend="Add --attention NAME.")
 
 
 def casts_of(
@@ -251,13 +255,14 @@ class _Expansion:
         self._common = common
         self._exported: dict[tuple[Any, ...], Exported] = {}
         self._files: dict[Path, str] = {}
+        self._imports: dict[Path, list[Path]] = {}
 
     def ways(self, place: Place) -> list[tuple[str, CastOptions | None, str]]:
         """Return the precisions of a place: how files are cast to each, and a hash of all that."""
         found = []
         for precision, how in Casting("", place.by, self._common.casts).ways.items():
             cast = how and replace(how, runtime=place.by)
-            said = [precision, None if cast is None else asdict(cast), self._where(place)]
+            said = [precision, cast and asdict(cast), self._data(cast), self._where(place)]
             found.append((precision, cast, _digest(said)))
         return found
 
@@ -288,6 +293,16 @@ class _Expansion:
                     plain=plain,
                 )
                 plain = plain or key
+
+    def _data(self, cast: CastOptions | None) -> Any:
+        """Return what tells whether data to calibrate on is the same: of a folder, its listing."""
+        if cast is None or cast.calibration in (None, RANDOM):
+            return None
+        path = Path(cast.calibration)
+        if not path.is_dir():
+            return self._file(path)
+        found = [(one, one.stat()) for one in sorted(path.rglob("*")) if one.is_file()]
+        return [(str(one), its.st_size, its.st_mtime_ns) for one, its in found]
 
     def _where(self, place: Place) -> Any:
         profile = self._common.profile
@@ -324,10 +339,16 @@ class _Expansion:
             )
             own = files_of(source) + [Path(one) for one in filter(None, [request.weights])]
             own += registry.sources(variant.name) if variant is not None else []
+            own = [each for one in own for each in self._with_imports(one)]
             hashes = {str(path): self._file(path) for path in own}
             key = _digest([asdict(request), asdict(options), hashes, _program()])
             self._exported[name] = Exported(key=key, request=request, options=options, files=hashes)
         return self._exported[name]
+
+    def _with_imports(self, path: Path) -> list[Path]:
+        if path not in self._imports:
+            self._imports[path] = importing.with_imports(path) if path.suffix == ".py" else [path]
+        return self._imports[path]
 
     def _file(self, path: Path) -> str:
         if path not in self._files:
@@ -360,10 +381,9 @@ def _on_device(text: str, runtimes: Sequence[str]) -> list[Place]:
     Raises:
         InputError: There is no such device or power mode, or none of the runtimes is its.
     """
-    name, at, mode = text.rpartition("@")
+    name, at, mode = ("", "", "") if Path(text).is_file() else text.rpartition("@")
     device = find(name if at else text)
-    power_mode = mode if at else None
-    device.at(power_mode)  # or there is none
+    power_mode = device.at(mode if at else None).power_mode or None  # or there is none
     own: tuple[str, ...] = ("onnxruntime",) if device.kind == "cpu" else _ENGINES
     usual: str = "onnxruntime" if device.kind == "cpu" else device.runtimes[-1]
     asked: Sequence[str] = runtimes or (usual,)

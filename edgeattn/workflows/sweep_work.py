@@ -79,12 +79,12 @@ class Made:
 
     Attributes:
         outcomes: Of the jobs that were predicted, or failed.
-        seconds: What the export, and all that was made of it, took, by stage.
+        seconds: What the export, and all that was made of it, took each time, by stage.
         sent: The files that are to be measured, by where they are kept, if they are sent back.
     """
 
     outcomes: tuple[Outcome, ...]
-    seconds: Mapping[str, float]
+    seconds: Mapping[str, Sequence[float]]
     sent: Mapping[str, bytes] = field(default_factory=dict)
 
 
@@ -205,7 +205,7 @@ class _Run:
     def __init__(self, work: Work) -> None:
         self._work = work
         self.outcomes: dict[str, Outcome] = {}
-        self.seconds: dict[str, float] = {}
+        self.seconds: dict[str, list[float]] = {}
         self.sent: dict[str, bytes] = {}
 
     @contextmanager
@@ -223,8 +223,7 @@ class _Run:
             for job in jobs:
                 self.outcomes[job.key] = Outcome(key=job.key, fact=fact, mend=mend)
         else:
-            spent = time.perf_counter() - began
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + spent
+            self.seconds.setdefault(stage, []).append(time.perf_counter() - began)
 
     def take(self, path: Path, notes: Sequence[str], folder: Path) -> None:
         """Cast the exported file as its jobs want, and predict."""

@@ -158,6 +158,11 @@ def rows_of(path: Path) -> dict[str, str]:
         ('model = "resnet18"\nopset = ["a"]', "no list of whole numbers"),
         ('model = "resnet18"\nprecision = "fp17"', "no precision 'fp17'"),
         ('model = "resnet18"\nattention = "simm"', "no attention module named 'simm'"),
+        ('model = "resnet18"\nat = "last"', "--at is given, and no attention"),
+        ('model = "resnet18"\noutput = "x.onnx"', "Write: -o x.db"),
+        ('model = "resnet18"\nreport = "plan.db"', "named for two things"),
+        ('model = "resnet18"\nkeep-fp32 = ["*"]', "no precision to cast to"),
+        ('model = "resnet18"\nfail-above = "5%"', "Add --attention NAME, --baseline SWEEP.db"),
     ],
 )
 def test_plans_that_cannot_be_followed(edgeattn: Callable[..., Any], plan: str, said: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edgeattn.base.errors import InputError
+from edgeattn.records import store as store_module
 from edgeattn.records.store import Basis, Outcome, Store, read_rows
 from edgeattn.records.sweep import SweepRow
 from edgeattn.records.trace import Kernel
@@ -51,9 +52,9 @@ def test_jobs_wait_are_done_or_fail_and_are_there_again(tmp_path: Path) -> None:
 def test_all_of_an_exports_rows_are_written_or_none(tmp_path: Path) -> None:
     with Store(tmp_path / "sweep.db") as store:
         store.add([("a", "A"), ("b", "B")])
-        twice = [Outcome(key="a", row=row("a")), Outcome(key="a", row=row("a"))]
+        lame = Outcome(key="b", fact=object())  # type: ignore[arg-type]
         with pytest.raises(InputError):
-            store.finish(twice)
+            store.finish([Outcome(key="a", row=row("a")), lame])
         assert store.rows(["a", "b"]) == []
         assert set(store.states().values()) == {"waiting"}
 
@@ -72,11 +73,36 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     assert [one.key for one in read_rows(path)[0]] == ["a"]
 
 
-def test_two_sweeps_do_not_write_one_file(tmp_path: Path) -> None:
+def test_two_sweeps_do_not_write_one_file_and_one_reads_it(tmp_path: Path) -> None:
     path = tmp_path / "sweep.db"
-    with Store(path), pytest.raises(InputError, match="Another sweep writes"):
-        Store(path)
+    with Store(path) as store:
+        with pytest.raises(InputError, match="Another sweep writes"):
+            Store(path)
+        store.add([("a", "A")])
+        with Store(path, to_read=True) as other:
+            assert other.states() == {"a": "waiting"}
     Store(path).__exit__()
+    assert [one.name for one in tmp_path.iterdir()] == ["sweep.db"]
+
+
+def test_a_file_that_cannot_be_begun_leaves_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "_SCHEMA", "CREATE nonsense")
+    with pytest.raises(InputError):
+        Store(tmp_path / "sweep.db")
+    assert not [one for one in tmp_path.iterdir() if one.name.endswith(".lock")]
+
+
+def test_what_failed_and_was_mended_is_not_reported(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.db"
+    with Store(path) as store:
+        store.add([("old", "A"), ("new", "A"), ("b", "B")])
+        store.finish([Outcome(key="old", fact="No."), Outcome(key="b", fact="No.")])
+        store.finish([Outcome(key="new", row=row("new"))])
+        assert [one.key for one in store.failed(["b", "new", "old"])] == ["b", "old"]
+        assert store.alone() == {"new"}
+    assert read_rows(path)[1] == {"B": "No."}
 
 
 @pytest.mark.parametrize("make", ["text", "other", "newer", "cut"])

@@ -99,6 +99,42 @@ def test_files_of_the_user_count_by_their_content(tmp_path: Path) -> None:
         before = now()
 
 
+def test_files_that_a_file_imports_count_too(tmp_path: Path) -> None:
+    net, blocks, deep = (tmp_path / name for name in ("net.py", "blocks.py", "deep/more.py"))
+    deep.parent.mkdir()
+    net.write_text("import torch\nfrom blocks import Block\n\ndef make(): ...")
+    blocks.write_text("def f():\n    import deep.more\n")
+    deep.write_text("A = 1\n")
+    (tmp_path / "other.py").write_text("")
+
+    def now() -> list[Job]:
+        return plan(models=(f"{net}:make",))
+
+    before = now()
+    assert {Path(name).name for name in before[0].exported.files} == {
+        "net.py", "blocks.py", "more.py",
+    }  # fmt: skip
+    (tmp_path / "other.py").write_text("B = 2\n")
+    assert keys(now()) == keys(before)
+    deep.write_text("A = 2\n")
+    assert not keys(now()) & keys(before)
+
+
+def test_data_to_calibrate_on_counts(tmp_path: Path) -> None:
+    cast = CastOptions(precision="int8", calibration=str(tmp_path))
+    common = replace(COMMON, casts={"int8": cast})
+    before = keys(plan(common))
+    assert keys(plan(common)) == before
+    (tmp_path / "a.npy").write_bytes(b"1")
+    assert not keys(plan(common)) & before
+    with pytest.raises(InputError, match="There is no file"):
+        plan(replace(COMMON, casts={"int8": replace(cast, calibration="nowhere")}))
+
+
+def test_the_usual_power_mode_by_its_name_is_no_other() -> None:
+    assert keys(plan(devices=("jetson", "jetson@15W"))) == keys(plan())
+
+
 def test_what_measures_depends_on_how_long_and_what_is_predicted_does_not() -> None:
     shorter = replace(COMMON, profile=ProfileOptions(limit_s=1.0))
     assert keys(plan()) == keys(plan(shorter))
@@ -125,6 +161,7 @@ def test_targets_and_stock() -> None:
         ({"opsets": (99,)}, "Opset 99 is not known"),
         ({"places": ("cbam=last",)}, "names no attention"),
         ({"places": ("se=",)}, "no place"),
+        ({"runtimes": ("tensorrt", "foo")}, "no runtime 'foo'"),
     ],
 )
 def test_what_there_is_not_is_refused(asked: dict[str, Any], said: str) -> None:
