@@ -1,11 +1,11 @@
 """Finds the set of sites that is worth most and keeps a limit, with as few costs asked as it takes.
 
 Costs of sites do not add up: fusion breaks once, and neighbours share what they break. So each site
-is asked by itself, and what a set costs is estimated from the nearest set that is known: what was
-added and what was left out count with their costs by themselves. Sites go in by value for cost
+is asked by itself, and what a set costs is estimated: the sum of these, and what the nearest known
+set costs besides its own sum, by how many pairs of sites each has. Sites go in by value for cost
 while the estimate keeps the limit, some are then exchanged for others; what comes of that is asked,
-and the estimates around it are better for the next. It ends when no set that is worth more is
-estimated to keep the limit.
+and the estimates are better for the next. When no set that is worth more is estimated to keep the
+limit, the best of those that are estimated a little above it are asked too.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ Ask: TypeAlias = Callable[[Sequence[Sites]], Sequence[float]]
 
 #: Of a limit: what a site that costs nothing is taken to cost where values are divided by costs.
 _LEAST: Final = 1e-6
+#: Of what may be spent: so far above the limit a set is asked still.
+_A_LITTLE: Final = 0.1
+#: So many of these may be asked in vain.
+_IN_VAIN: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,10 @@ class Search:
             if found in self.known:
                 break
             self.learn([found])
+        in_vain = 0
+        while in_vain < _IN_VAIN and (tempting := self._tempting()) is not None:
+            self.learn([tempting])
+            in_vain += not self._keeps(tempting)
         return self._best_known()
 
     def learn_singles(self) -> None:
@@ -105,17 +113,23 @@ class Search:
             self._single[place] = own - nothing
 
     def _estimate(self, sites: Sites) -> float:
-        """Return what a set costs, or else what is to be expected from the nearest known."""
+        """Return what a set costs, or else what is to be expected of it."""
         if sites in self.known:
             return self.known[sites]
-        nearest = min(len(sites ^ one) for one in self.known)
-        return max(
-            cost
-            + sum(self._single[place] for place in sites - one)
-            - sum(self._single[place] for place in one - sites)
-            for one, cost in self.known.items()
+        several = [one for one in self.known if len(one) > 1]
+        if not several:
+            return self._sum(sites)
+        nearest = min(len(sites ^ one) for one in several)
+        besides = max(
+            (self.known[one] - self._sum(one)) / _pairs(one)
+            for one in several
             if len(sites ^ one) == nearest
         )
+        return self._sum(sites) + besides * _pairs(sites)
+
+    def _sum(self, sites: Sites) -> float:
+        """Return what a set would cost if costs added up."""
+        return self.known[frozenset()] + sum(self._single[place] for place in sites)
 
     def _keeps(self, sites: Sites) -> bool:
         return self._estimate(sites) <= self.question.limit
@@ -158,18 +172,32 @@ class Search:
 
     def _exchanged(self, sites: Sites) -> Sites:
         """Exchange a site for one or two others that are worth more, as long as there are such."""
-        while (better := next(self._exchanges(sites), None)) is not None:
+        while (better := next(filter(self._keeps, self._better(sites)), None)) is not None:
             sites = self._grown(better)
         return sites
 
-    def _exchanges(self, sites: Sites) -> Iterator[Sites]:
+    def _better(self, sites: Sites) -> Iterator[Sites]:
+        """Yield the sets a step away that are worth more: a site more, or exchanged for others."""
         question, values = self.question, self.question.values
-        others = question.wanted - sites
-        pairs = [*((one,) for one in self._by_density(others)), *combinations(sorted(others), 2)]
+        others = self._by_density(question.wanted - sites)
+        yield from (sites | {one} for one in others)
+        pairs = [*((one,) for one in others), *combinations(others, 2)]
         for out in sorted(sites - question.kept, key=lambda place: values[place]):
             for into in pairs:
-                if question.value(into) <= values[out]:
-                    continue
-                changed = sites - {out} | set(into)
-                if self._keeps(changed):
-                    yield changed
+                if question.value(into) > values[out]:
+                    yield sites - {out} | set(into)
+
+    def _tempting(self) -> Sites | None:
+        """Return the best that is worth more than any known, and estimated a little above."""
+        most = self.question.limit
+        most += _A_LITTLE * abs(most - self.known[frozenset()])
+        found = (
+            one
+            for one in self._better(self._best_known())
+            if one not in self.known and self._estimate(one) <= most
+        )
+        return max(found, key=self._rank, default=None)
+
+
+def _pairs(sites: Sites) -> int:
+    return len(sites) * (len(sites) - 1)
