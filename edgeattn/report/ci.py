@@ -29,12 +29,10 @@ def summary(report: Report, gate: Gate | None) -> str:
     parts = [f"### {_code(report.title)}"]
     if gate is not None:
         parts.append(table_of(gate))
-    parts.append(
-        _table(
-            ("model", "on", "latency", "interval", "above the first", "interval"),
-            (_row(row) for row in report.rows),
-        )
-    )
+    titles = ("model", "on", "latency", "interval", "above the first", "interval")
+    for evidence in dict.fromkeys(row.trace.evidence for row in report.rows):
+        some = (row for row in report.rows if row.trace.evidence == evidence)
+        parts.append(f"**{evidence}**\n\n{_table(titles, map(_row, some))}")
     warnings = dict.fromkeys(one for row in report.rows for one in row.trace.warnings)
     parts.append("\n".join(f"- {_code(one)}" for one in warnings))
     parts.append(f"{_code(report.command)}" if report.command else "")
@@ -106,7 +104,7 @@ def _more(check: Check) -> str:
 def _row(row: Row) -> Iterator[str]:
     trace = row.trace
     yield _code(row.label)
-    yield _code(f"{row.device}, {trace.evidence}")
+    yield _code(row.device)
     yield milliseconds(trace.latency_ms.p50)
     bounds = samples.spread(trace)
     yield "" if bounds is None else " … ".join(map(milliseconds, bounds))

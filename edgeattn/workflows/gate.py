@@ -152,8 +152,12 @@ def _check(
 
 
 def _name(report: Report, row: Row) -> str:
-    several = len({one.device for one in report.rows}) > 1
-    return f"{row.label} on {row.device}" if several else row.label
+    name = row.label
+    if len({one.device for one in report.rows}) > 1:
+        name += f" on {row.device}"
+    if len({one.trace.evidence for one in report.rows}) > 1:
+        name += f", {row.trace.evidence}"
+    return name
 
 
 def _named(trace: Trace) -> tuple[str, str]:

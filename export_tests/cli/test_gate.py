@@ -93,7 +93,20 @@ def test_what_servers_are_shown(capsys, pair, tmp_path):
 
 def test_a_summary_without_a_gate(capsys, pair, tmp_path):
     assert run(capsys, pair, "--summary", str(tmp_path / "out.md"))[0] == 0
-    assert "| `b` | `A Device, measured` | 10.4 ms |" in (tmp_path / "out.md").read_text()
+    text = (tmp_path / "out.md").read_text()
+    assert "**measured**" in text
+    assert "| `b` | `A Device` | 10.4 ms |" in text
+
+
+def test_what_is_measured_and_predicted_shares_no_table(capsys, pair, tmp_path):
+    there = saved(tmp_path / "there.json", SavedRow(trace=trace("there", predicted=True)))
+    asked = ["--summary", str(tmp_path / "o.md"), "--fail-above", "100ms"]
+    code, out, _ = run(capsys, pair, there, *asked)
+    assert code == 0
+    assert "passed  there, predicted: " in out
+    text = (tmp_path / "o.md").read_text()
+    assert "`there`" in text.partition("**predicted**")[2]
+    assert "`there`" not in text.partition("**predicted**")[0].partition("**measured**")[2]
 
 
 def test_hostile_names_stay_text(capsys, tmp_path):
