@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -114,12 +115,12 @@ class Gating:
         paths: Sequence[Path],
         document: dict[str, Any],
         *,
-        may_be_empty: bool = False,
+        errors: Mapping[str, str] = MappingProxyType({}),
     ) -> Gate:
-        """Judge the rows of a sweep likewise.
+        """Judge the rows of a sweep likewise; `errors` says which jobs failed, and why.
 
         Raises:
-            InputError: Nothing is compared with anything, which may not be.
+            InputError: Nothing is compared with anything, and nothing failed.
         """
         from edgeattn.workflows.sweep_gate import gate
 
@@ -129,7 +130,7 @@ class Gating:
             self.limit,
             baseline=self.saved,
             is_strict=self.is_strict,
-            may_be_empty=may_be_empty,
+            errors=errors,
         )
         return self._told(judged, document)
 

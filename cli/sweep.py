@@ -179,8 +179,7 @@ def sweep(
         judged = None
         if not options.dry_run:
             if gating:
-                may_be_empty = bool(failed)  # which is the verdict then
-                judged = gating.judge_sweep(shown, [output], document, may_be_empty=may_be_empty)
+                judged = gating.judge_sweep(shown, [output], document, errors=failed)
             stage("write")
             files.write(shown, document, judged)
 

@@ -7,7 +7,8 @@ from typing import ClassVar, Final
 
 # Hidden folders of `rooms`, which are gone when their names are read.
 _STAGED: Final = re.compile(r"\.edgeattn-\w{8}/(?:new|old)/")
-_SCRATCH: Final = re.compile(r"/\.edgeattn-\w{8}/scratch/(?:\d+/)?")
+_SCRATCH: Final = re.compile(r"(?:/\.edgeattn-\w{8}/scratch)+/(?:\d+/)?")
+_SCRATCH_ITSELF: Final = re.compile(r"(?:/\.edgeattn-\w{8}/scratch)+(?=[:,.\s]|$)")
 _BEFORE_PATHS: Final = " \t\n'\""
 
 
@@ -31,9 +32,10 @@ class EdgeattnError(Exception):
 def shown(text: str) -> str:
     """Return a text without hidden folders: of a temporary file, its name is left.
 
-    Without its hidden folder, the path of what is staged is that of what was asked.
+    Without its hidden folder, the path of what is staged is that of what was asked; and such a
+    folder itself is the one that it is in.
     """
-    *before, last = _SCRATCH.split(_STAGED.sub("", text))
+    *before, last = _SCRATCH.split(_SCRATCH_ITSELF.sub("", _STAGED.sub("", text)))
     kept = (one[: max(map(one.rfind, _BEFORE_PATHS)) + 1] for one in before)
     return "".join([*kept, last])
 

@@ -7,7 +7,8 @@ a whole, it fails; below, it passes; and where the limit lies inside, the run ca
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final, Literal, Protocol, Self
 
 from edgeattn.base.errors import InputError
@@ -149,17 +150,21 @@ class Gate:
         limit: The limit.
         checks: What it finds of each.
         new: The models that what was saved has not.
+        errors: Why models could not be judged, which is to fail, by what they are called.
         is_strict: Whether not to be able to tell counts as to fail.
     """
 
     limit: Limit
     checks: tuple[Check, ...]
     new: tuple[str, ...] = ()
+    errors: Mapping[str, str] = field(default_factory=dict)
     is_strict: bool = False
 
     @property
     def verdict(self) -> Verdict:
         """The worst verdict of all."""
+        if self.errors:
+            return "failed"
         found = {one.verdict for one in self.checks}
         worst: tuple[Verdict, ...] = ("failed", "cannot tell")
         return next((one for one in worst if one in found), "passed")
@@ -167,7 +172,7 @@ class Gate:
     @property
     def fails(self) -> bool:
         """Whether it fails."""
-        return any(map(self.counts_as_failed, self.checks))
+        return bool(self.errors) or any(map(self.counts_as_failed, self.checks))
 
     def counts_as_failed(self, check: Check) -> bool:
         """Return whether what was found of a model fails the gate."""

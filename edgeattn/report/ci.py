@@ -80,9 +80,9 @@ def junit(gate: Gate, *, suite: str) -> str:
     root = ET.Element("testsuites", name="edgeattn")
     tests = ET.SubElement(root, "testsuite", name=legible(suite))
     for element in (root, tests):
-        element.set("tests", str(len(gate.checks)))
+        element.set("tests", str(len(gate.checks) + len(gate.errors)))
         element.set("failures", str(failed))
-        element.set("errors", "0")
+        element.set("errors", str(len(gate.errors)))
         element.set("skipped", str(skipped))
     for one in gate.checks:
         test = ET.SubElement(tests, "testcase", name=legible(one.model), classname=legible(suite))
@@ -92,6 +92,9 @@ def junit(gate: Gate, *, suite: str) -> str:
         elif one.verdict == "cannot tell":
             ET.SubElement(test, "skipped", message=f"{one.verdict}: {said}; {LONGER}")
         ET.SubElement(test, "system-out").text = f"{said}\n{_more(one)}"
+    for name, fact in gate.errors.items():
+        test = ET.SubElement(tests, "testcase", name=legible(name), classname=legible(suite))
+        ET.SubElement(test, "error", message=legible(fact))
     ET.indent(root)
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 

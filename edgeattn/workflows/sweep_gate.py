@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from edgeattn.base.errors import InputError
@@ -25,7 +26,7 @@ def gate(
     *,
     baseline: Path | None = None,
     is_strict: bool = False,
-    may_be_empty: bool = False,
+    errors: Mapping[str, str] = MappingProxyType({}),
 ) -> Gate:
     """Judge the rows of a sweep.
 
@@ -36,15 +37,13 @@ def gate(
         baseline: What another sweep found of the same models at the same places; None to compare
             each with the plain model, where the limit is of a difference.
         is_strict: Whether not to be able to tell counts as to fail.
-        may_be_empty: Whether rows may be missing, as of jobs that failed.
+        errors: Why other jobs failed, which is to fail, by what they are called.
 
     Raises:
         InputError: Nothing is compared with anything.
     """
     if limit.is_of_two and baseline is not None:
-        return _against(
-            rows, paths, limit, baseline, is_strict=is_strict, may_be_empty=may_be_empty
-        )
+        return _against(rows, paths, limit, baseline, is_strict=is_strict, errors=errors)
     checks = []
     for row in rows:
         bounds = limit.bounds(row)
@@ -52,12 +51,12 @@ def gate(
             against = _PLAIN if limit.is_of_two else ""
             verdict = limit.verdict(bounds)
             checks.append(Check(model=row.label, against=against, found=bounds, verdict=verdict))
-    if not checks and not may_be_empty:
+    if not checks and not errors:
         raise InputError(
             f"--fail-above {limit} is of what a row takes above the plain model, and none has any.",
             mend="Add an attention, --baseline SWEEP.db, or a limit in all: --fail-above 8ms",
         )
-    return Gate(limit=limit, checks=tuple(checks), is_strict=is_strict)
+    return Gate(limit=limit, checks=tuple(checks), errors=errors, is_strict=is_strict)
 
 
 def _against(
@@ -67,7 +66,7 @@ def _against(
     baseline: Path,
     *,
     is_strict: bool,
-    may_be_empty: bool,
+    errors: Mapping[str, str],
 ) -> Gate:
     before, _ = read_rows(baseline)
     by_coordinates = {row.coordinates: row for row in before}
@@ -92,13 +91,19 @@ def _against(
         checks.append(
             Check(model=row.label, against=baseline.name, found=bounds, verdict=verdict, note=note)
         )
-    if not checks and not may_be_empty:
+    if not checks and not errors:
         raise InputError(
             f"{baseline} has none of these models at these places.",
             mend="Rows are compared by model, attention, place, opset, precision, target, runtime"
             " and device: give the file of a sweep of the same plan.",
         )
-    return Gate(limit=limit, checks=tuple(checks), new=tuple(new), is_strict=is_strict)
+    return Gate(
+        limit=limit,
+        checks=tuple(checks),
+        new=tuple(new),
+        errors=errors,
+        is_strict=is_strict,
+    )
 
 
 def _difference(

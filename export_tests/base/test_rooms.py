@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from edgeattn.base import files, rooms
+from edgeattn.base.errors import shown
 
 STAGING = (
     "import pathlib, sys\n"
@@ -193,3 +194,9 @@ def test_threads_tell_nothing_of_each_others_rooms(tmp_path):
         sys.setswitchinterval(interval)
     assert told == []
     assert names(tmp_path) == []
+
+
+def test_a_hidden_folder_is_told_by_where_it_is() -> None:
+    inner = "/tmp/.edgeattn-a1b2c3d4/scratch/.edgeattn-e5f6a7b8/scratch"
+    assert shown(f"{inner}: No space left on device.") == "/tmp: No space left on device."
+    assert shown(f"'{inner}/model.onnx' is none.") == "'model.onnx' is none."

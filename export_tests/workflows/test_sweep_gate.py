@@ -12,6 +12,7 @@ from edgeattn.profiling.gate import Limit
 from edgeattn.records.store import Basis, Outcome, Store
 from edgeattn.records.sweep import SweepRow
 from edgeattn.records.trace import Kernel
+from edgeattn.report.ci import junit
 from edgeattn.workflows.sweep_gate import gate
 from export_tests.records.test_store import KERNEL, row
 
@@ -48,6 +49,15 @@ def test_rows_are_judged_above_their_plain_models_by_their_intervals() -> None:
     assert [one.verdict for one in gate(rows[:1], [], Limit.parse("3ms")).checks] == ["passed"]
     with pytest.raises(InputError, match="none has any"):
         gate(rows[:1], [], Limit.parse("5%"))
+
+
+def test_jobs_that_failed_fail_the_gate_and_are_errors_of_junit() -> None:
+    errors = {"resnet18 + se": "It crashed."}
+    found = gate([row("plain")], [], Limit.parse("5%"), errors=errors)
+    assert (found.verdict, found.fails, found.checks) == ("failed", True, ())
+    said = junit(found, suite="sweep")
+    assert 'tests="1" failures="0" errors="1"' in said
+    assert '<error message="It crashed." />' in said
 
 
 def test_the_same_prediction_is_no_change_and_more_of_the_same_kernels_is_one(
