@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import os
 from typing import Final
@@ -48,5 +47,7 @@ def keep_to_the_end() -> None:
 
 def give_memory_back() -> None:
     """Return to the system what was freed; glibc would keep it for the next."""
+    import ctypes
+
     with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)

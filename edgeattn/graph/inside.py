@@ -66,7 +66,7 @@ def without_data(path: Path, location: str) -> onnx.ModelProto:
         if path.suffix == ".onnx" and os.fstat(stream.fileno()).st_size > _LONG_BYTES:
             with (
                 # Where it is no model, it is said below what is wrong.
-                contextlib.suppress(ValueError, IndexError, DecodeError),
+                contextlib.suppress(ValueError, TypeError, IndexError, DecodeError),
                 mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data,
             ):
                 found = onnx.ModelProto()
