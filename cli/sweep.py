@@ -173,7 +173,7 @@ def sweep(
         gating = Gating.of(gate, files, is_compared=is_compared, is_sweep=True)
         there = stack.enter_context(guests(options.hosts, stage)) if options.hosts else ()
         found = go_through(options, common, guests=there, output=output, on_stage=stage)
-        failed = {label: one.fact for label, one in found.failed}
+        failed = {label: f"{one.fact} {one.mend}".strip() for label, one in found.failed}
         shown = sweep_of(found.rows, failed, command=command_line(context.obj))
         document = _document(found, shown, output)
         judged = None

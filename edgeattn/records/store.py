@@ -280,8 +280,8 @@ def read_rows(path: Path) -> tuple[list[SweepRow], dict[str, str]]:
         path: Its file; a sweep may be writing it.
 
     Returns:
-        The rows, in the order in which they were found, and why jobs failed, by what they are
-        called.
+        The rows, in the order in which they were found, and why jobs failed, and what to do about
+        it, by what they are called.
 
     Raises:
         InputError: It is no file of a sweep, or of a newer schema.
@@ -290,7 +290,8 @@ def read_rows(path: Path) -> tuple[list[SweepRow], dict[str, str]]:
     with _told(path), contextlib.closing(_opened(path)) as database:
         rows = database.execute("SELECT row FROM rows ORDER BY number").fetchall()
         failed = database.execute(
-            "SELECT label, fact FROM jobs WHERE state = 'failed'"  # and was not mended since
+            "SELECT label, trim(fact || ' ' || mend) FROM jobs WHERE state = 'failed'"
+            # And was not mended since, which gives another key.
             " AND label NOT IN (SELECT label FROM jobs WHERE state = 'done') ORDER BY label"
         ).fetchall()
     try:

@@ -50,6 +50,8 @@ def lines(found: Sweep, *, top: int | None) -> Iterator[RenderableType]:
         by = f", by {runtimes.pop()}" if len(runtimes) == 1 else ""
         yield Text.assemble(badge, f" on {place.title}: {counted(len(numbers), 'row')}{by}")
         yield _table(found, place, numbers, top)
+        if top is not None and top < len(numbers):
+            yield f"… and {len(numbers) - top} more"
     if found.failed:
         yield ""
         yield Text(f"{len(found.failed)} failed", style="bold yellow")
@@ -90,8 +92,6 @@ def _table(found: Sweep, place: Place, numbers: Sequence[int], top: int | None) 
             str(row.kernels),
             ", ".join(_FRONTS[measure] for measure in found.front[at]),
         )
-    if top is not None and top < len(numbers):
-        made.add_row(f"… and {len(numbers) - top} more")
     return made
 
 

@@ -15,7 +15,10 @@ from edgeattn.options.export import ExportOptions
 from edgeattn.options.model import AttentionRequest, ModelRequest
 from edgeattn.options.profile import ProfileOptions
 from edgeattn.options.sweep import SweepOptions
+from edgeattn.records.store import Outcome, Store
+from edgeattn.workflows.sweep import sweep
 from edgeattn.workflows.sweep_plan import Common, Job, jobs_of, places_of
+from export_tests.records.test_store import row
 
 COMMON = Common(
     request=ModelRequest(source=""),
@@ -133,6 +136,30 @@ def test_data_to_calibrate_on_counts(tmp_path: Path) -> None:
 
 def test_the_usual_power_mode_by_its_name_is_no_other() -> None:
     assert keys(plan(devices=("jetson", "jetson@15W"))) == keys(plan())
+
+
+def test_with_a_plain_model_that_is_tried_again_so_is_what_was_found_without(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "sweep.db"
+    plain, se, simam = plan()
+    with Store(path) as store:
+        store.add((job.key, job.label) for job in (plain, se, simam))
+        store.finish([Outcome(key=plain.key, fact="It crashed.")])
+        above = row(simam.key).model_copy(update={"above_ms": 0.1})
+        store.finish([Outcome(key=se.key, row=row(se.key)), Outcome(key=simam.key, row=above)])
+    before = path.read_bytes()
+
+    def planned(*, retry: bool) -> tuple[int, int, int]:
+        options = SweepOptions(
+            models=("resnet18",), devices=("jetson",), dry_run=True, retry=retry, output=path
+        )
+        found = sweep(options, COMMON, output=path).planned
+        return found.exports, found.done, found.failed
+
+    assert planned(retry=False) == (0, 2, 1)
+    assert planned(retry=True) == (2, 1, 0)
+    assert path.read_bytes() == before
 
 
 def test_what_measures_depends_on_how_long_and_what_is_predicted_does_not() -> None:
