@@ -12,6 +12,8 @@ from edgeattn.base.errors import InputError
 #: So many objects are made before it is looked for those that hold each other: libraries make
 #: millions that live as long as the process does, and with Python's 700 that takes a fifth of it.
 _ALLOCATIONS: Final = 50_000
+#: As much as glibc keeps of what is freed, where it is to keep it.
+_MOST_KEPT_BYTES: Final = 1 << 30
 #: No tensor of a network for an edge device is larger; a message of ONNX's holds no more.
 _LARGEST_BYTES: Final = 2**31
 
@@ -43,6 +45,22 @@ def collect_seldom() -> None:
 def keep_to_the_end() -> None:
     """Have Python not look for them once more as it ends, which takes a second: all goes then."""
     gc.freeze()
+
+
+def keep_freed(*, above_bytes: int | None) -> None:
+    """Have glibc keep what is freed for what comes next, but for blocks above a size.
+
+    Args:
+        above_bytes: The size; None for none. What was kept before is given back.
+    """
+    import ctypes
+
+    give_memory_back()
+    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        library = ctypes.CDLL(None)
+        library.mallopt(trim_threshold, _MOST_KEPT_BYTES)
+        library.mallopt(mmap_threshold, above_bytes or _MOST_KEPT_BYTES)
 
 
 def give_memory_back() -> None:

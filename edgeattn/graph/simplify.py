@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from edgeattn.base.errors import InputError, in_one_line
+from edgeattn.base.memory import keep_freed
 from edgeattn.base.worker import DeathError, SlowError, Worker, serve
 
+#: Weights of this size are given back at once where that is asked.
+_LARGE_BYTES: Final = 1 << 22
 _PROGRAM: Final = "edgeattn.graph.simplify"
 #: onnxsim imports them where they are, for what is not done here: without them it starts a second
 #: sooner, and needs a third of the memory.
 _NOT_NEEDED: Final = ("torch", "sympy")
-#: What glibc gives back at once, the largest weights, and what it takes out of what was freed
-#: before: to have all from the system each time, page by page, takes as long as the work.
-_MEMORY: Final = {"MALLOC_MMAP_THRESHOLD_": str(1 << 22), "MALLOC_TRIM_THRESHOLD_": str(1 << 33)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,13 @@ class Simplifier:
         self._worker.close()
 
     def begin(
-        self, source: Path, target: Path, *, timeout_s: float, without: Collection[str] = ()
+        self,
+        source: Path,
+        target: Path,
+        *,
+        timeout_s: float,
+        without: Collection[str] = (),
+        is_sparing: bool = False,
     ) -> Simplification:
         """Have a file simplified after those that were begun before.
 
@@ -72,8 +78,15 @@ class Simplifier:
             target: Where the simplified file goes; weights may land in files beside it.
             timeout_s: After how many seconds of its own it is given up.
             without: Names of onnxsim's passes that are left out.
+            is_sparing: Whether memory is given back at once, as the caller needs it meanwhile;
+                to have it from the system again and again takes a third longer.
         """
-        job = {"source": str(source), "target": str(target), "without": list(without)}
+        job = {
+            "source": str(source),
+            "target": str(target),
+            "without": list(without),
+            "is_sparing": is_sparing,
+        }
         return Simplification(
             target=target, reason=self._thread.submit(self._simplified, job, timeout_s)
         )
@@ -97,12 +110,13 @@ class Simplifier:
 
 
 def _started() -> Worker:
-    return Worker(_PROGRAM, does="simplified", env={"PYTHONHASHSEED": "0", **_MEMORY})
+    return Worker(_PROGRAM, does="simplified", env={"PYTHONHASHSEED": "0"})
 
 
 def _simplify(job: dict[str, Any]) -> dict[str, Any]:
     import onnxsim
 
+    keep_freed(above_bytes=_LARGE_BYTES if job["is_sparing"] else None)
     try:
         onnxsim.simplify(
             job["source"],

@@ -71,10 +71,11 @@ class Workspace:
             folded, input_names=inputs, output_names=options.output_names or own
         )
         self._metadata = built.metadata
-        self.take(weights, folded)
+        # Until other weights are drawn, and written, torch holds its own.
+        self.take(weights, folded, is_sparing=weights == "model")
 
-    def take(self, weights: Weights, folded: ir.Model) -> None:
-        """Write a graph that is folded and named, and start onnxsim."""
+    def take(self, weights: Weights, folded: ir.Model, *, is_sparing: bool = False) -> None:
+        """Write a graph that is folded and named, and start onnxsim, as `Simplifier` has it."""
         if weights == "model":
             self.exported_nodes = len(folded.graph)
         source = self.source(weights)
@@ -85,6 +86,7 @@ class Workspace:
                 self._scratch / f"{weights}.simplified.onnx",
                 timeout_s=self._options.simplify_timeout_s,
                 without=TARGETS[self._options.target].simplified_without,
+                is_sparing=is_sparing,
             )
 
     def why_unsimplified(self) -> str:
