@@ -14,6 +14,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import sysconfig
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -21,6 +22,10 @@ from importlib.machinery import ModuleSpec
 from itertools import product
 from pathlib import Path
 from types import ModuleType
+from typing import Final
+
+_STDLIB: Final = Path(sysconfig.get_path("stdlib")).resolve()
+_INSTALLED: Final = {"site-packages", "dist-packages"}
 
 _folders: set[Path] = set()
 """Folders that were added to import from: what they hold may hide another's of the same name."""
@@ -77,13 +82,15 @@ def with_imports(path: Path) -> list[Path]:
     """Return a file, and the author's others that it imports, and those in turn.
 
     That is told without running them: what is imported by a name that is computed is not seen.
+    Of a library, the file alone: its versions tell the others.
     """
     home, found, left = path.resolve().parent, dict[Path, None](), [path.resolve()]
     while left:
         one = left.pop()
         if one not in found:
             found[one] = None
-            left += _imported(one)
+            is_library = one.is_relative_to(_STDLIB) or _INSTALLED & {*one.parts}
+            left += [] if is_library else _imported(one)
     # Named from where the file is, as it is: the same folder elsewhere is the same.
     return [path.parent / os.path.relpath(one, home) for one in found]
 

@@ -3,10 +3,12 @@
 import importlib
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
 from edgeattn.base.errors import InputError
+from edgeattn.base.importing import with_imports
 from edgeattn.models.build import ModelRequest, build
 
 BLOCKS = """
@@ -70,6 +72,26 @@ LAYOUTS = {
         {"torch__init": "", "torch__blocks": BLOCKS}, "torch__net", "from .blocks import Gate",
     ),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_a_file_imports_is_found_without_running_it(tmp_path, monkeypatch, layout):
+    files, net, imports = LAYOUTS[layout]
+    tree(tmp_path, **files, **{net: make(imports)}, other="A = 1")
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path.joinpath(*net.split("__")).with_suffix(".py")
+    found = with_imports(path)
+    assert found[0] == path
+    assert [one.name for one in found].count("blocks.py") == 1
+    assert "other.py" not in {one.name for one in found}
+    relative = with_imports(path.relative_to(tmp_path))
+    assert [one.resolve() for one in relative] == [one.resolve() for one in found]
+    assert not any(one.is_absolute() for one in relative)
+
+
+def test_of_a_library_the_file_alone():
+    path = Path(pytest.__file__)
+    assert with_imports(path) == [path]
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

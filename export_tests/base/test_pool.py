@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import deque
+from pathlib import Path
 
 import psutil
 import pytest
@@ -59,6 +61,17 @@ def test_processes_end_with_the_block_and_with_what_they_do() -> None:
     assert time.monotonic() - began < 30
     assert late.exception() is not None
     assert not psutil.pid_exists(pid)
+
+
+def test_what_is_ended_leaves_nothing_among_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with processes(1) as executor:
+        made = Path(executor.submit(tempfile.mkdtemp).result())
+        executor.submit(time.sleep, 60)
+        assert made.is_relative_to(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the system's own way is Linux's")
