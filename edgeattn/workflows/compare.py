@@ -6,11 +6,12 @@ rounds, or predicted for one device.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from edgeattn.base.errors import CheckError, EdgeattnError, InputError
 from edgeattn.base.pool import Call, cores, outcomes, processes
@@ -31,6 +32,7 @@ from edgeattn.workflows.forms import Forming, save_forms
 from edgeattn.workflows.optimize import optimize
 from edgeattn.workflows.profile import Lane, profile, profile_on, route_of
 
+_Predict = Callable[[Item], Profiled]
 #: What a file is taken for before it is there.
 _ANY: Final = "model.onnx"
 
@@ -98,7 +100,7 @@ def compare(
     by = runtimes or {}
     left_out: dict[str, str] = {}
     trials: dict[str, tuple[Trial, ...]] = {}
-    made: dict[str, list[Made]] = {}
+    made: dict[str, list[Item]] = {}
     how = {
         name: Casting(by.get(name, ""), by.get(name) or options.runtime or export.target, casts)
         for name, export in exports.items()
@@ -110,33 +112,35 @@ def compare(
         asked = [Item(path=Path(_ANY), name="", runtime=one.runtime) for one in how.values()]
         if route_of(asked, options).evidence == "predicted":
             predict = partial(_predicted, options, command)
+    predicted: dict[Item, Profiled | Exception] = {}
     for name, export in exports.items():
         home = folder if len(exports) == 1 else folder / name
         home.mkdir(exist_ok=True)
         guest = next((one for one, its in hosts if its == name), None)
         making = _Making(export=export, folder=home, casting=how[name], predict=predict)
         formings: dict[str, Forming] = {}
-        made[name] = _made(backbone, attentions, making, left_out, stock, on_stage, guest, formings)
+        made[name] = _made(
+            backbone, attentions, making, left_out, stock, on_stage, guest, formings, predicted
+        )
         save_forms(export, list(formings.values()))
         trials |= {model: one.trials for model, one in formings.items() if one.trials}
     failed: tuple[EdgeattnError, ...] = ()
-    items = {name: _by_way([one for each in made[name] for one in each.items]) for name in made}
+    items = [item for each in made.values() for item in each]
     if hosts:
         guests = list({id(guest): guest for guest, _ in hosts}.values())
         lanes = [
             Lane(
                 guest=one,
-                items=[item for guest, name in hosts if guest is one for item in items[name]],
+                items=[item for guest, name in hosts if guest is one for item in made[name]],
             )
             for one in guests
         ]
         on = profile_on(lanes, options, command=command, on_stage=on_stage)
         found, failed = on.found, on.failed
     elif predict is not None:
-        found = _put_together(made.values())
+        found = compared(items, [_found(predicted[item]) for item in items])
     else:
-        together = [item for each in items.values() for item in each]
-        found = profile(together, options, command=command, on_stage=on_stage)
+        found = profile(items, options, command=command, on_stage=on_stage)
     rows = tuple(one.row for one in found)
     return Compared(rows=rows, left_out=left_out, failed=failed, trials=trials)
 
@@ -210,21 +214,6 @@ class Casting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
-    """A model that was made.
-
-    Attributes:
-        items: Its files, as `make` returns them.
-        found: What each is predicted to take; none where that is not asked.
-        fault: Why that cannot be predicted.
-    """
-
-    items: Sequence[Item]
-    found: Sequence[Profiled] = ()
-    fault: EdgeattnError | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Making:
     """How models are made, in this process or in others.
 
@@ -232,24 +221,24 @@ class _Making:
         export: How they are exported.
         folder: Where to.
         casting: What runs them, and in which precisions.
-        predict: Predicts what a file takes; None where they are measured together.
+        predict: Predicts what a file takes; None where all are measured together.
     """
 
     export: ExportOptions
     folder: Path
     casting: Casting
-    predict: Callable[[Item], Profiled] | None
+    predict: _Predict | None
 
-    def made(
+    def make(
         self,
         request: ModelRequest,
         name: str,
         stock: bool,
         on_stage: Stage = lambda _: None,
         forming: Forming | None = None,
-    ) -> Made:
-        """Make a model, as `make` does, and predict what it takes."""
-        items = make(
+    ) -> list[Item]:
+        """Make a model, as `make` does."""
+        return make(
             request,
             name,
             self.export,
@@ -259,12 +248,6 @@ class _Making:
             forming=forming,
             casting=self.casting,
         )
-        if self.predict is None:
-            return Made(items=items)
-        try:
-            return Made(items=items, found=[self.predict(item) for item in items])
-        except EdgeattnError as error:  # another fault than that it cannot be made
-            return Made(items=items, fault=error)
 
 
 def _made(
@@ -276,24 +259,26 @@ def _made(
     on_stage: Stage,
     guest: Guest | None,
     formings: dict[str, Forming],
-) -> list[Made]:
+    predicted: dict[Item, Profiled | Exception],
+) -> list[Item]:
     """Make the plain model, and one with each attention; says which are left out, and why."""
     name = name_of(backbone.source)
-    calls = [Call(name, making.made, (backbone, name, False))]
+    calls = [Call(name, making.make, (backbone, name, False))]
     for one in attentions:
         label = f"{name}-{one.label}"
         request = replace(backbone, attentions=(one,))
-        calls.append(Call(label, making.made, (request, label, stock)))
+        calls.append(Call(label, making.make, (request, label, stock)))
     formings |= {call.name: Forming(making.export, guest) for call in calls}
     # Forms that are measured on a host have it to themselves.
     is_alone = guest is not None and (making.export.tune or making.export.forms is not None)
     run = _one_by_one if is_alone or min(cores(), len(calls)) < 2 else _side_by_side
-    results = run(calls, formings, on_stage)
-    made, failed = [], 0
+    results = run(calls, formings, making.predict, predicted, on_stage)
+    items: list[Item] = []
+    failed = 0
     for call, attention in zip(calls, (None, *attentions), strict=True):
         result = results[call.name]
-        if isinstance(result, Made):
-            made.append(result)
+        if isinstance(result, list):
+            items += result
         elif attention is None or not isinstance(result, InputError | CheckError):
             raise result
         else:  # the others are worth having
@@ -302,38 +287,58 @@ def _made(
     if attentions and failed == len(attentions):
         reasons = "; ".join(f"{one}: {why}" for one, why in left_out.items())
         raise InputError(f"No attention can be put into {name}: {reasons}")
-    return made
+    ways = list(dict.fromkeys(item.way for item in items))
+    return sorted(items, key=lambda item: ways.index(item.way))
 
 
 def _one_by_one(
-    calls: Sequence[Call[Made]], formings: Mapping[str, Forming], on_stage: Stage
-) -> dict[str, Made | Exception]:
-    """Make models in this process; none where the first fails."""
-    results: dict[str, Made | Exception] = {}
+    calls: Sequence[Call[list[Item]]],
+    formings: Mapping[str, Forming],
+    predict: _Predict | None,
+    predicted: dict[Item, Profiled | Exception],
+    on_stage: Stage,
+) -> dict[str, list[Item] | Exception]:
+    """Make models in this process, and predict what they take; none where the first fails."""
+    made: dict[str, list[Item] | Exception] = {}
     for place, call in enumerate(calls, 1):
         stage = _counted(on_stage, place, len(calls))
         try:
-            results[call.name] = call.function(*call.arguments, stage, formings[call.name])
+            made[call.name] = items = call.function(*call.arguments, stage, formings[call.name])
         except EdgeattnError as error:
-            results[call.name] = error
+            made[call.name] = error
             if place == 1:
                 break
-    return results
+            continue
+        if predict is not None:
+            stage("predict")
+            predicted |= {item: predict(item) for item in items}
+    return made
 
 
 def _side_by_side(
-    calls: Sequence[Call[Made]], _: Mapping[str, Forming], on_stage: Stage
-) -> dict[str, Made | Exception]:
-    """Make models in processes of their own; none more where the first fails."""
-    results: dict[str, Made | Exception] = {}
+    calls: Sequence[Call[list[Item]]],
+    _: Mapping[str, Forming],
+    predict: _Predict | None,
+    predicted: dict[Item, Profiled | Exception],
+    on_stage: Stage,
+) -> dict[str, list[Item] | Exception]:
+    """Make models in processes of their own, and predict there; none more where the first fails."""
+    made: dict[str, list[Item] | Exception] = {}
+    waiting: deque[Call[Any]] = deque(calls)
     on_stage(f"models 0/{len(calls)}")
     with processes(min(cores(), len(calls))) as executor:
-        for call, result in outcomes(executor, calls):
-            results[call.name] = result
-            on_stage(f"models {len(results)}/{len(calls)}: {call.name}")
+        for call, result in outcomes(executor, waiting):
+            if call.function is predict:
+                predicted[call.arguments[0]] = result
+                on_stage(f"predictions: {len(predicted)}, {call.name}")
+                continue
+            made[call.name] = result
+            on_stage(f"models {len(made)}/{len(calls)}: {call.name}")
             if call is calls[0] and isinstance(result, Exception):
                 break
-    return results
+            if predict is not None and isinstance(result, list):
+                waiting += [Call(call.name, predict, (item,)) for item in result]
+    return made
 
 
 def make(
@@ -391,33 +396,17 @@ def _item(path: Path, name: str, variant: str, model: str, forming: Forming) -> 
     return Item(path=path, name=name, variant=variant, model=model, notes=notes)
 
 
-def _by_way(items: Sequence[Item]) -> list[Item]:
-    """Return models in the order of the ways that they are run."""
-    ways = list(dict.fromkeys(item.way for item in items))
-    return sorted(items, key=lambda item: ways.index(item.way))
-
-
 def _predicted(options: ProfileOptions, command: str, item: Item) -> Profiled:
     """Predict what a file takes."""
     (found,) = profile([item], options, command=command)
     return found
 
 
-def _put_together(made: Iterable[Sequence[Made]]) -> list[Profiled]:
-    """Compare what was predicted of models, each in turn.
-
-    Raises:
-        EdgeattnError: One could not be predicted.
-    """
-    items: list[Item] = []
-    found: dict[int, Profiled] = {}
-    for each in made:
-        for one in each:
-            if one.fault is not None:
-                raise one.fault
-            found |= {id(item): each for item, each in zip(one.items, one.found, strict=True)}
-        items += _by_way([item for one in each for item in one.items])
-    return compared(items, [found[id(item)] for item in items])
+def _found(result: Profiled | Exception) -> Profiled:
+    """Return what was predicted, or raise why it could not be."""
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
 def _counted(on_stage: Stage, number: int, count: int) -> Stage:
