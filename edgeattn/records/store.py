@@ -280,8 +280,8 @@ def read_rows(path: Path) -> tuple[list[SweepRow], dict[str, str]]:
         path: Its file; a sweep may be writing it.
 
     Returns:
-        The rows, in the order in which they were found, and why jobs failed, and what to do about
-        it, by what they are called.
+        The rows, in the order in which they were found, of the same model at the same place the
+        last; and why jobs failed, and what to do about it, by what they are called.
 
     Raises:
         InputError: It is no file of a sweep, or of a newer schema.
@@ -295,7 +295,8 @@ def read_rows(path: Path) -> tuple[list[SweepRow], dict[str, str]]:
             " AND label NOT IN (SELECT label FROM jobs WHERE state = 'done') ORDER BY label"
         ).fetchall()
     try:
-        return [SweepRow.model_validate_json(row) for (row,) in rows], dict(failed)
+        found = [SweepRow.model_validate_json(row) for (row,) in rows]
+        return list({row.coordinates: row for row in found}.values()), dict(failed)
     except ValidationError as error:
         raise InputError(f"{path} holds rows that are none of a sweep's.") from error
 

@@ -9,11 +9,19 @@ from edgeattn.records.trace import Evidence
 
 
 def label_of(
-    model: str, attention: str, at: str, opset: int, precision: str, target: str, place: str
+    model: str,
+    attention: str,
+    at: str,
+    opset: int,
+    precision: str,
+    target: str,
+    options: str,
+    place: str,
 ) -> str:
     """Return what a job, or its row, is called: all that tells it from others."""
     made = f"{model}{f' + {attention}' if attention else ''}{f' at {at}' if at else ''}"
-    return f"{made}, opset {opset}, {precision}, {target or 'stock'}, {place}"
+    said = [made, f"opset {opset}", precision, target or "stock", options, place]
+    return ", ".join(filter(None, said))
 
 
 class _Finite(Frozen):
@@ -59,6 +67,7 @@ class SweepRow(_Finite):
             of this machine's processor.
         title: The same for people.
         power_mode: The device's power mode; "" if there is none.
+        options: What else was asked that decides it, where that is not the default.
         evidence: Whether it was measured or predicted.
         latency_ms: The median, or what is predicted.
         latency_interval_ms: Between what bounds; None if that is not known.
@@ -92,6 +101,7 @@ class SweepRow(_Finite):
     device: str
     title: str
     power_mode: str = ""
+    options: str = ""
     evidence: Evidence
     latency_ms: float
     latency_interval_ms: tuple[float, float] | None
@@ -117,10 +127,11 @@ class SweepRow(_Finite):
         mode = f", {self.power_mode}" if self.power_mode else ""
         place = f"{self.runtime} on {self.title}{mode}"
         made = (self.model, self.attention, self.at, self.opset, self.precision, self.target)
-        return label_of(*made, place)
+        return label_of(*made, self.options, place)
 
     @property
     def coordinates(self) -> tuple[object, ...]:
         """What it has in common with the same model at the same place, made another time."""
         made = (self.model, self.attention, self.at, self.opset, self.precision, self.target)
-        return (*made, self.runtime, self.device, self.title, self.power_mode, self.evidence)
+        where = (self.runtime, self.device, self.title, self.power_mode, self.evidence)
+        return (*made, self.options, *where)

@@ -24,6 +24,7 @@ FACETS: Final[dict[str, Callable[[SweepRow], str]]] = {
     "runtime": lambda row: row.runtime,
     "target": lambda row: row.target or "stock",
     "opset": lambda row: str(row.opset),
+    "options": lambda row: row.options,
 }
 EVIDENCES: Final[tuple[Evidence, ...]] = ("measured", "predicted")
 #: What the interval of a per cent is called.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Fields that are written as they are, before and after those that tell how they were got.
 _NAMED: Final = (
     "key", "model", "attention", "at", "opset", "precision", "target", "runtime", "device", "title",
-    "power_mode", "evidence",
+    "power_mode", "options", "evidence",
 )  # fmt: skip
 _COUNTED: Final = (
     "params", "macs", "element_ops", "traffic_bytes", "kernels", "weights_bytes",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Against what a row is on the front, in few letters.
 _FRONTS: Final = {"params": "params", "macs": "MACs"}
 # What rows of one place may differ in, beside the model and the attention.
-_WAYS: Final = ("at", "opset", "precision", "target", "runtime")
+_WAYS: Final = ("at", "opset", "precision", "target", "runtime", "options")
 
 
 def lines(found: Sweep, *, top: int | None) -> Iterator[RenderableType]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import edgeattn
 from edgeattn.attention import registry
@@ -36,10 +36,18 @@ from edgeattn.runtimes.runner import cpu_name
 from edgeattn.workflows.artifact import check_opset
 from edgeattn.workflows.compare import Casting
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 #: What a device's engine can be predicted for.
 _ENGINES: Final = ("tensorrt", "tensorrt-rtx")
 # Distributions that decide what is found, beside those that decide an export.
 _RUNNING: Final = ("tensorrt-rtx", "openvino")
+# Options that tell rows apart, beside what a sweep goes through.
+_OF_REQUEST: Final = ("model_args", "pretrained", "weights", "num_classes", "seed", "shapes")
+_OF_EXPORT: Final = ("dynamic_batch", "simplify", "rules")
+_OF_CAST: Final = ("half_io", "keep_fp32", "calibration", "samples", "gates")
+_OF_PROFILE: Final = ("batch", "threads", "cuda_graph", "openvino_device")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,12 +108,14 @@ class Exported:
         request: The model.
         options: How it is exported, in float32.
         files: The hash of each file of the user's that goes into it.
+        asked: What else than its place, opset and target was asked, in words.
     """
 
     key: str
     request: ModelRequest
     options: ExportOptions
     files: Mapping[str, str]
+    asked: str
 
     @property
     def attention(self) -> AttentionRequest | None:
@@ -131,6 +141,7 @@ class Job:
         cast: How the exported file is cast to that; None for as it is.
         place: Where it runs.
         plain: The key of the plain model's job there; None of that itself.
+        asked: What was asked of how it is cast and run, in words.
     """
 
     key: str
@@ -139,6 +150,12 @@ class Job:
     cast: CastOptions | None
     place: Place
     plain: str | None
+    asked: str = ""
+
+    @property
+    def options(self) -> str:
+        """What else was asked that decides its result, in words."""
+        return ", ".join(filter(None, (self.exported.asked, self.asked)))
 
     @property
     def label(self) -> str:
@@ -153,6 +170,7 @@ class Job:
             options.opset,
             self.precision,
             options.target if options.lower else "",
+            self.options,
             f"{place.runtime} on {place.name or 'this machine'}{mode}",
         )
 
@@ -257,13 +275,14 @@ class _Expansion:
         self._files: dict[Path, str] = {}
         self._imports: dict[Path, list[Path]] = {}
 
-    def ways(self, place: Place) -> list[tuple[str, CastOptions | None, str]]:
-        """Return the precisions of a place: how files are cast to each, and a hash of all that."""
+    def ways(self, place: Place) -> list[tuple[str, CastOptions | None, str, str]]:
+        """Return the precisions of a place: how files are cast, a hash of all that, and words."""
         found = []
         for precision, how in Casting("", place.by, self._common.casts).ways.items():
             cast = how and replace(how, runtime=place.by)
             said = [precision, cast and asdict(cast), self._data(cast), self._where(place)]
-            found.append((precision, cast, _digest(said)))
+            asked = _asked(cast, _OF_CAST) + _asked(self._common.profile, _OF_PROFILE)
+            found.append((precision, cast, _digest(said), ", ".join(asked)))
         return found
 
     def jobs(
@@ -271,7 +290,7 @@ class _Expansion:
         source: str,
         variants: Sequence[AttentionRequest | None],
         place: Place,
-        ways: Sequence[tuple[str, CastOptions | None, str]],
+        ways: Sequence[tuple[str, CastOptions | None, str, str]],
         opset: int,
         target: str,
     ) -> Iterator[Job]:
@@ -280,7 +299,7 @@ class _Expansion:
             self._export(source, number, variant, opset, target, place)
             for number, variant in enumerate(variants)
         ]
-        for precision, cast, way in ways:
+        for precision, cast, way, asked in ways:
             plain = None
             for exported in exports:
                 key = hashlib.sha256(f"{exported.key}{way}".encode()).hexdigest()
@@ -291,6 +310,7 @@ class _Expansion:
                     cast=cast,
                     place=place,
                     plain=plain,
+                    asked=asked,
                 )
                 plain = plain or key
 
@@ -342,7 +362,15 @@ class _Expansion:
             own = [each for one in own for each in self._with_imports(one)]
             hashes = {str(path): self._file(path) for path in own}
             key = _digest([asdict(request), asdict(options), hashes, _program()])
-            self._exported[name] = Exported(key=key, request=request, options=options, files=hashes)
+            asked = _asked(request, _OF_REQUEST) + _asked(options, _OF_EXPORT)
+            asked += [_in_words(variant.options)] if variant is not None else []
+            self._exported[name] = Exported(
+                key=key,
+                request=request,
+                options=options,
+                files=hashes,
+                asked=", ".join(filter(None, asked)),
+            )
         return self._exported[name]
 
     def _with_imports(self, path: Path) -> list[Path]:
@@ -355,6 +383,32 @@ class _Expansion:
             files.check_is_file(path)
             self._files[path] = files.sha256(path)
         return self._files[path]
+
+
+def _asked(options: DataclassInstance | None, fields_of: Sequence[str]) -> list[str]:
+    """Return in words which options are not the default ones."""
+    if options is None:
+        return []
+    kind = type(options)
+    default = kind(source="") if kind is ModelRequest else kind()
+    said = []
+    for name in fields_of:
+        value = getattr(options, name)
+        if value != getattr(default, name):
+            said.append(f"{name.replace('_', ' ')} {_in_words(value)}".strip())
+    return said
+
+
+def _in_words(value: object) -> str:
+    if isinstance(value, bool):
+        return "" if value else "no"
+    if isinstance(value, Path):
+        return value.name
+    if isinstance(value, Mapping):
+        return " ".join(f"{key}={one}" for key, one in value.items())
+    if isinstance(value, tuple) and all(isinstance(one, int) for one in value):
+        return "x".join(map(str, value))
+    return " ".join(map(_in_words, value)) if isinstance(value, tuple) else str(value)
 
 
 def _variants(

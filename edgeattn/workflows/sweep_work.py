@@ -167,6 +167,7 @@ def row_of(job: Job, trace: Trace, above: Difference | None) -> SweepRow:
         device=trace.machine.host or job.place.name or trace.machine.device,
         title=trace.machine.title,
         power_mode=trace.machine.power_mode,
+        options=job.options,
         evidence=trace.evidence,
         latency_ms=trace.latency_ms.p50,
         latency_interval_ms=spread(trace),

@@ -59,6 +59,16 @@ def test_all_of_an_exports_rows_are_written_or_none(tmp_path: Path) -> None:
         assert set(store.states().values()) == {"waiting"}
 
 
+def test_of_one_model_at_one_place_the_last_row_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.db"
+    others = row("c").model_copy(update={"options": "batch 4"})
+    with Store(path) as store:
+        store.add([("a", "A"), ("b", "B"), ("c", "C")])
+        for one in (row("a"), row("b", 2.0), others):
+            store.finish([Outcome(key=one.key, row=one)])
+    assert [one.key for one in read_rows(path)[0]] == ["b", "c"]
+
+
 def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "sweep.db"
     with Store(path) as store:

@@ -168,6 +168,22 @@ def test_what_measures_depends_on_how_long_and_what_is_predicted_does_not() -> N
     assert not keys(plan(devices=())) & keys(plan(shorter, devices=()))
 
 
+def test_what_else_was_asked_is_told_in_words() -> None:
+    assert {job.options for job in plan()} == {""}
+    asked = replace(
+        COMMON,
+        request=ModelRequest(source="", num_classes=7, shapes=((1, 3, 64, 64),)),
+        attentions=[AttentionRequest(name="se", options={"reduction": "8"})],
+        export=ExportOptions(simplify=False),
+        casts={"fp16": CastOptions(keep_fp32=("fc", "a"))},
+        profile=ProfileOptions(batch=2),
+    )
+    plain, se = plan(asked)
+    assert plain.options == "num classes 7, shapes 1x3x64x64, simplify no, keep fp32 fc a, batch 2"
+    assert "reduction=8" in se.options
+    assert se.options in se.label
+
+
 def test_targets_and_stock() -> None:
     jobs = plan(targets=("tensorrt", "stock", "portable"))
     assert [job.exported.options.lower for job in jobs[::3]] == [True, False, True]

@@ -3,7 +3,7 @@
 DATA.facets.device = { names: DATA.places.map((place) => place.title), codes: DATA.place };
 const FACETS = {
   model: "model", attention: "attention", at: "place", device: "device", precision: "precision",
-  runtime: "runtime", target: "target", opset: "opset",
+  runtime: "runtime", target: "target", opset: "opset", options: "options",
 };
 const NOTES = DATA.notes;
 
@@ -20,7 +20,7 @@ const signed = (number, digits = 1) => `${number < 0 ? "" : "+"}${number.toFixed
 const brief = (name, most = 36) => (name.length > most ? `…${name.slice(1 - most)}` : name);
 
 // What a row is called, in few words: only what tells it from others.
-const titled = (row) => [named("model", row), named("attention", row), ...["at", "precision", "runtime", "target"]
+const titled = (row) => [named("model", row), named("attention", row), ...["at", "precision", "runtime", "target", "options"]
   .filter(varied).map((facet) => named(facet, row))].filter(Boolean).map((name) => brief(name)).join(", ");
 
 function grouped(items, key) {

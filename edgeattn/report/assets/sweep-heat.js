@@ -12,7 +12,7 @@ function heatLegend() {
 }
 
 // What may differ between the rows of one place beside the model: in maps, and in lines of a map.
-const MAPS = ["precision", "runtime", "target", "opset"];
+const MAPS = ["precision", "runtime", "target", "opset", "options"];
 
 function heatMaps(host, rows) {
   const known = rows.filter((row) => figure("above", row) !== null);
