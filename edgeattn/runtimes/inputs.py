@@ -189,12 +189,13 @@ def read_photo(path: Path, views: Sequence[View]) -> list[npt.NDArray[np.uint8]]
                 found = [_brought(image, view) for view in views]
         except InputError:
             raise
-        except UnidentifiedImageError as error:
-            raise InputError(
-                f"{path} is neither an .npy file nor an image.",
-                mend=f"What is read: {', '.join(formats)}.",
-            ) from error
         except Exception as error:  # a broken image brings nearly any
+            # Where ultralytics is imported, it looks for one more library before it gives up.
+            if any(isinstance(one, UnidentifiedImageError) for one in (error, error.__context__)):
+                raise InputError(
+                    f"{path} is neither an .npy file nor an image.",
+                    mend=f"What is read: {', '.join(formats)}.",
+                ) from error
             raise InputError(
                 f"{path} cannot be read: {first_line(error).rstrip('.')}.",
                 mend="Save it again, or leave it out.",

@@ -75,7 +75,10 @@ def test_what_is_ended_leaves_nothing_among_temporary_files(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the system's own way is Linux's")
-def test_processes_end_with_one_that_is_killed() -> None:
+def test_processes_end_with_one_that_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # it leaves a folder, which others would tell of
     program = (
         "import os, time\n"
         "from edgeattn.base.pool import processes\n"

@@ -39,7 +39,7 @@ def source(tmp_path):
 @pytest.fixture
 def device(sshd, monkeypatch, tmp_path):
     """Gives a host that plays a version of trtexec, and an empty cache."""
-    for name, small in (("_WARM_UP_MS", 1), ("_MOST", 100), ("_WINDOWS", {True: (1, 1, 0.0)})):
+    for name, small in (("_WARM_UP_MS", 1), ("_MOST", 100), ("_WINDOW", (1, 1, 0.0))):
         monkeypatch.setattr(turns, name, small)
     monkeypatch.setattr(samples, "WINDOWS", 1)
     monkeypatch.setattr(Watch, "idle", lambda *_: None)
