@@ -5,7 +5,8 @@
 
 By turns, in fresh processes and new files: the sweep as it is (a process a core), and one after
 another: its exports and builds as the commands that a script would give (`export` in each
-precision, `profile` for each device), or the sweep with one worker. Printed are seconds, the median
+precision, `profile` of that for each device, all of one generation of TensorRT), or the sweep with
+one worker. Printed are seconds, the median
 ratio, and what the same sweep takes again, when nothing is left to do. Both ways must give the same
 latencies.
 """
@@ -54,16 +55,14 @@ def commands(asked: argparse.Namespace, folder: Path) -> tuple[float, dict[Any, 
         for attention in ("", *asked.attentions.split(",")):
             how = ["--attention", attention] if attention else []
             for precision in asked.precisions.split(","):
+                path = folder / f"{model}-{attention}-{precision}.onnx"
+                made = ["--precision", precision, "--shape", asked.shape, "-o", str(path)]
+                run("export", model, *how, *made)
                 for device in asked.devices.split(","):
-                    path = folder / f"{model}-{attention}-{precision}-{device}.onnx"
-                    run(
-                        "export", model, *how, "--device", device, "--precision", precision,
-                        "--shape", asked.shape, "-o", str(path),
-                    )  # fmt: skip
                     told = run("profile", str(path), "--device", device, "--no-marginal")
                     trace = told["trace"]
                     found[model, attention, precision, device] = trace["latency_ms"]["p50"]
-                    path.unlink()
+                path.unlink()
     return time.perf_counter() - began, found
 
 
