@@ -129,7 +129,8 @@ def test_runtimes_and_precisions_in_the_same_rounds(capsys, net, tmp_path):
     assert "Which precision is the fastest" in page.read_text()
 
 
-def test_what_cannot_be_exported_is_left_out_and_said(capsys, net):
+def test_what_cannot_be_exported_is_left_out_and_said(capsys, net, monkeypatch):
+    monkeypatch.setattr("edgeattn.workflows.compare.cores", lambda: 1)
     code = app.run(
         ["compare", net, "--attention", "se,sa", "--attention-arg", "sa.groups=5", *QUICK,
          "--device", "rtx-3090", "--json"]
