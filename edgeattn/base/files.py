@@ -28,7 +28,8 @@ from edgeattn.base import signals
 from edgeattn.base.errors import InputError
 from edgeattn.base.rooms import PREFIX, lock, room
 
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+#: What the operating system says where there is no space left.
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _NO_NAME: Final = frozenset({errno.ENAMETOOLONG, errno.ELOOP})
 # Who holds a folder for longer is not moving files: `flock FOLDER edgeattn ...` does.
@@ -85,7 +86,7 @@ def explain(error: OSError, place: Path | str | None = None) -> InputError | Non
     named = place or error.filename
     reason = os.strerror(error.errno) if error.errno is not None else str(error)
     fact = f"{named}: {reason}." if named else f"{reason}."
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return InputError(fact, mend="Free some space there, or write elsewhere.")
     if error.errno in _FORBIDDEN:
         return InputError(fact, mend="Change its permissions, or use another place.")
@@ -357,6 +358,6 @@ def _explained(folders: Sequence[Path], *, mend: str = "") -> Iterator[None]:
         explained = explain(error, ", ".join(map(str, inside))) if inside else None
         if explained is None:
             raise
-        if mend and error.errno in _FULL:
+        if mend and error.errno in FULL:
             explained = InputError(explained.fact, mend=mend)
         raise explained from error

@@ -8,6 +8,11 @@ from edgeattn.records.base import Frozen
 from edgeattn.records.trace import Evidence
 
 
+def made_of(model: str, attention: str, at: str) -> str:
+    """Return what a model is called: its backbone, the attention in it, and where that sits."""
+    return f"{model}{f' + {attention}' if attention else ''}{f' at {at}' if at else ''}"
+
+
 def label_of(
     model: str,
     attention: str,
@@ -19,8 +24,14 @@ def label_of(
     place: str,
 ) -> str:
     """Return what a job, or its row, is called: all that tells it from others."""
-    made = f"{model}{f' + {attention}' if attention else ''}{f' at {at}' if at else ''}"
-    said = [made, f"opset {opset}", precision, target or "stock", options, place]
+    said = [
+        made_of(model, attention, at),
+        f"opset {opset}",
+        precision,
+        target or "stock",
+        options,
+        place,
+    ]
     return ", ".join(filter(None, said))
 
 

@@ -200,6 +200,7 @@ class _Sweep:
         self._left: set[str] = set()
         self._guests = guests
         self._gone: dict[str, EdgeattnError] = {}
+        self._versions = installed()
         self._progress = _Progress(on_stage)
         self._folder = store.path.with_name(f"{store.path.name}.files")
 
@@ -288,7 +289,7 @@ class _Sweep:
             bases={key: one for key, one in bases.items() if one is not None},
             profile=self._profile,
             folder=self._folder if is_here else None,
-            versions=installed(),
+            versions=self._versions,
         )
         return Call(exported.label, make, (work,))
 

@@ -31,7 +31,7 @@ from edgeattn.options.precision import several
 from edgeattn.options.profile import ProfileOptions
 from edgeattn.options.sweep import STOCK, SweepOptions
 from edgeattn.profiling.route import check_runtimes
-from edgeattn.records.sweep import label_of
+from edgeattn.records.sweep import label_of, made_of
 from edgeattn.runtimes.runner import cpu_name
 from edgeattn.workflows.artifact import check_opset
 from edgeattn.workflows.compare import Casting
@@ -126,8 +126,7 @@ class Exported:
     def label(self) -> str:
         """What it is called."""
         one = self.attention
-        at = f" at {one.at}" if one and one.at else ""
-        return f"{self.request.source}{f' + {one.label}' if one else ''}{at}"
+        return made_of(self.request.source, one.label if one else "", (one and one.at) or "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,6 @@ It may run on another machine, which has edgeattn in the same versions and the u
 
 from __future__ import annotations
 
-import errno
 import platform
 import shutil
 import time
@@ -39,7 +38,6 @@ from edgeattn.workflows.export import export
 from edgeattn.workflows.forms import Forming
 from edgeattn.workflows.sweep_plan import Exported, Job
 
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 # Manifests know it by this name.
 _MODEL: Final = "model.onnx"
 
@@ -154,7 +152,6 @@ def row_of(job: Job, trace: Trace, above: Difference | None) -> SweepRow:
     """
     cost = attribute(trace)
     options, one = job.exported.options, job.exported.attention
-    traffic = [kernel.traffic_bytes for kernel in trace.kernels if kernel.traffic_bytes is not None]
     return SweepRow(
         key=job.key,
         model=job.exported.request.source,
@@ -177,7 +174,7 @@ def row_of(job: Job, trace: Trace, above: Difference | None) -> SweepRow:
         params=trace.params,
         macs=cost.whole.macs,
         element_ops=cost.whole.element_ops,
-        traffic_bytes=sum(traffic) if traffic else None,
+        traffic_bytes=cost.whole.traffic_bytes,
         kernels=len(trace.kernels),
         attention_us=None if cost.attention is None else cost.attention.time_us,
         sites=tuple(
@@ -306,7 +303,7 @@ class _Run:
                 how=how,
                 on_stage=lambda _: None,
             )
-        trace = found[0].row.trace.model_copy(update={"versions": installed()})
+        trace = found[0].row.trace.model_copy(update={"versions": dict(self._work.versions)})
         above, basis = None, self._work.bases.get(job.plain or "")
         if basis is not None:
             ms, shared = trace.latency_ms.p50, trace.shared_spread
@@ -326,7 +323,7 @@ def explained(error: Exception) -> tuple[str, str]:
     """
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, DiskError) or getattr(cause, "errno", None) in _FULL:
+        if isinstance(cause, DiskError) or getattr(cause, "errno", None) in files.FULL:
             fact, mend = (error.fact, error.mend) if isinstance(error, EdgeattnError) else ("", "")
             raise DiskError(fact or in_one_line(error), mend=mend or "Free some space.") from error
         cause = cause.__cause__
