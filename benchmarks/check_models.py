@@ -1,0 +1,155 @@
+"""Small copies of exported models, and what TensorRT-RTX's parser says of a file.
+
+What `check` says rests on the graph, not on the weights: a copy's weights are a file of holes,
+which takes no room and reads as zeros. No parity is checked.
+
+    python benchmarks/check_models.py SOURCE [--attention NAME --at PLACE] OUT.onnx
+
+writes OUT.onnx as torch wrote it, and OUT.lowered.onnx and OUT.dla.onnx as lowered for TensorRT and
+for a DLA, each with what the parser says in a `.parser.json` beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+#: How the forms of a model are called, and the target of each.
+FORMS: Final = {"": None, ".lowered": "tensorrt", ".dla": "dla"}
+_OPSET: Final = 17
+
+
+def form_of(path: Path, form: str) -> Path:
+    """Return the path of another form of a model."""
+    return path.with_name(f"{path.stem}{form}.onnx")
+
+
+def exported(source: str, path: Path, *flags: str, limit_s: float = 600.0) -> str:
+    """Export a model in a process of its own, unless it is there.
+
+    Args:
+        source: The model, as `export` takes it.
+        path: Where the file as torch wrote it goes.
+        flags: As this program takes them.
+        limit_s: After how long it is given up.
+
+    Returns:
+        Why there is none; empty if there is.
+    """
+    if path.exists():
+        return ""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, __file__, source, str(path), *flags]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit_s, check=False)
+    except subprocess.TimeoutExpired:
+        return f"no end within {limit_s:g} s"
+    if done.returncode == 0 and path.exists():
+        return ""
+    return (done.stderr.strip().splitlines() or ["no output"])[-1]
+
+
+def parsed(path: Path) -> list[dict[str, Any]]:
+    """Return what TensorRT-RTX's parser refuses of a file, asked once and then kept."""
+    kept = path.with_suffix(".parser.json")
+    if not kept.exists():
+        command = [sys.executable, __file__, "--parse", str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        lines = done.stdout.splitlines()
+        refused = [{"node": "", "op": "", "why": f"the parser crashed: {done.returncode}"}]
+        refused = json.loads(lines[-1]) if lines and not done.returncode else refused
+        kept.write_text(json.dumps(refused, indent=1))
+    found: list[dict[str, Any]] = json.loads(kept.read_text())
+    return found
+
+
+def parse(path: Path) -> list[dict[str, Any]]:
+    """Return what TensorRT-RTX's parser refuses, by node; it may crash this process."""
+    from edgeattn.engine.libraries import load
+    from edgeattn.engine.log import Log, logger_of
+
+    trt = load("tensorrt-rtx").module
+    log = Log()
+    logger = logger_of(trt, log)
+    builder = trt.Builder(logger)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, logger)
+    if parser.parse_from_file(str(path)):
+        return []
+    errors = [parser.get_error(index) for index in range(parser.num_errors)]
+    found = [
+        {"node": e.node_name(), "op": e.node_operator(), "why": " ".join(e.desc().split())}
+        for e in errors
+    ]
+    return found or [{"node": "", "op": "", "why": "; ".join(log.errors)}]
+
+
+def _written(asked: argparse.Namespace) -> None:
+    from edgeattn import legalise
+    from edgeattn.base.clock import Clock
+    from edgeattn.graph.writing import save
+    from edgeattn.lowering.target import TARGETS
+    from edgeattn.models.build import build
+    from edgeattn.options.export import ExportOptions
+    from edgeattn.options.model import AttentionRequest, ModelRequest
+    from edgeattn.workflows.forms import Forming
+    from edgeattn.workflows.pipeline import captured
+    from edgeattn.workflows.workspace import workspace
+
+    attention = AttentionRequest(name=asked.attention, at=asked.at) if asked.attention else None
+    request = ModelRequest(source=asked.source, attentions=(attention,) if attention else ())
+    built = build(request)
+    options = ExportOptions(opset=asked.opset)
+    with tempfile.TemporaryDirectory(dir=asked.out.parent) as folder:
+        with workspace(Path(folder) / "model.onnx", options) as work:
+            work.begin("model", captured(built, options), built)
+            if reason := work.why_unsimplified():
+                print(reason, file=sys.stderr)
+            for form, target in reversed(FORMS.items()):  # the first is there once all are
+                if target is not None and target not in TARGETS:
+                    continue
+                model = work.simplified("model")
+                if target is not None:
+                    Forming(ExportOptions(opset=asked.opset, target=target)).lower(
+                        model, Clock(lambda _: None)
+                    )
+                legalise.legalise(model, asked.opset)
+                path = form_of(asked.out, form)
+                inner = Path(folder) / path.name
+                save(model, inner, external=True)
+                data = inner.with_name(f"{inner.name}.data")
+                if data.exists():
+                    size = data.stat().st_size
+                    data.unlink()
+                    data.touch()
+                    os.truncate(data, size)
+                    data.replace(path.with_name(data.name))
+                inner.replace(path)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write one model's files, or print what the parser says of one."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--parse", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("source", nargs="?")
+    parser.add_argument("out", type=Path, nargs="?")
+    parser.add_argument("--attention")
+    parser.add_argument("--at")
+    parser.add_argument("--opset", type=int, default=_OPSET)
+    asked = parser.parse_args(arguments)
+    if asked.parse is not None:
+        print(json.dumps(parse(asked.parse)))
+    else:
+        _written(asked)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
