@@ -19,7 +19,10 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 #: How the forms of a model are called, and the target of each.
 FORMS: Final = {"": None, ".lowered": "tensorrt", ".dla": "dla"}
@@ -59,7 +62,7 @@ def exported(source: str, path: Path, *flags: str, limit_s: float = 600.0) -> st
 def parsed(path: Path) -> list[dict[str, Any]]:
     """Return what TensorRT-RTX's parser refuses of a file, asked once and then kept."""
     kept = path.with_suffix(".parser.json")
-    if not kept.exists():
+    if not kept.exists() or not kept.stat().st_size:
         command = [sys.executable, __file__, "--parse", str(path)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         lines = done.stdout.splitlines()
@@ -91,47 +94,46 @@ def parse(path: Path) -> list[dict[str, Any]]:
     return found or [{"node": "", "op": "", "why": "; ".join(log.errors)}]
 
 
-def _written(asked: argparse.Namespace) -> None:
-    from edgeattn import legalise
-    from edgeattn.base.clock import Clock
-    from edgeattn.graph.writing import save
+def _write(asked: argparse.Namespace) -> None:
     from edgeattn.lowering.target import TARGETS
     from edgeattn.models.build import build
     from edgeattn.options.export import ExportOptions
     from edgeattn.options.model import AttentionRequest, ModelRequest
-    from edgeattn.workflows.forms import Forming
     from edgeattn.workflows.pipeline import captured
     from edgeattn.workflows.workspace import workspace
 
     attention = AttentionRequest(name=asked.attention, at=asked.at) if asked.attention else None
-    request = ModelRequest(source=asked.source, attentions=(attention,) if attention else ())
-    built = build(request)
+    built = build(ModelRequest(source=asked.source, attentions=(attention,) if attention else ()))
     options = ExportOptions(opset=asked.opset)
-    with tempfile.TemporaryDirectory(dir=asked.out.parent) as folder:
-        with workspace(Path(folder) / "model.onnx", options) as work:
-            work.begin("model", captured(built, options), built)
-            if reason := work.why_unsimplified():
-                print(reason, file=sys.stderr)
-            for form, target in reversed(FORMS.items()):  # the first is there once all are
-                if target is not None and target not in TARGETS:
-                    continue
-                model = work.simplified("model")
-                if target is not None:
-                    Forming(ExportOptions(opset=asked.opset, target=target)).lower(
-                        model, Clock(lambda _: None)
-                    )
-                legalise.legalise(model, asked.opset)
-                path = form_of(asked.out, form)
-                inner = Path(folder) / path.name
-                save(model, inner, external=True)
-                data = inner.with_name(f"{inner.name}.data")
-                if data.exists():
-                    size = data.stat().st_size
-                    data.unlink()
-                    data.touch()
-                    os.truncate(data, size)
-                    data.replace(path.with_name(data.name))
-                inner.replace(path)
+    with (
+        tempfile.TemporaryDirectory(dir=asked.out.parent) as folder,
+        workspace(Path(folder) / "model.onnx", options) as work,
+    ):
+        work.begin("model", captured(built, options), built)
+        if reason := work.why_unsimplified():
+            print(reason, file=sys.stderr)
+        for form, target in reversed(FORMS.items()):  # the first is there once all are
+            if target is None or target in TARGETS:
+                _save(work.simplified("model"), target, asked.opset, form_of(asked.out, form))
+
+
+def _save(model: ir.Model, target: str | None, opset: int, path: Path) -> None:
+    """Lower a model and write it, with a file of holes for its weights."""
+    from edgeattn.base.clock import Clock
+    from edgeattn.graph.writing import save
+    from edgeattn.legalise import legalise
+    from edgeattn.options.export import ExportOptions
+    from edgeattn.workflows.forms import Forming
+
+    if target is not None:
+        Forming(ExportOptions(opset=opset, target=target)).lower(model, Clock(lambda _: None))
+    legalise(model, opset)
+    save(model, path, external=True)
+    data = path.with_name(f"{path.name}.data")
+    if data.exists():
+        size = data.stat().st_size
+        data.write_bytes(b"")
+        os.truncate(data, size)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -147,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if asked.parse is not None:
         print(json.dumps(parse(asked.parse)))
     else:
-        _written(asked)
+        _write(asked)
     return 0
 
 
