@@ -82,6 +82,7 @@ class Engines:
         options: EngineOptions,
         *,
         precisions: Collection[Precision] = (),
+        verbose: bool = False,
         log: Log,
         on_line: OnLine = lambda _: None,
     ) -> tuple[tuple[Profile, ...], list[str]]:
@@ -91,7 +92,9 @@ class Engines:
             source: The ONNX file.
             engine: What the engine is called there.
             options: How to build.
-            precisions: What layers may compute in besides fp32, before TensorRT 10.
+            precisions: What layers may compute in besides fp32, before TensorRT 10, or on a DLA
+                before 11.
+            verbose: Whether trtexec tells all that it does.
             log: Where trtexec's messages go.
             on_line: Called with each line that trtexec prints.
 
@@ -115,6 +118,7 @@ class Engines:
             profiles=profiles,
             options=options,
             timing_cache="" if cache is None else _CACHE,
+            verbose=verbose,
         )
         fact = f"{self.host} builds no engine of {source.path.name}"
         try:
@@ -184,6 +188,30 @@ class Engines:
             kinds = {one.name: one.dtype for one in describe(source.model.graph.outputs)}
             return read_outputs(path.read_text(encoding="utf-8", errors="replace"), kinds)
 
+    def parse(self, fact: str, *, report_dla: bool = False, log: Log) -> None:
+        """Have the parser read the file that was sent, and build nothing.
+
+        trtexec cannot be told so: it ends where nobody reads what it says next.
+
+        Args:
+            fact: What is tried, as in "orin does not take m.onnx".
+            report_dla: Whether what does not run on the DLA is refused, by a version that can.
+            log: Where trtexec's messages go.
+
+        Raises:
+            RefusedError: The parser does not take it: quotes its message.
+            MissingError: Memory there ran out.
+        """
+        options = EngineOptions(dla_core=self.dla_core if report_dla else None)
+        command = self.trtexec.build_command(
+            "model.onnx", "model.engine", options=options, verbose=True, report_dla=report_dla
+        )
+        # It says so too where it could not parse.
+        script = '"$@" 2>&1 | sed "/Finish.* parsing network model/q"'
+        ran, own = self._ran(command, script, limit_s=_RUN_S, log=log)
+        if ran.code or own.errors or not own.starting_with("Finish"):
+            raise failed(fact, own, ran.code, host=self.host)
+
     def _trtexec(
         self,
         command: Sequence[str],
@@ -193,19 +221,33 @@ class Engines:
         log: Log,
         on_line: OnLine = lambda _: None,
     ) -> Ran:
-        lines = _Lines(on_line)
         is_loading = any(one.startswith("--loadEngine") for one in command)
         dla = [] if self.dla_core is None or not is_loading else [f"--useDLACore={self.dla_core}"]
+        script = 'exec "$@" 2>&1'
+        ran, own = self._ran([*command, *dla], script, limit_s=limit_s, log=log, on_line=on_line)
+        if ran.code:
+            raise failed(fact, own, ran.code, host=self.host)
+        return ran
+
+    def _ran(
+        self,
+        command: Sequence[str],
+        script: str,
+        *,
+        limit_s: float,
+        log: Log,
+        on_line: OnLine = lambda _: None,
+    ) -> tuple[Ran, Log]:
+        """Run a command by a script; return how it ended, and what it said."""
+        lines = _Lines(on_line)
         try:
-            ran = self.room.sh('exec "$@" 2>&1', *command, *dla, limit_s=limit_s, sink=lines)
+            ran = self.room.sh(script, *command, limit_s=limit_s, sink=lines)
         finally:
-            text = lines.getvalue().decode(errors="replace")
-            own = log_of(text)
+            own = log_of(lines.getvalue().decode(errors="replace"))
             log.messages += own.messages
         if ran.code:
             own.messages += log_of(ran.stderr).messages
-            raise failed(fact, own, ran.code, host=self.host)
-        return ran
+        return ran, own
 
 
 def check_engine(path: Path, facts: HostFacts, trtexec: Trtexec) -> EngineManifest:

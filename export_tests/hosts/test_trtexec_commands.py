@@ -79,13 +79,19 @@ def test_an_engine_is_built_timed_profiled_and_run(tmp_path, version):
 
 
 def test_precision_is_a_flag_before_10_and_in_the_file_from_there_on():
-    def given(version):
-        command = of(version).build_command("m", "e", precisions=["fp16", "int8"])
+    def given(version, **options):
+        options = EngineOptions(**options)
+        command = of(version).build_command(
+            "m", "e", precisions=["fp16", "int8"], options=options, report_dla=True
+        )
         return [flag for flag in command if flag in ("--fp16", "--int8", "--stronglyTyped")]
 
     assert given("8.5.2") == given("9.3.0") == ["--fp16", "--int8"]
     assert given("10.0.0") == given("10.16.2") == ["--stronglyTyped"]
     assert given("11.1.0") == []
+    # A DLA is told by flags up to 10, as in NVIDIA's own commands.
+    assert given("10.3.0", dla_core=0) == ["--fp16", "--int8"]
+    assert given("11.1.0", dla_core=0) == []
 
 
 def test_what_a_version_has_not_is_refused():

@@ -23,14 +23,19 @@ A test installs it in a folder of the remote's PATH (`sshd.path`):
 Settings: `measured`, the name of an engine whose files are given out as they are, "" to make layers
 from the ONNX file; `fails`, one of FAILURES; `capability`, of the GPU that is played; `spoils`, a
 relative error of all outputs; `alters`, a weight that every build makes half as large again;
-`lasts_s`, what a build and a run really last; `captures`, whether CUDA graphs can be captured. A
-node of a domain of its own is refused without any setting, and so is an engine of another version
-or capability.
+`lasts_s`, what a build and a run really last; `captures`, whether CUDA graphs can be captured;
+`dla_cores`, how many DLA cores it has. A node of a domain of its own is refused without any
+setting, and so is an engine of another version or capability.
+
+What falls off a DLA is a table of operators here, and no truth: what is true is how a log says so.
+The lines are those of logs that people published (docs/sources.md, "Logs of a DLA"): of TensorRT
+8.0, 8.5 and 10.3, of ResNet-50, YOLO and others, on Xavier and Orin.
 """
 
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import os
 import random
@@ -85,6 +90,18 @@ _KINDS = {"Conv": "CaskConvolution", "ConvTranspose": "CaskDeconvolution", "Gemm
           "MatMul": "CaskGemm", "Relu": "PointWiseV2"}  # fmt: skip
 _POOLS = ("GlobalAveragePool", "AveragePool", "MaxPool", "GlobalMaxPool")
 _MOVES = ("Transpose", "Reshape", "Concat", "Slice", "Split", "Flatten", "Squeeze", "Unsqueeze")
+# Operators that fall off a DLA, here: what kind of layer they are, and what is said of it.
+_OFF_DLA = {
+    "GlobalAveragePool": ("REDUCE", "DLA cores do not support AVG Reduce operation."),
+    "ReduceMean": ("REDUCE", "DLA cores do not support AVG Reduce operation."),
+    "Pow": ("ELEMENTWISE", "DLA cores do not support POW ElementWise operation."),
+    "Div": ("ELEMENTWISE", "DLA cores do not support DIV ElementWise operation."),
+    "Sqrt": ("UNARY", "DLA cores do not support SQRT Unary operation."),
+    "Flatten": ("SHUFFLE", ""),
+    "Unsqueeze": ("SHUFFLE", ""),
+    "MatMul": ("MATRIX_MULTIPLY", ""),
+}
+_SUBGRAPHS = 16
 _TYPES = {1: ("FP32", "Float"), 10: ("FP16", "Half"), 3: ("Int8", "Int8"), 6: ("Int32", "Int32"),
           7: ("Int64", "Int64"), 9: ("Bool", "Bool")}  # fmt: skip
 
@@ -107,11 +124,11 @@ class RefusedError(Exception):
 
 class Played:
     def __init__(self, version, *, measured="", fails="", capability="8.7", spoils=0.0,
-                 lasts_s=0.0, captures=True, op_ms=(), alters=""):  # fmt: skip
+                 lasts_s=0.0, captures=True, op_ms=(), alters="", dla_cores=0):  # fmt: skip
         self.version = tuple(map(int, version.split(".")))
         self.measured, self.fails, self.capability = measured, fails, capability
         self.spoils, self.lasts_s, self.captures = spoils, lasts_s, captures
-        self.op_ms, self.alters = dict(op_ms), alters
+        self.op_ms, self.alters, self.dla_cores = dict(op_ms), alters, dla_cores
         parts = (*self.version, 0)[:3]
         weights = (10000, 100, 1) if self.version >= (10,) else (1000, 100, 1)
         self.number = sum(part * weight for part, weight in zip(parts, weights, strict=True))
@@ -143,13 +160,16 @@ class Played:
             self.runs = True
             self.run(options)
         except RefusedError as error:
-            for message in str(error).replace("\n\t", "\t").split("\n"):
-                self.log("E", message.replace("\t", "\n"))
+            self.errors(str(error))
             if self.version < (11,) or self.runs:  # from 11 on, flags are refused without it
                 self.say(f"&&&& FAILED {told}")
             return 1
         self.say(f"&&&& PASSED {told}")
         return 0
+
+    def errors(self, text):
+        for message in text.replace("\n\t", "\t").split("\n"):
+            self.log("E", message.replace("\t", "\n"))
 
     def help(self):
         self.say("=== Build Options ===")
@@ -195,7 +215,7 @@ class Played:
             )
         if "exportLayerInfo" in options and "profilingVerbosity" not in options:
             raise RefusedError("stand-in: layer information without detailed verbosity")
-        if "useDLACore" in options:
+        if int(options.get("useDLACore", -1)) >= self.dla_cores:
             raise RefusedError(f"Cannot create DLA engine, {options['useDLACore']} not available")
 
     def check_values(self, options):
@@ -248,17 +268,21 @@ class Played:
     def built(self, options):
         import onnx
 
+        self.log("I", f"Start parsing network model{'.' if self.version >= (8, 6) else ''}")
         try:
             model = onnx.load(options["onnx"])
             self.alter(model)
         except Exception as error:
             raise RefusedError(
-                f"[TRT] ModelImporter.cpp:735: Failed to parse ONNX model from file:"
+                "[TRT] ModelImporter.cpp:735: Failed to parse ONNX model from file:"
                 f" {options['onnx']}\nFailed to parse onnx file\nParsing model failed\n"
                 "Failed to create engine from model or file.\nEngine set up failed"
             ) from error
-        self.wait()
+        self.parsed_model(model, options)
+        self.wait(verbose="verbose" in options)
         self.fail(model)
+        if "useDLACore" in options:
+            self.place(model, options)
         inputs = _inputs(model)
         ranges = self.ranges(inputs, options)
         if self.measured:
@@ -324,10 +348,91 @@ class Played:
                     one[name] = [size or 1 for size in inputs[name]]
         return ranges
 
-    def fail(self, model):
+    def parsed_model(self, model, options):
+        """Parses: what it stops at is an error, and that it has ended is said all the same."""
+        said = "Finish parsing network model"
+        if self.version >= (8, 6):
+            said = "Finished parsing network model. Parse time: 0.0483808"
         for number, node in enumerate(model.graph.node):
+            name = node.name or f"node_of_{node.output[0]}"
+            refusal = ""
             if node.domain not in ("", "ai.onnx"):
-                raise RefusedError(self.unsupported(number, node))
+                refusal = self.unsupported(number, node)
+            elif "reportCapabilityDLA" in options and node.op_type in _OFF_DLA:
+                refusal = (
+                    f"In node {number} with name: {name} and operator: {node.op_type}"
+                    f" (checkDLASupport): UNSUPPORTED_NODE: DLA validation failed for layer: {name}"
+                )
+            if refusal:
+                for message in f"{refusal}\nFailed to parse onnx file".replace("\n\t", "\t").split(
+                    "\n"
+                ):
+                    self.log("E", message.replace("\t", "\n"))
+                self.log("I", said)
+                raise RefusedError(
+                    "Parsing model failed\nFailed to create engine from model or file.\n"
+                    "Engine set up failed"
+                )
+            if "verbose" in options:
+                self.log("V", f"[TRT] Parsing node: {name} [{node.op_type}]")
+                self.log("V", f"[TRT] Registering layer: {name} for ONNX node: {name}")
+        self.log("I", said)
+
+    def place(self, model, options):
+        """Says what falls off the DLA, and lists what runs where: a loadable for each stretch."""
+        is_half = bool({"fp16", "int8"} & set(options)) or self.version >= (11,)
+        layers = [
+            (name, self.falls_off(name, node.op_type, is_half=is_half))
+            for node in model.graph.node
+            for name in [node.name or f"node_of_{node.output[0]}"]
+            if node.op_type not in ("Constant", "Identity", "Dropout")
+        ]
+        for name in [name for name, kind in layers if kind][:1]:
+            if "allowGPUFallback" not in options:
+                raise RefusedError(
+                    f"[TRT] Default DLA is enabled but layer {name} is not supported on DLA and"
+                    " falling back to GPU is not enabled.\nEngine could not be created from network"
+                    "\nBuilding engine failed\nFailed to create engine from model or file.\n"
+                    "Engine set up failed"
+                )
+        runs = [
+            [name for name, _ in run]
+            for is_off, run in itertools.groupby(layers, key=lambda layer: bool(layer[1]))
+            if not is_off
+        ]
+        for name in (name for run in runs[_SUBGRAPHS:] for name in run):
+            self.log("W", f"[TRT] DLA supports only {_SUBGRAPHS} subgraphs per DLA core. Switching"
+                          f" to GPU for layer {name}")  # fmt: skip
+        letter, dashes = ("V" if self.version >= (10,) else "I"), "-" * 10
+        self.log(letter, f"[TRT] {dashes} Layers Running on DLA {dashes}")
+        for run in runs[:_SUBGRAPHS]:
+            ends = "...".join(dict.fromkeys((run[0], run[-1])))
+            self.log(letter, f"[TRT] [DlaLayer] {{ForeignNode[{ends}]}}")
+        self.log(letter, f"[TRT] {dashes} Layers Running on GPU {dashes}")
+        on_dla = {name for run in runs[:_SUBGRAPHS] for name in run}
+        for name, kind in layers:
+            if name not in on_dla:
+                kinds = f"{kind or 'CONVOLUTION'}: " if self.version >= (8, 4) else ""
+                self.log(letter, f"[TRT] [GpuLayer] {kinds}{name}")
+
+    def falls_off(self, name, op, *, is_half):
+        """Says of a layer that it falls off the DLA; returns what kind it is then."""
+        kind, why = _OFF_DLA.get(op, ("", ""))
+        if not is_half:
+            self.log("W", f"[TRT] DLA only supports FP16 and Int8 precision type. Switching {name}"
+                          " device type to GPU.")  # fmt: skip
+            return kind or "CONVOLUTION"
+        if why:
+            self.log("W", f"[TRT] {name}: {why}")
+        if kind and self.version < (8, 4):
+            self.log("W", f"[TRT] Default DLA is enabled but layer {name} is not supported on DLA,"
+                          " falling back to GPU.")  # fmt: skip
+        elif kind:
+            self.log("W", f"[TRT] Layer '{name}' ({kind}): Unsupported on DLA. Switching this"
+                          " layer's device type to GPU.")  # fmt: skip
+        return kind
+
+    def fail(self, model):
         if self.fails == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
         if self.fails == "memory":
@@ -366,9 +471,7 @@ class Played:
             f"[TRT] ModelImporter.cpp:726: While parsing node number {where}:\n"
             "[TRT] ModelImporter.cpp:727: --- Begin node ---\n"
             f"[TRT] ModelImporter.cpp:728: {dump}\n"
-            f"[TRT] ModelImporter.cpp:729: --- End node ---\n{why}\n"
-            "Failed to parse onnx file\nParsing model failed\n"
-            "Failed to create engine from model or file.\nEngine set up failed"
+            f"[TRT] ModelImporter.cpp:729: --- End node ---\n{why}"
         )
 
     # Running.
@@ -585,8 +688,12 @@ class Played:
                         f'  , "values" : [ {values} ]\n  }}\n')  # fmt: skip
         return "[\n  " + ", ".join(rows) + "]\n"
 
-    def wait(self):
-        time.sleep(self.lasts_s)
+    def wait(self, *, verbose=False):
+        ends = time.monotonic() + self.lasts_s
+        while (left := ends - time.monotonic()) > 0:
+            if verbose:  # as one that builds: it ends where nobody reads that any more
+                self.log("V", "[TRT] Tactic: 0x0 Time: 0.1")
+            time.sleep(min(left, 0.2 if verbose else left))
 
 
 def _shapes(text):

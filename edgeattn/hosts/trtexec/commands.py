@@ -64,8 +64,13 @@ class Trtexec:
 
     @property
     def is_strongly_typed(self) -> bool:
-        """Whether a network is built in the precision that it is written in."""
-        return not self._knows("--fp16")
+        """Whether a network is built in the precision that it is written in: for a GPU, from 10."""
+        return self._knows("--stronglyTyped") or not self._knows("--fp16")
+
+    @property
+    def reports_dla(self) -> bool:
+        """Whether its parser can be told to refuse what does not run on a DLA."""
+        return self._knows("--reportCapabilityDLA")
 
     def build_command(
         self,
@@ -77,18 +82,20 @@ class Trtexec:
         options: EngineOptions = _BY_DEFAULT,
         timing_cache: str = "",
         verbose: bool = False,
+        report_dla: bool = False,
     ) -> list[str]:
         """Build an engine, and run nothing.
 
         Args:
             onnx: The ONNX file.
             engine: The engine that is written.
-            precisions: What layers may compute in besides fp32, before TensorRT 10; from there on
-                the file says it.
+            precisions: What layers may compute in besides fp32, before TensorRT 10, or on a DLA
+                before 11; else the file says it.
             profiles: The optimisation profile, completed; none for a model of fixed shapes.
             options: How to build; its precision, profiles and timing cache are not looked at.
             timing_cache: The file of tactics' times that is read and written; "" for none.
             verbose: Whether it tells all that it does.
+            report_dla: Whether its parser refuses what does not run on a DLA, if it can.
 
         Raises:
             InputError: This version cannot be told so.
@@ -100,9 +107,12 @@ class Trtexec:
             )
         flags = [self._flag("--onnx", onnx), self._flag("--saveEngine", engine)]
         flags += self._maybe("--explicitBatch")
-        flags += self._maybe("--stronglyTyped")
+        # NVIDIA's commands for a DLA have --fp16 up to 10.
+        is_typed = self.is_strongly_typed and options.dla_core is None
+        flags += self._maybe("--stronglyTyped") if is_typed else []
         for precision in ("fp16", "int8"):
-            flags += self._maybe(f"--{precision}") if precision in precisions else []
+            if precision in precisions and not is_typed:
+                flags += self._maybe(f"--{precision}")
         for profile in profiles:
             for point in ("min", "opt", "max"):
                 flags += self._shapes(f"--{point}Shapes", getattr(profile, point))
@@ -111,6 +121,7 @@ class Trtexec:
             flags.append(self._flag("--timingCacheFile", timing_cache))
         flags += self._maybe("--profilingVerbosity", "detailed")
         flags += ["--verbose"] if verbose else []
+        flags += self._maybe("--reportCapabilityDLA") if report_dla else []
         return [self.path, *flags, *(self._maybe("--skipInference") or ["--buildOnly"])]
 
     def time_command(

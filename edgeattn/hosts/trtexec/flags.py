@@ -46,10 +46,11 @@ FLAGS: Final[Mapping[str, Support]] = {
     "--hardwareCompatibilityLevel": Support(since=(8, 6)),
     "--profilingVerbosity": Support(since=(8, 2)),
     "--exportLayerInfo": Support(since=(8, 2)),
-    # Permissions of a network without types of its own: from 10 on it is built as it is written.
-    "--fp16": Support(since=OLDEST, until=(10,)),
-    "--int8": Support(since=OLDEST, until=(10,)),
+    # Permissions of a network without types of its own. 9.3 has --stronglyTyped too.
+    "--fp16": Support(since=OLDEST, until=(11,)),
+    "--int8": Support(since=OLDEST, until=(11,)),
     "--stronglyTyped": Support(since=(10,), until=(11,)),
+    "--reportCapabilityDLA": Support(since=(10, 16)),
     "--useCudaGraph": _BY_DEFAULT_FROM_11,
     "--noCudaGraph": Support(since=(11,)),
     "--separateProfileRun": _BY_DEFAULT_FROM_11,
