@@ -1,0 +1,255 @@
+"""What the ONNX parser of TensorRT takes, by version."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import onnx_ir as ir
+
+from edgeattn.base.documents import parse_toml
+from edgeattn.base.errors import InputError
+from edgeattn.base.versions import numbers
+from edgeattn.graph.names import STANDARD_DOMAINS
+from edgeattn.graph.schemas import Signature, signature
+from edgeattn.records.check import Verdict
+from edgeattn.support.answers import Answer, worst
+from edgeattn.support.restrictions import Asked, Release, restrictions
+
+# The newest version of TensorRT whose answers TensorRT-RTX's own parser was asked about.
+_RTX_IS: Final = (11, 4)
+_FIRST: Final[Release] = (8,)
+_MAX_RANK: Final = 8
+# Operators that got new values of attributes, or another meaning, without new attributes.
+_CHANGED_WITHIN: Final = frozenset({"Celu", "Einsum", "GridSample", "Mod", "QuantizeLinear"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Said:
+    """What a source says of some names, from one release to another.
+
+    Attributes:
+        verdict: What it says.
+        first: The first release that it is about; () if that is the very first.
+        last: The last one; () if that is the newest.
+        source: Where it is said.
+    """
+
+    verdict: Verdict
+    first: Release
+    last: Release
+    source: str
+
+    def is_about(self, release: Release) -> bool:
+        return self.first <= release and (not self.last or release <= self.last)
+
+
+_Table: TypeAlias = dict[str, list[_Said]]
+
+
+@functools.cache
+def _document() -> dict[str, Any]:
+    path = Path(__file__).with_suffix(".toml")
+    return parse_toml(path.read_text(encoding="utf-8"), path.name)
+
+
+@functools.cache
+def _table(name: str) -> _Table:
+    table: _Table = {}
+    for group in _document()[name]:
+        said = _Said(
+            verdict=group.get("verdict", "yes"),
+            first=numbers(group.get("first", "")),
+            last=numbers(group.get("last", "")),
+            source=group["source"],
+        )
+        for one in group["names"].split():
+            table.setdefault(one, []).append(said)
+    return table
+
+
+class Parser:
+    """The ONNX parser of one version of TensorRT.
+
+    Args:
+        version: Such as "8.5.2" or "10.3".
+        rtx: Whether it is TensorRT-RTX, whose versions are others: it is answered for as the newest
+            TensorRT without its plugins.
+
+    Raises:
+        InputError: That is no version, or one before 8.0.
+
+    Attributes:
+        title: What it is called.
+    """
+
+    def __init__(self, version: str, *, rtx: bool = False) -> None:
+        if not numbers(version):
+            raise InputError(f"{version!r} is no version of TensorRT.", mend="Such as 8.5 or 10.3.")
+        if not rtx and numbers(version) < _FIRST:
+            raise InputError(f"Nothing is known of TensorRT {version}.", mend="Known from 8.0 on.")
+        self.title: Final = f"TensorRT{'-RTX' if rtx else ''} {version}"
+        self.release: Final[Release] = _RTX_IS if rtx else numbers(version)[:2]
+        self._rtx = rtx
+
+    def takes_opset(self, opset: int) -> Answer:
+        """Return whether it takes a model of an opset.
+
+        The parser itself refuses none: it reads newer operators as if they were older ones.
+
+        Args:
+            opset: Of ONNX's own operators.
+        """
+        highest, source = self._highest_opset()
+        if opset <= highest:
+            return Answer(verdict="yes", source=source)
+        return Answer(
+            verdict="unknown",
+            reason=f"opset {opset} is above {highest}, the highest that {self.title} is documented"
+            " for: its parser goes on, and reads what changed since as it was before",
+            source=source,
+            mend=f"--opset {highest}",
+        )
+
+    def takes_value(self, value: ir.Value) -> Answer:
+        """Return whether it takes a model with an input, an output or a weight like this."""
+        if value.type is not None and not isinstance(value.type, ir.TensorType):
+            return self._refused("it is no dense tensor", "the parser reads tensors only")
+        dtype = value.dtype
+        if dtype is None or dtype == ir.DataType.UNDEFINED:
+            return Answer(verdict="unknown", reason="its type is not known")
+        typed = self._takes_type(dtype)
+        if typed.verdict != "yes":
+            return typed
+        if value.shape is None:
+            return Answer(verdict="unknown", reason="its rank is not known")
+        if len(value.shape) > _MAX_RANK:
+            return self._refused(
+                f"it has rank {len(value.shape)}, and {self.title} takes {_MAX_RANK} at most",
+                "Dims::MAX_DIMS in NVIDIA's NvInferRuntimeBase.h",
+            )
+        return typed
+
+    def takes(self, node: ir.Node) -> Answer:
+        """Return whether it takes a node: its operator, types, attributes and which are constant.
+
+        Bodies of control flow are not looked into.
+        """
+        if node.domain not in STANDARD_DOMAINS:
+            return Answer(
+                verdict="unknown",
+                reason=f"{node.domain}::{node.op_type} is none of ONNX's own operators: it is taken"
+                " where a plugin of that name is registered",
+                source="FallbackPluginImporter in onnx-tensorrt's importers",
+                mend="Register the plugin: trtexec --staticPlugins=LIBRARY.so; or write it with"
+                " ONNX's own operators.",
+            )
+        answers = [self._takes_operator(node.op_type)]
+        if answers[0].verdict != "no":
+            answers += self._takes_version(node)
+            answers += self._takes_types(node)
+            asked = Asked(node=node, release=self.release, opset=_opset(node) or 0, rtx=self._rtx)
+            answers += restrictions(asked)
+        return worst(answers)
+
+    def _takes_operator(self, op_type: str) -> Answer:
+        if self._rtx and (plugged := _table("plugins").get(op_type)):
+            return Answer(
+                verdict="no",
+                reason=f"{op_type} is a plugin, and TensorRT-RTX has none",
+                source=plugged[0].source,
+            )
+        for said in _table("operators").get(op_type, ()):
+            if said.is_about(self.release):
+                reason = "" if said.verdict == "yes" else f"{self.title} has no {op_type}"
+                mend = "" if said.verdict == "yes" else _elsewhere(op_type)
+                return Answer(verdict=said.verdict, reason=reason, source=said.source, mend=mend)
+        return Answer(
+            verdict="unknown",
+            reason=f"no source says whether {self.title} has {op_type}",
+            mend=_elsewhere(op_type),
+        )
+
+    def _takes_version(self, node: ir.Node) -> Iterator[Answer]:
+        """Say so where an operator changed after the highest opset that is documented."""
+        highest, source = self._highest_opset()
+        opset = _opset(node)
+        now = None if opset is None or opset <= highest else signature(node.op_type, opset)
+        if now is not None and now.since > highest and not _reads_alike(node.op_type, highest, now):
+            yield Answer(
+                verdict="unknown",
+                reason=f"{node.op_type} changed in opset {now.since}, and {self.title} is"
+                f" documented up to {highest}",
+                source=source,
+                mend=f"--opset {highest}",
+            )
+
+    def _takes_types(self, node: ir.Node) -> Iterator[Answer]:
+        for value in (*node.inputs, *node.outputs):
+            if value is not None and value.dtype is not None and value.name:
+                answer = self._takes_type(value.dtype)
+                if answer.verdict != "yes":
+                    yield answer
+
+    def _takes_type(self, dtype: ir.DataType) -> Answer:
+        """Return whether values may have a type at all."""
+        for said in _table("types").get(dtype.name, ()):
+            if said.is_about(self.release):
+                return Answer(verdict="yes", source=said.source)
+        return self._refused(
+            f"{self.title} has no {dtype.name.lower()}",
+            "convertDtype in onnx-tensorrt's importer, and its docs/Changelog.md",
+            "Cast it to float32, int32 or bool before.",
+        )
+
+    def _highest_opset(self) -> tuple[int, str]:
+        row = [one for one in _document()["opset"] if numbers(one["release"]) <= self.release][-1]
+        return row["highest"], row["source"]
+
+    @staticmethod
+    def _refused(reason: str, source: str, mend: str = "") -> Answer:
+        return Answer(verdict="no", reason=reason, source=source, mend=mend)
+
+
+def _elsewhere(op_type: str) -> str:
+    """Say how to do without an operator: at an opset before it, exporters write others."""
+    since = _began(op_type)
+    return (
+        f"--opset {since - 1}, where exporters write it with other operators"
+        if since is not None and since > 13
+        else "Write it with other operators."
+    )
+
+
+def _reads_alike(op_type: str, opset: int, now: Signature) -> bool:
+    """Return whether an operator is the same at an opset but for the types that it takes."""
+    then = signature(op_type, opset)
+    return (
+        then is not None
+        and op_type not in _CHANGED_WITHIN
+        and (
+            (then.attributes, then.max_input, then.max_output)
+            == (now.attributes, now.max_input, now.max_output)
+        )
+    )
+
+
+@functools.cache
+def _began(op_type: str) -> int | None:
+    """Return the first opset that has an operator."""
+    return next((opset for opset in range(1, 40) if signature(op_type, opset)), None)
+
+
+def _opset(node: ir.Node) -> int | None:
+    """Return the opset of a node's operator, of ONNX's own."""
+    if node.version is not None:
+        return node.version
+    graph = node.graph
+    while graph is not None and not graph.opset_imports:
+        parent = getattr(graph, "parent_node", None)
+        graph = None if parent is None else parent.graph
+    imports = {} if graph is None else graph.opset_imports
+    return next((imports[name] for name in STANDARD_DOMAINS if name in imports), None)
