@@ -77,6 +77,26 @@ class Side(Frozen):
     reasons: tuple[str, ...]
 
 
+class Stretch(Frozen):
+    """Nodes of one module that follow each other, in the order of the graph, on one side.
+
+    Attributes:
+        side: Where they run.
+        module: The torch module; "" for the root.
+        site: The site of attention that it is in, or is; "" outside of sites.
+        nodes: How many.
+        changes: Values that they are the first to take from the other side.
+        possible: The same, where one of the two sides is unknown.
+    """
+
+    side: Literal["dla", "gpu", "unknown"]
+    module: str
+    site: str
+    nodes: int
+    changes: int = 0
+    possible: int = 0
+
+
 class DLAReport(Frozen):
     """What of a model runs on a DLA.
 
@@ -93,6 +113,7 @@ class DLAReport(Frozen):
         copies_us: What copying them costs, predicted: at least and at most; None if the device's
             bandwidth is not known.
         modules: By module, in the model's order.
+        strip: The same along the graph.
     """
 
     generation: Literal["xavier", "orin"]
@@ -105,6 +126,7 @@ class DLAReport(Frozen):
     copied_bytes: tuple[int, int]
     copies_us: tuple[float, float] | None
     modules: tuple[Side, ...]
+    strip: tuple[Stretch, ...] = ()
 
 
 class NeededMemory(Frozen):

@@ -1,0 +1,199 @@
+"""Whether a model runs on a device, as a page: what was found, by module, and a DLA's strip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final, Literal
+
+from edgeattn.base.legible import all_legible
+from edgeattn.records.check import Checked, Finding, Stretch, Verdict
+from edgeattn.report.html import page_of
+from edgeattn.report.units import microseconds, size
+
+_RUNS: Final[dict[Verdict, str]] = {
+    "yes": "runs", "no": "will not run", "unknown": "may not run",
+}  # fmt: skip
+_ABOUT: Final = {"opset": "opset", "operator": "operator", "type": "data type", "shape": "shape",
+                 "memory": "memory", "precision": "precision", "trap": "known trap",
+                 "dla": "DLA"}  # fmt: skip
+#: So many lines a strip has at least, where modules lie deep enough.
+_FEWEST_LINES: Final = 5
+_DEEPEST: Final = 4
+_CELL: Final = 10.0
+#: Where a side's cells lie, from the top down: a change is a step, for who tells no colours apart.
+_LEVELS: Final = {"gpu": 4.0, "unknown": 12.0, "dla": 20.0}
+_HEIGHT: Final = 32.0
+_WRITERS: Final[dict[str, Callable[[float], str]]] = {
+    "count": str, "size": size, "us": microseconds,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where nodes of a finding are.
+
+    Attributes:
+        module: The torch module; "" for the root, or where they are of none.
+        site: The site of attention; "" outside of sites.
+        nodes: Their names.
+    """
+
+    module: str
+    site: str
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Findings that say the same of several places.
+
+    Attributes:
+        first: One of them.
+        about: What kind of thing it is, for people.
+        places: The places, in the model's order.
+        nodes: How many nodes there are in all.
+    """
+
+    first: Finding
+    about: str
+    places: tuple[Place, ...]
+    nodes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A stretch in the picture of a strip, in its units."""
+
+    stretch: Stretch
+    x: float
+    y: float
+    width: float
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A part of the network in a strip.
+
+    Attributes:
+        name: The module that it begins with.
+        cells: Its stretches.
+        nodes: How many nodes it has.
+        changes: Changes in it, and possible ones.
+    """
+
+    name: str
+    cells: tuple[Cell, ...]
+    nodes: int
+    changes: tuple[int, int]
+
+
+def headline(found: Checked) -> str:
+    """Return the point in one line."""
+    return f"{found.model} {_RUNS[found.verdict]} on the {found.title}"
+
+
+def ground(found: Checked) -> str:
+    """Return what runs it there, and in what precision."""
+    jetpack = f"JetPack {found.jetpack}, " if found.jetpack else ""
+    return f"{jetpack}{f'{found.library} {found.version}'.strip()}, in {found.precision}"
+
+
+def groups(findings: Sequence[Finding]) -> list[Group]:
+    """Return findings that say the same of several places together, in their order."""
+    same: dict[tuple[str, ...], list[Finding]] = {}
+    for one in findings:
+        key = (one.verdict, one.about, one.fact, one.mend, one.source)
+        same.setdefault(key, []).append(one)
+    return [
+        Group(
+            first=ones[0],
+            about=_ABOUT[ones[0].about],
+            places=tuple(Place(one.module, one.site, one.nodes) for one in ones if one.nodes),
+            nodes=sum(len(one.nodes) for one in ones),
+        )
+        for ones in same.values()
+    ]
+
+
+def lines(strip: Sequence[Stretch]) -> list[Line]:
+    """Return a strip in lines, one for each part of the network.
+
+    A part is a module as few levels down as gives enough of them. What is of the root, or returns
+    to the part before, goes on in its line.
+    """
+    for depth in range(1, _DEEPEST + 1):
+        parts: list[tuple[str, list[Stretch]]] = []
+        for name, ones in groupby(strip, key=lambda one: _part(one.module, depth)):
+            if parts and (not name or name == parts[-1][0]):
+                parts[-1][1].extend(ones)
+            else:
+                parts.append((name, list(ones)))
+        if len(parts) >= _FEWEST_LINES:
+            break
+    return [_line(name, ones) for name, ones in parts] if strip else []
+
+
+def _part(module: str, depth: int) -> str:
+    return ".".join(module.replace("/", ".").split(".")[:depth])
+
+
+def _line(name: str, stretches: Sequence[Stretch]) -> Line:
+    return Line(
+        name=name,
+        cells=tuple(_cells(stretches)),
+        nodes=sum(one.nodes for one in stretches),
+        changes=(sum(one.changes for one in stretches), sum(one.possible for one in stretches)),
+    )
+
+
+def _cells(stretches: Sequence[Stretch]) -> Iterator[Cell]:
+    at = 0.0
+    for one in stretches:
+        width = _CELL * one.nodes
+        yield Cell(one, at, _LEVELS[one.side], width, _title(one))
+        at += width
+
+
+def _title(one: Stretch) -> str:
+    where = {"dla": "on the DLA", "gpu": "on the GPU", "unknown": "on either"}[one.side]
+    said = f"{one.module or 'the root'}: {_number(one.nodes, 'node')} {where}"
+    if one.changes:
+        said += f", {_number(one.changes, 'value')} from the other side"
+    if one.possible:
+        said += f", perhaps {one.possible} {'more' if one.changes else 'from the other side'}"
+    return said
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def between(bounds: tuple[float, float], kind: Literal["count", "size", "us"] = "count") -> str:
+    """Write the least and the most; once where they are the same."""
+    low, high = map(_WRITERS[kind], bounds)
+    return low if low == high else f"{low} to {high}"
+
+
+def render(found: Checked) -> str:
+    """Render it as one HTML file, of which no part is fetched."""
+    found = Checked.model_validate(all_legible(found.model_dump()))
+    strip = lines(found.dla.strip) if found.dla is not None else []
+    return page_of(
+        "check.html.jinja",
+        scripts=(),
+        styles=("check.css",),
+        data={},
+        title=f"{found.model} on {found.device}",
+        headline=headline(found),
+        command=found.command,
+        found=found,
+        ground=ground(found),
+        groups=groups(found.findings),
+        strip=strip,
+        longest=max((_CELL * line.nodes for line in strip), default=_CELL),
+        height=_HEIGHT,
+        between=between,
+    )
