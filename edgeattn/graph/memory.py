@@ -19,7 +19,7 @@ from typing import Final
 
 import onnx_ir as ir
 
-from edgeattn.graph.nodes import is_standard, size_bytes
+from edgeattn.graph.nodes import bodies_of, is_standard, reads_of, size_bytes
 
 _VIEWS: Final = frozenset(["Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"])
 _NAMES: Final = (
@@ -86,7 +86,7 @@ def plan(model: ir.Model) -> MemoryPlan:
 
 def _peak(graph: ir.Graph) -> tuple[int, str]:
     """Return the most that a graph's values take, and the name of the node that runs then."""
-    reads = {node: _reads(node) for node in graph}
+    reads = {node: reads_of(node) for node in graph}
     readers: dict[ir.Value, int] = {}
     for values in reads.values():
         for value in values:
@@ -109,7 +109,7 @@ def _peak(graph: ir.Graph) -> tuple[int, str]:
             room.is_kept = room.is_kept or value in outputs
         for value, room in zip(node.outputs, made, strict=False):
             room.readers += readers.get(value, 0)
-        within = max((_peak(one)[0] for one in _bodies(node)), default=0)
+        within = max((_peak(one)[0] for one in bodies_of(node)), default=0)
         if now + within > peak:
             peak, at = now + within, node.name or ""
         now -= sum(room.size for room in dict.fromkeys([*read, *made]) if room.is_free)
@@ -131,29 +131,6 @@ def _room(node: ir.Node, place: int, rooms: dict[ir.Value, _Room]) -> _Room:
             if room is not None and room.is_free and room.size == size:
                 return room
     return _Room(size=size)
-
-
-def _reads(node: ir.Node) -> dict[ir.Value, None]:
-    """Return what a node reads, each once; what its bodies read of the graphs around it, too."""
-    found = {value: None for value in node.inputs if value is not None}
-    for body in _bodies(node):
-        own = {*body.inputs, *body.initializers.values()}
-        inner: dict[ir.Value, None] = {}
-        for one in body:
-            inner |= _reads(one)
-            own |= {*one.outputs}
-        inner |= dict.fromkeys(body.outputs)
-        found |= {value: None for value in inner if value not in own}
-    return found
-
-
-def _bodies(node: ir.Node) -> Iterator[ir.Graph]:
-    """Return the graphs of a node: its branches, or what it repeats."""
-    for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
-            yield attribute.as_graph()
-        elif attribute.type == ir.AttributeType.GRAPHS:
-            yield from attribute.as_graphs()
 
 
 def _inputs(graph: ir.Graph) -> Sequence[ir.Value]:

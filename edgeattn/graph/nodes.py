@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -49,6 +49,29 @@ def needed(node: ir.Node, index: int) -> ir.Value:
     value = given(node, index)
     assert value is not None, f"{node.name}: input {index} is required by its schema"
     return value
+
+
+def bodies_of(node: ir.Node) -> Iterator[ir.Graph]:
+    """Return the graphs of a node: its branches, or what it repeats."""
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            yield attribute.as_graph()
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            yield from attribute.as_graphs()
+
+
+def reads_of(node: ir.Node) -> dict[ir.Value, None]:
+    """Return what a node reads, each once; what its bodies read of the graphs around it, too."""
+    found = {value: None for value in node.inputs if value is not None}
+    for body in bodies_of(node):
+        own = {*body.inputs, *body.initializers.values()}
+        inner: dict[ir.Value, None] = {}
+        for one in body:
+            inner |= reads_of(one)
+            own |= {*one.outputs}
+        inner |= dict.fromkeys(body.outputs)
+        found |= {value: None for value in inner if value not in own}
+    return found
 
 
 def producer_of(value: ir.Value) -> ir.Node:

@@ -10,8 +10,8 @@ from edgeattn.base.versions import numbers
 from edgeattn.graph.nodes import is_standard
 from edgeattn.support.answers import Answer, worst
 from edgeattn.support.dla_layers import LAYERS
-from edgeattn.support.dla_unit import ASK, GUIDE, Generation, Unit, no, unknown, yes
-from edgeattn.support.dla_values import is_folded, of_values
+from edgeattn.support.dla_unit import ASK, GUIDE, PARSER, Generation, Unit, no, unknown, yes
+from edgeattn.support.dla_values import is_folded, is_left_out, of_values
 
 _GENERATIONS: Final[dict[str, Generation]] = {"7.2": "xavier", "8.7": "orin"}
 # The last of the 10 line whose documentation has the DLA, and the first that has it again.
@@ -25,13 +25,15 @@ class DLA(Unit):
     def takes(self, node: ir.Node) -> Answer:
         """Return whether a node runs on the DLA, and if not, why.
 
-        A node that TensorRT computes when it builds is on no device: "yes".
+        A node that TensorRT computes when it builds, or leaves out, is on no device: "yes".
 
         Args:
             node: The node, with the shapes of its values.
         """
         if is_folded(node):
             return yes("", "it is computed when the engine is built")
+        if is_left_out(node):
+            return yes(PARSER, "TensorRT leaves it out")
         if not is_standard(node):
             return no("TensorRT runs it as a plugin, on the GPU", GUIDE, mend="")
         rule = LAYERS.get(node.op_type)

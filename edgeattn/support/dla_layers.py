@@ -505,20 +505,12 @@ def _product(unit: Unit, node: ir.Node) -> Iterator[Answer]:
         yield yes(source, "it runs there as a convolution, the reshape behind it on the GPU")
 
 
-def _cast(_: Unit, node: ir.Node) -> Iterator[Answer]:
-    value = given(node, 0)
-    if value is not None and value.dtype == node.outputs[0].dtype:
-        yield yes(PARSER, "it changes nothing")
-    else:
-        yield unknown("of casts no source speaks", GUIDE)
+def _cast(_: Unit, __: ir.Node) -> Iterator[Answer]:
+    yield unknown("of casts no source speaks", GUIDE)
 
 
 def _identity(_: Unit, __: ir.Node) -> Iterator[Answer]:
     yield unknown("that TensorRT leaves it out before it divides the network is not sure", MATRIX)
-
-
-def _left_out(_: Unit, __: ir.Node) -> Iterator[Answer]:
-    yield yes(PARSER, "TensorRT leaves it out")
 
 
 def _quantisation(unit: Unit, _: ir.Node) -> Iterator[Answer]:
@@ -576,6 +568,5 @@ LAYERS: Final[dict[str, Rule]] = {
     "Pad": _padding,
     "Cast": _cast,
     "Identity": _identity,
-    "Dropout": _left_out,
     "LRN": _local_response,
 }

@@ -8,14 +8,13 @@ from typing import Final
 
 import onnx_ir as ir
 
-from edgeattn.graph.nodes import given, is_standard, is_static, static_sizes
+from edgeattn.graph.nodes import bodies_of, given, is_standard, is_static, static_sizes
 from edgeattn.support.answers import Answer
 from edgeattn.support.dla_unit import GUIDE, Unit, no, unknown
 
 _FLOATS: Final = frozenset([ir.DataType.FLOAT, ir.DataType.FLOAT16])
 # What quantisation and, with a cast right behind them, comparisons give; their rules speak of both.
 _NARROW: Final = frozenset([ir.DataType.INT8, ir.DataType.BOOL])
-_GRAPHS: Final = frozenset([ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS])
 _MOST_BATCH: Final = 4096
 _MOST_LENGTH: Final = 8192
 _MOST_BYTES: Final = 2**30
@@ -32,7 +31,7 @@ def is_folded(node: ir.Node) -> bool:
                 return False
             continue
         read = [value for value in one.inputs if value is not None]
-        if any(attribute.type in _GRAPHS for attribute in one.attributes.values()):
+        if any(bodies_of(one)):
             return False
         if not read and not (is_standard(one) and one.op_type == "Constant"):
             return False
@@ -45,6 +44,13 @@ def is_folded(node: ir.Node) -> bool:
             seen.add(producer)
             waiting.append(producer)
     return True
+
+
+def is_left_out(node: ir.Node) -> bool:
+    """Return whether TensorRT's parser passes what a node reads on, as it is."""
+    value = given(node, 0)
+    same = value is not None and value.dtype is not None and value.dtype == node.outputs[0].dtype
+    return is_standard(node) and (node.op_type == "Dropout" or (node.op_type == "Cast" and same))
 
 
 def is_constant(value: ir.Value | None) -> bool:
