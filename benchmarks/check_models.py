@@ -6,7 +6,7 @@ which takes no room and reads as zeros. No parity is checked.
     python benchmarks/check_models.py SOURCE [--attention NAME --at PLACE] OUT.onnx
 
 writes OUT.onnx as torch wrote it, and OUT.lowered.onnx and OUT.dla.onnx as lowered for TensorRT and
-for a DLA, each with what the parser says in a `.parser.json` beside it.
+for a DLA; with --opset 17 13 the same at opset 13 too, as OUT.13.onnx, and so on.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ FORMS: Final = {"": None, ".lowered": "tensorrt", ".dla": "dla"}
 _OPSET: Final = 17
 
 
-def form_of(path: Path, form: str) -> Path:
-    """Return the path of another form of a model."""
-    return path.with_name(f"{path.stem}{form}.onnx")
+def form_of(path: Path, form: str, opset: int = _OPSET) -> Path:
+    """Return the path of another form of a model, or of one at another opset."""
+    return path.with_name(f"{path.stem}{form}{'' if opset == _OPSET else f'.{opset}'}.onnx")
 
 
 def exported(source: str, path: Path, *flags: str, limit_s: float = 600.0) -> str:
@@ -95,6 +95,7 @@ def parse(path: Path) -> list[dict[str, Any]]:
 
 
 def _write(asked: argparse.Namespace) -> None:
+    from edgeattn.base.errors import InputError
     from edgeattn.lowering.target import TARGETS
     from edgeattn.models.build import build
     from edgeattn.options.export import ExportOptions
@@ -104,7 +105,7 @@ def _write(asked: argparse.Namespace) -> None:
 
     attention = AttentionRequest(name=asked.attention, at=asked.at) if asked.attention else None
     built = build(ModelRequest(source=asked.source, attentions=(attention,) if attention else ()))
-    options = ExportOptions(opset=asked.opset)
+    options = ExportOptions()
     with (
         tempfile.TemporaryDirectory(dir=asked.out.parent) as folder,
         workspace(Path(folder) / "model.onnx", options) as work,
@@ -113,8 +114,12 @@ def _write(asked: argparse.Namespace) -> None:
         if reason := work.why_unsimplified():
             print(reason, file=sys.stderr)
         for form, target in reversed(FORMS.items()):  # the first is there once all are
-            if target is None or target in TARGETS:
-                _save(work.simplified("model"), target, asked.opset, form_of(asked.out, form))
+            for opset in reversed(asked.opset) if target is None or target in TARGETS else ():
+                path = form_of(asked.out, form, opset)
+                try:
+                    _save(work.simplified("model"), target, opset, path)
+                except InputError as error:
+                    print(f"{path.name}: {error.fact}", file=sys.stderr)
 
 
 def _save(model: ir.Model, target: str | None, opset: int, path: Path) -> None:
@@ -140,11 +145,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write one model's files, or print what the parser says of one."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--parse", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("source", nargs="?")
-    parser.add_argument("out", type=Path, nargs="?")
+    parser.add_argument("source", nargs="?", default="")
+    parser.add_argument("out", type=Path, nargs="?", default=Path())
     parser.add_argument("--attention")
     parser.add_argument("--at")
-    parser.add_argument("--opset", type=int, default=_OPSET)
+    parser.add_argument("--opset", type=int, nargs="+", default=[_OPSET])
     asked = parser.parse_args(arguments)
     if asked.parse is not None:
         print(json.dumps(parse(asked.parse)))
