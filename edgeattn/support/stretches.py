@@ -73,16 +73,47 @@ def stretches(
             sides where few of them touch; where many do, the bounds are wider than need be.
         element_bytes: What an element takes where it is copied.
     """
-    sided = [node for node in graph if not (is_folded(node) or is_left_out(node))]
-    rim = _rim(sided)
-    sided = [node for node in sided if node not in rim]
-    crossings = list(_crossings(sided, element_bytes))
+    sided, crossings = _network(graph, element_bytes)
     spans = [_crossed(group, verdicts) for group in _groups(crossings, verdicts)]
     return Stretches(
         changes=_summed(span[0] for span in spans),
         copied_bytes=_summed(span[1] for span in spans),
         loadables=_loadables(sided, crossings, verdicts),
     )
+
+
+def entries(graph: ir.Graph, verdicts: Mapping[ir.Node, Verdict]) -> dict[ir.Node, tuple[int, int]]:
+    """Return where values go from one side to the other: at the first node that takes them there.
+
+    Args:
+        graph: The graph.
+        verdicts: As for `stretches`.
+
+    Returns:
+        Of each such node, how many values surely do, and how many may, as unknown nodes run.
+    """
+    found: dict[ir.Node, tuple[int, int]] = {}
+    for one in _network(graph)[1]:
+        sides = {verdicts[one.maker]}
+        may = None
+        for reader in one.readers:
+            sides.add(verdicts[reader])
+            if {"yes", "no"} <= sides:
+                found[reader] = _summed([found.get(reader, (0, 0)), (1, 0)])
+                break
+            may = may or (reader if "unknown" in sides else None)
+        else:
+            if may is not None:
+                found[may] = _summed([found.get(may, (0, 0)), (0, 1)])
+    return found
+
+
+def _network(graph: ir.Graph, element_bytes: int = 2) -> tuple[list[ir.Node], list[_Crossing]]:
+    """Return the nodes that run on a side, and the values between them."""
+    sided = [node for node in graph if not (is_folded(node) or is_left_out(node))]
+    rim = _rim(sided)
+    sided = [node for node in sided if node not in rim]
+    return sided, list(_crossings(sided, element_bytes))
 
 
 def _summed(spans: Iterable[_Span]) -> _Span:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edgeattn.graph import shapes
 from edgeattn.support.dla import DLA
-from edgeattn.support.stretches import _crossings, _Ways, stretches
+from edgeattn.support.stretches import _crossings, _Ways, entries, stretches
 
 ORIN = DLA("orin", "10.3", "fp16")
 
@@ -53,6 +53,18 @@ def placed(makers, there):
         if any(place in read and there[i] != there[place] for i, read in enumerate(makers))
     ]
     return len(crossed), sum(2 * 2 ** (place % 4) for place in crossed)
+
+
+@given(networks())
+def test_entries_are_where_values_change_or_may(drawn):
+    makers, sides = drawn
+    graph = network(makers)
+    verdicts = dict(zip(graph, sides, strict=True))
+    found = entries(graph, verdicts)
+    sure, may = (sum(one[place] for one in found.values()) for place in (0, 1))
+    least, most = stretches(graph, verdicts).changes
+    assert sure <= least <= most <= sure + may
+    assert "unknown" in sides or (may == 0 and sure == least == most)
 
 
 @given(networks())
