@@ -481,14 +481,8 @@ def test_the_same_command_writes_the_same_bytes(net, tmp_path):
     assert (tmp_path / "there.onnx").read_bytes() == (tmp_path / "here.onnx").read_bytes()
 
 
-@pytest.mark.parametrize(
-    "stage",
-    [
-        pytest.param("export", marks=pytest.mark.slow),
-        "simplify",
-        pytest.param("parity", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["export", "simplify", "parity"])
 def test_ctrl_c_leaves_nothing(net, tmp_path, stage):
     out = tmp_path / "out"
     out.mkdir()

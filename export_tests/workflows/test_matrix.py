@@ -24,7 +24,7 @@ from edgeattn.parity.references import module_reference
 from edgeattn.workflows.workspace import workspace
 
 BACKBONES = ("resnet18", "resnet50", "mobilenetv1", "mobilenetv2")
-DEFAULT = {("resnet18", "stn"), ("mobilenetv2", "se")}
+DEFAULT = {("resnet18", "stn")}
 OPSETS = (13, 17, 20)
 NAMES = ("none", *ATTENTIONS)
 
