@@ -16,8 +16,8 @@ from edgeattn.base.worker import DeathError, Worker
 from edgeattn.engine.build import Built
 from edgeattn.engine.libraries import Capability, Library
 from edgeattn.engine.log import Log
-from edgeattn.engine.process import BUILT, JOB, LAYERS, Job
-from edgeattn.engine.refusals import crashed
+from edgeattn.engine.process import BUILT, JOB, LAYERS, REFUSALS, Job
+from edgeattn.engine.refusals import Refusal, crashed
 from edgeattn.options.build import EngineOptions
 from edgeattn.records.layers import LayerInformation
 
@@ -85,6 +85,21 @@ def build(
         return BUILT.validate_python(_asked(job, library, log, on_progress=said, limit_s=limit_s))
 
 
+def refusals(model: Path, library: Library) -> tuple[Refusal, ...]:
+    """Return what a library's parser does not take of an ONNX file; nothing if it takes it all.
+
+    Raises:
+        InputError: The library crashed: names the node.
+        MissingError: The library does not start here.
+    """
+    with files.scratch() as folder:
+        job = Job(
+            task="parse", file=files.absolute(model), runtime=library.runtime, log=folder / "log"
+        )
+        found: tuple[Refusal, ...] = REFUSALS.validate_python(_asked(job, library)["refusals"])
+        return found
+
+
 def read_layers(engine: Path, library: Library) -> LayerInformation:
     """Ask an engine for its layers, on its GPU.
 
@@ -116,7 +131,7 @@ def _asked(
         log = log or Log()
         log.read(job.log)
         if isinstance(error, DeathError):
-            raise crashed(library, log, error, is_build=job.task == "build") from error
+            raise crashed(library, log, error, is_build=job.task != "read") from error
         raise
     if log is not None:
         log.read(job.log)

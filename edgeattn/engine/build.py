@@ -18,7 +18,7 @@ from edgeattn.engine.layer_json import inspected
 from edgeattn.engine.layer_log import memory_bytes, read_log
 from edgeattn.engine.libraries import Capability, Library, dotted
 from edgeattn.engine.log import Log, logger_of, monitor_of, uncollected
-from edgeattn.engine.refusals import failed, reason, refused
+from edgeattn.engine.refusals import Refusal, failed, reason, refusals_of, refused
 from edgeattn.engine.shapes import complete
 from edgeattn.options.build import EngineOptions, Profile
 from edgeattn.records.layers import LayerInformation
@@ -113,9 +113,7 @@ def build_engine(
     log = Log() if log is None else log
     check(library, options)
     logger = logger_of(trt, log)
-    builder = trt.Builder(logger)
-    if builder is None:  # pragma: no cover  # what TensorRT proper does without a GPU
-        raise MissingError(f"{library.title} does not start: {reason(log)}")
+    builder = _builder(library, logger, log)
     network = builder.create_network(_network_flags(library))
     parser = trt.OnnxParser(network, logger)
     if not _parsed(parser, model):
@@ -144,6 +142,32 @@ def build_engine(
         weights_bytes=weights_bytes,
         notes=tuple(notes),
     )
+
+
+@uncollected()
+def parse(model: Path, library: Library, log: Log) -> tuple[Refusal, ...]:
+    """Return what a library's parser does not take of an ONNX file, in this process.
+
+    Args:
+        model: The file, whose weights may lie in files beside it.
+        library: The library; TensorRT needs a GPU for it, TensorRT-RTX none.
+        log: Where its messages go.
+
+    Raises:
+        MissingError: The library does not start here.
+    """
+    logger = logger_of(library.module, log)
+    builder = _builder(library, logger, log)
+    network = builder.create_network(_network_flags(library))
+    parser = library.module.OnnxParser(network, logger)
+    return () if _parsed(parser, model) else refusals_of(parser, log)
+
+
+def _builder(library: Library, logger: Any, log: Log) -> Any:
+    builder = library.module.Builder(logger)
+    if builder is None:  # pragma: no cover  # what TensorRT proper does without a GPU
+        raise MissingError(f"{library.title} does not start: {reason(log)}")
+    return builder
 
 
 def _parsed(parser: Any, model: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Builds engines, and reads the layers of those that are there: the process that `apart` starts."""
+"""Builds engines, parses models, reads layers of engines: the process that `apart` starts."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from pydantic import TypeAdapter
 
 from edgeattn.base.errors import InputError
 from edgeattn.base.worker import say, serve
-from edgeattn.engine.build import Built, build_engine
+from edgeattn.engine.build import Built, build_engine, parse
 from edgeattn.engine.layer_json import inspected
 from edgeattn.engine.libraries import Capability, Runtime, load
 from edgeattn.engine.log import Log, logger_of, uncollected
+from edgeattn.engine.refusals import Refusal
 from edgeattn.options.build import EngineOptions
 from edgeattn.records.layers import LayerInformation
 
@@ -24,7 +25,8 @@ class Job:
     """What the process is to do.
 
     Attributes:
-        task: `build` builds an engine of an ONNX file; `read` asks an engine for its layers.
+        task: `build` builds an engine of an ONNX file; `parse` asks what of it the parser refuses;
+            `read` asks an engine for its layers.
         file: The ONNX file, or the engine.
         runtime: The library.
         log: Where its messages go, as they come.
@@ -33,7 +35,7 @@ class Job:
         engine: Where the engine goes; None to throw it away.
     """
 
-    task: Literal["build", "read"]
+    task: Literal["build", "parse", "read"]
     file: Path
     runtime: Runtime
     log: Path
@@ -45,6 +47,7 @@ class Job:
 JOB: Final = TypeAdapter(Job)
 BUILT: Final = TypeAdapter(Built)
 LAYERS: Final = TypeAdapter(LayerInformation)
+REFUSALS: Final = TypeAdapter(tuple[Refusal, ...])
 
 
 def _do(asked: dict[str, Any]) -> dict[str, Any]:
@@ -55,6 +58,9 @@ def _do(asked: dict[str, Any]) -> dict[str, Any]:
         if job.task == "read":
             found = LAYERS.dump_python(_layers(job, log), mode="json")
             return found
+        if job.task == "parse":
+            refusals = parse(job.file, load(job.runtime), log)
+            return {"refusals": REFUSALS.dump_python(refusals, mode="json")}
         built = build_engine(
             job.file,
             load(job.runtime),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from typing import Any, Final
 
 from edgeattn.base.errors import InputError
@@ -35,6 +36,39 @@ _PARSING: Final = re.compile(r"Parsing node: (?P<name>.*) \[(?P<op>\w+)\]", re.D
 _TURING: Final = "for Turing (SM75)"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """What a parser does not take of a model.
+
+    Attributes:
+        node: The node's name; "" where it is not said, or the model as a whole is refused.
+        op_type: Its operator; likewise.
+        reason: The parser's words.
+    """
+
+    node: str
+    op_type: str
+    reason: str
+
+
+def refusals_of(parser: Any, log: Log) -> tuple[Refusal, ...]:
+    """Return what a parser refused, one at least.
+
+    Args:
+        parser: The parser that refused.
+        log: The messages meanwhile.
+    """
+    errors = [parser.get_error(index) for index in range(parser.num_errors)]
+    found = []
+    for error in errors:
+        op_type = _asked(error, "node_operator")
+        name = _asked(error, "node_name") or (f"node {error.node()}" if op_type else "")
+        reason = " ".join(error.desc().split())
+        found.append(Refusal(node=name, op_type=op_type, reason=reason))
+    said = log.errors or ["it gave no reason"]
+    return tuple(found or (Refusal(node="", op_type="", reason=one) for one in said))
+
+
 def refused(parser: Any, library: Library, log: Log) -> InputError:
     """Return an error that says which nodes a parser does not take, why, and what to do.
 
@@ -43,15 +77,12 @@ def refused(parser: Any, library: Library, log: Log) -> InputError:
         library: Its library.
         log: The messages meanwhile.
     """
-    lines, modules, operators = [], [], set()
-    for index in range(parser.num_errors):
-        error = parser.get_error(index)
-        name, op_type = _asked(error, "node_name"), _asked(error, "node_operator")
-        where = f"{name or f'node {error.node()}'} ({op_type}): " if op_type else ""
-        lines.append(f"  {where}{' '.join(error.desc().split())}")
-        operators.add(op_type)
-        modules += [module_of(name)] if module_of(name) else []
-    lines = lines or [f"  {message}" for message in log.errors] or ["  it gave no reason"]
+    found = refusals_of(parser, log)
+    lines = [
+        f"  {f'{one.node} ({one.op_type}): ' if one.op_type else ''}{one.reason}" for one in found
+    ]
+    modules = [module_of(one.node) for one in found if module_of(one.node)]
+    operators = {one.op_type for one in found}
     return InputError(
         "\n".join([f"{library.title} does not take this model:", *lines]),
         mend=_mend(modules, operators, log),

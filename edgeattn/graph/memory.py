@@ -70,21 +70,23 @@ class _UnknownError(Exception):
     """The size of a value is not known before run time."""
 
 
-def plan(model: ir.Model) -> MemoryPlan:
+def plan(model: ir.Model, *, float_bytes: int = 4) -> MemoryPlan:
     """Plan the memory of a model.
 
     Args:
         model: The model, with static shapes.
+        float_bytes: What each float32 number takes where it runs: 2 where that is in half. Those of
+            weights take what they do in the file.
     """
     weights = sum(size_bytes(tensor) for graph in model.graphs() for tensor in _weights(graph))
     try:
-        peak, at = _peak(model.graph)
+        peak, at = _peak(model.graph, float_bytes)
     except _UnknownError:
         return MemoryPlan(weights_bytes=weights, activations_bytes=None, at="")
     return MemoryPlan(weights_bytes=weights, activations_bytes=peak, at=at)
 
 
-def _peak(graph: ir.Graph) -> tuple[int, str]:
+def _peak(graph: ir.Graph, float_bytes: int) -> tuple[int, str]:
     """Return the most that a graph's values take, and the name of the node that runs then."""
     reads = {node: reads_of(node) for node in graph}
     readers: dict[ir.Value, int] = {}
@@ -92,7 +94,7 @@ def _peak(graph: ir.Graph) -> tuple[int, str]:
         for value in values:
             readers[value] = readers.get(value, 0) + 1
     outputs = set(graph.outputs)
-    rooms = {value: _Room(size=_size(value), is_kept=True) for value in _inputs(graph)}
+    rooms = {value: _Room(size=_size(value, float_bytes), is_kept=True) for value in _inputs(graph)}
     now = sum(room.size for room in rooms.values())
     peak, at = now, ""
     for node, values in reads.items():
@@ -101,7 +103,7 @@ def _peak(graph: ir.Graph) -> tuple[int, str]:
             room.readers -= 1
         made = []
         for place, value in enumerate(node.outputs if node.op_type != "Constant" else ()):
-            room = _room(node, place, rooms)
+            room = _room(node, place, rooms, float_bytes)
             if room not in read and room not in made:
                 now += room.size
             rooms[value] = room
@@ -109,22 +111,22 @@ def _peak(graph: ir.Graph) -> tuple[int, str]:
             room.is_kept = room.is_kept or value in outputs
         for value, room in zip(node.outputs, made, strict=False):
             room.readers += readers.get(value, 0)
-        within = max((_peak(one)[0] for one in bodies_of(node)), default=0)
+        within = max((_peak(one, float_bytes)[0] for one in bodies_of(node)), default=0)
         if now + within > peak:
             peak, at = now + within, node.name or ""
         now -= sum(room.size for room in dict.fromkeys([*read, *made]) if room.is_free)
     return peak, at
 
 
-def _room(node: ir.Node, place: int, rooms: dict[ir.Value, _Room]) -> _Room:
+def _room(node: ir.Node, place: int, rooms: dict[ir.Value, _Room], float_bytes: int) -> _Room:
     """Return where an output of a node lies, what it reads having been read."""
     value = node.outputs[place]
     if not is_standard(node) or place:
-        return _Room(size=_size(value))
+        return _Room(size=_size(value, float_bytes))
     if node.op_type in _VIEWS:
         viewed = node.inputs[0]
         return rooms[viewed] if viewed in rooms else _Room(size=0)
-    size = _size(value)
+    size = _size(value, float_bytes)
     if node.op_type in _ELEMENTWISE:
         for operand in node.inputs:
             room = rooms.get(operand) if operand is not None else None
@@ -148,7 +150,7 @@ def _weights(graph: ir.Graph) -> Iterator[ir.TensorProtocol]:
     return (tensor for tensor in held if tensor is not None)
 
 
-def _size(value: ir.Value) -> int:
+def _size(value: ir.Value, float_bytes: int) -> int:
     """Return the bytes of a value; of an output that is left out, none."""
     if not value.name:
         return 0
@@ -156,4 +158,5 @@ def _size(value: ir.Value) -> int:
         raise _UnknownError
     if value.dtype == ir.DataType.STRING:
         return 0
-    return math.ceil(math.prod(value.shape.numpy()) * value.dtype.itemsize)
+    each = float_bytes if value.dtype == ir.DataType.FLOAT else value.dtype.itemsize
+    return math.ceil(math.prod(value.shape.numpy()) * each)

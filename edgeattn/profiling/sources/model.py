@@ -117,34 +117,45 @@ def read_subject(
         value for value in model.graph.inputs if value.shape and not isinstance(value.shape[0], int)
     ]
     is_assumed = bool(batched) and not shapes
-    _bind(model, path, batch, shapes)
+    bind(model, path, batch, shapes)
     inference.find(model)
-    located = _located(path, model, site_globs)
-    costs = list(_costs(model, located.site_of))
-    params = located.params
-    found_how = (f"Sites were found {located.how}.",) if located.sites else ()
+    found_sites = located(path, model, site_globs)
+    costs = list(_costs(model, found_sites.site_of))
+    params = found_sites.params
+    found_how = (f"Sites were found {found_sites.how}.",) if found_sites.sites else ()
     return Subject(
         path=path,
         model=model,
         sha256={shown(str(one)): files.sha256(one) for one in (path, *found.data)},
         nodes=tuple(costs),
-        sites=located.sites,
+        sites=found_sites.sites,
         params=_weights(model) if params is None else params,
-        lines=located.lines,
+        lines=found_sites.lines,
         notes=(
-            *located.notes,
+            *found_sites.notes,
             *found_how,
             *taken_up(source, found),
             *([f"The batch is open, and is taken as {batch}."] if is_assumed else []),
         ),
-        sites_by=located.how,
+        sites_by=found_sites.how,
         is_as_written=found.is_as_written,
         batch=length_of(next(iter([*batched, *model.graph.inputs]), None), 0),
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Located:
+class Located:
+    """Where attention sits in a model.
+
+    Attributes:
+        sites: The sites.
+        site_of: The site of each node that is in one, by the node's name.
+        params: The model's parameters; None if they are not known.
+        how: How the sites were found, in words.
+        lines: The lines of authors' own attentions.
+        notes: What a reader should know of it.
+    """
+
     sites: tuple[Site, ...]
     site_of: Mapping[str, str]
     params: int | None
@@ -163,8 +174,18 @@ class Said:
     how: str
 
 
-def _bind(model: ir.Model, path: Path, batch: int, shapes: Sequence[tuple[int, ...]]) -> None:
-    """Bring the inputs to the shapes that are asked."""
+def bind(model: ir.Model, path: Path, batch: int, shapes: Sequence[tuple[int, ...]]) -> None:
+    """Bring the inputs of a model to the shapes that are asked, in place.
+
+    Args:
+        model: The model.
+        path: Its file.
+        batch: What an open first dimension stands for.
+        shapes: The shape of each input; none for the file's own.
+
+    Raises:
+        InputError: A shape does not fit, or dimensions other than the first stay open.
+    """
     import onnx_ir as ir
 
     inputs = [value for value in model.graph.inputs if not value.is_initializer()]
@@ -190,7 +211,17 @@ def _bind(model: ir.Model, path: Path, batch: int, shapes: Sequence[tuple[int, .
                     one.shape = None
 
 
-def _located(path: Path, model: ir.Model, globs: Sequence[str]) -> _Located:
+def located(path: Path, model: ir.Model, globs: Sequence[str] = ()) -> Located:
+    """Find the sites of a model.
+
+    Args:
+        path: Its file, beside which a manifest may lie that says them.
+        model: The model, with shapes.
+        globs: Globs of module paths that are sites, instead of those that are found.
+
+    Raises:
+        InputError: A glob matches nothing.
+    """
     modules = {
         node.name or "": module_of(tagged(node.name or "")) for node in model.graph.all_nodes()
     }
@@ -211,10 +242,10 @@ def _located(path: Path, model: ir.Model, globs: Sequence[str]) -> _Located:
         around = [one for one in modules_around(module) if one in places]
         if around:
             site_of[name] = max(around, key=places.__getitem__)
-    return _Located(sites=tuple(sites), site_of=site_of, params=params, how=how, lines=lines)
+    return Located(sites=tuple(sites), site_of=site_of, params=params, how=how, lines=lines)
 
 
-def _found_gates(model: ir.Model, params: int | None) -> _Located:
+def _found_gates(model: ir.Model, params: int | None) -> Located:
     known = {spec.name for spec in OURS}
     found = gates.find(model)
     sites = []
@@ -222,7 +253,7 @@ def _found_gates(model: ir.Model, params: int | None) -> _Located:
         last = one.path.rpartition(".")[2].lower()
         name = last if last in known else one.attention
         sites.append(Site(path=one.path, attention=name, shape=one.shape))
-    return _Located(
+    return Located(
         sites=tuple(sites),
         site_of={name: one.path for one in found for name in one.nodes},
         params=params,
