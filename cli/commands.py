@@ -8,7 +8,19 @@ import typer
 
 from edgeattn.base.versions import own_version
 
-from . import build, cast, compare, devices, doctor, evaluate, export, inspect, optimize, parity
+from . import (
+    build,
+    cast,
+    check,
+    compare,
+    devices,
+    doctor,
+    evaluate,
+    export,
+    inspect,
+    optimize,
+    parity,
+)
 from . import list as listing
 from . import place as placing
 from . import profile as profiling
@@ -29,6 +41,7 @@ app = typer.Typer(
 app.command()(export.export)
 app.command()(optimize.optimize)
 app.command()(cast.cast)
+app.command()(check.check)
 app.command()(build.build)
 app.command()(inspect.inspect)
 app.command()(profiling.profile)

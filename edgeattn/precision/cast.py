@@ -98,13 +98,13 @@ def cast_source(
     source = found
     found = take_up(found, below=OLDEST_OPSET) if options.precision == "int8" else take_up(found)
     with clock.stage("samples"):
-        samples = _samples(found, options, pixels, seed=options.seed)
+        samples = samples_of(found, options, pixels, seed=options.seed)
     to = _to_half if options.precision == "fp16" else _to_int8
     done = to(found, path, samples, options, clock)
     with clock.stage("parity"):
         compared = samples
         if options.calibration in (None, RANDOM):  # others than those that it was made with
-            compared = _samples(found, options, pixels, seed=options.seed + 1)
+            compared = samples_of(found, options, pixels, seed=options.seed + 1)
         tolerance = tolerance_of(options.precision, min_sqnr_db=options.min_sqnr_db)
         judge = Judge(found.path, compared)
         report = judge.judge(path, tolerance)
@@ -119,7 +119,7 @@ def cast_source(
     )
 
 
-def _samples(found: Source, options: CastOptions, own: Pixels | None, *, seed: int) -> Samples:
+def samples_of(found: Source, options: CastOptions, own: Pixels | None, *, seed: int) -> Samples:
     inputs = describe(found.model.graph.inputs)
     if not inputs:
         raise InputError("The model takes no inputs: what it gives is always the same.")

@@ -1,0 +1,442 @@
+"""Check: whether a model runs on a device, before anything is built for it or sent to it.
+
+What runs it there is asked node by node: TensorRT and its DLA by tables of what each version
+takes, TensorRT-RTX and ONNX Runtime themselves where they are installed here. Then memory,
+precision and known traps.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import onnx_ir as ir
+
+from edgeattn.base import files
+from edgeattn.base.errors import InputError, MissingError
+from edgeattn.base.versions import installed, version_of
+from edgeattn.devices.choice import Choice, choice_of
+from edgeattn.devices.profile import find
+from edgeattn.devices.schema import DeviceProfile
+from edgeattn.engine import apart
+from edgeattn.engine.libraries import dotted, load
+from edgeattn.graph import shapes as inference
+from edgeattn.graph.nodes import is_standard
+from edgeattn.graph.precision import precision_of
+from edgeattn.graph.reading import Source, read
+from edgeattn.graph.writing import save
+from edgeattn.legalise import take_up
+from edgeattn.options.check import CheckOptions
+from edgeattn.options.precision import Precision
+from edgeattn.profiling.sources.model import Located, bind, located
+from edgeattn.records.check import Checked, DLAReport, Finding, Verdict
+from edgeattn.runtimes.blame import blames_the_file
+from edgeattn.runtimes.onnxruntime import open_session
+from edgeattn.runtimes.runner import session_options
+from edgeattn.support.answers import Answer
+from edgeattn.support.dla import DLA, dla_of, generation_of
+from edgeattn.support.tensorrt import Parser
+from edgeattn.support.traps import traps
+from edgeattn.workflows import check_dla
+from edgeattn.workflows.check_fit import needed_memory, precision_findings, range_findings
+from edgeattn.workflows.check_places import Places, operators, worst_verdict
+
+#: What is asked where any TensorRT may be installed.
+_NEWEST: Final = "11.1"
+_RANGE: Final = "NVIDIA TensorRT documentation, Working with Dynamic Shapes"
+_FIXED: Final = "NVIDIA TensorRT documentation, DLA Supported Layers and Restrictions"
+_WORST_FIRST: Final[tuple[Verdict, ...]] = ("no", "unknown", "yes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aim:
+    """What a model is checked for.
+
+    Attributes:
+        device: The device.
+        choice: What suits it, of its JetPack.
+        library: What runs a model there.
+        version: Its version; "" if none is known.
+        is_here: Whether that library is asked itself, on this machine.
+    """
+
+    device: DeviceProfile
+    choice: Choice
+    library: Literal["TensorRT", "TensorRT-RTX", "ONNX Runtime"]
+    version: str
+    is_here: bool = False
+
+    @property
+    def title(self) -> str:
+        """The library with its version, for people."""
+        return f"{self.library} {self.version}".strip()
+
+
+def aim_of(options: CheckOptions) -> Aim:
+    """Return what a model is checked for.
+
+    Raises:
+        InputError: There is no such device, it never had that JetPack, or has no DLA, or a DLA is
+            asked for float32.
+    """
+    device = find(options.device)
+    choice = choice_of(device, jetpack=options.jetpack, tensorrt=options.tensorrt, dla=options.dla)
+    if options.gpu_fallback and not options.dla:
+        raise InputError("--gpu-fallback is for what a DLA cannot do.", mend="Add --dla.")
+    if options.dla and options.precision == "fp32":
+        raise InputError(
+            "A DLA computes in fp16 and int8 only.", mend="Leave --precision out, or add fp16."
+        )
+    if device.kind == "cpu":
+        version = version_of("onnxruntime")
+        return Aim(
+            device=device,
+            choice=choice,
+            library="ONNX Runtime",
+            version=version or "",
+            is_here=version is not None,
+        )
+    if choice.tensorrt is None and "tensorrt-rtx" in device.runtimes:
+        try:
+            version = load("tensorrt-rtx").version
+        except MissingError:
+            pass
+        else:
+            return Aim(
+                device=device,
+                choice=choice,
+                library="TensorRT-RTX",
+                version=version,
+                is_here=True,
+            )
+    return Aim(device=device, choice=choice, library="TensorRT", version=choice.tensorrt or _NEWEST)
+
+
+@blames_the_file
+def check(
+    source: Path,
+    options: CheckOptions,
+    *,
+    name: str = "",
+    command: str = "",
+    on_stage: Callable[[str], None] = lambda _: None,
+) -> Checked:
+    """Check whether an ONNX file runs on a device.
+
+    Args:
+        source: The file.
+        options: What it is checked for.
+        name: What the model is called; "" for the file's path.
+        command: The command line to record.
+        on_stage: Called with the name of each stage as it begins.
+
+    Returns:
+        What was found; its `verdict` is for the caller to judge.
+
+    Raises:
+        InputError: The file cannot be read, or an option does not fit it or the device.
+    """
+    aim = aim_of(options)
+    if aim.library == "TensorRT-RTX":
+        apart.start()  # it loads the library meanwhile
+    on_stage("read")
+    found = read(source)
+    model = found.model
+    precision = _precision(found, options, aim)
+    findings = [] if aim.library == "ONNX Runtime" else list(_open_sizes(found, options))
+    refusals = _refusals(found, aim, on_stage)
+    if options.shapes:
+        bind(model, source, 1, options.shapes)
+    else:
+        inference.bind_batch(model, 1)
+    inference.find(model)
+    on_stage("operators")
+    answers, more = _asked(found, aim, refusals)
+    findings += more
+    sites = _sites(found)
+    places = Places(sites.site_of)
+    notes = list(sites.notes)
+    findings += places.findings(
+        "operator",
+        answers,
+        {"no": f"is not taken by {aim.title}", "unknown": f"may not be taken by {aim.title}"},
+    )
+    on_stage("precision")
+    own = precision_of(model)
+    findings += precision_findings(
+        found, own, precision, aim.device, library=aim.library, version=aim.version
+    )
+    if precision == "fp16" and own == "fp32":
+        over, said = range_findings(found, model, options)
+        findings += over
+        notes += said
+    elif options.calibration is not None:
+        notes.append("The calibration is of no use here: ranges are measured for fp16 alone.")
+    report = None
+    if aim.library != "ONNX Runtime":
+        on_stage("traps")
+        release = aim.version if aim.library == "TensorRT" else _NEWEST
+        findings += traps(model, tensorrt=release, precision=precision, on_dla=options.dla)
+    if options.dla:
+        on_stage("dla")
+        report, more = _on_dla(model, aim, precision, options, places)
+        findings += more
+    on_stage("memory")
+    memory, more = needed_memory(model, precision, aim.device)
+    findings += more
+    placed = [one for each in findings for one in _placed(each, places)]
+    placed.sort(key=lambda one: _WORST_FIRST.index(one.verdict))
+    return Checked(
+        model=name or str(source),
+        device=aim.device.name,
+        title=aim.device.title,
+        jetpack=aim.choice.jetpack,
+        library=aim.library,
+        version=aim.version,
+        opset=found.opset,
+        precision=precision,
+        verdict=worst_verdict(one.verdict for one in placed),
+        findings=tuple(placed),
+        operators=operators(answers),
+        memory=memory,
+        dla=report,
+        host="",
+        command=command,
+        versions=installed(),
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def _placed(found: Finding, places: Places) -> Iterator[Finding]:
+    """Yield a finding by module and site, unless it is so already."""
+    if found.module or found.site:
+        yield found
+    else:
+        yield from places.apart(found)
+
+
+def _precision(found: Source, options: CheckOptions, aim: Aim) -> Precision:
+    """Return what a file is to run in.
+
+    Raises:
+        InputError: It is in another precision already than the one that is asked.
+    """
+    own = precision_of(found.model)
+    asked = options.precision
+    if own != "fp32" and asked not in (None, own):
+        raise InputError(
+            f"{found.path} is in {own} already, and --precision says {asked}.",
+            mend="Give the float32 file that it was made from, or leave --precision out.",
+        )
+    return own if own != "fp32" else asked or aim.choice.precision
+
+
+def _sites(found: Source) -> Located:
+    """Find the sites of a file; those that are recognised are so from opset 11 on."""
+    taken = take_up(found)
+    if taken.model is not found.model:
+        inference.find(taken.model)
+    return located(found.path, taken.model)
+
+
+# ---- what is asked ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Refused:
+    """What a library that is here refuses of a file.
+
+    Attributes:
+        nodes: The reason, by the node's name.
+        others: What it says of no node of the file's.
+    """
+
+    nodes: Mapping[str, str]
+    others: tuple[Answer, ...] = ()
+
+
+def _refusals(found: Source, aim: Aim, on_stage: Callable[[str], None]) -> _Refused | None:
+    """Ask the library that is here; None if none is."""
+    if not aim.is_here:
+        return None
+    on_stage(f"ask {aim.title}")
+    source = _here(aim)
+    names = {str(node.name): node for node in found.model.graph.all_nodes()}
+    nodes: dict[str, str] = {}
+    others = []
+    try:
+        with _as_named(found) as file:
+            if aim.library == "TensorRT-RTX":
+                for one in apart.refusals(file, load("tensorrt-rtx")):
+                    if one.node in names:
+                        nodes[one.node] = one.reason.rstrip(".")
+                    else:
+                        what = f"{one.node} ({one.op_type}): " if one.op_type else ""
+                        reason = f"{what}{one.reason.rstrip('.')}"
+                        others.append(Answer(verdict="no", reason=reason, source=source))
+            else:
+                open_session(file, session_options(threads=1, optimise=False, arena=False))
+    except InputError as error:  # it crashed, or ONNX Runtime has no kernel
+        reason = error.fact.replace(str(found.path), "it").rstrip(".")
+        nodes = {name: reason for name, node in names.items() if _is_named(node, reason)}
+        if not nodes:
+            others = [Answer(verdict="no", reason=reason, source=source, mend=error.mend)]
+    return _Refused(nodes=nodes, others=tuple(others))
+
+
+def _is_named(node: ir.Node, reason: str) -> bool:
+    """Return whether ONNX Runtime speaks of a node: by its name, or of its operator."""
+    return f"name '{node.name}'" in reason or (
+        not is_standard(node) and f"{node.domain}:{node.op_type}(" in reason
+    )
+
+
+@contextlib.contextmanager
+def _as_named(found: Source) -> Iterator[Path]:
+    """Yield a file whose nodes are named as in the model that was read."""
+    if found.is_as_written:
+        yield found.path
+        return
+    with files.scratch() as folder:
+        copy = folder / found.path.name
+        save(found.model, copy, external=True)
+        yield copy
+
+
+def _asked(
+    found: Source, aim: Aim, refused: _Refused | None
+) -> tuple[dict[ir.Node, Answer], list[Finding]]:
+    """Return whether each node is taken, and what was found besides.
+
+    What a library that is here says of a file that it takes overrules the tables; of one that it
+    refuses, it may have looked at no more than the nodes that it names.
+    """
+    nodes = list(found.model.graph.all_nodes())
+    answers: dict[ir.Node, Answer] = {}
+    findings: list[Finding] = []
+    if aim.library == "ONNX Runtime":
+        unknown = Answer(
+            verdict="unknown",
+            reason="no ONNX Runtime is installed here to ask",
+            mend="pip install onnxruntime, and ask again.",
+        )
+        answers = dict.fromkeys(nodes, unknown)
+    else:
+        parser = Parser(aim.version, rtx=aim.library == "TensorRT-RTX")
+        answers = {node: parser.takes(node) for node in nodes}
+        findings = [*_interface(found, parser)]
+        opset = parser.takes_opset(found.opset)
+        if opset.verdict != "yes":
+            findings.append(_finding("opset", opset, _sentence(opset.reason)))
+    if refused is None:
+        return answers, findings
+    source = _here(aim)
+    if not refused.nodes and not refused.others:
+        return dict.fromkeys(nodes, Answer(verdict="yes", source=source)), []
+    if aim.library == "ONNX Runtime":
+        answers = dict.fromkeys(nodes, Answer(verdict="yes", source=source))
+    for node in nodes:
+        if (reason := refused.nodes.get(str(node.name))) is not None:
+            mend = answers[node].mend if answers[node].verdict == "no" else ""
+            answers[node] = Answer(verdict="no", reason=reason, source=source, mend=mend)
+    for one in refused.others:
+        findings.append(_finding("operator", one, f"{aim.title} refuses it: {one.reason}."))
+    return answers, findings
+
+
+def _here(aim: Aim) -> str:
+    return f"measured: {aim.title}, on this machine"
+
+
+def _interface(found: Source, parser: Parser) -> Iterator[Finding]:
+    """Yield what of a model's inputs and outputs is not taken."""
+    graph = found.model.graph
+    for kind, values in (("Input", graph.inputs), ("Output", graph.outputs)):
+        for value in values:
+            answer = parser.takes_value(value)
+            if answer.verdict != "yes":
+                yield _finding("type", answer, f"{kind} {value.name}: {answer.reason}.")
+
+
+def _finding(about: str, answer: Answer, fact: str) -> Finding:
+    return Finding.model_validate(
+        {
+            "about": about,
+            "verdict": answer.verdict,
+            "fact": fact,
+            "mend": answer.mend,
+            "source": answer.source,
+        }
+    )
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+
+
+def _open_sizes(found: Source, options: CheckOptions) -> Iterator[Finding]:
+    """Yield what follows of open sizes of inputs, where TensorRT is to run the model."""
+    for value in found.model.graph.inputs:
+        if value.shape is None or value.shape.is_static():
+            continue
+        sizes = [one if isinstance(one, int) else None for one in value.shape]
+        shape = "x".join(map(str, value.shape))
+        fixed = "x".join("N" if one is None else str(one) for one in sizes)
+        open_ = f"Input {value.name} has open sizes ({shape})"
+        if options.dla:
+            yield Finding(
+                about="shape",
+                verdict="yes",
+                fact=f"{open_}, and a DLA takes no range of them: min, opt and max of the profile"
+                " must be equal.",
+                mend=f"Export with fixed sizes, or build for one: --shapes={value.name}:{fixed}",
+                source=_FIXED,
+            )
+        else:
+            yield Finding(
+                about="shape",
+                verdict="yes",
+                fact=f"{open_}: an engine is built for a range of them.",
+                mend="Say the smallest, usual and largest when you build:"
+                f" --minShapes={value.name}:{fixed} --optShapes=… --maxShapes=…",
+                source=_RANGE,
+            )
+        if None in sizes[1:] and not options.shapes:
+            yield Finding(
+                about="shape",
+                verdict="unknown",
+                fact=f"{open_} besides the batch: what hangs on them, as memory, is not known.",
+                mend="Say which it is checked at: --shape 1x3x224x224",
+            )
+
+
+# ---- the DLA ------------------------------------------------------------------------------------
+
+
+def _on_dla(
+    model: ir.Model, aim: Aim, precision: Precision, options: CheckOptions, places: Places
+) -> tuple[DLAReport | None, list[Finding]]:
+    """Return where nodes run that a DLA is asked for, and what keeps them off it."""
+    capability = dotted(aim.device.compute_capability or ())
+    reached = dla_of(capability, aim.device.dla_cores, aim.version)
+    findings: list[Finding] = []
+    if reached.verdict != "yes":
+        findings.append(_finding("dla", reached, _sentence(reached.reason)))
+    generation = generation_of(capability)
+    if generation is None or reached.verdict == "no":
+        return None, findings
+    dla = DLA(generation, aim.version, "int8" if precision == "int8" else "fp16")
+    answers = check_dla.answers_of(dla, model.graph)
+    report = check_dla.report_of(
+        dla,
+        model.graph,
+        answers,
+        places,
+        aim.device.at(),
+        shuffles=aim.device.efficiency.of_bandwidth("shuffle"),
+    )
+    more = check_dla.findings_of(dla, report, answers, places, gpu_fallback=options.gpu_fallback)
+    return report, [*findings, *more]

@@ -1,0 +1,158 @@
+"""Which nodes of a model run on a DLA, which fall back to the GPU, and what that costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import onnx_ir as ir
+
+from edgeattn.devices.schema import OperatingPoint
+from edgeattn.graph.nodes import weights_bytes
+from edgeattn.records.check import DLAReport, Finding, Side
+from edgeattn.support.answers import Answer
+from edgeattn.support.dla import DLA, is_folded
+from edgeattn.support.stretches import stretches
+from edgeattn.workflows.check_places import Places, operator
+
+#: What TensorRT gives a loadable for its weights unless it is told otherwise, and how many of them
+#: a core holds.
+_WEIGHTS_BYTES: Final = 512 << 20
+_LOADABLES: Final = 16
+_POOLS: Final = "NVIDIA TensorRT documentation, Customizing DLA Memory Pools"
+_GENERAL: Final = "NVIDIA TensorRT documentation, DLA Supported Layers and Restrictions"
+
+
+def answers_of(dla: DLA, graph: ir.Graph) -> dict[ir.Node, Answer]:
+    """Return whether a DLA takes each node of a graph that runs anywhere.
+
+    A branch or loop is one node; what TensorRT computes when it builds is none.
+    """
+    return {node: dla.takes(node) for node in graph if not is_folded(node)}
+
+
+def report_of(
+    dla: DLA,
+    graph: ir.Graph,
+    answers: Mapping[ir.Node, Answer],
+    places: Places,
+    point: OperatingPoint,
+    *,
+    shuffles: float,
+) -> DLAReport:
+    """Return where the nodes of a graph run.
+
+    A copy between the DLA and the GPU reads all of a value and writes it in the other's layout. It
+    takes at least what that does at the memory's bandwidth, and at most what a shuffle reaches of
+    it, and the smallest kernel's time each.
+
+    Args:
+        dla: The DLA.
+        graph: The graph.
+        answers: As `answers_of` has them.
+        places: Where the nodes are.
+        point: The device's operating point.
+        shuffles: The part of the bandwidth that a shuffle reaches.
+    """
+    found = stretches(graph, {node: one.verdict for node, one in answers.items()})
+    least, most = (2 * count / (point.bandwidth_gbps * 1e3) for count in found.copied_bytes)
+    sides = _sides(answers, places)
+    return DLAReport(
+        generation=dla.generation,
+        precision=dla.precision,
+        dla=sum(one.dla for one in sides),
+        gpu=sum(one.gpu for one in sides),
+        unknown=sum(one.unknown for one in sides),
+        changes=found.changes,
+        loadables=found.loadables,
+        copied_bytes=found.copied_bytes,
+        copies_us=(least, most / shuffles + found.changes[1] * point.kernel_floor_us),
+        modules=sides,
+    )
+
+
+def findings_of(
+    dla: DLA,
+    report: DLAReport,
+    answers: Mapping[ir.Node, Answer],
+    places: Places,
+    *,
+    gpu_fallback: bool,
+) -> list[Finding]:
+    """Return what keeps a model off a DLA, or makes it run badly there.
+
+    Args:
+        dla: The DLA.
+        report: Where the nodes run.
+        answers: Whether it takes each node.
+        places: Where the nodes are.
+        gpu_fallback: Whether what it does not take runs on the GPU, and is no failure.
+    """
+    found = list(
+        places.findings(
+            "dla",
+            answers,
+            {
+                "no": "falls back to the GPU" if gpu_fallback else "does not run on the DLA",
+                "unknown": "may not run on the DLA",
+            },
+            {"no": "yes", "unknown": "yes"} if gpu_fallback else None,
+        )
+    )
+    if report.loadables[0] > _LOADABLES:
+        found.append(
+            Finding(
+                about="dla",
+                verdict="yes",
+                fact=f"The DLA's share falls into {report.loadables[0]} parts at least, and a core"
+                f" holds {_LOADABLES} loadables: the rest runs on the GPU.",
+                mend="Lower it for the DLA, which leaves fewer: --target dla.",
+                source=_GENERAL,
+            )
+        )
+    on_it = [node for node, one in answers.items() if one.verdict != "no"]
+    weights = sum(map(weights_bytes, on_it)) * (1 if dla.precision == "int8" else 2) // 4
+    if weights > _WEIGHTS_BYTES:
+        mib = 1 << (weights - 1 >> 20).bit_length()  # a pool's size is a power of two
+        found.append(
+            Finding(
+                about="memory",
+                verdict="unknown",
+                fact=f"The DLA's share has {weights / 2**20:.0f} MiB of weights, and a loadable"
+                f" gets {_WEIGHTS_BYTES >> 20} MiB for them: parts of it may run on the GPU.",
+                mend=f"Give it more: trtexec --memPoolSize=dlaGlobalDRAM:{mib}",
+                source=_POOLS,
+            )
+        )
+    return found
+
+
+def _sides(answers: Mapping[ir.Node, Answer], places: Places) -> tuple[Side, ...]:
+    """Return where the nodes of each module run, in the order of the modules."""
+    each: dict[tuple[str, str], list[tuple[ir.Node, Answer]]] = {}
+    for node, answer in answers.items():
+        name = str(node.name)
+        key = places.module(name), places.site_of.get(name, "")
+        each.setdefault(key, []).append((node, answer))
+    sides = []
+    for (module, site), found in each.items():
+        verdicts = [answer.verdict for _, answer in found]
+        reasons: dict[tuple[str, str], dict[str, None]] = {}
+        for node, answer in found:
+            if answer.verdict != "yes":
+                operators = reasons.setdefault((answer.reason, answer.source), {})
+                operators[operator(node)] = None
+        sides.append(
+            Side(
+                module=module,
+                site=site,
+                dla=verdicts.count("yes"),
+                gpu=verdicts.count("no"),
+                unknown=verdicts.count("unknown"),
+                reasons=tuple(
+                    f"{', '.join(ops)}: {reason}" + (f" ({source})" if source else "")
+                    for (reason, source), ops in reasons.items()
+                ),
+            )
+        )
+    return tuple(sides)
