@@ -96,10 +96,10 @@ def check(
         )
         out.check([Path(model)])
         aim = aim_of(options)
-        path = Path(model)
+        path, note = Path(model), ""
         if not model.endswith(_FILE):
             path = folder / "model.onnx"
-            _export(model, path, aim, options, choice, cast, lowering | writing, stage)
+            note = _export(model, path, aim, options, choice, cast, lowering | writing, stage)
             options = dataclasses.replace(options, shapes=())
         elif choice.given() - {"seed", "shape"} or lowering.given() or writing.given():
             raise InputError(
@@ -107,7 +107,12 @@ def check(
                 mend="To lower it: edgeattn optimize IN.onnx -o OUT.onnx",
             )
         found = check_file(
-            path, options, name=model, command=command_line(context.obj), on_stage=stage
+            path,
+            options,
+            name=model,
+            notes=[note] if note else (),
+            command=command_line(context.obj),
+            on_stage=stage,
         )
         out.write(found)
     screen.show(found, lambda console: print_checked(console, found, whole=screen.verbose))
@@ -124,8 +129,8 @@ def _export(
     cast: Asked[CastOptions],
     writing: Asked[ExportOptions],
     stage: Callable[[str], None],
-) -> None:
-    """Export a model for what it is checked for."""
+) -> str:
+    """Export a model for what it is checked for, and return how that was done."""
     from edgeattn.workflows.export import export
 
     if writing.values["target"] is None and not writing.values["no_lower"]:
@@ -135,18 +140,16 @@ def _export(
     if options.precision == "int8":
         known = {"seed": options.seed, "calibration": options.calibration or "random"}
         casting = cast.read(**known)
-    export(
-        request_of(choice, model),
-        export_options(
-            writing,
-            highest=aim.choice.opset,
-            cast=casting,
-            device=aim.device.name if is_tensorrt else None,
-            tensorrt=aim.choice.tensorrt if is_tensorrt else None,
-        ),
-        path,
-        on_stage=stage,
+    how = export_options(
+        writing,
+        highest=aim.choice.opset,
+        cast=casting,
+        device=aim.device.name if is_tensorrt else None,
+        tensorrt=aim.choice.tensorrt if is_tensorrt else None,
     )
+    export(request_of(choice, model), how, path, on_stage=stage)
+    lowered = f"lowered for {how.target}" if how.lower else "not lowered"
+    return f"Exported at opset {how.opset} in {'int8' if casting else 'float32'}, {lowered}."
 
 
 def print_checked(console: Console, found: Checked, *, whole: bool = False) -> None:
@@ -173,24 +176,22 @@ def print_checked(console: Console, found: Checked, *, whole: bool = False) -> N
 
 
 def _print_verdict(console: Console, found: Checked) -> None:
-    where = ", ".join(
-        filter(
-            None,
-            [
-                f"JetPack {found.jetpack}" if found.jetpack else "",
-                f"{found.library} {found.version}".strip(),
-            ],
-        )
-    )
+    jetpack = f"JetPack {found.jetpack}, " if found.jetpack else ""
+    where = f"({jetpack}{found.library} {found.version})".replace(" )", ")")
+    place, whole = found.title, ""
+    if found.dla is not None and _is_whole(found):
+        place, whole = f"DLA of the {place}", " whole"
+    elif found.dla is not None:
+        place = f"{place} with its DLA"
     runs = {"yes": "runs", "no": "will not run", "unknown": "may not run"}[found.verdict]
     console.print(
-        f"{found.verdict.upper()}: {found.model} {runs} on the {found.title} ({where}) in"
+        f"{found.verdict.upper()}: {found.model} {runs}{whole} on the {place} {where} in"
         f" {found.precision}",
         style=f"bold {_STYLES[found.verdict]}",
     )
     verdicts: list[str] = [one.verdict for one in found.operators]
     told = f"{verdicts.count('yes')} of {len(verdicts)} are taken"
-    for verdict, said in (("no", "are not"), ("unknown", "are unknown")):
+    for verdict, said in (("no", "not"), ("unknown", "unknown")):
         if count := verdicts.count(verdict):
             told += f", {count} {said}"
     memory = found.memory
@@ -205,6 +206,12 @@ def _print_verdict(console: Console, found: Checked) -> None:
     if found.host:
         facts["asked"] = found.host
     console.print(columns(facts.items()))
+
+
+def _is_whole(found: Checked) -> bool:
+    """Return whether a DLA was to run all nodes: what it does not take is a failure then."""
+    off = [one for one in found.findings if one.about == "dla" and one.nodes]
+    return all(one.verdict != "yes" for one in off)
 
 
 def _print_finding(console: Console, group: list[Finding], *, whole: bool) -> None:
@@ -250,12 +257,13 @@ def _print_dla(console: Console, report: DLAReport, *, whole: bool) -> None:
     if not off:
         return
     shown = off if whole else off[:_MOST_ROWS]
-    rows = table("module", "site", "DLA", "GPU", "unknown", "why", right=(2, 3, 4))
+    rows = table("module", "site", "DLA", "GPU", "unknown", "of them", right=(2, 3, 4))
     for one in shown:
         style = "red" if one.gpu else "yellow"
         counts = (str(one.dla or ""), str(one.gpu or ""), str(one.unknown or ""))
-        site = one.site if one.site != one.module else "is one"
-        rows.add_row(one.module or "(root)", site, *counts, "; ".join(one.reasons), style=style)
+        site = "is one" if one.site and one.site == one.module else one.site
+        why = ", ".join(reason.partition(":")[0] for reason in one.reasons)
+        rows.add_row(one.module or "(root)", site, *counts, why, style=style)
     console.print(rows)
     left = len(off) - len(shown)
     on_it = len(report.modules) - len(off)

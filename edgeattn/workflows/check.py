@@ -8,7 +8,8 @@ precision and known traps.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -48,6 +49,9 @@ from edgeattn.workflows.check_places import Places, operators, worst_verdict
 _NEWEST: Final = "11.1"
 _RANGE: Final = "NVIDIA TensorRT documentation, Working with Dynamic Shapes"
 _FIXED: Final = "NVIDIA TensorRT documentation, DLA Supported Layers and Restrictions"
+_FALLBACK: Final = "With --gpu-fallback, what the DLA does not take runs on the GPU."
+#: What ONNX Runtime begins its errors with.
+_PREFIX: Final = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : (Fatal error: )?")
 _WORST_FIRST: Final[tuple[Verdict, ...]] = ("no", "unknown", "yes")
 
 
@@ -121,6 +125,7 @@ def check(
     options: CheckOptions,
     *,
     name: str = "",
+    notes: Sequence[str] = (),
     command: str = "",
     on_stage: Callable[[str], None] = lambda _: None,
 ) -> Checked:
@@ -130,6 +135,7 @@ def check(
         source: The file.
         options: What it is checked for.
         name: What the model is called; "" for the file's path.
+        notes: What else a reader should know.
         command: The command line to record.
         on_stage: Called with the name of each stage as it begins.
 
@@ -158,7 +164,7 @@ def check(
     findings += more
     sites = _sites(found)
     places = Places(sites.site_of)
-    notes = list(sites.notes)
+    remarks = [*notes, *sites.notes]
     findings += places.findings(
         "operator",
         answers,
@@ -172,9 +178,9 @@ def check(
     if precision == "fp16" and own == "fp32":
         over, said = range_findings(found, model, options)
         findings += over
-        notes += said
+        remarks += said
     elif options.calibration is not None:
-        notes.append("The calibration is of no use here: ranges are measured for fp16 alone.")
+        remarks.append("The calibration is of no use here: ranges are measured for fp16 alone.")
     report = None
     if aim.library != "ONNX Runtime":
         on_stage("traps")
@@ -184,6 +190,8 @@ def check(
         on_stage("dla")
         report, more = _on_dla(model, aim, precision, options, places)
         findings += more
+        if report is not None and report.gpu and not options.gpu_fallback:
+            remarks.append(_FALLBACK)
     on_stage("memory")
     memory, more = needed_memory(model, precision, aim.device)
     findings += more
@@ -206,7 +214,7 @@ def check(
         host="",
         command=command,
         versions=installed(),
-        notes=tuple(dict.fromkeys(notes)),
+        notes=tuple(dict.fromkeys(remarks)),
     )
 
 
@@ -280,7 +288,7 @@ def _refusals(found: Source, aim: Aim, on_stage: Callable[[str], None]) -> _Refu
             else:
                 open_session(file, session_options(threads=1, optimise=False, arena=False))
     except InputError as error:  # it crashed, or ONNX Runtime has no kernel
-        reason = error.fact.replace(str(found.path), "it").rstrip(".")
+        reason = _PREFIX.sub("", error.fact).rstrip(".")
         nodes = {name: reason for name, node in names.items() if _is_named(node, reason)}
         if not nodes:
             others = [Answer(verdict="no", reason=reason, source=source, mend=error.mend)]

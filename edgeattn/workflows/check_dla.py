@@ -11,7 +11,8 @@ from edgeattn.devices.schema import OperatingPoint
 from edgeattn.graph.nodes import weights_bytes
 from edgeattn.records.check import DLAReport, Finding, Side
 from edgeattn.support.answers import Answer
-from edgeattn.support.dla import DLA, is_folded
+from edgeattn.support.dla import DLA
+from edgeattn.support.dla_values import is_folded
 from edgeattn.support.stretches import stretches
 from edgeattn.workflows.check_places import Places, operator
 

@@ -142,12 +142,12 @@ def precision_findings(
     is_typed = is_tensorrt and (
         library != "TensorRT" or numbers(version) >= (_untyped_until() or (99,))
     )
-    if is_typed and own == "fp32" and precision != "fp32":
+    if is_typed and own == "fp32" and precision == "int8":
         yield _said(
-            "yes" if precision == "fp16" else "no",
+            "no",
             f"{library} {version} takes precisions from the file alone, and the file is in float32:"
-            f" nothing of it would run in {precision}.",
-            f"Cast it: edgeattn cast {source.path.name} --precision {precision}",
+            " nothing of it would run in int8.",
+            f"Cast it: edgeattn cast {source.path.name} --precision int8 --calibration FOLDER",
             _TYPING,
         )
     elif is_tensorrt and own == "fp32" and precision == "int8":
@@ -215,7 +215,7 @@ def range_findings(
     except InputError as error:
         if options.calibration is not None:
             raise
-        return [], [f"Ranges in half were not measured: {error.fact}"]
+        return [], [f"Ranges in half were not measured. {error.fact}"]
     how = f"measured in ONNX Runtime on {samples.description}"
     return list(_out_of_range(copy, ranges, how)), list(samples.notes)
 
