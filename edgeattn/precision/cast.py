@@ -120,6 +120,17 @@ def cast_source(
 
 
 def samples_of(found: Source, options: CastOptions, own: Pixels | None, *, seed: int) -> Samples:
+    """Find the samples that a cast of a file is made, or judged, with.
+
+    Args:
+        found: The file.
+        options: Which samples, and the shapes that they are taken at.
+        own: What the model says that photos are normalised by.
+        seed: Seed of random samples.
+
+    Raises:
+        InputError: There are no such samples, or they or the shapes do not fit the model.
+    """
     inputs = describe(found.model.graph.inputs)
     if not inputs:
         raise InputError("The model takes no inputs: what it gives is always the same.")

@@ -8,12 +8,12 @@ from typing import Final
 import onnx_ir as ir
 
 from edgeattn.devices.schema import OperatingPoint
-from edgeattn.graph.nodes import weights_bytes
 from edgeattn.records.check import DLAReport, Finding, Side
 from edgeattn.support.answers import Answer
 from edgeattn.support.dla import DLA
 from edgeattn.support.dla_values import is_folded
 from edgeattn.support.stretches import stretches
+from edgeattn.workflows.check_fit import stored_bytes
 from edgeattn.workflows.check_places import Places, operator
 
 #: What TensorRT gives a loadable for its weights unless it is told otherwise, and how many of them
@@ -111,10 +111,11 @@ def findings_of(
                 source=_GENERAL,
             )
         )
-    on_it = [node for node, one in answers.items() if one.verdict != "no"]
-    weights = sum(map(weights_bytes, on_it)) * (1 if dla.precision == "int8" else 2) // 4
+    read = [node.inputs for node, one in answers.items() if one.verdict != "no"]
+    values = dict.fromkeys(value for inputs in read for value in inputs if value is not None)
+    weights = sum(stored_bytes(value, dla.precision) for value in values)
     if weights > _WEIGHTS_BYTES:
-        mib = 1 << (weights - 1 >> 20).bit_length()  # a pool's size is a power of two
+        mib = 1 << ((weights - 1) >> 20).bit_length()  # a pool's size is a power of two
         found.append(
             Finding(
                 about="memory",

@@ -48,10 +48,9 @@ def needed_memory(
         precision: What it runs in.
         device: The device.
     """
-    float_bytes = 4 if precision == "fp32" else 2
-    planned = plan(model, float_bytes=float_bytes)
+    planned = plan(model, float_bytes=_float_bytes(precision))
     weights = sum(
-        _stored_bytes(value, precision, float_bytes)
+        stored_bytes(value, precision)
         for graph in model.graphs()
         for value in (*graph.initializers.values(), *_constants(graph))
     )
@@ -84,8 +83,12 @@ def _constants(graph: ir.Graph) -> Iterator[ir.Value]:
     return (node.outputs[0] for node in graph if node.op_type == "Constant")
 
 
-def _stored_bytes(value: ir.Value, precision: Precision, float_bytes: int) -> int:
-    """Return what a weight takes where it runs."""
+def _float_bytes(precision: Precision) -> int:
+    return 4 if precision == "fp32" else 2
+
+
+def stored_bytes(value: ir.Value, precision: Precision) -> int:
+    """Return what a constant takes where it runs in a precision; nothing of what is none."""
     tensor = ir.convenience.get_const_tensor(value)
     if tensor is None or tensor.dtype == ir.DataType.STRING:
         return 0
@@ -96,7 +99,8 @@ def _stored_bytes(value: ir.Value, precision: Precision, float_bytes: int) -> in
         "QuantizeLinear" in users
         or any(one in ("Conv", "ConvTranspose", "Gemm", "MatMul") for one in users)
     )
-    return tensor.size * (1 if is_quantised and len(tensor.shape) > 1 else float_bytes)
+    each = 1 if is_quantised and len(tensor.shape) > 1 else _float_bytes(precision)
+    return tensor.size * each
 
 
 def precision_findings(
