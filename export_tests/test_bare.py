@@ -13,6 +13,7 @@ from export_tests.profiling.nets import residual
 
 COMMANDS = (
     "optimize net.onnx -o low.onnx --target onnxruntime",
+    "check low.onnx --device jetson-agx-orin --jetpack 6.2 --dla --gpu-fallback",
     "build net.onnx --device rtx-3090 -o net.engine",
     "inspect net.engine",
     "profile net.engine --device rtx-3090 -o predicted.json",

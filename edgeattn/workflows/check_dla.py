@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from typing import Final, Literal
 
 import onnx_ir as ir
 
 from edgeattn.devices.schema import OperatingPoint
-from edgeattn.records.check import DLAReport, Finding, Side
+from edgeattn.records.check import DLAReport, Finding, Side, Stretch, Verdict
 from edgeattn.support.answers import Answer
 from edgeattn.support.dla import DLA
-from edgeattn.support.dla_values import is_folded
-from edgeattn.support.stretches import stretches
+from edgeattn.support.dla_values import is_folded, is_left_out
+from edgeattn.support.stretches import MOST_LOADABLES, entries, stretches
 from edgeattn.workflows.check_fit import stored_bytes
 from edgeattn.workflows.check_places import Places, operator
 
-#: What TensorRT gives a loadable for its weights unless it is told otherwise, and how many of them
-#: a core holds.
+#: What TensorRT gives a loadable for its weights unless it is told otherwise.
 _WEIGHTS_BYTES: Final = 512 << 20
-_LOADABLES: Final = 16
 _POOLS: Final = "NVIDIA TensorRT documentation, Customizing DLA Memory Pools"
 _GENERAL: Final = "NVIDIA TensorRT documentation, DLA Supported Layers and Restrictions"
 
@@ -29,7 +28,8 @@ def answers_of(dla: DLA, graph: ir.Graph) -> dict[ir.Node, Answer]:
 
     A branch or loop is one node; what TensorRT computes when it builds is none.
     """
-    return {node: dla.takes(node) for node in graph if not is_folded(node)}
+    sided = (node for node in graph if not (is_folded(node) or is_left_out(node)))
+    return {node: dla.takes(node) for node in sided}
 
 
 def report_of(
@@ -55,7 +55,8 @@ def report_of(
         point: The device's operating point.
         shuffles: The part of the bandwidth that a shuffle reaches.
     """
-    found = stretches(graph, {node: one.verdict for node, one in answers.items()})
+    verdicts = {node: one.verdict for node, one in answers.items()}
+    found = stretches(graph, verdicts, dla.element_bytes)
     least, most = (2 * count / (point.bandwidth_gbps * 1e3) for count in found.copied_bytes)
     sides = _sides(answers, places)
     return DLAReport(
@@ -69,7 +70,35 @@ def report_of(
         copied_bytes=found.copied_bytes,
         copies_us=(least, most / shuffles + found.changes[1] * point.kernel_floor_us),
         modules=sides,
+        strip=tuple(_strip(graph, verdicts, places)),
     )
+
+
+_SIDES: Final[Mapping[Verdict, Literal["dla", "gpu", "unknown"]]] = {
+    "yes": "dla", "no": "gpu", "unknown": "unknown",
+}  # fmt: skip
+
+
+def _strip(
+    graph: ir.Graph, verdicts: Mapping[ir.Node, Verdict], places: Places
+) -> Iterator[Stretch]:
+    """Yield nodes of one module that follow each other on one side."""
+    changes = entries(graph, verdicts)
+
+    def key(node: ir.Node) -> tuple[Literal["dla", "gpu", "unknown"], str, str]:
+        module, site = places.of(str(node.name))
+        return _SIDES[verdicts[node]], module, site
+
+    for (side, module, site), group in groupby(verdicts, key):
+        nodes = list(group)
+        yield Stretch(
+            side=side,
+            module=module,
+            site=site,
+            nodes=len(nodes),
+            changes=sum(changes.get(node, (0, 0))[0] for node in nodes),
+            possible=sum(changes.get(node, (0, 0))[1] for node in nodes),
+        )
 
 
 def findings_of(
@@ -100,13 +129,13 @@ def findings_of(
             {"no": "yes", "unknown": "yes"} if gpu_fallback else None,
         )
     )
-    if report.loadables[0] > _LOADABLES:
+    if report.loadables[0] > MOST_LOADABLES:
         found.append(
             Finding(
                 about="dla",
                 verdict="yes",
                 fact=f"The DLA's share falls into {report.loadables[0]} parts at least, and a core"
-                f" holds {_LOADABLES} loadables: the rest runs on the GPU.",
+                f" holds {MOST_LOADABLES} loadables: the rest runs on the GPU.",
                 mend="Lower it for the DLA, which leaves fewer: --target dla.",
                 source=_GENERAL,
             )
@@ -133,9 +162,7 @@ def _sides(answers: Mapping[ir.Node, Answer], places: Places) -> tuple[Side, ...
     """Return where the nodes of each module run, in the order of the modules."""
     each: dict[tuple[str, str], list[tuple[ir.Node, Answer]]] = {}
     for node, answer in answers.items():
-        name = str(node.name)
-        key = places.module(name), places.site_of.get(name, "")
-        each.setdefault(key, []).append((node, answer))
+        each.setdefault(places.of(str(node.name)), []).append((node, answer))
     sides = []
     for (module, site), found in each.items():
         verdicts = [answer.verdict for _, answer in found]

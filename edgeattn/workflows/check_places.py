@@ -23,15 +23,15 @@ class Places:
 
     site_of: Mapping[str, str]
 
-    def module(self, name: str) -> str:
-        """Return the torch module of a node; "" for the root."""
-        return module_of(tagged(name))
+    def of(self, name: str) -> tuple[str, str]:
+        """Return the torch module of a node, and its site; "" for the root, and for none."""
+        return module_of(tagged(name)), self.site_of.get(name, "")
 
     def apart(self, found: Finding) -> Iterator[Finding]:
         """Yield a finding once for each module and site that has nodes of it."""
         groups: dict[tuple[str, str], list[str]] = {}
         for name in found.nodes:
-            groups.setdefault((self.module(name), self.site_of.get(name, "")), []).append(name)
+            groups.setdefault(self.of(name), []).append(name)
         for (module, site), names in groups.items():
             yield found.model_copy(update={"nodes": tuple(names), "module": module, "site": site})
         if not groups:
