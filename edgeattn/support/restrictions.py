@@ -8,10 +8,12 @@ cases, which `benchmarks/check_parser.py` compares.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+import numpy as np
 import onnx_ir as ir
 
 from edgeattn.graph.names import STANDARD_DOMAINS
@@ -192,17 +194,25 @@ def _pool(asked: Asked) -> Iterator[Answer]:
     node = asked.node
     if set(ints(node, "dilations")) - {1}:
         yield _no("it is dilated", _CHECKERS, "Write it with a convolution, or without dilation.")
-    if _dtype(asked) == ir.DataType.UINT8:
-        yield _no("it pools uint8", _RTX, "Cast it to float32 before.")
     kernel = ints(node, "kernel_shape")
     if len(kernel) > 3:
         yield _no(f"it pools {len(kernel)} dimensions, of 3 at most", _TABLE)
     pads = ints(node, "pads")
+    is_exclusive = node.op_type == "AveragePool" and not integer(node, "count_include_pad", 0)
+    if is_exclusive and any(pad >= side for pad, side in zip(pads, kernel * 2, strict=False)):
+        say = _no if asked.release >= (10,) else _unknown
+        yield say("it pads as much as its kernel is long", _RTX, "Pad with a Pad in front of it.")
     if node.op_type == "AveragePool" and pads and asked.release < (8, 6):
         half = len(pads) // 2
         if any(pads[half + side] - pads[side] not in {0, 1} for side in range(min(half, 2))):
             yield _no("its padding is too uneven", _OLD_HELPERS, "Pad with a Pad in front of it.")
     yield from _norm_of(asked)
+
+
+@_rule("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
+def _global_pool(asked: Asked) -> Iterator[Answer]:
+    if _rank(asked) == 2:
+        yield _no("it has nothing to pool", _RTX, "Leave it out.")
 
 
 @_rule("LpNormalization")
@@ -216,17 +226,17 @@ def _convolution(asked: Asked) -> Iterator[Answer]:
     rank = _rank(asked)
     if rank is not None and not 3 <= rank <= 5:
         yield _no(f"it convolves {rank - 2} dimensions, of 1 to 3", _TABLE)
-    if asked.release < (8, 5) or asked.node.op_type == "ConvTranspose":
+    if asked.release < (8, 5):
         yield from _constant(asked, 2, "bias", _OLD)
 
 
 @_rule("InstanceNormalization")
 def _instance_norm(asked: Asked) -> Iterator[Answer]:
+    rank = _rank(asked)
+    if rank is not None and (rank < 3 or (rank > 5 and asked.release < (9,))):
+        yield _no(f"its input has rank {rank}, of 3 to 5", f"{_OLD}, and {_RTX}")
     if asked.release >= (9,):
         return
-    rank = _rank(asked)
-    if rank is not None and not 3 <= rank <= 5:
-        yield _no(f"its input has rank {rank}, of 3 to 5", _OLD)
     yield from _constant(asked, 1, "scale", _OLD)
     yield from _constant(asked, 2, "bias", _OLD)
 
@@ -248,7 +258,8 @@ def _constant_kind(asked: Asked) -> Iterator[Answer]:
 def _clip(asked: Asked) -> Iterator[Answer]:
     dtype = _dtype(asked)
     if dtype is not None and dtype not in _FLOATS | _INTS:
-        yield _no(f"it clips {dtype.name.lower()}", _RTX, "Cast it before.")
+        say = _unknown if all(map(is_static, asked.node.inputs[1:])) else _no
+        yield say(f"it clips {dtype.name.lower()}", _RTX, "Cast it before.")
     if asked.release < (8, 2):
         yield from _constant(asked, 1, "minimum", f"{_TABLE} 8.0")
         yield from _constant(asked, 2, "maximum", f"{_TABLE} 8.0")
@@ -271,8 +282,9 @@ def _power(asked: Asked) -> Iterator[Answer]:
 @_rule("Mul", "Sub", "Sum")
 def _arithmetic(asked: Asked) -> Iterator[Answer]:
     dtype = _dtype(asked)
-    if dtype == ir.DataType.UINT8 and asked.node.op_type != "Equal":
-        yield _no("it computes with uint8", _RTX, "Cast it to float32 or int32 before.")
+    is_more = asked.node.op_type in {"Max", "Min"} and len(asked.node.inputs) > 1
+    if dtype == ir.DataType.UINT8 and is_more:
+        yield _no("it computes with uint8", _RTX, "Cast it to int32 before.")
     if dtype == ir.DataType.BOOL and asked.release < (8, 5):
         yield _no("it computes with bool", _OLD_HELPERS, "Cast it to int32 before.")
 
@@ -282,26 +294,6 @@ def _modulo(asked: Asked) -> Iterator[Answer]:
     dtype = _dtype(asked)
     if dtype is not None and not integer(asked.node, "fmod", 0) and dtype not in _INTS:
         yield _no(f"it is the integer kind, of {dtype.name.lower()}", _RTX, "Set fmod to 1.")
-    if dtype == ir.DataType.UINT8:
-        yield _no("it computes with uint8", _RTX, "Cast it to int32 before.")
-
-
-@_rule("Relu", "PRelu", "Gemm", "MatMul", "ArgMax", "ArgMin", "TopK", "Resize", "Upsample")
-def _of_integers(asked: Asked) -> Iterator[Answer]:
-    since = {"ArgMax": (8, 6), "ArgMin": (8, 6), "TopK": (8, 6), "Relu": (9,), "Resize": (8, 5)}
-    dtype = _dtype(asked)
-    first = since.get(asked.node.op_type, (9,))
-    if dtype in _INTS and asked.release < (8, 5):
-        yield _no(f"it has {dtype.name.lower()}", _OLD, "Cast it to float32 before.")
-    elif dtype in _INTS and asked.release < first:
-        yield _unknown(f"it has {dtype.name.lower()}", _TABLE, "Cast it to float32 before.")
-
-
-@_rule("Gather", "GatherElements", "GatherND", "Where")
-def _of_bool(asked: Asked) -> Iterator[Answer]:
-    data = 1 if asked.node.op_type == "Where" else 0
-    if asked.release < (8, 5) and _dtype(asked, data) == ir.DataType.BOOL:
-        yield _no("it chooses among bool", _OLD, "Cast it to int32 before.")
 
 
 @_rule(*_REDUCTIONS)
@@ -309,6 +301,9 @@ def _reduction(asked: Asked) -> Iterator[Answer]:
     node, rank = asked.node, _rank(asked)
     axes = given(node, 1)
     known = static_ints(axes)
+    if not known and integer(node, "noop_with_empty_axes", 0) and asked.release < (10, 6):
+        say = _no if asked.release < (9,) else _unknown
+        yield say("it is no operation, and parsers reduce all", _OLD, "Leave it out.")
     if axes is None or (known is not None and rank is not None and len(set(known)) == rank):
         return
     if asked.release < (10,) and node.op_type not in {"ReduceSum", "ReduceLogSum"}:
@@ -321,13 +316,12 @@ def _reduction(asked: Asked) -> Iterator[Answer]:
         yield from _constant(asked, 1, "list of axes", f"{_TABLE} 10.6")
 
 
-@_rule("Squeeze", "Unsqueeze", "CumSum", "OneHot", "Slice", "TopK", "NonMaxSuppression", "STFT")
+@_rule("Squeeze", "Unsqueeze", "CumSum", "Slice", "TopK", "NonMaxSuppression", "STFT")
 def _of_constants(asked: Asked) -> Iterator[Answer]:
     """Ask for constants, each since or until a release."""
     table: dict[str, Sequence[tuple[int, str, Release]]] = {
         "Squeeze": [(1, "list of axes", ())],
         "Unsqueeze": [(1, "list of axes", ())],
-        "OneHot": [(1, "depth", ())],
         "STFT": [(1, "frame step", ()), (2, "window", ())],
         "CumSum": [(1, "axis", (10, 8))],
         "Slice": [(3, "list of axes", (10, 3))],
@@ -337,6 +331,14 @@ def _of_constants(asked: Asked) -> Iterator[Answer]:
     for index, what, until in table[asked.node.op_type]:
         if not until or asked.release < until:
             yield from _constant(asked, index, what, _TABLE, folded=(11,))
+
+
+@_rule("OneHot")
+def _one_hot(asked: Asked) -> Iterator[Answer]:
+    depth = given(asked.node, 1)
+    if depth is not None and _folds(depth) is False:
+        say = _no if _dtype(asked, 2) == ir.DataType.FLOAT else _unknown
+        yield say("its depth is no constant", f"{_TABLE} 10.15, and {_RTX}", _FOLD)
 
 
 @_rule("TopK")
@@ -425,16 +427,21 @@ def _quantised(asked: Asked) -> Iterator[Answer]:
         say = _no if asked.release <= (8, 5) else _unknown
         yield say("it has no zero point", _MIDDLE, "Give it a zero point of zeros.")
     shift = static(point)
-    if shift is not None and shift.dtype.kind in "iu" and shift.any():
+    if shift is not None and shift.astype(np.float32).any():
         yield _no("its zero point is not zero", _TABLE, _SYMMETRIC)
     is_back = asked.node.op_type == "DequantizeLinear"
-    if is_back and _dtype(asked) == ir.DataType.UINT8:
-        yield _no("it is of uint8", _TABLE, _SYMMETRIC)
-    elif _dtype(asked, 2) == ir.DataType.UINT8:
-        say = _no if asked.release < (9,) else _unknown
+    quantised = given(asked.node, 0) if is_back else asked.node.outputs[0]
+    maker = None if quantised is None else quantised.producer()
+    is_from_float = maker is not None and maker.op_type == "QuantizeLinear"
+    if ir.DataType.UINT8 in {_dtype(asked, 2), None if quantised is None else quantised.dtype}:
+        say = _no if asked.release < (9,) or not is_from_float else _unknown
         yield say("it is of uint8, and int8 is what parsers make of that", _NINE, _SYMMETRIC)
     if is_back and _dtype(asked) == ir.DataType.INT32:
         yield _no("it is of int32, as biases are", _RTX, "Quantise again without the biases.")
+    sizes = _sizes(asked.node) or [None]
+    is_four = is_back and _dtype(asked) in {ir.DataType.INT4, ir.DataType.FLOAT4E2M1}
+    if is_four and None not in sizes and math.prod(filter(None, sizes)) % 2:
+        yield _no("it is of an odd number of 4-bit elements", _RTX)
     if asked.release < (8, 2):
         yield from _constant(asked, 1, "scale", f"{_TABLE} 8.0")
 
@@ -526,6 +533,8 @@ def _recurrent(asked: Asked) -> Iterator[Answer]:
         yield _no("its two directions have different activations", _CHECKERS)
     if integer(node, "input_forget", 0):
         yield _no("its input and forget gates are coupled", _CHECKERS)
+    if given(node, 7) is not None and _dtype(asked) in {ir.DataType.FLOAT16, ir.DataType.BFLOAT16}:
+        yield _no("it has peepholes in half precision", _RTX, "Keep it in float32.")
     if integer(node, "layout", 0):
         yield _unknown("it has the batch first", f"{_TABLE} 10.15", "Set layout to 0.")
 

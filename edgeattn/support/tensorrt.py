@@ -14,6 +14,7 @@ from edgeattn.base.documents import parse_toml
 from edgeattn.base.errors import InputError
 from edgeattn.base.versions import numbers
 from edgeattn.graph.names import STANDARD_DOMAINS
+from edgeattn.graph.nodes import given, integer, is_static
 from edgeattn.graph.schemas import Signature, signature
 from edgeattn.records.check import Verdict
 from edgeattn.support.answers import Answer, worst
@@ -36,12 +37,14 @@ class _Said:
         first: The first release that it is about; () if that is the very first.
         last: The last one; () if that is the newest.
         source: Where it is said.
+        types: The types of values that it is about; none if it is about all.
     """
 
     verdict: Verdict
     first: Release
     last: Release
     source: str
+    types: frozenset[str]
 
     def is_about(self, release: Release) -> bool:
         return self.first <= release and (not self.last or release <= self.last)
@@ -65,6 +68,7 @@ def _table(name: str) -> _Table:
             first=numbers(group.get("first", "")),
             last=numbers(group.get("last", "")),
             source=group["source"],
+            types=frozenset(group.get("types", "").split()),
         )
         for one in group["names"].split():
             table.setdefault(one, []).append(said)
@@ -124,9 +128,7 @@ class Parser:
         typed = self._takes_type(dtype)
         if typed.verdict != "yes":
             return typed
-        if value.shape is None:
-            return Answer(verdict="unknown", reason="its rank is not known")
-        if len(value.shape) > _MAX_RANK:
+        if value.shape is not None and len(value.shape) > _MAX_RANK:
             return self._refused(
                 f"it has rank {len(value.shape)}, and {self.title} takes {_MAX_RANK} at most",
                 "Dims::MAX_DIMS in NVIDIA's NvInferRuntimeBase.h",
@@ -188,11 +190,30 @@ class Parser:
             )
 
     def _takes_types(self, node: ir.Node) -> Iterator[Answer]:
-        for value in (*node.inputs, *node.outputs):
-            if value is not None and value.dtype is not None and value.name:
-                answer = self._takes_type(value.dtype)
-                if answer.verdict != "yes":
-                    yield answer
+        values = [one for one in (*node.inputs, *node.outputs) if one is not None and one.name]
+        dtypes = dict.fromkeys(one.dtype for one in values if one.dtype is not None)
+        if node.op_type == "Cast":
+            dtypes[ir.DataType(integer(node, "to", ir.DataType.UNDEFINED))] = None
+        for dtype in dtypes:
+            answer = self._takes_type(dtype)
+            if answer.verdict != "yes":
+                yield answer
+        main = given(node, {"Where": 1, "OneHot": 2}.get(node.op_type, 0))
+        if main is not None and main.dtype is not None:
+            yield from self._computes(node.op_type, main)
+
+    def _computes(self, op_type: str, value: ir.Value) -> Iterator[Answer]:
+        """Say what keeps an operator from computing with a value for its type."""
+        assert value.dtype is not None
+        name = value.dtype.name
+        mend = "Cast it to float32 before."
+        for said in _table("limits").get(op_type, ()):
+            if said.is_about(self.release) and name in said.types:
+                reason = f"it computes with {name.lower()}"
+                yield Answer(verdict=said.verdict, reason=reason, source=said.source, mend=mend)
+        bytes_ = _document()["uint8"]
+        if name == "UINT8" and op_type not in bytes_["names"].split() and not is_static(value):
+            yield self._refused("it computes with uint8", bytes_["source"], mend)
 
     def _takes_type(self, dtype: ir.DataType) -> Answer:
         """Return whether values may have a type at all."""
