@@ -41,6 +41,7 @@ class CheckFiles:
     """The files that are written."""
 
     output: Path | None = flag("--output -o FILE.json", "What --json prints.")
+    report: Path | None = flag("--report FILE.html", "A page, whole in one file.")
 
     def check(self, read: Iterable[Path]) -> None:
         """Refuse files that cannot be written, before any work is done.
@@ -51,14 +52,23 @@ class CheckFiles:
         Raises:
             InputError: A file cannot be written.
         """
-        for path in filter(None, [self.output]):
+        paths = [*filter(None, [self.output, self.report])]
+        for path in paths:
             files.check_target(path)
-        files.check_apart(filter(None, [self.output]), read)
+        files.check_apart(paths, read)
 
     def write(self, found: Checked) -> None:
-        """Write the files."""
+        """Write the files, both of them whole or none."""
+        texts = {}
         if self.output is not None:
-            files.write(self.output, found.model_dump_json(indent=2) + "\n")
+            texts[files.absolute(self.output)] = found.model_dump_json(indent=2) + "\n"
+        if self.report is not None:
+            from edgeattn.report.check import render
+
+            texts[files.absolute(self.report)] = render(found)
+        with files.staged_in(path.parent for path in texts) as stagings:
+            for path, text in texts.items():
+                (stagings[path.parent] / path.name).write_text(text, encoding="utf-8")
 
 
 @grouped

@@ -1,4 +1,4 @@
-"""`edgeattn report`: a report made again from what profile, compare, sweep and place wrote."""
+"""`edgeattn report`: a report made again from what another command saved."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from edgeattn.base.errors import InputError
 from edgeattn.options.flags import Flag
 from edgeattn.options.gate import GateOptions
 
+from .check import CheckFiles, print_checked
 from .gating import Gating, end_with_gate, print_gate
 from .groups import grouped
 from .options import command_line
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgeattn.profiling.gate import Gate
+    from edgeattn.records.check import Checked
     from edgeattn.records.place import Placement
 
 #: A document, what prints the same, and what a gate found.
@@ -34,7 +36,10 @@ def report(
     *,
     traces: Annotated[
         list[Path],
-        Flag("TRACE.json…", "What profile, compare, sweep or place wrote, or printed with --json."),
+        Flag(
+            "TRACE.json…",
+            "What profile, compare, sweep, place or check wrote, or printed with --json.",
+        ),
     ],
     history: Annotated[
         bool,
@@ -103,6 +108,7 @@ def _report(
     command: str,
     top: int | None,
 ) -> _Made:
+    from edgeattn.records.check import Checked
     from edgeattn.records.place import Placement
     from edgeattn.report.document import document_of
     from edgeattn.report.saved import read_report
@@ -121,6 +127,8 @@ def _report(
     found = read_report(traces, command=command)
     if isinstance(found, Placement):
         return _placed(found, out, gate, export, traces)
+    if isinstance(found, Checked):
+        return _checked(found, out, gate, export, traces)
     gating = Gating.of(gate, out, is_compared=True, is_sweep=isinstance(found, Sweep))
     document: Any
     judged = None
@@ -164,10 +172,30 @@ def _placed(
         mend="Its picture is in --figure FILE.svg and --report FILE.html.",
         besides=("figure",),
     )
-    if gate.fail_above or export:
-        named = "--fail-above" if gate.fail_above else "--export"
-        raise InputError(f"{named} is not for what place found.", mend="Leave it out.")
+    _refuse("what place found", gate, export)
     files = PlaceFiles(output=out.output, report=out.report, figure=out.figure)
     files.check(read=traces[0])
     files.write(found)
     return found, lambda console: print_placement(console, found), None
+
+
+def _checked(
+    found: Checked,
+    out: OutputChoice,
+    gate: GateOptions,
+    export: list[Path] | None,
+    traces: list[Path],
+) -> _Made:
+    out.check_without_traces("a check keeps none", mend="Its page is in --report FILE.html.")
+    _refuse("a check", gate, export)
+    files = CheckFiles(output=out.output, report=out.report)
+    files.check(read=traces)
+    files.write(found)
+    return found, lambda console: print_checked(console, found), None
+
+
+def _refuse(what: str, gate: GateOptions, export: list[Path] | None) -> None:
+    """Refuse options that are for traces or sweeps."""
+    if gate.fail_above or export:
+        named = "--fail-above" if gate.fail_above else "--export"
+        raise InputError(f"{named} is not for {what}.", mend="Leave it out.")

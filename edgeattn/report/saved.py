@@ -1,4 +1,4 @@
-"""Reads saved reports: what `profile`, `compare`, `sweep` and `place` wrote, and traces alone."""
+"""Reads what `profile`, `compare`, `sweep`, `place` and `check` saved, and traces alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 from edgeattn.base.documents import checked, read_json
 from edgeattn.base.errors import InputError
-from edgeattn.records import place, store
+from edgeattn.records import check, place, store
+from edgeattn.records.check import Checked
 from edgeattn.records.place import Placement
 from edgeattn.records.sweep import SweepRow
 from edgeattn.records.trace import SCHEMA_VERSION as TRACE_VERSION
@@ -18,16 +19,21 @@ from edgeattn.report.content import SCHEMA_VERSION, Report, report_of
 from edgeattn.report.sweep import Sweep, sweep_of
 
 _AGAIN = "Make it again: edgeattn profile MODEL -o TRACE.json"
-_PLACED = "placement"
+#: What stands alone, and how it is called.
+_ALONE: dict[str, tuple[type[Placement | Checked], str]] = {
+    "placement": (Placement, "sites for a budget"),
+    "check": (Checked, "a model for a device"),
+}
 _VERSIONS = {
     "trace": TRACE_VERSION,
     sweep.ARTIFACT: sweep.SCHEMA_VERSION,
-    _PLACED: place.SCHEMA_VERSION,
+    "placement": place.SCHEMA_VERSION,
+    "check": check.SCHEMA_VERSION,
 }
 
 
-def read_report(paths: Sequence[Path], *, command: str) -> Report | Sweep | Placement:
-    """Read files, all of sweeps or none of them, as one report; what `place` found, alone.
+def read_report(paths: Sequence[Path], *, command: str) -> Report | Sweep | Placement | Checked:
+    """Read files, all of sweeps or none, as one report; what `place` or `check` found, alone.
 
     Args:
         paths: The files.
@@ -38,15 +44,14 @@ def read_report(paths: Sequence[Path], *, command: str) -> Report | Sweep | Plac
             some are of sweeps, and some are not.
     """
     documents = [None if _is_store(path) else _document(path) for path in paths]
-    placed = [one is not None and one.get("artifact") == _PLACED for one in documents]
-    if any(placed):
-        path = paths[placed.index(True)]
+    for path, document in zip(paths, documents, strict=True):
+        artifact = "" if document is None else str(document.get("artifact"))
+        if artifact not in _ALONE:
+            continue
+        kind, of = _ALONE[artifact]
         if len(paths) > 1:
-            raise InputError(
-                f"{path} is of sites for a budget, and stands alone.",
-                mend="Make a report of each.",
-            )
-        found: Placement = checked(Placement, documents[0], f"{path} cannot be read")
+            raise InputError(f"{path} is of {of}, and stands alone.", mend="Make a report of each.")
+        found: Placement | Checked = checked(kind, document, f"{path} cannot be read")
         return found
     swept = [one is None or one.get("artifact") == sweep.ARTIFACT for one in documents]
     files = list(zip(paths, documents, strict=True))

@@ -6,8 +6,10 @@ import re
 
 import pytest
 
-from edgeattn.records.check import Stretch
+from edgeattn.cli import app
+from edgeattn.records.check import Checked, Stretch
 from edgeattn.report.check import groups, lines, render
+from export_tests.foreign import net
 from export_tests.report.checks import checked, strip
 from export_tests.report.test_page import contrast
 from export_tests.report.test_place import Elements
@@ -93,3 +95,34 @@ def test_it_fits_every_width_and_stands_out_in_the_dark(tab, tmp_path, dark):
             for name in ("color", "backgroundColor")
         )
         assert contrast(*(list(map(int, re.findall(r"\d+", one))) for one in (ink, under))) >= 4.5
+
+
+def test_a_page_is_made_again_of_what_was_saved(tmp_path, capsys):
+    path, page = tmp_path / "c.json", tmp_path / "c.html"
+    path.write_text(checked().model_dump_json())
+    assert (
+        app.run(["report", str(path), "--report", str(page), "-o", str(tmp_path / "d.json")]) == 0
+    )
+    assert "NO: resnet50 layer will not run" in capsys.readouterr().out
+    assert page.read_text() == render(checked())
+    assert Checked.model_validate_json((tmp_path / "d.json").read_text()) == checked()
+    for more, said in (
+        ([str(path)], "is of a model for a device, and stands alone"),
+        (["--figure", str(tmp_path / "c.svg")], "--figure is for traces, and a check keeps none"),
+        (["--fail-above", "3%"], "--fail-above is not for a check"),
+        (["--report", str(path)], "read from"),
+    ):
+        assert app.run(["report", str(path), *more]) == 2
+        assert said in capsys.readouterr().err
+
+
+def test_check_writes_its_page(tmp_path, capsys):
+    file, page = net(tmp_path / "net.onnx"), tmp_path / "net.html"
+    asked = ["check", str(file), "--device", "jetson-agx-orin-64gb", "--dla", "--report", str(page)]
+    assert app.run([*asked, "--tensorrt", "8.5.2"]) == 1
+    text = page.read_text()
+    assert "On the DLA, and off it" in text
+    assert 'class="gpu"' in text
+    capsys.readouterr()
+    assert app.run([*asked, "-o", str(page)]) == 2
+    assert "named for two things" in capsys.readouterr().err
