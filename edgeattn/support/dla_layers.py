@@ -35,6 +35,7 @@ from edgeattn.support.dla_unit import (
     LOG_85_XAVIER,
     LOG_86,
     LOG_103,
+    LOG_103_NORMS,
     LOWER,
     MATRIX,
     OPERATORS_86,
@@ -78,8 +79,8 @@ def _maps(_: Unit, node: ir.Node) -> Iterator[Answer]:
     found = {rank(value) for value in [*data_of(node), *node.outputs]} - {_RANK, None}
     if found:
         said = " and ".join(map(str, sorted(one for one in found if one is not None)))
-        reason = f"its tensors have {said} dimensions, and of other than 4 no source speaks"
-        yield unknown(reason, GUIDE, LOWER)
+        reason = f"TensorRT reshapes its {said}-dimensional tensors to 4 dimensions on the GPU"
+        yield unknown(reason, LOG_85_XAVIER, LOWER)
 
 
 def _never(reason: str, source: str, mend: str = LOWER) -> Rule:
@@ -351,8 +352,10 @@ def _division(unit: Unit, node: ir.Node) -> Iterator[Answer]:
     if unit.version < (8, 6, 12):
         source = LOG_85 if unit.version < (8, 6) else LOG_86
         yield no("a DLA has no such operation", source if node.op_type == "Div" else MATRIX)
-        return
-    yield unknown("sources disagree on it", f"{OPERATORS_103}; {MATRIX}")
+    elif (10,) <= unit.version < (10, 8):
+        yield no("a DLA has no such operation", LOG_103_NORMS)
+    else:
+        yield unknown("sources disagree on it", f"{OPERATORS_103}; {LOG_103_NORMS}", LOWER)
     yield from _maps(unit, node)
 
 
@@ -390,7 +393,9 @@ def _shuffle(unit: Unit, node: ir.Node) -> Iterator[Answer]:
             yield no("it changes the batch", GUIDE, "")
     beside = [None if value is None else value.producer()]
     beside += [use.node for use in node.outputs[0].uses()]
-    if any(one is not None and one.op_type in ("Slice", "Split", "Concat") for one in beside):
+    if node.op_type == "Reshape" and any(
+        one is not None and one.op_type in ("Slice", "Split", "Concat") for one in beside
+    ):
         yield no("it stands right beside a Slice, Split or Concat", LOG_85_XAVIER)
 
 
@@ -509,8 +514,11 @@ def _cast(_: Unit, __: ir.Node) -> Iterator[Answer]:
     yield unknown("of casts no source speaks", GUIDE)
 
 
-def _identity(_: Unit, __: ir.Node) -> Iterator[Answer]:
-    yield unknown("that TensorRT leaves it out before it divides the network is not sure", MATRIX)
+def _identity(_: Unit, node: ir.Node) -> Iterator[Answer]:
+    if node.outputs[0].is_graph_output():
+        yield no("a DLA has no layer for it", MATRIX, "Let what it copies be the output.")
+    else:
+        yield unknown("whether TensorRT leaves it out before it divides is not sure", MATRIX)
 
 
 def _quantisation(unit: Unit, _: ir.Node) -> Iterator[Answer]:
@@ -551,7 +559,7 @@ LAYERS: Final[dict[str, Rule]] = {
     **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), _quantisation),
     **dict.fromkeys(("HardSigmoid", "HardSwish"), _NO_ACTIVATION),
     **dict.fromkeys(
-        ("Exp", "Log", "Sqrt", "Erf", "Neg", "Reciprocal", "Softplus", "Elu", "Selu", "Mish"),
+        ("Exp", "Log", "Sqrt", "Erf", "Neg", "Floor", "Ceil", "Reciprocal", "Softplus", "Mish"),
         _NO_FUNCTION,
     ),
     **dict.fromkeys(
@@ -567,6 +575,7 @@ LAYERS: Final[dict[str, Rule]] = {
     "Concat": _concatenation,
     "Pad": _padding,
     "Cast": _cast,
+    "CastLike": _cast,
     "Identity": _identity,
     "LRN": _local_response,
 }

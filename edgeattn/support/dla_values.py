@@ -30,7 +30,9 @@ def is_folded(node: ir.Node) -> bool:
             if sizes is None or None in sizes:
                 return False
             continue
-        read = [value for value in one.inputs if value is not None]
+        # Of what it is cast like, only the type counts.
+        inputs = one.inputs[:1] if one.op_type == "CastLike" else one.inputs
+        read = [value for value in inputs if value is not None]
         if any(bodies_of(one)):
             return False
         if not read and not (is_standard(one) and one.op_type == "Constant"):
