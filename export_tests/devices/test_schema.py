@@ -169,7 +169,7 @@ def test_runtimes():
 
 def test_jetpacks_of_an_orin_in_order():
     assert [row.jetpack for row in DEVICES["jetson-orin-nx-16gb"].jetpack] == [
-        "5", "6.0", "6.1-6.2", "7.2",
+        "5.1", "6.0", "6.1-6.2", "7.2",
     ]  # fmt: skip
 
 
