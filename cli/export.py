@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeattn.base.errors import InputError
+from edgeattn.options.cast import CastOptions
 from edgeattn.options.flags import Flag
 from edgeattn.report.grid import table
 
-from .groups import grouped
+from .groups import Asked, grouped
 from .options import (
     Casting,
     Destined,
@@ -23,6 +24,7 @@ from .options import (
     cast_options,
     command_line,
     export_options,
+    for_device,
     onnx_output,
     request_of,
 )
@@ -64,9 +66,10 @@ def export(
     with screen.working() as stage:
         from edgeattn.workflows.export import export as export_model
 
-        options = export_options(lowering | writing)
+        asked, precision, taken = for_device(lowering | writing, casting)
+        options = export_options(asked)
         request = request_of(choice, model)
-        cast = cast_options(casting, seed=request.seed)
+        cast = cast_options(casting | Asked(CastOptions, precision), seed=request.seed)
         words = [*(one.label for one in request.attentions), *([cast.precision] if cast else [])]
         path = destination(output, model, words)
         for source in (request.weights, Path(model)):
@@ -77,6 +80,7 @@ def export(
             dataclasses.replace(options, cast=cast),
             path,
             command=command_line(context.obj),
+            taken=taken,
             on_stage=stage,
         )
     document = located(manifest, path)

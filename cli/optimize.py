@@ -11,7 +11,16 @@ from edgeattn.options.optimize import OptimizeOptions
 from edgeattn.options.photos import PHOTO_NAMES
 
 from .groups import Asked, grouped
-from .options import DESTINED, TUNING, Input, Output, command_line, onnx_output, rules_of
+from .options import (
+    DESTINED,
+    TUNING,
+    Input,
+    Output,
+    command_line,
+    for_device,
+    onnx_output,
+    rules_of,
+)
 from .screen import Screen
 from .tables import (
     located,
@@ -65,12 +74,13 @@ def optimize(
         from edgeattn.workflows.optimize import optimize as optimize_model
 
         path = onnx_output(output, onnx.name)
-        asked |= more
+        asked, _, taken = for_device(asked | more)
         manifest = optimize_model(
             onnx,
             asked.read(rules=rules_of(asked)),
             path,
             command=command_line(context.obj),
+            taken=taken,
             on_stage=stage,
         )
     document = located(manifest, path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from edgeattn.base.errors import InputError
 from edgeattn.base.nearest import did_you_mean, nearest
@@ -17,11 +17,16 @@ from edgeattn.options.optimize import OptimizeOptions
 from edgeattn.options.photos import PHOTO_NAMES
 from edgeattn.options.precision import named
 
-from .groups import Asked
+from .groups import Asked, T
+
+if TYPE_CHECKING:
+    from edgeattn.devices.schema import DeviceProfile
+
+_NAME_ONE: Final = "Add --device NAME. See: edgeattn devices list"
 
 LOWERING: Final = ("target", "tensorrt", "forms", "rules")
 #: Where nothing else names a device.
-DESTINED: Final = ("target", "device", "tensorrt", "forms", "rules")
+DESTINED: Final = ("target", "device", "jetpack", "dla", "tensorrt", "forms", "rules")
 #: How forms are measured on a host.
 TUNING: Final = ("tune_limit", "save_forms")
 
@@ -86,6 +91,77 @@ def rules_of(asked: Asked[ExportOptions] | Asked[OptimizeOptions]) -> tuple[str,
     return chosen
 
 
+def for_device(
+    asked: Asked[T], casting: Asked[CastOptions] | None = None
+) -> tuple[Asked[T], dict[str, str], tuple[str, ...]]:
+    """Take from the device that is named what is not given: target, opset, precision.
+
+    Args:
+        asked: How to export, or to optimize.
+        casting: How an export is cast; None where the target alone is to be taken.
+
+    Returns:
+        How to export, what is taken for the cast, and a note on all that is taken, with the reason.
+
+    Raises:
+        InputError: There is no such device, or it never had that JetPack; or has no DLA, or none
+            that is reached by its TensorRT; or what is given contradicts it.
+    """
+    given = asked.values
+    name, dla = given["device"], given["dla"] or given["target"] == "dla"
+    if name is None:
+        for option in (one for one in ("jetpack", "dla") if given[one]):
+            raise InputError(f"--{option} is of a device, and none is named.", mend=_NAME_ONE)
+        return asked, {}, ()
+    if given["dla"] and given["target"] not in (None, "dla"):
+        raise InputError(
+            f"--dla is for the target dla, and --target {given['target']} is given.",
+            mend="Leave one of both out.",
+        )
+    from edgeattn.devices.choice import choice_of
+    from edgeattn.devices.profile import find
+
+    device = find(name)
+    choice = choice_of(device, jetpack=given["jetpack"], tensorrt=given["tensorrt"], dla=dla)
+    target, taken = given["target"] or choice.target, dict[str, Any]()
+    if not given.get("no_lower"):
+        taken |= {"target": choice.target} if given["target"] is None else {}
+        if given["jetpack"] and target == "tensorrt":
+            taken["tensorrt"] = choice.tensorrt
+    # Other runtimes may be on a device with TensorRT too, which says nothing of opsets or types.
+    if casting is not None and target in (choice.target, "portable"):
+        taken |= {"opset": choice.opset} if given["opset"] is None else {}
+        if casting.values["precision"] is None:
+            taken["precision"] = choice.precision
+    notes = [
+        f"From {name}: {one} {taken[one]}, {choice.why[one]}."
+        for one in ("target", "opset", "precision")
+        if one in taken
+    ]
+    if dla:
+        notes += _reached(device, choice.tensorrt)
+    precision = {"precision": taken.pop("precision")} if "precision" in taken else {}
+    return asked | Asked(asked.kind, taken), precision if choice.is_cast else {}, tuple(notes)
+
+
+def _reached(device: DeviceProfile, tensorrt: str | None) -> list[str]:
+    """Say so where it is not known whether a TensorRT reaches a device's DLA.
+
+    Raises:
+        InputError: It does not.
+    """
+    from edgeattn.engine.libraries import dotted
+    from edgeattn.support.dla import dla_of
+
+    assert device.compute_capability is not None
+    answer = dla_of(dotted(device.compute_capability), device.dla_cores, tensorrt or "")
+    if answer.verdict == "no":
+        fact = f"The DLA of the {device.title} is not reached: {answer.reason}."
+        raise InputError(fact, mend=answer.mend)
+    unknown = f"Whether TensorRT {tensorrt} reaches that DLA is not known: {answer.reason}."
+    return [unknown] if answer.verdict == "unknown" else []
+
+
 def export_options(
     asked: Asked[ExportOptions],
     *,
@@ -106,15 +182,16 @@ def export_options(
     Raises:
         InputError: It is said how to lower, and not to.
     """
-    if asked.values["no_lower"] and (given := asked.given() & {*DESTINED, "tune", *TUNING}):
+    said = {*DESTINED, "tune", *TUNING} - {"device", "jetpack", "dla"}  # which say more than how
+    if asked.values["no_lower"] and (given := asked.given() & said):
         named = " and --".join(sorted(given)).replace("_", "-")
         say = "say" if len(given) > 1 else "says"
         raise InputError(f"--{named} {say} how to lower, and --no-lower forbids it.")
     usual: int = asked.value("opset")
     opset = asked.values["opset"] or min(usual, highest or usual)
     known = {"device": device, "tensorrt": tensorrt}
-    said = {name: one for name, one in known.items() if one is not None}
-    return asked.read(opset=opset, rules=rules_of(asked), cast=cast, **said)
+    there = {name: one for name, one in known.items() if one is not None}
+    return asked.read(opset=opset, rules=rules_of(asked), cast=cast, **there)
 
 
 def cast_options(asked: Asked[CastOptions], **known: object) -> CastOptions | None:

@@ -9,8 +9,10 @@ from typing import Final, Literal
 from edgeattn.base.errors import InputError
 from edgeattn.base.versions import numbers
 from edgeattn.devices.schema import DeviceProfile, JetPack
+from edgeattn.legalise import OLDEST_TARGET
 from edgeattn.options.export import ExportOptions
 from edgeattn.options.precision import Precision
+from edgeattn.support.tensorrt import Parser
 
 _FP32_ON_CPU: Final = "ONNX Runtime computes fp16 on no processor faster than that"
 
@@ -24,7 +26,9 @@ class Choice:
         jetpack: The JetPack; "" if the device has none.
         opset: The usual one, or the highest that is parsed there, if that is lower.
         target: What to lower for.
-        precision: The fastest that needs no data.
+        precision: What it is to run in: the fastest that needs no data.
+        is_cast: Whether the file is to be in that precision too. Else the builder is told: it takes
+            a precision as a permission.
         why: The reason for `opset`, `target` and `precision`, each by its name.
     """
 
@@ -33,6 +37,7 @@ class Choice:
     opset: int
     target: Literal["tensorrt", "onnxruntime", "dla"]
     precision: Precision
+    is_cast: bool
     why: Mapping[str, str]
 
 
@@ -70,27 +75,31 @@ def choice_of(
             opset=_USUAL,
             target="onnxruntime",
             precision="fp32",
+            is_cast=True,
             why={
                 "opset": "the usual one",
-                "target": f"what the {device.title}, which has no TensorRT, runs",
+                "target": f"the {device.title} has no TensorRT",
                 "precision": _FP32_ON_CPU,
             },
         )
     version = tensorrt or (row.tensorrt if row else None)
-    opset = min(_USUAL, row.opset) if row else _USUAL
+    opset = min(_USUAL, row.opset) if row else _highest_opset(version)
     library = f"TensorRT {version}" if version else "TensorRT"
     if row and row.tensorrt == version:
         library += f" of JetPack {_called(row, jetpack)}"
     gain = device.peak_tflops.get("fp16", 0.0) / device.peak_tflops["fp32"]
     precision: Precision = "fp16" if dla or gain > 1 else "fp32"
+    # A DLA takes fp16 as a flag up to 10, and no casts that are known of.
+    is_typed = version is None or numbers(version) >= ((11,) if dla else (10,))
+    told = "" if is_typed else f"; {library} is told so (--fp16), and the file stays in float32"
     why = {
         "opset": f"the highest that {library} parses"
         if opset < _USUAL
         else f"the usual one, which {library} parses",
-        "target": f"what the {device.title}'s DLA takes" if dla else f"{library} runs it",
-        "precision": "a DLA computes in fp16 or int8"
+        "target": f"for the DLA of the {device.title}" if dla else f"{library} runs models there",
+        "precision": f"a DLA computes in fp16 or int8{told}"
         if dla
-        else f"the {device.title} reaches {gain:.2g} times the peak of fp32 in it"
+        else f"the {device.title} reaches {gain:.2g} times the peak of fp32 in it{told}"
         if gain > 1
         else f"the {device.title} is not faster in fp16",
     }
@@ -100,11 +109,21 @@ def choice_of(
         opset=opset,
         target="dla" if dla else "tensorrt",
         precision=precision,
+        is_cast=is_typed,
         why=why,
     )
 
 
 _USUAL: Final = ExportOptions().opset
+
+
+def _highest_opset(tensorrt: str | None) -> int:
+    """Return the usual opset, or the highest below it that a version is documented to parse."""
+    if tensorrt is None:
+        return _USUAL
+    parser = Parser(tensorrt)
+    opsets = range(_USUAL, OLDEST_TARGET - 1, -1)
+    return next((one for one in opsets if parser.takes_opset(one).verdict == "yes"), OLDEST_TARGET)
 
 
 def jetpack_of(
@@ -137,7 +156,7 @@ def jetpack_of(
     found = exact or found
     had = ", ".join(row.jetpack for row in device.jetpack)
     if len(found) != 1:
-        what = f"several JetPacks {asked}" if found else f"no JetPack {asked!r}"
+        what = f"several JetPacks {asked}" if found else f"no JetPack {asked!r} that is known"
         raise InputError(f"The {device.title} has {what}.", mend=f"There are {had}.")
     if tensorrt is not None and found[0] not in rows:
         raise InputError(

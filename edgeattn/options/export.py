@@ -10,7 +10,9 @@ from edgeattn.options.flags import flag, flags, switch
 from edgeattn.options.lowering import (
     DEFAULT_TARGET,
     DEVICE,
+    DLA,
     FORMS,
+    JETPACK,
     RULES,
     SAVE_FORMS,
     SIMPLIFY,
@@ -50,6 +52,8 @@ class ExportOptions:
     lower: bool = switch("--no-lower", "Write the operators that torch wrote.")
     target: str = flags(TARGET, default=DEFAULT_TARGET)
     device: str | None = flags(DEVICE, default=None)
+    jetpack: str | None = flags(JETPACK, default=None)
+    dla: bool = flags(DLA, default=False)
     tensorrt: str | None = flags(TENSORRT, default=None)
     rules: tuple[str, ...] | None = flags(RULES, default=None)
     forms: Path | None = flags(FORMS, default=None)

@@ -22,14 +22,16 @@ RULES: Final = Flag(
 )
 DEVICE: Final = Flag(
     "--device NAME",
-    "The device that it is for, or the path of a file of your own: the TensorRT of its newest"
-    " JetPack is. See: edgeattn devices list.",
+    "The device that it is for, or the path of a file of your own: it says what is not given. See:"
+    " edgeattn devices list.",
     takes=str,
 )
+JETPACK: Final = Flag("--jetpack VERSION", "The device's JetPack, such as 5.1. [its newest]")
+DLA: Final = Flag("--dla", "For the device's DLA.")
 TENSORRT: Final = Flag(
     "--tensorrt VERSION",
     "The TensorRT that it is for, such as 8.5: before 10.12, only forms that rest on fusions which"
-    " NVIDIA documents. [that of the device's newest JetPack, or any]",
+    " NVIDIA documents. [that of the device's JetPack, or any]",
     takes=str,
 )
 FORMS: Final = Flag(

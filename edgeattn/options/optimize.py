@@ -10,7 +10,9 @@ from edgeattn.options.hosts import on
 from edgeattn.options.lowering import (
     DEFAULT_TARGET,
     DEVICE,
+    DLA,
     FORMS,
+    JETPACK,
     RULES,
     SAVE_FORMS,
     SIMPLIFY,
@@ -35,6 +37,8 @@ class OptimizeOptions:
 
     target: str = flags(TARGET, default=DEFAULT_TARGET)
     device: str | None = flags(DEVICE, default=None)
+    jetpack: str | None = flags(JETPACK, default=None)
+    dla: bool = flags(DLA, default=False)
     tensorrt: str | None = flags(TENSORRT, default=None)
     rules: tuple[str, ...] | None = flags(RULES, default=None)
     opset: int | None = flag(

@@ -86,6 +86,7 @@ def export(
     destination: Path,
     *,
     command: str = "",
+    taken: Sequence[str] = (),
     on_stage: Callable[[str], None] = lambda _: None,
     forming: Forming | None = None,
 ) -> Manifest:
@@ -96,6 +97,7 @@ def export(
         options: How to export.
         destination: The ONNX file; the manifest has the same name and ends in `.json`.
         command: The command line to record in the manifest.
+        taken: What was taken from a device, with the reasons, for the manifest.
         on_stage: Called with the name of each stage as it begins.
         forming: Chooses the forms; by default as the options say.
 
@@ -126,7 +128,7 @@ def export(
             raw = captured(built, options)
         references = references_of(built, request, raw, work, clock)
         del raw  # it holds the weights
-        notes = list(built.notes)
+        notes = [*taken, *built.notes]
         if built.metadata and options.dynamic_batch:
             height, width = built.inputs[0].shape[2:]
             notes.append(_OPEN_BATCH.format(height=height, width=width))
@@ -211,7 +213,9 @@ class _Made:
 
     def notes(self) -> list[str]:
         """Return what there is to say of forms, and whether the two graphs differ, in float32."""
-        said = [] if self._forming is None else list(self._forming.notes)
+        said, forming = [], self._forming
+        if forming is not None:
+            said = [*forming.notes, *forming.opset_notes(self._options.opset)]
         if not self._nodes or all(nodes == self._nodes[0] for nodes in self._nodes):
             return said
         counts = [len(nodes) for nodes in self._nodes]
@@ -302,7 +306,8 @@ def _proven(
         report = reference.located(report, candidate.path)
         raise CheckError(
             f"The cast model differs from the torch model: {describe_failure(report)}",
-            mend=f"Nothing was written. {NEARER[step.tolerance.precision]}",
+            mend=f"Nothing was written. {NEARER[step.tolerance.precision]}"
+            "\nOr leave all of it in that: --precision fp32",
         )
 
 

@@ -25,6 +25,7 @@ from edgeattn.options.hosts import only
 from edgeattn.options.optimize import OptimizeOptions
 from edgeattn.records.forms import MeasuredForms, Place, read_forms, write_forms
 from edgeattn.records.lowering import Trial
+from edgeattn.support.tensorrt import Parser
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -117,6 +118,13 @@ class Forming:
         mark(model, options.target, is_rewritten=bool(lowered.rewrites))
         self.notes = self.notes or (*self._said, *self._notes(lowered))
         return lowered
+
+    def opset_notes(self, opset: int) -> list[str]:
+        """Say so where an opset is above what that version is documented to parse."""
+        answer = None if self.tensorrt is None else Parser(self.tensorrt).takes_opset(opset)
+        if answer is None or answer.verdict == "yes":
+            return []
+        return [f"O{answer.reason[1:]}. Better: {answer.mend}"]
 
     def _measure(self, model: ir.Model, guest: Guest, clock: Clock) -> None:
         from edgeattn.workflows.tune_on import Tuning, measured_forms, words_of

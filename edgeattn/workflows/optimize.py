@@ -7,7 +7,7 @@ written is compared with the file that was read, both in ONNX Runtime.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,6 +56,7 @@ def optimize(
     destination: Path,
     *,
     command: str = "",
+    taken: Sequence[str] = (),
     on_stage: Callable[[str], None] = lambda _: None,
     forming: Forming | None = None,
 ) -> Optimised:
@@ -66,6 +67,7 @@ def optimize(
         options: How to optimize.
         destination: The ONNX file to write; the manifest has the same name and ends in `.json`.
         command: The command line to record in the manifest.
+        taken: What was taken from a device, with the reasons, for the manifest.
         on_stage: Called with the name of each stage as it begins.
         forming: Chooses the forms; by default as the options say.
 
@@ -121,7 +123,7 @@ def optimize(
             legalised=tuple(legalised),
             parity=report,
             options=without_paths(asdict(options)),
-            notes=(*filter(None, [again]), *assumed, *notes, *remarks),
+            notes=(*taken, *filter(None, [again]), *assumed, *notes, *remarks),
         )
         sidecar.write(manifest, path)
         save_forms(options, [forming])
@@ -152,6 +154,7 @@ def lowered_copy(
     notes += forming.notes
     with clock.stage("legalise"):
         last = legalise(model, options.opset or first.opset)
+    notes += forming.opset_notes(opset_of(model))
     spec = TARGETS[options.target]
     if not spec.takes_int32_biases and (count := fold_biases(model)):
         notes.append(f"{count} int32 biases are float32 now: {spec.title} takes no others.")

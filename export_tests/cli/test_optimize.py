@@ -227,7 +227,9 @@ def test_forms_for_a_version(tmp_path, capsys, asked, said):
     path, out = simam(tmp_path), tmp_path / "out.onnx"
     assert app.run(["optimize", str(path), "-o", str(out), "--no-simplify", "--json", *asked]) == 0
     document = json.loads(capsys.readouterr().out)
-    notes = " ".join(document["notes"])
+    taken = [one for one in document["notes"] if one.startswith("From ")]
+    assert len(taken) == ("--device" in asked)
+    notes = " ".join(one for one in document["notes"] if one not in taken)
     assert said in notes if said else "TensorRT" not in notes
     is_other = "another generation" in notes
     assert ("left out: gate negated, statistics channels-last" in notes) == is_other
@@ -241,7 +243,7 @@ def test_forms_for_a_version(tmp_path, capsys, asked, said):
     [
         (["--tensorrt", "85"], "'85' is no version of TensorRT"),
         (["--tensorrt", "8.5", "--target", "onnxruntime"], "and the target is onnxruntime"),
-        (["--device", "raspberry-pi-5"], "Add --target onnxruntime"),
+        (["--device", "raspberry-pi-5", "--target", "tensorrt"], "Add --target onnxruntime"),
         (["--device", "jetson-nono"], "Did you mean jetson-nano"),
         (["--tensorrt", "8.5", "--tune"], "TensorRT 8.5 fuses otherwise"),
         (["--on", "orin"], "Add --tune."),

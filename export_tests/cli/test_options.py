@@ -8,7 +8,9 @@ import pytest
 
 from edgeattn.base.errors import InputError
 from edgeattn.cli.groups import Asked
-from edgeattn.cli.options import attention_requests, request_of
+from edgeattn.cli.options import attention_requests, export_options, for_device, request_of
+from edgeattn.options.cast import CastOptions
+from edgeattn.options.export import ExportOptions
 from edgeattn.options.model import AttentionRequest, ModelRequest, parse_pairs
 from edgeattn.options.shapes import parse_shape
 
@@ -149,3 +151,82 @@ def test_a_choice_becomes_a_request():
     assert request.seed == 3
     assert request.shapes == ((1, 3, 64, 64),)
     assert [attention.name for attention in request.attentions] == ["se"]
+
+
+NOTHING = dict.fromkeys(
+    ["target", "device", "jetpack", "dla", "tensorrt", "forms", "rules", "opset", "no_lower"]
+)
+
+
+def destined(casting=None, **given):
+    """What is exported for, and the precision that the file is cast to."""
+    cast = Asked(CastOptions, {"precision": None, **(casting or {})})
+    asked, precision, notes = for_device(Asked(ExportOptions, {**NOTHING, **given}), cast)
+    options = export_options(asked)
+    return options.target, options.opset, options.tensorrt, precision.get("precision"), notes
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, ("tensorrt", 17, None, None)),
+        # TensorRT 8 is told of fp16 when it builds.
+        ({"device": "jetson-nano"}, ("tensorrt", 13, None, None)),
+        ({"device": "jetson-nano", "jetpack": "4.6"}, ("tensorrt", 13, "8.0.1", None)),
+        ({"device": "jetson-orin-nx-8gb", "jetpack": "6.2"}, ("tensorrt", 17, "10.3", "fp16")),
+        ({"device": "rtx-4090"}, ("tensorrt", 17, None, "fp16")),
+        ({"device": "raspberry-pi-5"}, ("onnxruntime", 17, None, "fp32")),
+        # What is given wins.
+        ({"device": "jetson-nano", "opset": 14}, ("tensorrt", 14, None, None)),
+        (
+            {"device": "jetson-orin-nx-8gb", "jetpack": "6.2", "casting": {"precision": "fp32"}},
+            ("tensorrt", 17, "10.3", None),
+        ),
+        (
+            {"device": "jetson-orin-nx-8gb", "casting": {"keep_fp32": ["fc"]}},
+            ("tensorrt", 17, None, "fp16"),
+        ),
+        # Another runtime there: TensorRT says nothing of it.
+        ({"device": "jetson-nano", "target": "onnxruntime"}, ("onnxruntime", 17, None, None)),
+        (
+            {"device": "jetson-nano", "jetpack": "4.6", "target": "onnxruntime"},
+            ("onnxruntime", 17, None, None),
+        ),
+        ({"device": "jetson-nano", "target": "portable"}, ("portable", 13, None, None)),
+        ({"device": "jetson-nano", "no_lower": True}, ("tensorrt", 13, None, None)),
+    ],
+)
+def test_what_a_device_says(given, expected):
+    *found, notes = destined(**given)
+    assert tuple(found) == expected
+    assert bool(notes) == (given.get("device") is not None and given.get("target") != "onnxruntime")
+
+
+def test_the_reasons_are_told():
+    *_, notes = destined(device="jetson-nano")
+    assert notes == (
+        "From jetson-nano: target tensorrt, TensorRT 8.2.1 of JetPack 4.6.1 runs models there.",
+        "From jetson-nano: opset 13, the highest that TensorRT 8.2.1 of JetPack 4.6.1 parses.",
+        (
+            "From jetson-nano: precision fp16, the Jetson Nano reaches 2 times the peak of fp32 in"
+            " it; TensorRT 8.2.1 of JetPack 4.6.1 is told so (--fp16), and the file stays in"
+            " float32."
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "fact"),
+    [
+        ({"jetpack": "5.1"}, "--jetpack is of a device"),
+        ({"dla": True}, "--dla is of a device"),
+        ({"device": "jetson-xavier-nx", "dla": True, "target": "portable"}, "--target portable"),
+        ({"device": "jetson-nano", "dla": True}, "has no DLA"),
+        ({"device": "jetson-agx-orin-64gb", "dla": True, "tensorrt": "11.1"}, "is not reached"),
+        ({"device": "jetson-nano", "target": "tensorrt", "no_lower": True}, "--no-lower forbids"),
+    ],
+)
+def test_what_contradicts_a_device(given, fact):
+    with pytest.raises(InputError) as caught:
+        destined(**given)
+    assert fact in caught.value.fact
