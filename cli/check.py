@@ -170,14 +170,12 @@ def print_checked(console: Console, found: Checked, *, whole: bool = False) -> N
         found: What was found.
         whole: Name every module, and every source.
     """
+    from edgeattn.report.check import groups
+
     _print_verdict(console, found)
-    groups: dict[tuple[str, ...], list[Finding]] = {}
-    for one in found.findings:
-        key = one.verdict, one.about, one.fact, one.mend, one.source
-        groups.setdefault(key, []).append(one)
-    if groups:
+    if found.findings:
         console.print()
-    for group in groups.values():
+    for group in groups(found.findings):
         _print_finding(console, group, whole=whole)
     if found.dla is not None:
         console.print()
@@ -186,17 +184,10 @@ def print_checked(console: Console, found: Checked, *, whole: bool = False) -> N
 
 
 def _print_verdict(console: Console, found: Checked) -> None:
-    jetpack = f"JetPack {found.jetpack}, " if found.jetpack else ""
-    where = f"({jetpack}{found.library} {found.version})".replace(" )", ")")
-    place, whole = found.title, ""
-    if found.dla is not None and _is_whole(found):
-        place, whole = f"DLA of the {place}", " whole"
-    elif found.dla is not None:
-        place = f"{place} with its DLA"
-    runs = {"yes": "runs", "no": "will not run", "unknown": "may not run"}[found.verdict]
+    from edgeattn.report.check import headline, library
+
     console.print(
-        f"{found.verdict.upper()}: {found.model} {runs}{whole} on the {place} {where} in"
-        f" {found.precision}",
+        f"{found.verdict.upper()}: {headline(found)} ({library(found)}) in {found.precision}",
         style=f"bold {_STYLES[found.verdict]}",
     )
     verdicts: list[str] = [one.verdict for one in found.operators]
@@ -216,12 +207,6 @@ def _print_verdict(console: Console, found: Checked) -> None:
     if found.host:
         facts["asked"] = found.host
     console.print(columns(facts.items()))
-
-
-def _is_whole(found: Checked) -> bool:
-    """Return whether a DLA was to run all nodes: what it does not take is a failure then."""
-    off = [one for one in found.findings if one.about == "dla" and one.nodes]
-    return all(one.verdict != "yes" for one in off)
 
 
 def _print_finding(console: Console, group: list[Finding], *, whole: bool) -> None:

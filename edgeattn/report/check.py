@@ -31,38 +31,6 @@ _WRITERS: Final[dict[str, Callable[[float], str]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where nodes of a finding are.
-
-    Attributes:
-        module: The torch module; "" for the root, or where they are of none.
-        site: The site of attention; "" outside of sites.
-        nodes: Their names.
-    """
-
-    module: str
-    site: str
-    nodes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Findings that say the same of several places.
-
-    Attributes:
-        first: One of them.
-        about: What kind of thing it is, for people.
-        places: The places, in the model's order.
-        nodes: How many nodes there are in all.
-    """
-
-    first: Finding
-    about: str
-    places: tuple[Place, ...]
-    nodes: int
-
-
-@dataclass(frozen=True, slots=True)
 class Cell:
     """A stretch in the picture of a strip, in its units."""
 
@@ -92,30 +60,33 @@ class Line:
 
 def headline(found: Checked) -> str:
     """Return the point in one line."""
-    return f"{found.model} {_RUNS[found.verdict]} on the {found.title}"
+    place, whole = found.title, ""
+    if found.dla is not None and _is_whole(found):
+        place, whole = f"DLA of the {place}", " whole"
+    elif found.dla is not None:
+        place = f"{place} with its DLA"
+    return f"{found.model} {_RUNS[found.verdict]}{whole} on the {place}"
 
 
-def ground(found: Checked) -> str:
-    """Return what runs it there, and in what precision."""
+def _is_whole(found: Checked) -> bool:
+    """Return whether a DLA was to run all nodes: what it does not take is a failure then."""
+    off = [one for one in found.findings if one.about == "dla" and one.nodes]
+    return all(one.verdict != "yes" for one in off)
+
+
+def library(found: Checked) -> str:
+    """Return what runs it there."""
     jetpack = f"JetPack {found.jetpack}, " if found.jetpack else ""
-    return f"{jetpack}{f'{found.library} {found.version}'.strip()}, in {found.precision}"
+    return f"{jetpack}{f'{found.library} {found.version}'.strip()}"
 
 
-def groups(findings: Sequence[Finding]) -> list[Group]:
+def groups(findings: Sequence[Finding]) -> list[list[Finding]]:
     """Return findings that say the same of several places together, in their order."""
     same: dict[tuple[str, ...], list[Finding]] = {}
     for one in findings:
         key = (one.verdict, one.about, one.fact, one.mend, one.source)
         same.setdefault(key, []).append(one)
-    return [
-        Group(
-            first=ones[0],
-            about=_ABOUT[ones[0].about],
-            places=tuple(Place(one.module, one.site, one.nodes) for one in ones if one.nodes),
-            nodes=sum(len(one.nodes) for one in ones),
-        )
-        for ones in same.values()
-    ]
+    return list(same.values())
 
 
 def lines(strip: Sequence[Stretch]) -> list[Line]:
@@ -190,7 +161,8 @@ def render(found: Checked) -> str:
         headline=headline(found),
         command=found.command,
         found=found,
-        ground=ground(found),
+        library=library(found),
+        abouts=_ABOUT,
         groups=groups(found.findings),
         strip=strip,
         longest=max((_CELL * line.nodes for line in strip), default=_CELL),

@@ -18,12 +18,8 @@ from export_tests.report.traces import HOSTILE
 
 def test_findings_that_say_the_same_are_one_with_all_its_places():
     found = groups(checked().findings)
-    assert [(one.first.verdict, one.nodes, len(one.places)) for one in found] == [
-        ("no", 3, 2),
-        ("unknown", 0, 0),
-        ("yes", 1, 1),
-    ]
-    assert [place.module for place in found[0].places] == ["layer1.0.attention", "layer2.0"]
+    assert [(one[0].verdict, len(one)) for one in found] == [("no", 2), ("unknown", 1), ("yes", 1)]
+    assert [one.module for one in found[0]] == ["layer1.0.attention", "layer2.0"]
 
 
 def test_a_strip_has_a_line_for_each_part_of_the_network():
@@ -55,7 +51,7 @@ def test_names_are_shown_and_obeyed_by_none(found):
     assert "onclick" not in elements.attributes
     assert "\x1b" not in page
     text = re.sub(r"<[^>]*>", "", page)
-    assert "will not run on the Jetson AGX Orin" in text
+    assert "will not run" in text
     assert ("On the DLA, and off it" in text) is (found.dla is not None)
     assert ("Nothing speaks against it." in text) is (not found.findings)
 
@@ -103,7 +99,9 @@ def test_a_page_is_made_again_of_what_was_saved(tmp_path, capsys):
     assert (
         app.run(["report", str(path), "--report", str(page), "-o", str(tmp_path / "d.json")]) == 0
     )
-    assert "NO: resnet50 layer will not run" in capsys.readouterr().out
+    assert (
+        "NO: resnet50 layer will not run whole on the DLA of the Jetson" in capsys.readouterr().out
+    )
     assert page.read_text() == render(checked())
     assert Checked.model_validate_json((tmp_path / "d.json").read_text()) == checked()
     for more, said in (
