@@ -115,7 +115,7 @@ def test_axes_as_inputs_are_not_read_before_10() -> None:
     [
         ("y = MaxPool <kernel_shape = [3,3], dilations = [2,2]> (x)", "x", 13, ["no"] * 4),
         ("y = MaxPool <kernel_shape = [3,3], ceil_mode = 1> (x)", "x", 13, ["yes"] * 4),
-        ("y = AveragePool <kernel_shape = [2,2], pads = [0,0,2,2]> (x)", "x", 13, None),
+        ("y = AveragePool <kernel_shape = [3,3], pads = [0,0,2,2]> (x)", "x", 13, None),
         (
             's = Constant <value_floats = [1.0,1.0,2.0,2.0]> () y = Resize <mode="cubic"> (x,,s)',
             "x",
