@@ -244,7 +244,7 @@ def _instance_norm(asked: Asked) -> Iterator[Answer]:
 @_rule("GroupNormalization")
 def _group_norm(asked: Asked) -> Iterator[Answer]:
     if asked.opset >= 21 and asked.release < (10, 9):
-        yield _no("its scale is by channel since opset 21", f"{_CHANGES}, 10.9", "--opset 20")
+        yield _no("its scale is by channel since opset 21", "NVIDIA/TensorRT#4336", "--opset 20")
 
 
 @_rule("Constant")

@@ -153,7 +153,8 @@ class Parser:
         if answers[0].verdict != "no":
             answers += self._takes_version(node)
             answers += self._takes_types(node)
-            asked = Asked(node=node, release=self.release, opset=_opset(node) or 0, rtx=self._rtx)
+            opset = _opset(node) or self._highest_opset()[0]
+            asked = Asked(node=node, release=self.release, opset=opset, rtx=self._rtx)
             answers += restrictions(asked)
         return worst(answers)
 
@@ -265,12 +266,6 @@ def _began(op_type: str) -> int | None:
 
 
 def _opset(node: ir.Node) -> int | None:
-    """Return the opset of a node's operator, of ONNX's own."""
-    if node.version is not None:
-        return node.version
-    graph = node.graph
-    while graph is not None and not graph.opset_imports:
-        parent = getattr(graph, "parent_node", None)
-        graph = None if parent is None else parent.graph
-    imports = {} if graph is None else graph.opset_imports
-    return next((imports[name] for name in STANDARD_DOMAINS if name in imports), None)
+    """Return the opset of a node's operator; None in bodies of control flow, which do not say."""
+    imports = {} if node.graph is None else node.graph.opset_imports
+    return node.version or next((imports[one] for one in STANDARD_DOMAINS if one in imports), None)
