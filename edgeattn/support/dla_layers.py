@@ -83,6 +83,17 @@ def _maps(_: Unit, node: ir.Node) -> Iterator[Answer]:
         yield unknown(reason, LOG_85_XAVIER, LOWER)
 
 
+def _since_84(rule: Rule) -> Rule:
+    """Return the rule of a node of which no older source speaks."""
+
+    def dated(unit: Unit, node: ir.Node) -> Iterator[Answer]:
+        if unit.version < (8, 4):
+            yield unknown("no source speaks of it before TensorRT 8.4", GUIDE_84)
+        yield from rule(unit, node)
+
+    return dated
+
+
 def _never(reason: str, source: str, mend: str = LOWER) -> Rule:
     """Return the rule of a node that always falls back."""
 
@@ -285,7 +296,7 @@ def _softmax(unit: Unit, node: ir.Node) -> Iterator[Answer]:
     elif sizes[axis] > 8192 or (others > 1 and sizes[axis] > 1024):
         most = 1024 if others > 1 else 8192
         yield no(f"its axis is longer than {most}", HEADER, "")
-    if unit.version < (8, 6) and (others > 1 or sizes[0] > 1):
+    if unit.version < (8, 5) and (others > 1 or sizes[0] > 1):
         yield no("beside its axis there are sizes other than 1", GUIDE_84, "")
 
 
@@ -543,8 +554,8 @@ _NO_FUNCTION: Final = _never("a DLA has no such operation through TensorRT", MAT
 
 #: The rule of each ONNX operator that a DLA has a layer for, or that logs speak of.
 LAYERS: Final[dict[str, Rule]] = {
-    **dict.fromkeys(("Relu", "Sigmoid", "Tanh", "LeakyRelu", "Abs", "BatchNormalization"), _maps),
-    **dict.fromkeys(("Add", "Sub", "Mul", "Max", "Sum"), _elementwise),
+    **dict.fromkeys(("Relu", "Sigmoid", "Tanh", "Abs", "BatchNormalization"), _maps),
+    **dict.fromkeys(("Add", "Mul", "Max", "Sum"), _elementwise),
     **dict.fromkeys(("Div", "Pow"), _division),
     **dict.fromkeys(("Sin", "Cos", "Atan"), _wave),
     **dict.fromkeys(("Equal", "Greater", "Less"), _comparison),
@@ -569,7 +580,9 @@ LAYERS: Final[dict[str, Rule]] = {
     "Conv": _convolution,
     "ConvTranspose": _deconvolution,
     "Clip": _clip,
-    "PRelu": _slope,
+    "LeakyRelu": _since_84(_maps),
+    "PRelu": _since_84(_slope),
+    "Sub": _since_84(_elementwise),
     "Softmax": _softmax,
     "Min": _minimum,
     "Concat": _concatenation,

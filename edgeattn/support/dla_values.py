@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from edgeattn.graph.nodes import bodies_of, given, is_standard, is_static, static_sizes
 from edgeattn.support.answers import Answer
-from edgeattn.support.dla_unit import GUIDE, Unit, no, unknown
+from edgeattn.support.dla_unit import GUIDE, HEADER, Unit, no, unknown
 
 _FLOATS: Final = frozenset([ir.DataType.FLOAT, ir.DataType.FLOAT16])
 # What quantisation and, with a cast right behind them, comparisons give; their rules speak of both.
@@ -99,5 +99,9 @@ def _of_sizes(unit: Unit, value: ir.Value) -> Iterator[Answer]:
         yield no(f"a batch of {batch} is above {_MOST_BATCH}", GUIDE, "Use a smaller batch.")
     elif (length := max(known[-3:], default=1)) > _MOST_LENGTH:
         yield no(f"a side of {length} is above {_MOST_LENGTH}", GUIDE)
-    elif math.prod(known) * unit.element_bytes >= _MOST_BYTES:
-        yield no("one of its tensors takes 1 GiB or more", GUIDE, "Use a smaller batch.")
+    elif (
+        math.prod(known) * unit.element_bytes >= _MOST_BYTES
+        and not value.is_graph_input()
+        and not value.is_graph_output()
+    ):
+        yield no("a tensor within the network takes 1 GiB or more", HEADER, "Use a smaller batch.")

@@ -104,8 +104,9 @@ def test_a_dla_clips_from_0_to_127_at_most(body, verdict):
         ("float[1,8192,1,1]", 1, ORIN, "yes"),
         ("float[1,8192,1,1]", 0, ORIN, "no"),
         ("float[1,64,1,1]", 1, XAVIER, "no"),
-        ("float[1,64,2,1]", 1, DLA("orin", "8.5.2", "fp16"), "no"),
-        ("float[1,64,1,1]", 1, DLA("orin", "8.5.2", "fp16"), "yes"),
+        ("float[1,64,2,1]", 1, DLA("orin", "8.5.2", "fp16"), "yes"),
+        ("float[1,64,2,1]", 1, DLA("orin", "8.4.1", "fp16"), "no"),
+        ("float[1,64,1,1]", 1, DLA("orin", "8.4.1", "fp16"), "yes"),
     ],
 )
 def test_softmax(x, axis, unit, verdict):
@@ -197,6 +198,14 @@ def test_resize(attributes, scales, unit, verdict):
     assert answer(body, unit).verdict == verdict
 
 
+def test_what_was_there_before_8_4():
+    old = DLA("xavier", "8.2.1", "fp16")
+    assert answer("y = Mul(x, x)", old).verdict == "yes"
+    assert answer("y = Sub(x, x)", old).verdict == "unknown"
+    assert answer("y = LeakyRelu(x)", old).verdict == "unknown"
+    assert answer("y = Sub(x, x)", XAVIER).verdict == "yes"
+
+
 def test_products_with_constants():
     assert answer("y = Gemm <transB=1> (x, w)", x="float[1,64]", w=[10, 64]).verdict == "yes"
     assert answer("y = MatMul(x, x)", x="float[1,8,16,16]").verdict == "no"
@@ -206,7 +215,8 @@ def test_products_with_constants():
 def test_sizes_types_and_domains_that_no_layer_has():
     assert answer("y = Relu(x)", x="float[4097,1,1,1]").verdict == "no"
     assert answer("y = Relu(x)", x="float[1,8193,1,1]").verdict == "no"
-    assert answer("y = Relu(x)", x="float[4,8192,128,128]").verdict == "no"
+    assert answer("a = Relu(x) y = Relu(a)", x="float[4,8192,128,128]").verdict == "no"
+    assert answer("y = Relu(x)", x="float[4,8192,128,128]").verdict == "yes"
     assert answer("y = Relu(x)", x="float[N,3,4,4]").verdict == "unknown"
     assert answer("y = Add(x, x)", x="int64[1,3,4,4]").verdict == "no"
     assert answer("y = Relu(x)", x="float[1,3,4]").verdict == "unknown"
