@@ -51,14 +51,14 @@ class _Asked:
 
     Attributes:
         model: The model, with shapes.
-        version: Of TensorRT.
+        is_typed: Whether values are computed in the types that they have in the file.
         precision: The precision that it is to run in.
         on_dla: Whether it is to run on a DLA.
         has_half: Whether values of the file are half.
     """
 
     model: ir.Model
-    version: tuple[int, ...]
+    is_typed: bool
     precision: Precision
     on_dla: bool
     has_half: bool
@@ -66,11 +66,12 @@ class _Asked:
     def in_half(self, value: ir.Value) -> bool:
         """Return whether TensorRT may compute a value in half.
 
-        Before 11 a flag lets it do so with float32; a file that has both was cast with care.
+        Where types are no orders, a flag lets it do so with float32; a file that has both was cast
+        with care.
         """
         if value.dtype == ir.DataType.FLOAT16:
             return True
-        may_choose = self.version < (11,) and self.precision != "fp32"
+        may_choose = not self.is_typed and self.precision != "fp32"
         return value.dtype == ir.DataType.FLOAT and may_choose and not self.has_half
 
 
@@ -85,6 +86,7 @@ class _Trap:
         find: Finds the nodes that fall into it; an empty answer is none.
         since: The first version of TensorRT that has it.
         until: The first that has not, or that nobody spoke of; None if all have.
+        rtx_until: The same of TensorRT-RTX; () if nobody spoke of any of it.
     """
 
     fact: str
@@ -93,14 +95,21 @@ class _Trap:
     find: Callable[[_Asked], Iterable[ir.Node]]
     since: tuple[int, ...] = ()
     until: tuple[int, ...] | None = None
+    rtx_until: tuple[int, ...] | None = ()
 
-    def concerns(self, version: tuple[int, ...]) -> bool:
+    def concerns(self, version: tuple[int, ...], *, rtx: bool) -> bool:
         """Return whether a version has it."""
-        return self.since <= version and (self.until is None or version < self.until)
+        since, until = ((), self.rtx_until) if rtx else (self.since, self.until)
+        return since <= version and (until is None or version < until)
 
 
 def traps(
-    model: ir.Model, *, tensorrt: str, precision: Precision = "fp16", on_dla: bool = False
+    model: ir.Model,
+    *,
+    tensorrt: str,
+    precision: Precision = "fp16",
+    on_dla: bool = False,
+    rtx: bool = False,
 ) -> list[Finding]:
     """Return the traps that a model falls into.
 
@@ -109,13 +118,15 @@ def traps(
         tensorrt: The version of TensorRT that is to run it.
         precision: The precision that it is to run in.
         on_dla: Whether it is to run on a DLA.
+        rtx: Whether TensorRT-RTX is to run it, and that is its version.
 
     Returns:
         A finding for each, with all its nodes.
     """
+    version = numbers(tensorrt)
     asked = _Asked(
         model=model,
-        version=numbers(tensorrt),
+        is_typed=rtx or version >= (11,),
         precision=precision,
         on_dla=on_dla,
         has_half=any(
@@ -124,10 +135,11 @@ def traps(
     )
     found = []
     for trap in _TRAPS:
-        nodes = list(dict.fromkeys(trap.find(asked))) if trap.concerns(asked.version) else []
+        is_there = trap.concerns(version, rtx=rtx)
+        nodes = list(dict.fromkeys(trap.find(asked))) if is_there else []
         if nodes:
             found.append(_finding(trap, nodes))
-    if asked.version >= (11,) and precision == "fp16" and not asked.has_half:
+    if asked.is_typed and precision == "fp16" and not asked.has_half:
         found.append(_finding(_NO_FLAG, []))
     return found
 
@@ -394,8 +406,11 @@ _CAST: Final = (
     " the device: edgeattn parity --on HOST"
 )
 _NO_FLAG: Final = _Trap(
-    fact="TensorRT 11 has no --fp16: of a float32 file it builds a float32 engine, without a word.",
-    mend="Cast the file: edgeattn cast IN.onnx -o OUT.onnx --precision fp16",
+    fact=(
+        "There is no --fp16 from TensorRT 11 on, nor in TensorRT-RTX: a float32 file gives an engine"
+        " in float32, without a word."
+    ),
+    mend="Cast the file: edgeattn cast IN.onnx -o OUT.onnx --precision fp16 (export takes it too)",
     source="github.com/roboflow/rf-detr/issues/1453; NVIDIA's migration guide from 10 to 11",
     find=lambda _: (),
 )
@@ -409,7 +424,8 @@ _TRAPS: Final = (
         source=f"{_ISSUES}4646; github.com/onnx/onnx-tensorrt/pull/1060",
         find=_read_as_nearest,
         since=(8, 5),
-        until=(11, 2),  # TensorRT-RTX 1.7 reads them right, 1.5 and 11.1 did not
+        until=(11, 2),
+        rtx_until=(1, 6),  # 1.5 read them so; 1.7 was asked, and does not
     ),
     _Trap(
         fact="GridSample is slow: on an Orin bilinear took three times as long as nearest.",
@@ -429,12 +445,14 @@ _TRAPS: Final = (
         mend=f"{_CAST}\nOr write a layer norm as LayerNormalization: opset 17, TensorRT 8.6.",
         source=f"{_ISSUES}2564, 2781, 3692, 1954; TensorRT's own warning on layer norms in FP16",
         find=_reduced_squares,
+        rtx_until=None,
     ),
     _Trap(
         fact=f"{_MANY} values or more are summed up in half, whose largest number is 65504.",
         mend=f"Take the mean, and scale what follows; or else: {_CAST}",
         source=f"{_ISSUES}2781, 3692; half's range",
         find=_long_sums,
+        rtx_until=None,
     ),
     _Trap(
         fact=(
@@ -444,12 +462,14 @@ _TRAPS: Final = (
         mend=f"Make the epsilon larger than 2e-5, or 1e-9 below a root; or else: {_CAST}",
         source=f"half's range; {_ISSUES}3101 on constants below its smallest numbers",
         find=_lost_guards,
+        rtx_until=None,
     ),
     _Trap(
         fact="A constant is above 65504, half's largest number: it becomes infinity there.",
         mend="A mask of -1e4 does the same as one of -1e9: write that.",
         source=f"{_ISSUES}2466",
         find=_large_constants,
+        rtx_until=None,
     ),
     _Trap(
         fact=(
@@ -462,6 +482,7 @@ _TRAPS: Final = (
         ),
         source=f"{_ISSUES}3273; docs/measured.md on ShuffleNetV2",
         find=_shuffles,
+        rtx_until=None,
     ),
     _Trap(
         fact=(
@@ -548,6 +569,7 @@ _TRAPS: Final = (
             " CUDA graphs"
         ),
         find=_unforeseen,
+        rtx_until=None,
     ),
     _Trap(
         fact=(

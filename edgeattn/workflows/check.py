@@ -184,8 +184,13 @@ def check(
     report = None
     if aim.library != "ONNX Runtime":
         on_stage("traps")
-        release = aim.version if aim.library == "TensorRT" else _NEWEST
-        findings += traps(model, tensorrt=release, precision=precision, on_dla=options.dla)
+        findings += traps(
+            model,
+            tensorrt=aim.version,
+            precision=precision,
+            on_dla=options.dla,
+            rtx=aim.library == "TensorRT-RTX",
+        )
     if options.dla:
         on_stage("dla")
         report, more = _on_dla(model, aim, precision, options, places)

@@ -61,6 +61,9 @@ def test_gridsample_of_opset_20_is_read_as_nearest_up_to_11_1():
         facts = found(SAMPLE.format(mode), version, x=IMAGE, opset=20)
         assert bool(nodes(facts, "computed as nearest")) is is_found
         assert nodes(facts, "GridSample is slow") == ("s",)
+    for version, is_found in (("1.5", True), ("1.7.1", False)):
+        facts = found(SAMPLE.format("linear"), version, x=IMAGE, opset=20, rtx=True)
+        assert bool(nodes(facts, "computed as nearest")) is is_found
     older = found(SAMPLE.format("bilinear"), "10.13", x=IMAGE)
     assert not nodes(older, "computed as nearest")
     assert nodes(older, "GridSample is slow") == ("s",)
@@ -183,7 +186,8 @@ def test_types_of_a_file_before_10_and_flags_from_11_on():
     assert not found(mixed, "10.3")
     plain = "[r] y = Relu(x)"
     (fact,) = found(plain, "11.1")
-    assert "no --fp16" in fact
+    assert "There is no --fp16" in fact
+    assert found(plain, "1.7", rtx=True).keys() == {fact}
     assert not found(plain, "11.1", precision="fp32")
     assert not found(plain, "10.16")
     assert not found(mixed, "11.1")
