@@ -407,8 +407,8 @@ _CAST: Final = (
 )
 _NO_FLAG: Final = _Trap(
     fact=(
-        "There is no --fp16 from TensorRT 11 on, nor in TensorRT-RTX: a float32 file gives an engine"
-        " in float32, without a word."
+        "There is no --fp16 from TensorRT 11 on, nor in TensorRT-RTX: a float32 file gives a"
+        " float32 engine, without a word."
     ),
     mend="Cast the file: edgeattn cast IN.onnx -o OUT.onnx --precision fp16 (export takes it too)",
     source="github.com/roboflow/rf-detr/issues/1453; NVIDIA's migration guide from 10 to 11",
