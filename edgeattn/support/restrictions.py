@@ -471,13 +471,35 @@ def _grid(asked: Asked) -> Iterator[Answer]:
         yield _no(f"its input has rank {rank}, of 4", f"{_TABLE} 10.15")
 
 
-@_rule("Trilu", "DepthToSpace", "SpaceToDepth", "EyeLike")
-def _ranked(asked: Asked) -> Iterator[Answer]:
+@_rule("Trilu")
+def _triangle(asked: Asked) -> Iterator[Answer]:
     rank = _rank(asked)
-    if asked.node.op_type == "Trilu" and asked.release < (8, 6) and rank not in {None, 2, 3}:
+    if asked.release < (8, 6) and rank not in {None, 2, 3}:
         yield _no(f"its input has rank {rank}, of 2 or 3", _MIDDLE)
-    if asked.node.op_type == "EyeLike" and None in (_sizes(asked.node) or []):
+
+
+@_rule("EyeLike")
+def _eye(asked: Asked) -> Iterator[Answer]:
+    if None in (_sizes(asked.node) or []):
         yield _no("its shape is open", f"{_TABLE} 10.15", "Give the input fixed shapes.")
+
+
+@_rule("Softmax", "LogSoftmax", "Hardmax", "ArgMax", "ArgMin", "LRN", "GroupNormalization")
+def _least_rank(asked: Asked) -> Iterator[Answer]:
+    op_type, rank = asked.node.op_type, _rank(asked)
+    least = {"LRN": 4, "GroupNormalization": 3}.get(op_type, 2)
+    # Before opset 13 a softmax is of what is flattened, which has two dimensions.
+    if rank is not None and rank < least and not ("max" in op_type and asked.opset < 13):
+        say = _no if asked.release >= (11,) else _unknown
+        yield say(f"its input has rank {rank}, of {least} and more", _RTX, "Unsqueeze it.")
+
+
+@_rule("Loop")
+def _loop(asked: Asked) -> Iterator[Answer]:
+    body = asked.node.attributes["body"].as_graph()
+    for index, what in enumerate(("trip count", "condition")):
+        if given(asked.node, index) is None and is_used(body.inputs[index]):
+            yield _no(f"its body reads a {what} that is not given", _OLD, f"Give the {what}.")
 
 
 @_rule("Hardmax")

@@ -143,8 +143,8 @@ class Parser:
         if node.domain not in STANDARD_DOMAINS:
             return Answer(
                 verdict="unknown",
-                reason=f"{node.domain}::{node.op_type} is none of ONNX's own operators: it is taken"
-                " where a plugin of that name is registered",
+                reason=f"{node.domain}::{node.op_type} is none of ONNX's own operators: the parser"
+                " takes it for its own operator or for the plugin of that name, if there is one",
                 source="FallbackPluginImporter in onnx-tensorrt's importers",
                 mend="Register the plugin: trtexec --staticPlugins=LIBRARY.so; or write it with"
                 " ONNX's own operators.",
@@ -162,7 +162,7 @@ class Parser:
         if self._rtx and (plugged := _table("plugins").get(op_type)):
             return Answer(
                 verdict="no",
-                reason=f"{op_type} is a plugin, and TensorRT-RTX has none",
+                reason=f"{op_type} takes a plugin, and TensorRT-RTX brings none",
                 source=plugged[0].source,
             )
         for said in _table("operators").get(op_type, ()):
