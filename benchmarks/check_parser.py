@@ -26,7 +26,9 @@ from onnx import numpy_helper
 from edgeattn.base.versions import numbers
 from edgeattn.support.answers import Answer, worst
 from edgeattn.support.tensorrt import Parser
-from export_tests.conformance import standard_cases
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from export_tests.conformance import standard_cases  # it is beside this folder
 
 _NOTHING: Final = re.compile("$^")
 
