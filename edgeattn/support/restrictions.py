@@ -434,7 +434,8 @@ def _quantised(asked: Asked) -> Iterator[Answer]:
     maker = None if quantised is None else quantised.producer()
     is_from_float = maker is not None and maker.op_type == "QuantizeLinear"
     if ir.DataType.UINT8 in {_dtype(asked, 2), None if quantised is None else quantised.dtype}:
-        say = _no if asked.release < (9,) or not is_from_float else _unknown
+        is_said = point is not None and asked.release < (9,)
+        say = _no if is_said or not is_from_float else _unknown
         yield say("it is of uint8, and int8 is what parsers make of that", _NINE, _SYMMETRIC)
     if is_back and _dtype(asked) == ir.DataType.INT32:
         yield _no("it is of int32, as biases are", _RTX, "Quantise again without the biases.")

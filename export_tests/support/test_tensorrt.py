@@ -156,3 +156,46 @@ def test_inputs_have_a_type_and_a_rank_that_are_had() -> None:
     assert parser.takes_value(value(None, 4)).verdict == "unknown"
     sequence = ir.Value(name="s", type=ir.SequenceType(ir.TensorType(ir.DataType.FLOAT)))
     assert parser.takes_value(sequence).verdict == "no"
+
+
+@pytest.mark.parametrize(
+    ("body", "inputs", "opset", "expected"),
+    [
+        # What is asked of 8.0, 8.2, 8.5, 8.6, 10.3 and 11.1.
+        ("y = Clip(x, a, b)", "float[4] x, float a, float b", 13, "nyyyyy"),
+        ("y = Pow(x, a)", "float[4] x, int64 a", 13, "nnnnny"),
+        ("y = Gemm(x, x)", "int32[4,4] x", 13, "nnnnnn"),
+        ("y = Relu(x)", "int64[4] x", 14, "nnnnyy"),
+        ("y = ArgMax(x)", "int32[4,4] x", 13, "nnnyyy"),
+        ("y = Where(c, x, x)", "bool[4] c, bool[4] x", 13, "nnyyyy"),
+        ("y = Conv(x, w, b)", "float[1,4,8,8] x, float[4,4,3,3] w, float[4] b", 13, "nnyyyy"),
+        ("y = InstanceNormalization(x, w, w)", "float[1,4,8] x, float[4] w", 13, "nnnnyy"),
+        ("y = QuantizeLinear(x, s)", "float[4] x, float s", 13, "nnn???"),
+        ("y = DequantizeLinear(x, s)", "int8[4] x, float s", 13, "nnn?yy"),
+        ("y, i = TopK(x, k)", "float[4,4] x, int64[1] k", 13, "nnnyyy"),
+        ("y = CumSum(x, a)", "float[4] x, int64 a", 14, "nnnnny"),
+        ('y = Einsum <equation = "...ij->...ji"> (x)', "float[1,4,4] x", 13, "nnn??y"),
+        ("y = Trilu(x)", "float[1,2,4,4] x", 14, "nnnyyy"),
+        ('y = Pad <mode = "reflect"> (x, p)', "float[1,4,8,8] x, int64[8] p", 13, "nyyyyy"),
+        ('y = Pad <mode = "wrap"> (x, p)', "float[1,4,8,8] x, int64[8] p", 19, "nnnnyy"),
+        (
+            "y = GroupNormalization <num_groups = 2> (x, w, w)",
+            "float[1,4,8] x, float[4] w",
+            21,
+            "nnnnny",
+        ),
+        (
+            'y = ScatterElements <reduction = "add"> (x, i, x)',
+            "float[4] x, int64[4] i",
+            16,
+            "nnnnyy",
+        ),
+        ("y = GridSample(x, g)", "float[1,2,4,4,4] x, float[1,4,4,4,3] g", 20, "nnnnnn"),
+        ("y = Cast <to = 16> (x)", "float[4] x", 13, "nnnnyy"),
+    ],
+)
+def test_what_changed_between_releases(body: str, inputs: str, opset: int, expected: str) -> None:
+    releases = ("8.0", "8.2", "8.5", "8.6", "10.3", "11.1")
+    found = verdicts(only(body, inputs, opset), *releases)
+    letters = "".join({"yes": "y", "no": "n", "unknown": "?"}[one] for one in found)
+    assert letters == expected
