@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from edgeattn.engine.target import choose as choose_target
     from edgeattn.options.build import EngineOptions
     from edgeattn.options.cast import CastOptions
+    from edgeattn.options.check import CheckOptions
     from edgeattn.options.evaluate import EvaluateOptions
     from edgeattn.options.export import ExportOptions
     from edgeattn.options.model import AttentionRequest, ModelRequest
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from edgeattn.parity import ParityReport, check_file, compare_files
     from edgeattn.profiling.attribution import Attribution, attribute
     from edgeattn.records.accuracy import Accuracy
+    from edgeattn.records.check import Checked
     from edgeattn.records.engine import EngineManifest, read_manifest
     from edgeattn.records.manifest import Manifest
     from edgeattn.records.place import Placement
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from edgeattn.workflows.build import BuildOptions
     from edgeattn.workflows.build import build as build_engine
     from edgeattn.workflows.cast import cast as cast_model
+    from edgeattn.workflows.check import check as check_model
     from edgeattn.workflows.compare import compare as compare_models
     from edgeattn.workflows.evaluate import evaluate as evaluate_models
     from edgeattn.workflows.export import export as export_model
@@ -51,6 +54,8 @@ __all__ = [
     "BuildOptions",
     "CastOptions",
     "CheckError",
+    "CheckOptions",
+    "Checked",
     "EdgeattnError",
     "EngineManifest",
     "EngineOptions",
@@ -76,6 +81,7 @@ __all__ = [
     "build_engine",
     "cast_model",
     "check_file",
+    "check_model",
     "choose_target",
     "compare_files",
     "compare_models",
@@ -95,6 +101,8 @@ _HOMES: Final = {
     "BuildOptions": ("edgeattn.workflows.build", "BuildOptions"),
     "CastOptions": ("edgeattn.options.cast", "CastOptions"),
     "CheckError": ("edgeattn.base.errors", "CheckError"),
+    "CheckOptions": ("edgeattn.options.check", "CheckOptions"),
+    "Checked": ("edgeattn.records.check", "Checked"),
     "EdgeattnError": ("edgeattn.base.errors", "EdgeattnError"),
     "EngineManifest": ("edgeattn.records.engine", "EngineManifest"),
     "EngineOptions": ("edgeattn.options.build", "EngineOptions"),
@@ -119,6 +127,7 @@ _HOMES: Final = {
     "build_engine": ("edgeattn.workflows.build", "build"),
     "cast_model": ("edgeattn.workflows.cast", "cast"),
     "check_file": ("edgeattn.parity", "check_file"),
+    "check_model": ("edgeattn.workflows.check", "check"),
     "choose_target": ("edgeattn.engine.target", "choose"),
     "compare_files": ("edgeattn.parity", "compare_files"),
     "compare_models": ("edgeattn.workflows.compare", "compare"),

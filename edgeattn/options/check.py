@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from edgeattn.options.flags import flag, switch
+from edgeattn.options.flags import flag, flags, switch
+from edgeattn.options.lowering import JETPACK
 from edgeattn.options.photos import Photos
 from edgeattn.options.precision import Precision
 
@@ -33,7 +34,7 @@ class CheckOptions:
         "The device, or the path of a file of your own. See: edgeattn devices list.",
         default=dataclasses.MISSING,
     )
-    jetpack: str | None = flag("--jetpack VERSION", "Its JetPack, such as 5.1. [its newest]")
+    jetpack: str | None = flags(JETPACK, default=None)
     tensorrt: str | None = flag(
         "--tensorrt VERSION", "Its TensorRT, such as 8.5. [that of its JetPack]"
     )
