@@ -18,7 +18,7 @@ import onnx_ir as ir
 
 from edgeattn.base import files
 from edgeattn.base.errors import InputError, MissingError
-from edgeattn.base.versions import installed, version_of
+from edgeattn.base.versions import installed
 from edgeattn.devices.choice import Choice, choice_of
 from edgeattn.devices.profile import find
 from edgeattn.devices.schema import DeviceProfile
@@ -42,7 +42,12 @@ from edgeattn.support.dla import DLA, dla_of, generation_of
 from edgeattn.support.tensorrt import Parser
 from edgeattn.support.traps import traps
 from edgeattn.workflows import check_dla
-from edgeattn.workflows.check_fit import needed_memory, precision_findings, range_findings
+from edgeattn.workflows.check_fit import (
+    needed_memory,
+    nodes_in,
+    precision_findings,
+    range_findings,
+)
 from edgeattn.workflows.check_places import Places, operators, worst_verdict
 
 #: What is asked where any TensorRT may be installed.
@@ -95,13 +100,13 @@ def aim_of(options: CheckOptions) -> Aim:
             "A DLA computes in fp16 and int8 only.", mend="Leave --precision out, or add fp16."
         )
     if device.kind == "cpu":
-        version = version_of("onnxruntime")
+        version = _onnxruntime()
         return Aim(
             device=device,
             choice=choice,
             library="ONNX Runtime",
-            version=version or "",
-            is_here=version is not None,
+            version=version,
+            is_here=bool(version),
         )
     if choice.tensorrt is None and "tensorrt-rtx" in device.runtimes:
         try:
@@ -117,6 +122,15 @@ def aim_of(options: CheckOptions) -> Aim:
                 is_here=True,
             )
     return Aim(device=device, choice=choice, library="TensorRT", version=choice.tensorrt or _NEWEST)
+
+
+def _onnxruntime() -> str:
+    """Return the version of the ONNX Runtime that is here; "" if none is."""
+    try:
+        import onnxruntime
+    except ImportError:
+        return ""
+    return str(onnxruntime.__version__)
 
 
 @blames_the_file
@@ -210,7 +224,7 @@ def check(
         library=aim.library,
         version=aim.version,
         opset=found.opset,
-        precision=precision,
+        precision="bf16" if nodes_in(model, ir.DataType.BFLOAT16) else precision,
         verdict=worst_verdict(one.verdict for one in placed),
         findings=tuple(placed),
         operators=operators(answers),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from typing import Final
 
 import numpy as np
@@ -24,6 +23,7 @@ from edgeattn.precision.half import prepare
 from edgeattn.precision.keep import HEADROOM
 from edgeattn.precision.ranges import HALF_MAX, Range, measure_ranges
 from edgeattn.records.check import Finding, NeededMemory
+from edgeattn.support.dla_values import is_folded
 
 #: The first compute capability that has a type, where not all do.
 _TYPES: Final = {
@@ -164,7 +164,7 @@ def precision_findings(
         )
     capability = device.compute_capability
     for dtype, since in _TYPES.items() if is_tensorrt and capability is not None else ():
-        nodes = _in_type(source.model, dtype)
+        nodes = nodes_in(source.model, dtype)
         if nodes and capability is not None and capability < since:
             yield _said(
                 "no",
@@ -180,7 +180,8 @@ def _untyped_until() -> tuple[int, ...] | None:
     return FEATURES["weak typing"]["tensorrt"].until
 
 
-def _in_type(model: ir.Model, dtype: ir.DataType) -> tuple[str, ...]:
+def nodes_in(model: ir.Model, dtype: ir.DataType) -> tuple[str, ...]:
+    """Return the nodes that read values of a type."""
     return tuple(
         str(node.name)
         for node in model.graph.all_nodes()
@@ -201,8 +202,6 @@ def range_findings(
     Returns:
         What was found, with whole models' nodes each, and notes.
     """
-    if find_spec("onnxruntime") is None:
-        return [], ["Ranges in half were not measured: onnxruntime is not installed."]
     cast = CastOptions(
         precision="fp16",
         calibration=options.calibration,
@@ -216,6 +215,8 @@ def range_findings(
         samples = samples_of(source, cast, None, seed=options.seed)
         prepare(copy)
         ranges, _ = measure_ranges(copy, samples)
+    except ImportError:
+        return [], ["Ranges in half were not measured: onnxruntime is not installed."]
     except InputError as error:
         if options.calibration is not None:
             raise
@@ -237,6 +238,8 @@ def _out_of_range(model: ir.Model, ranges: Mapping[str, Range], how: str) -> Ite
     """Yield what half cannot hold of a model, or hardly, each with all its nodes."""
     kinds: dict[str, dict[str, float]] = {kind: {} for kind in _IN_HALF}
     for node in model.graph:
+        if is_folded(node):  # computed at the build, in float32
+            continue
         found = [_strain(ranges.get(value.name or "")) for value in node.outputs]
         largest = max(map(_largest, node.inputs), default=0.0)
         for kind, figure in (*found, ("constant", largest if largest > HALF_MAX else 0.0)):

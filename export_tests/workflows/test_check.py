@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import onnx
 import pytest
@@ -279,8 +281,19 @@ def test_a_file_in_half_is_no_other(tmp_path):
 def test_a_type_that_the_gpu_has_not(tmp_path):
     path = graph(tmp_path / "g.onnx", [node("Relu", "x")], dtype=TensorProto.BFLOAT16)
     found = checked(path, "t4", tensorrt="10.3")
+    assert found.precision == "bf16"
     assert any("no bfloat16" in one.fact for one in about(found, "precision"))
     assert not about(checked(path, "l4", tensorrt="10.3"), "precision")
+
+
+def test_without_onnxruntime_less_is_known_and_that_is_said(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    path = small(tmp_path / "m.onnx")
+    found = checked(path, jetpack="6.2")
+    assert found.verdict == "yes"
+    assert "onnxruntime is not installed" in found.notes[-1]
+    found = checked(path, "raspberry-pi-5")
+    assert (found.verdict, found.version) == ("unknown", "")
 
 
 # ---- DLA ----------------------------------------------------------------------------------------
