@@ -178,17 +178,22 @@ def _reduced_squares(asked: _Asked) -> Iterator[ir.Node]:
     """Yield reductions of squares: variances, norms, energies."""
     for node in _nodes(asked.model, *_MEANS, *_SQUARES):
         value = needed(node, 0)
-        origin = _origin(value)
-        is_square = origin is not None and _is_square(origin)
-        if asked.in_half(value) and (is_square or node.op_type in _SQUARES):
+        if asked.in_half(value) and (node.op_type in _SQUARES or _is_square(_origin(value))):
             yield node
 
 
-def _is_square(node: ir.Node) -> bool:
+def _is_square(node: ir.Node | None, depth: int = _NEAR) -> bool:
+    """Return whether a node squares a value: at once, or as the product of its factors' squares."""
+    if node is None or not depth:
+        return False
     if node.op_type == "Pow":
         exponent = static(given(node, 1))
         return exponent is not None and exponent.size == 1 and float(exponent.flat[0]) == 2
-    return node.op_type == "Mul" and node.inputs[0] is node.inputs[1]
+    if node.op_type != "Mul":
+        return False
+    factors = [value for value in node.inputs if value is not None and not is_static(value)]
+    is_own = len(factors) > 1 and factors[0] is factors[1]
+    return is_own or all(_is_square(_origin(value), depth - 1) for value in factors)
 
 
 def _long_sums(asked: _Asked) -> Iterator[ir.Node]:
@@ -196,7 +201,7 @@ def _long_sums(asked: _Asked) -> Iterator[ir.Node]:
     for node in _nodes(asked.model, *_SUMS):
         value = needed(node, 0)
         origin = _origin(value)
-        if not asked.in_half(value) or (origin is not None and _is_square(origin)):
+        if not asked.in_half(value) or _is_square(origin):
             continue
         axes = reduced_axes(node, rank(value) or 0)
         sizes = [length_of(value, axis) for axis in axes or ()]

@@ -80,6 +80,9 @@ def test_squares_in_half(square):
     half = {name: np.float16(value) for name, value in weights.items()}
     types = {"x": "float16[1,8,16,16] x", "y": "float16 y"}
     assert nodes(found(norm, "11.1", weights=half, **types), "squared") == ("v",)
+    factors = NORM.format(square="Mul(dd, dd) [p] q = Mul(q2, two)")
+    factors = factors.replace("[q] q = Mul(dd, dd)", "[i] dd = Mul(d, x) [q] q2 = Mul(dd, dd)")
+    assert nodes(found(factors, weights=weights), "squared") == ("v",)
     other = NORM.format(square="Mul(d, x)")
     assert not nodes(found(other, weights={"eps": weights["eps"]}), "squared")
 
