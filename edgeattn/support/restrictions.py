@@ -46,6 +46,8 @@ _RTX: Final = "the parser of TensorRT-RTX 1.7"
 _SYMMETRIC: Final = "Quantise again, symmetrically and as int8."
 _FOLD: Final = "Fold constants: edgeattn optimize IN.onnx -o OUT.onnx"
 
+# So many places and more are too many for a window of one or two dimensions.
+_WINDOW: Final = 100_000
 # How far a value is followed back to constants.
 _FAR: Final = 32
 _RANDOM: Final = frozenset(
@@ -197,6 +199,7 @@ def _pool(asked: Asked) -> Iterator[Answer]:
     kernel = ints(node, "kernel_shape")
     if len(kernel) > 3:
         yield _no(f"it pools {len(kernel)} dimensions, of 3 at most", _TABLE)
+    yield from _window(asked, kernel, "Write a global pool as GlobalAveragePool or ReduceMean.")
     pads = ints(node, "pads")
     is_exclusive = node.op_type == "AveragePool" and not integer(node, "count_include_pad", 0)
     if is_exclusive and any(pad >= side for pad, side in zip(pads, kernel * 2, strict=False)):
@@ -207,6 +210,13 @@ def _pool(asked: Asked) -> Iterator[Answer]:
         if any(pads[half + side] - pads[side] not in {0, 1} for side in range(min(half, 2))):
             yield _no("its padding is too uneven", _OLD_HELPERS, "Pad with a Pad in front of it.")
     yield from _norm_of(asked)
+
+
+def _window(asked: Asked, sides: Sequence[int | None], mend: str = "") -> Iterator[Answer]:
+    places = math.prod(side or 1 for side in sides)
+    if len(sides) < 3 and places >= _WINDOW:
+        say = _no if asked.release >= (10,) else _unknown
+        yield say(f"its window has {places} places, of {_WINDOW - 1} at most", _RTX, mend)
 
 
 @_rule("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
@@ -226,6 +236,7 @@ def _convolution(asked: Asked) -> Iterator[Answer]:
     rank = _rank(asked)
     if rank is not None and not 3 <= rank <= 5:
         yield _no(f"it convolves {rank - 2} dimensions, of 1 to 3", _TABLE)
+    yield from _window(asked, (_sizes(asked.node, 1) or [])[2:])
     if asked.release < (8, 5):
         yield from _constant(asked, 2, "bias", _OLD)
 

@@ -122,6 +122,13 @@ def test_axes_as_inputs_are_not_read_before_10() -> None:
             13,
             ["no", "yes", "yes", "yes"],
         ),
+        (
+            "y = AveragePool <kernel_shape = [320, 320]> (x)",
+            "x",
+            13,
+            ["unknown", "unknown", "no", "no"],
+        ),
+        ("y = AveragePool <kernel_shape = [316, 316]> (x)", "x", 13, ["yes"] * 4),
         ('y = Einsum <equation = "nchw,nchw->nchw"> (x, x)', "x", 13, ["yes"] * 4),
         ('y = Einsum <equation = "NCHW->NC"> (x)', "x", 13, ["no"] * 4),
         (
