@@ -24,7 +24,7 @@ from edgeattn.graph.edit import Edit
 from edgeattn.graph.nodes import needed, rank
 from edgeattn.graph.reading import opset_of
 
-_TURING: Final = (7, 5)
+TURING: Final = (7, 5)
 #: What to say of an engine whose quantised layers were built in float32.
 NO_INT8: Final = (
     "TensorRT-RTX has no int8 convolutions for compute capability 7.5 and computes them in float32,"
@@ -70,7 +70,27 @@ def for_turing(model: ir.Model, target: Target) -> Rewritten | None:
 
 def is_turing(target: Target) -> bool:
     """Return whether TensorRT-RTX is to build for Turing."""
-    return target.library.runtime == "tensorrt-rtx" and target.compute_capability == _TURING
+    return target.library.runtime == "tensorrt-rtx" and target.compute_capability == TURING
+
+
+def lacked(model: ir.Model) -> tuple[list[str], list[str]]:
+    """Return what TensorRT-RTX lacks of a model for Turing, by the nodes' names.
+
+    Args:
+        model: The model, with types; every node has a name of its own.
+
+    Returns:
+        The nodes that `rewrite` writes in other forms, and those that stay refused.
+    """
+    found = [node for node in model.graph.all_nodes() if _is_lacked(node) or _is_einsum(node)]
+    rewritten = rewrite(model)
+    made = {} if rewritten is None else rewritten.made
+    names = [str(node.name) for node in found]
+    return [one for one in names if one in made], [one for one in names if one not in made]
+
+
+def _is_einsum(node: ir.Node) -> bool:
+    return node.op_type == "Einsum" and node.outputs[0].dtype == ir.DataType.FLOAT
 
 
 def rewrite(model: ir.Model) -> Rewritten | None:

@@ -12,6 +12,7 @@ from edgeattn.base.errors import InputError
 from edgeattn.base.versions import numbers
 from edgeattn.devices.schema import DeviceProfile
 from edgeattn.engine.libraries import FEATURES, dotted
+from edgeattn.engine.turing import NO_INT8, TURING, lacked
 from edgeattn.graph.memory import plan
 from edgeattn.graph.nodes import static
 from edgeattn.graph.reading import Source
@@ -163,6 +164,8 @@ def precision_findings(
             _EXPLICIT,
         )
     capability = device.compute_capability
+    if library == "TensorRT-RTX" and capability == TURING:
+        yield from _on_turing(source.model, own, precision, f"{library} {version}")
     for dtype, since in _TYPES.items() if is_tensorrt and capability is not None else ():
         nodes = nodes_in(source.model, dtype)
         if nodes and capability is not None and capability < since:
@@ -174,6 +177,26 @@ def precision_findings(
                 _MATRIX,
                 nodes=nodes,
             )
+
+
+def _on_turing(
+    model: ir.Model, own: Precision, precision: Precision, title: str
+) -> Iterator[Finding]:
+    """Yield what TensorRT-RTX lacks for compute capability 7.5."""
+    tried = "tried with TensorRT-RTX 1.7.1"
+    if own == "int8":
+        yield _said("yes", NO_INT8, "--precision fp16, of the float32 file", tried)
+    if own == "fp16" or (own == "fp32" and precision != "fp32"):
+        return  # in half it has them
+    rewritten, refused = lacked(model)
+    half = "Or build it in half: --precision fp16"
+    for verdict, nodes, mend in (
+        ("yes", rewritten, f"edgeattn build writes them as convolutions. {half}"),
+        ("no", refused, half.removeprefix("Or ").capitalize()),
+    ):
+        if nodes:
+            said = f"{title} has no float32 products for compute capability 7.5."
+            yield _said(verdict, said, mend, tried, nodes=tuple(nodes))
 
 
 def _untyped_until() -> tuple[int, ...] | None:

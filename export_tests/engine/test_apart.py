@@ -57,6 +57,13 @@ def test_it_is_what_is_built_in_this_process(tmp_path, options):
     assert seen[-1][0] <= seen[-1][1]
 
 
+def test_a_parser_is_asked_alone(tmp_path):
+    assert apart.refusals(small(tmp_path / "m.onnx"), RTX) == ()
+    (one,) = apart.refusals(small(tmp_path / "n.onnx", extra="Foo"), RTX)
+    assert (one.node, one.op_type) == ("last/Foo", "Foo")
+    assert "Plugin not found" in one.reason
+
+
 def test_one_process_builds_plan_after_plan(tmp_path):
     path = small(tmp_path / "m.onnx")
     apart.build(path, RTX, SM86)

@@ -23,12 +23,21 @@ IN_PLACE = ("Relu", "Neg", "Add", "Mul")
 BINARY = ("Add", "Mul", "Concat")
 
 
-def planned(text):
+def planned(text, **how):
     """Plans a graph that is written as ONNX writes one."""
     header = '<ir_version: 10, opset_import: ["": 18]>\n'
     model = ir.from_proto(parser.parse_model(header + text))
     shapes.infer(model)
-    return memory.plan(model)
+    return memory.plan(model, **how)
+
+
+def test_floats_take_what_they_do_where_they_run():
+    text = """g (float[1,8] x, int64[1,8] i) => (float[1,8] y, int64[1,8] j) {
+      y = Relu (x)
+      j = Abs (i)
+    }"""
+    assert planned(text).activations_bytes == 2 * 8 * 4 + 2 * 8 * 8
+    assert planned(text, float_bytes=2).activations_bytes == 2 * 8 * 2 + 2 * 8 * 8
 
 
 def test_the_most_lies_where_a_shortcut_waits():

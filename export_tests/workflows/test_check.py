@@ -271,6 +271,22 @@ def test_int8_where_there_is_none_and_where_the_file_has_no_scales(tmp_path):
     assert typed.verdict == "no"
 
 
+def test_what_tensorrt_rtx_lacks_for_turing(tmp_path):
+    pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx has wheels for x86-64 only")
+    path = graph(
+        tmp_path / "g.onnx",
+        [
+            node("MatMul", "x", "w", to="a", name="fc/MatMul"),
+            node("Einsum", "a", "w", name="last/Einsum", equation="nchw,wv->nchv"),
+        ],
+        weights=[constant("w", np.eye(8))],
+    )
+    found = checked(path, "t4", precision="fp32")
+    said = {one.module: one.verdict for one in about(found, "precision")}
+    assert said == {"last": "no", "fc": "yes"}
+    assert checked(path, "rtx-3090", precision="fp32").verdict == "yes"
+
+
 def test_a_file_in_half_is_no_other(tmp_path):
     path = small(tmp_path / "m.onnx", dtype=TensorProto.FLOAT16)
     assert checked(path, jetpack="6.2").precision == "fp16"
