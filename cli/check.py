@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -91,9 +92,10 @@ def check(
     Every answer is yes, no or unknown, and names its source. A model is exported as `export
     --device` would, in float32, or in int8 if that is asked. Ends with 1 if it will not run.
     """
-    with screen.working() as stage, files.scratch() as folder:
+    with screen.working() as stage, files.scratch() as folder, contextlib.ExitStack() as stack:
         from edgeattn.workflows.check import aim_of
         from edgeattn.workflows.check import check as check_file
+        from edgeattn.workflows.check_on import there
 
         precision = cast.values["precision"]
         options = asked.read(
@@ -105,6 +107,7 @@ def check(
             seed=choice.value("seed"),
         )
         out.check([Path(model)])
+        options, guest = stack.enter_context(there(options, stage))
         aim = aim_of(options)
         path, note = Path(model), ""
         if not model.endswith(_FILE):
@@ -119,6 +122,7 @@ def check(
         found = check_file(
             path,
             options,
+            guest=guest,
             name=model,
             notes=[note] if note else (),
             command=command_line(context.obj),

@@ -36,6 +36,12 @@ def numbers(version: str) -> tuple[int, ...]:
     return tuple(map(int, found[0].split("."))) if found else ()
 
 
+def is_part(asked: str, version: str) -> bool:
+    """Return whether a version is one of those that are asked: 10.3.0 is of 10.3."""
+    both = list(zip(numbers(asked), numbers(version), strict=False))
+    return bool(both) and all(one == other for one, other in both)
+
+
 def own_version() -> str:
     """Return the version of edgeattn that runs."""
     return version_of("edgeattn") or "of a source tree that is not installed"

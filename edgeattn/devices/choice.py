@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from edgeattn.base.errors import InputError
-from edgeattn.base.versions import numbers
+from edgeattn.base.versions import is_part, numbers
 from edgeattn.devices.schema import DeviceProfile, JetPack
 from edgeattn.legalise import OLDEST_TARGET
 from edgeattn.options.export import ExportOptions
@@ -143,7 +143,7 @@ def jetpack_of(
         InputError: It never had that one, or more than one is called so; or that one has another
             TensorRT.
     """
-    rows = [row for row in device.jetpack if tensorrt is None or _is_of(row.tensorrt, tensorrt)]
+    rows = [row for row in device.jetpack if tensorrt is None or is_part(tensorrt, row.tensorrt)]
     if asked is None:
         return rows[-1] if rows else None
     if not device.jetpack:
@@ -182,8 +182,3 @@ def _covers(label: str, version: tuple[int, ...]) -> bool:
 def _called(row: JetPack, asked: str | None) -> str:
     """Return what a JetPack is called: as asked, unless that is shorter than what it is."""
     return asked if asked is not None and _has(row.jetpack, numbers(asked)) else row.jetpack
-
-
-def _is_of(version: str, asked: str) -> bool:
-    both = list(zip(numbers(version), numbers(asked), strict=False))
-    return bool(both) and all(one == other for one, other in both)

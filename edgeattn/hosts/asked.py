@@ -19,7 +19,7 @@ from edgeattn.hosts.engines import Engines, check_dla, open_inputs
 from edgeattn.hosts.trtexec.commands import Trtexec
 from edgeattn.hosts.trtexec.placed import Placed, placed
 from edgeattn.hosts.trtexec.said import RefusedError
-from edgeattn.options.build import EngineOptions
+from edgeattn.options.build import EngineOptions, Profile, Shapes
 from edgeattn.support.answers import Answer
 
 if TYPE_CHECKING:
@@ -34,11 +34,12 @@ _NAMED: Final = re.compile(r"In node -?\d+ with name: (?P<name>.+?) and operator
 _UNPARSED: Final = "Failed to parse onnx file"
 _LONGEST: Final = 300
 _ENGINE: Final = "model.engine"
+_NO_SHAPES: Final[Shapes] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostAnswers:
-    """What a host says of a model; nodes are named as `called` has it.
+    """What a host says of a model.
 
     Attributes:
         title: What was asked: "TensorRT 10.3.0 on orin".
@@ -55,25 +56,23 @@ class HostAnswers:
     refusal: Answer | None
 
 
-def called(node: ir.Node) -> str:
-    """Return what TensorRT's parser calls a node: its name, or by what it writes."""
-    return node.name or f"node_of_{node.outputs[0].name or ''}"
-
-
 def asked(
     visit: Visit,
     source: Source,
     dla_core: int | None = None,
     *,
+    shapes: Shapes = _NO_SHAPES,
     on_stage: Callable[[str], None] = lambda _: None,
 ) -> HostAnswers:
     """Ask a host about an ONNX file.
 
     Args:
         visit: The host.
-        source: The file.
+        source: The file, as it was written.
         dla_core: The DLA core that it is to run on; None for the GPU. An engine is built for it,
             with what it does not take on the GPU; for a GPU, the parser is asked alone.
+        shapes: The shape of each input that is open, to build for; where one is left out, the
+            parser is asked alone: a DLA takes no open sizes.
         on_stage: Called with what is done.
 
     Raises:
@@ -85,11 +84,12 @@ def asked(
     host = engines.host
     check_dla(dla_core, visit.facts.dla_cores, host)
     title = f"{trtexec.title} on {host}"
-    nodes = {called(node): node for node in source.model.graph.all_nodes()}
+    nodes = {str(node.name): node for node in source.model.graph.all_nodes()}
     log, refusal = Log(), None
     taken = Answer(verdict="yes", source=f"measured: {title}")
-    is_open = any(-1 in shape for shape in open_inputs(source).values())
-    core = None if is_open else dla_core  # a DLA takes no open sizes
+    opened = {name for name, shape in open_inputs(source).items() if -1 in shape}
+    core = dla_core if opened <= set(shapes) else None
+    profiles = (Profile(min=shapes, opt=shapes, max=shapes),) if opened else ()
     on_stage(f"sending {source.path.name} to {host}")
     try:
         if core is None:
@@ -100,7 +100,9 @@ def asked(
             engines.build(
                 source,
                 _ENGINE,
-                EngineOptions(precision="fp16", dla_core=core, gpu_fallback=True),
+                EngineOptions(
+                    precision="fp16", profiles=profiles, dla_core=core, gpu_fallback=True
+                ),
                 precisions={*precisions_of(source.model), "fp16"},
                 verbose=True,
                 log=log,

@@ -29,6 +29,7 @@ from edgeattn.graph.nodes import is_standard
 from edgeattn.graph.precision import precision_of
 from edgeattn.graph.reading import Source, read
 from edgeattn.graph.writing import save
+from edgeattn.hosts.visit import Guest
 from edgeattn.legalise import take_up
 from edgeattn.options.check import CheckOptions
 from edgeattn.options.precision import Precision
@@ -41,13 +42,14 @@ from edgeattn.support.answers import Answer
 from edgeattn.support.dla import DLA, dla_of, generation_of
 from edgeattn.support.tensorrt import Parser
 from edgeattn.support.traps import traps
-from edgeattn.workflows import check_dla
+from edgeattn.workflows import check_dla, check_on
 from edgeattn.workflows.check_fit import (
     needed_memory,
     nodes_in,
     precision_findings,
     range_findings,
 )
+from edgeattn.workflows.check_on import There
 from edgeattn.workflows.check_places import Places, operators, worst_verdict
 
 #: What is asked where any TensorRT may be installed.
@@ -88,9 +90,12 @@ def aim_of(options: CheckOptions) -> Aim:
     """Return what a model is checked for.
 
     Raises:
-        InputError: There is no such device, it never had that JetPack, or has no DLA, or a DLA is
-            asked for float32.
+        InputError: None is named, or there is no such device, it never had that JetPack, or has no
+            DLA, or a DLA is asked for float32.
     """
+    if options.device is None:
+        mend = "Add --device NAME, or --on HOST. See: edgeattn devices list"
+        raise InputError("No device is named to check for.", mend=mend)
     device = find(options.device)
     choice = choice_of(device, jetpack=options.jetpack, tensorrt=options.tensorrt, dla=options.dla)
     if options.gpu_fallback and not options.dla:
@@ -138,6 +143,7 @@ def check(
     source: Path,
     options: CheckOptions,
     *,
+    guest: Guest | None = None,
     name: str = "",
     notes: Sequence[str] = (),
     command: str = "",
@@ -147,7 +153,8 @@ def check(
 
     Args:
         source: The file.
-        options: What it is checked for.
+        options: What it is checked for; with a host, as `check_on.there` has it.
+        guest: The host that is asked; None to ask none.
         name: What the model is called; "" for the file's path.
         notes: What else a reader should know.
         command: The command line to record.
@@ -158,6 +165,7 @@ def check(
 
     Raises:
         InputError: The file cannot be read, or an option does not fit it or the device.
+        MissingError: Memory or space on the host ran out.
     """
     aim = aim_of(options)
     if aim.library == "TensorRT-RTX":
@@ -168,11 +176,10 @@ def check(
     precision = _precision(found, options, aim)
     findings = [] if aim.library == "ONNX Runtime" else list(_open_sizes(found, options))
     refusals = _refusals(found, aim, on_stage)
-    if options.shapes:
-        bind(model, source, 1, options.shapes)
-    else:
-        inference.bind_batch(model, 1)
-    inference.find(model)
+    _bind(found, options)
+    host = _host(found, options, guest, on_stage)
+    if host is not None:
+        refusals = _refused_there(host)
     on_stage("operators")
     answers, more = _asked(found, aim, refusals)
     findings += more
@@ -207,8 +214,9 @@ def check(
         )
     if options.dla:
         on_stage("dla")
-        report, more = _on_dla(model, aim, precision, options, places)
+        report, more = _on_dla(model, aim, precision, options, places, host)
         findings += more
+        remarks += [] if host is None else host.notes
         if report is not None and report.gpu and not options.gpu_fallback:
             remarks.append(_FALLBACK)
     on_stage("memory")
@@ -230,11 +238,30 @@ def check(
         operators=operators(answers),
         memory=memory,
         dla=report,
-        host="",
+        host="" if host is None else host.answers.title,
         command=command,
         versions=installed(),
         notes=tuple(dict.fromkeys(remarks)),
     )
+
+
+def _bind(found: Source, options: CheckOptions) -> None:
+    """Give a model the sizes that it is checked for, and find those of all values."""
+    if options.shapes:
+        bind(found.model, found.path, 1, options.shapes)
+    else:
+        inference.bind_batch(found.model, 1)
+    inference.find(found.model)
+
+
+def _host(
+    found: Source, options: CheckOptions, guest: Guest | None, on_stage: Callable[[str], None]
+) -> There | None:
+    """Ask the host, if one is to be asked."""
+    if guest is None:
+        return None
+    with _as_named(found) as file:
+        return check_on.ask(file, found.model, options, guest, on_stage)
 
 
 def _placed(found: Finding, places: Places) -> Iterator[Finding]:
@@ -274,13 +301,15 @@ def _sites(found: Source) -> Located:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Refused:
-    """What a library that is here refuses of a file.
+    """What a library that is here, or a host, refuses of a file.
 
     Attributes:
+        source: What says so.
         nodes: The reason, by the node's name.
         others: What it says of no node of the file's.
     """
 
+    source: str
     nodes: Mapping[str, str]
     others: tuple[Answer, ...] = ()
 
@@ -311,7 +340,13 @@ def _refusals(found: Source, aim: Aim, on_stage: Callable[[str], None]) -> _Refu
         nodes = {name: reason for name, node in names.items() if _is_named(node, reason)}
         if not nodes:
             others = [Answer(verdict="no", reason=reason, source=source, mend=error.mend)]
-    return _Refused(nodes=nodes, others=tuple(others))
+    return _Refused(source=source, nodes=nodes, others=tuple(others))
+
+
+def _refused_there(host: There) -> _Refused:
+    refusal = host.answers.refusal
+    others = () if refusal is None or host.answers.parsed else (refusal,)
+    return _Refused(source=host.source, nodes=host.refused, others=others)
 
 
 def _is_named(node: ir.Node, reason: str) -> bool:
@@ -338,7 +373,7 @@ def _asked(
 ) -> tuple[dict[ir.Node, Answer], list[Finding]]:
     """Return whether each node is taken, and what was found besides.
 
-    What a library that is here says of a file that it takes overrules the tables; of one that it
+    What a library or a host says of a file that it takes overrules the tables; of one that it
     refuses, it may have looked at no more than the nodes that it names.
     """
     nodes = list(found.model.graph.all_nodes())
@@ -360,7 +395,7 @@ def _asked(
             findings.append(_finding("opset", opset, _sentence(opset.reason)))
     if refused is None:
         return answers, findings
-    source = _here(aim)
+    source = refused.source
     if not refused.nodes and not refused.others:
         return dict.fromkeys(nodes, Answer(verdict="yes", source=source)), []
     if aim.library == "ONNX Runtime":
@@ -444,19 +479,29 @@ def _open_sizes(found: Source, options: CheckOptions) -> Iterator[Finding]:
 
 
 def _on_dla(
-    model: ir.Model, aim: Aim, precision: Precision, options: CheckOptions, places: Places
+    model: ir.Model,
+    aim: Aim,
+    precision: Precision,
+    options: CheckOptions,
+    places: Places,
+    host: There | None,
 ) -> tuple[DLAReport | None, list[Finding]]:
     """Return where nodes run that a DLA is asked for, and what keeps them off it."""
     capability = dotted(aim.device.compute_capability or ())
     reached = dla_of(capability, aim.device.dla_cores, aim.version)
     findings: list[Finding] = []
-    if reached.verdict != "yes":
+    if reached.verdict != "yes" and not (host and host.answers.placed):
         findings.append(_finding("dla", reached, _sentence(reached.reason)))
+    if host is not None and host.is_parsed and (refusal := host.answers.refusal) is not None:
+        fact = f"{host.answers.title} builds no engine of it: {refusal.reason}"
+        findings.append(_finding("dla", refusal, _sentence(fact)))
     generation = generation_of(capability)
     if generation is None or reached.verdict == "no":
         return None, findings
     dla = DLA(generation, aim.version, "int8" if precision == "int8" else "fp16")
     answers = check_dla.answers_of(dla, model.graph)
+    if host is not None:
+        answers = host.placed(answers)
     report = check_dla.report_of(
         dla,
         model.graph,
@@ -465,5 +510,7 @@ def _on_dla(
         aim.device.at(),
         shuffles=aim.device.efficiency.of_bandwidth("shuffle"),
     )
+    if host is not None and (loadables := host.answers.loadables) is not None:
+        report = report.model_copy(update={"loadables": (loadables, loadables)})
     more = check_dla.findings_of(dla, report, answers, places, gpu_fallback=options.gpu_fallback)
     return report, [*findings, *more]

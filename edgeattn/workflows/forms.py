@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from edgeattn.base.clock import Clock
 from edgeattn.base.errors import InputError
 from edgeattn.base.legible import legible
-from edgeattn.base.versions import numbers
+from edgeattn.base.versions import is_part
 from edgeattn.devices.profile import find
 from edgeattn.devices.schema import DeviceProfile
 from edgeattn.graph.marks import mark
@@ -189,7 +189,7 @@ class Forming:
             place = place_of(self._guest, target)
         if target != "tensorrt":
             return None
-        if place is not None and asked is not None and not _is_part(asked, place.version):
+        if place is not None and asked is not None and not is_part(asked, place.version):
             what = "--forms were measured on" if self._options.forms else f"{place.title} has"
             raise InputError(
                 f"{what} TensorRT {place.version}, and the model is for {asked}.",
@@ -306,7 +306,7 @@ def _check_forms(
     version = found.place.version
     if target == "tensorrt" and device is not None and device.jetpack and asked is None:
         own = [row.tensorrt for row in device.jetpack]
-        if not any(_is_part(".".join(one.split(".")[:2]), version) for one in own):
+        if not any(is_part(".".join(one.split(".")[:2]), version) for one in own):
             raise InputError(
                 f"--forms were measured on TensorRT {version}, and the {device.title} has"
                 f" {', '.join(own)}.",
@@ -316,12 +316,6 @@ def _check_forms(
 
 def _families(target: str) -> Mapping[str, tuple[Form, ...]]:
     return TARGETS[target].writer.forms
-
-
-def _is_part(asked: str, version: str) -> bool:
-    """Return whether a version is one of those that are asked: 10.3.0 is of 10.3."""
-    both = list(zip(numbers(asked), numbers(version), strict=False))
-    return bool(both) and all(one == other for one, other in both)
 
 
 def _device(options: OptimizeOptions | ExportOptions) -> DeviceProfile | None:

@@ -52,7 +52,7 @@ def test_as_json_and_as_a_file(edgeattn, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("check", "m.onnx"), "Missing option '--device'"),
+        (("check", "m.onnx"), "No device is named"),
         (("check", "m.onnx", *FOR, "--attention", "se"), "exported already"),
         (("check", "m.onnx", *FOR, "--opset", "13"), "exported already"),
         (("check", "m.onnx", *FOR, "-o", "m.onnx"), "m.onnx"),

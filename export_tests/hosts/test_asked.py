@@ -19,11 +19,11 @@ def ask(sshd, monkeypatch):
     """Asks a host that plays a version, and sees to it that nothing is left there."""
     monkeypatch.setenv("EDGEATTN_SSH", sshd.ssh)
 
-    def answers(path, version, dla_core=None, **settings):
+    def answers(path, version, dla_core=None, *, shapes=(), **settings):
         trtexec.install(sshd.path, version, **settings)
         with guests([sshd.address]) as (guest,), guest.visit() as visit:
             jetson = replace(visit, facts=replace(visit.facts, dla_cores=2))
-            return asked(jetson, read(path), dla_core)
+            return asked(jetson, read(path), dla_core, shapes=dict(shapes))
 
     yield answers
     assert [one for one in sshd.left if one != ".ses"] == []
@@ -77,6 +77,8 @@ def test_a_dla_takes_no_open_sizes_so_the_parser_alone_is_asked(ask, tmp_path):
     found = ask(tmp_path / "m.onnx", "10.3.0", 0, dla_cores=2)
     assert found.placed == {}
     assert set(verdicts(found.parsed).values()) == {"yes"}
+    found = ask(tmp_path / "m.onnx", "10.3.0", 0, dla_cores=2, shapes={"x": (2, 3, 16, 16)})
+    assert verdicts(found.placed)["stem/Conv"] == "yes"
 
 
 @pytest.mark.slow
@@ -86,8 +88,8 @@ def test_what_goes_wrong(ask, tmp_path):
         ask(tmp_path / "m.onnx", "10.3.0", 2, dla_cores=2)
     with pytest.raises(MissingError, match="its memory ran out"):
         ask(tmp_path / "m.onnx", "8.5.2", 1, dla_cores=2, fails="memory")
-    # It has none, whatever was thought: a refusal, and no word of any node.
+    # It has none, whatever was thought: a refusal, and no word of where nodes run.
     found = ask(tmp_path / "m.onnx", "10.3.0", 1)
     assert "Cannot create DLA engine, 1 not available" in found.refusal.reason
     assert found.placed == {}
-    assert found.parsed == {}
+    assert set(verdicts(found.parsed).values()) == {"yes"}

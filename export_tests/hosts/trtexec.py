@@ -215,8 +215,6 @@ class Played:
             )
         if "exportLayerInfo" in options and "profilingVerbosity" not in options:
             raise RefusedError("stand-in: layer information without detailed verbosity")
-        if int(options.get("useDLACore", -1)) >= self.dla_cores:
-            raise RefusedError(f"Cannot create DLA engine, {options['useDLACore']} not available")
 
     def check_values(self, options):
         for name in ("warmUp", "duration", "iterations", "avgRuns", "device", "useDLACore",
@@ -282,6 +280,12 @@ class Played:
         self.wait(verbose="verbose" in options)
         self.fail(model)
         if "useDLACore" in options:
+            if int(options["useDLACore"]) >= self.dla_cores:
+                raise RefusedError(
+                    f"Cannot create DLA engine, {options['useDLACore']} not available\n"
+                    "Network And Config setup failed\nBuilding engine failed\n"
+                    "Failed to create engine from model or file.\nEngine set up failed"
+                )
             self.place(model, options)
         inputs = _inputs(model)
         ranges = self.ranges(inputs, options)
