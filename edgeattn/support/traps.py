@@ -578,8 +578,8 @@ _TRAPS: Final = (
     ),
     _Trap(
         fact=(
-            "Before TensorRT 10 the types of a file are no orders: without --fp16 all runs in"
-            " float32, and with it what the cast kept in float32 may run in half."
+            "The types of a file are no orders: without --fp16 all runs in float32, and with it what"
+            " the cast kept in float32 may run in half."
         ),
         mend=(
             "Build with --fp16 and compare on the device: edgeattn parity --on HOST. Where it"
@@ -588,6 +588,14 @@ _TRAPS: Final = (
         source=f"{_ISSUES}3057; docs/sources.md on what the libraries take",
         find=_casts,
         until=(10,),
+    ),
+    _Trap(
+        fact="The types of a file are orders with --stronglyTyped alone, and not by default.",
+        mend="trtexec --stronglyTyped, in place of --fp16; edgeattn build does so.",
+        source="NVIDIA TensorRT 10 documentation, strongly typed networks",
+        find=_casts,
+        since=(10,),
+        until=(11,),
     ),
     _Trap(
         fact="An input or output of int64 is int32 in the engine, before TensorRT 10.",

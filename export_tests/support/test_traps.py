@@ -186,7 +186,7 @@ def test_types_of_a_file_before_10_and_flags_from_11_on():
     mixed = """[h] h = Cast <to: int = 10> (x) [r] r = Relu(h) [f] f = Cast <to: int = 1> (r)
         [s] y = Softmax(f)"""
     assert nodes(found(mixed, "8.5.2"), "no orders") == ("s",)
-    assert not found(mixed, "10.3")
+    assert nodes(found(mixed, "10.3"), "--stronglyTyped alone") == ("s",)
     plain = "[r] y = Relu(x)"
     (fact,) = found(plain, "11.1")
     assert "There is no --fp16" in fact
