@@ -578,8 +578,8 @@ _TRAPS: Final = (
     ),
     _Trap(
         fact=(
-            "The types of a file are no orders: without --fp16 all runs in float32, and with it what"
-            " the cast kept in float32 may run in half."
+            "The types of a file are no orders: without --fp16 all runs in float32, and with it"
+            " what the cast kept in float32 may run in half."
         ),
         mend=(
             "Build with --fp16 and compare on the device: edgeattn parity --on HOST. Where it"
