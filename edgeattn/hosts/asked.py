@@ -18,7 +18,7 @@ from edgeattn.graph.precision import precisions_of
 from edgeattn.hosts.engines import Engines, check_dla, open_inputs
 from edgeattn.hosts.trtexec.commands import Trtexec
 from edgeattn.hosts.trtexec.placed import Placed, placed
-from edgeattn.hosts.trtexec.said import RefusedError
+from edgeattn.hosts.trtexec.said import UNPARSED, RefusedError
 from edgeattn.options.build import EngineOptions, Profile, Shapes
 from edgeattn.support.answers import Answer
 
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 # The node that the parser stopped at: by what it writes, and by its name from 10 on.
 _STOPPED: Final = re.compile(r"While parsing node number \d+ \[\S+ -> \"(?P<output>[^\"]+)\"")
 _NAMED: Final = re.compile(r"In node -?\d+ with name: (?P<name>.+?) and operator: ")
-_UNPARSED: Final = "Failed to parse onnx file"
 _LONGEST: Final = 300
 _ENGINE: Final = "model.engine"
 _NO_SHAPES: Final[Shapes] = {}
@@ -134,7 +133,7 @@ def _parsed(
     log: Log, nodes: Mapping[str, ir.Node], taken: Answer, refusal: Answer | None
 ) -> dict[str, Answer]:
     """Return what the parser says of nodes: all are taken, or those that it stopped at are not."""
-    if any(_UNPARSED in one for one in log.errors):
+    if UNPARSED in log.errors:
         return dict.fromkeys(_stopped(log, nodes), refusal or taken)
     return dict.fromkeys(nodes, taken) if log.starting_with("Finish") else {}
 

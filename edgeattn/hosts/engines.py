@@ -22,7 +22,7 @@ from edgeattn.hosts.connection import LostError, Ran, Room
 from edgeattn.hosts.machine import gpu_of
 from edgeattn.hosts.probe import HostFacts
 from edgeattn.hosts.trtexec.commands import Trtexec
-from edgeattn.hosts.trtexec.said import MORE_MEMORY, failed, log_of
+from edgeattn.hosts.trtexec.said import MORE_MEMORY, UNPARSED, failed, log_of
 from edgeattn.hosts.trtexec.tensors import as_bytes, read_outputs
 from edgeattn.options.build import EngineOptions, Profile, Shapes
 from edgeattn.options.precision import Precision
@@ -209,7 +209,7 @@ class Engines:
         # It says so too where it could not parse.
         script = '"$@" 2>&1 | sed "/Finish.* parsing network model/q"'
         ran, own = self._ran(command, script, limit_s=_RUN_S, log=log)
-        if ran.code or own.errors or not own.starting_with("Finish"):
+        if ran.code or UNPARSED in own.errors or not own.starting_with("Finish"):
             raise failed(fact, own, ran.code, host=self.host)
 
     def _trtexec(

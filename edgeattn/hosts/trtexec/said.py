@@ -46,6 +46,8 @@ _AROUND: Final = re.compile(
     r"|Got invalid engine|Inference set up failed"
 )
 _MOST_ERRORS: Final = 4
+#: What is said where the parser does not take a file.
+UNPARSED: Final = "Failed to parse onnx file"
 MORE_MEMORY: Final = (
     "A builder needs several times what the engine does. What helps: a smaller workspace"
     " (--workspace 512); fewer tactics (--optimization-level 1, from TensorRT 8.6 on); a smaller"
