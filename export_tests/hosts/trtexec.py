@@ -28,8 +28,8 @@ relative error of all outputs; `alters`, a weight that every build makes half as
 setting, and so is an engine of another version or capability.
 
 What falls off a DLA is a table of operators here, and no truth: what is true is how a log says so.
-The lines are those of logs that people published (docs/sources.md, "Logs of a DLA"): of TensorRT
-8.0, 8.5 and 10.3, of ResNet-50, YOLO and others, on Xavier and Orin.
+The lines are those of logs that people published (docs/sources.md, "What trtexec does"): of
+TensorRT 8.0, 8.5 and 10.3, of ResNet-50, YOLO and others, on Xavier and Orin.
 """
 
 from __future__ import annotations
