@@ -480,8 +480,9 @@ def _resize(unit: Unit, node: ir.Node) -> Iterator[Answer]:
     elif scales[:-2] != [1, 1] or not all(one in range(1, most + 1) for one in scales[-2:]):
         said = " x ".join(f"{one:g}" for one in scales)
         yield no(f"its scales of {said} are not 1 x 1 and whole numbers up to {most}", HEADER, "")
+    # What has scales as its second input, and no region, is from before opset 11.
     coordinates, rounding = "asymmetric", "floor"
-    if node.op_type == "Resize":
+    if node.op_type == "Resize" and len(node.inputs) != 2:
         coordinates = text(node, "coordinate_transformation_mode", "half_pixel")
         rounding = text(node, "nearest_mode", "round_prefer_floor")
     if mode == "linear" and coordinates not in ("half_pixel", "pytorch_half_pixel"):

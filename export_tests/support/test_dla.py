@@ -206,6 +206,12 @@ def test_what_was_there_before_8_4():
     assert answer("y = Sub(x, x)", XAVIER).verdict == "yes"
 
 
+def test_a_resize_of_opset_10_is_asymmetric():
+    body = "s = Constant <value = float[4] {1.0, 1.0, 2.0, 2.0}>() y = Resize"
+    assert answer(f"{body} (x, s)", opset=10).verdict == "yes"
+    assert answer(f'{body} <mode="linear"> (x, s)', opset=10).verdict == "no"
+
+
 def test_products_with_constants():
     assert answer("y = Gemm <transB=1> (x, w)", x="float[1,64]", w=[10, 64]).verdict == "yes"
     assert answer("y = MatMul(x, x)", x="float[1,8,16,16]").verdict == "no"
