@@ -2,7 +2,7 @@
 
 Each rule says what keeps a parser from a node, or what makes it compute something else than ONNX
 says, which is the same for who wants the model to run. Rules come from the checks in the parser's
-source at several releases, and from what the parser of TensorRT-RTX 1.7 says of ONNX's conformance
+source at several releases, and from what the parsers of TensorRT-RTX say of ONNX's conformance
 cases, which `benchmarks/check_parser.py` compares.
 """
 
@@ -151,6 +151,15 @@ def _sizes(node: ir.Node, index: int = 0) -> list[int | None] | None:
     """Return the sizes of a node's input, None where they are open."""
     value = given(node, index)
     return None if value is None else static_sizes(value)
+
+
+def _closed(
+    asked: Asked, source: str, mend: str = "Give the model's inputs fixed shapes."
+) -> Iterator[Answer]:
+    """Ask that the first input has no open size; what is computed may be known better there."""
+    if None in (_sizes(asked.node) or []):
+        say = _no if _is_input(given(asked.node, 0)) else _unknown
+        yield say("its shape is open", source, mend)
 
 
 def _rank(asked: Asked, index: int = 0) -> int | None:
@@ -344,6 +353,13 @@ def _of_constants(asked: Asked) -> Iterator[Answer]:
             yield from _constant(asked, index, what, _TABLE, folded=(11,))
 
 
+@_rule("Squeeze")
+def _squeeze(asked: Asked) -> Iterator[Answer]:
+    has_axes = given(asked.node, 1) is not None or "axes" in asked.node.attributes
+    if not has_axes and asked.release < (11, 4):
+        yield from _closed(asked, f"{_OLD}, and the release notes of 11.5", "Give the axes.")
+
+
 @_rule("OneHot")
 def _one_hot(asked: Asked) -> Iterator[Answer]:
     depth = given(asked.node, 1)
@@ -492,8 +508,7 @@ def _triangle(asked: Asked) -> Iterator[Answer]:
 
 @_rule("EyeLike")
 def _eye(asked: Asked) -> Iterator[Answer]:
-    if None in (_sizes(asked.node) or []):
-        yield _no("its shape is open", f"{_TABLE} 10.15", "Give the input fixed shapes.")
+    yield from _closed(asked, f"{_TABLE} 10.15")
 
 
 @_rule("Softmax", "LogSoftmax", "Hardmax", "ArgMax", "ArgMin", "LRN", "GroupNormalization")
@@ -516,15 +531,14 @@ def _loop(asked: Asked) -> Iterator[Answer]:
 
 @_rule("Hardmax")
 def _hardmax(asked: Asked) -> Iterator[Answer]:
-    axis = integer(asked.node, "axis", -1)
-    if _rank(asked) is not None and length_of(given(asked.node, 0), axis) is None:
-        yield _no("the size along its axis is open", f"{_TABLE} 9.2")
+    if length_of(given(asked.node, 0), integer(asked.node, "axis", -1)) is None:
+        yield from _closed(asked, f"{_TABLE} 9.2")
 
 
 @_rule("ReverseSequence")
 def _reverse(asked: Asked) -> Iterator[Answer]:
-    if asked.release < (8, 6) and None in (_sizes(asked.node) or []):
-        yield _no("its shape is open", f"{_TABLE} 8.5", "Give the input fixed shapes.")
+    if asked.release < (8, 6):
+        yield from _closed(asked, f"{_TABLE} 8.5")
 
 
 @_rule("Range")

@@ -20,8 +20,6 @@ from edgeattn.records.check import Verdict
 from edgeattn.support.answers import Answer, worst
 from edgeattn.support.restrictions import Asked, Release, restrictions
 
-# The newest version of TensorRT whose answers TensorRT-RTX's own parser was asked about.
-_RTX_IS: Final = (11, 4)
 _FIRST: Final[Release] = (8,)
 _MAX_RANK: Final = 8
 # Operators that got new values of attributes, or another meaning, without new attributes.
@@ -80,24 +78,32 @@ class Parser:
 
     Args:
         version: Such as "8.5.2" or "10.3".
-        rtx: Whether it is TensorRT-RTX, whose versions are others: it is answered for as the newest
-            TensorRT without its plugins.
+        rtx: Whether it is TensorRT-RTX, whose versions are others: each has the parser of a
+            TensorRT, without its plugins.
 
     Raises:
-        InputError: That is no version, or one before 8.0.
+        InputError: That is no version, or one before 8.0, or before 1.4 of TensorRT-RTX.
 
     Attributes:
         title: What it is called.
     """
 
     def __init__(self, version: str, *, rtx: bool = False) -> None:
-        if not numbers(version):
-            raise InputError(f"{version!r} is no version of TensorRT.", mend="Such as 8.5 or 10.3.")
-        if not rtx and numbers(version) < _FIRST:
-            raise InputError(f"Nothing is known of TensorRT {version}.", mend="Known from 8.0 on.")
-        self.title: Final = f"TensorRT{'-RTX' if rtx else ''} {version}"
-        self.release: Final[Release] = _RTX_IS if rtx else numbers(version)[:2]
-        self._rtx = rtx
+        library = f"TensorRT{'-RTX' if rtx else ''}"
+        own = numbers(version)[:2]
+        if not own:
+            raise InputError(
+                f"{version!r} is no version of {library}.", mend="Such as 8.5 or 10.3."
+            )
+        same = [like for first, like in _document()["rtx"].items() if numbers(first) <= own]
+        if (not same) if rtx else (own < _FIRST):
+            since = "1.4" if rtx else "8.0"
+            raise InputError(
+                f"Nothing is known of {library} {version}.", mend=f"Since {since} it is."
+            )
+        self.title: Final = f"{library} {version}"
+        self.release: Final[Release] = numbers(same[-1]) if rtx else own
+        self._plugins: Final = own if rtx else None
 
     def takes_opset(self, opset: int) -> Answer:
         """Return whether it takes a model of an opset.
@@ -154,17 +160,17 @@ class Parser:
             answers += self._takes_version(node)
             answers += self._takes_types(node)
             opset = _opset(node) or self._highest_opset()[0]
-            asked = Asked(node=node, release=self.release, opset=opset, rtx=self._rtx)
+            asked = Asked(
+                node=node, release=self.release, opset=opset, rtx=self._plugins is not None
+            )
             answers += restrictions(asked)
         return worst(answers)
 
     def _takes_operator(self, op_type: str) -> Answer:
-        if self._rtx and (plugged := _table("plugins").get(op_type)):
-            return Answer(
-                verdict="no",
-                reason=f"{op_type} takes a plugin, and TensorRT-RTX brings none",
-                source=plugged[0].source,
-            )
+        for said in _table("plugins").get(op_type, ()):
+            if self._plugins is not None and said.is_about(self._plugins):
+                reason = f"{op_type} takes a plugin, and TensorRT-RTX brings none"
+                return Answer(verdict="no", reason=reason, source=said.source)
         for said in _table("operators").get(op_type, ()):
             if said.is_about(self.release):
                 reason = "" if said.verdict == "yes" else f"{self.title} has no {op_type}"
