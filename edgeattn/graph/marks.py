@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -12,6 +13,8 @@ TARGET: Final = "edgeattn.target"
 #: Every target whose forms it may hold, in the order of lowering: where lowering found nothing to
 #: rewrite there is none, and what it did not recognise as written for another target stays.
 FORMS: Final = "edgeattn.forms"
+#: The outputs (N, C) that it gives as maps (N, C, 1, 1), a line each.
+MAPS: Final = "edgeattn.maps"
 
 
 def mark(model: ir.Model, target: str, *, is_rewritten: bool) -> None:
@@ -29,7 +32,7 @@ def mark(model: ir.Model, target: str, *, is_rewritten: bool) -> None:
 
 def marks_of(model: ir.Model) -> dict[str, str]:
     """Return a model's marks, as its metadata has them."""
-    return {key: one for key, one in model.metadata_props.items() if key in (TARGET, FORMS)}
+    return {key: one for key, one in model.metadata_props.items() if key in (TARGET, FORMS, MAPS)}
 
 
 def target_of(model: ir.Model) -> str | None:
@@ -40,3 +43,20 @@ def target_of(model: ir.Model) -> str | None:
 def forms_of(model: ir.Model) -> tuple[str, ...]:
     """Return the targets whose forms a model may hold."""
     return tuple(model.metadata_props.get(FORMS, "").split())
+
+
+def mark_maps(model: ir.Model, names: Iterable[str]) -> None:
+    """Mark the outputs (N, C) that a model gives as maps (N, C, 1, 1)."""
+    model.metadata_props.pop(MAPS, None)
+    if said := "\n".join(dict.fromkeys(names)):
+        model.metadata_props[MAPS] = said
+
+
+def maps_of(model: ir.Model) -> tuple[str, ...]:
+    """Return the outputs (N, C) that a model gives as maps (N, C, 1, 1)."""
+    return marked_maps(model.metadata_props)
+
+
+def marked_maps(metadata: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the same of a model's metadata."""
+    return tuple(filter(None, metadata.get(MAPS, "").split("\n")))

@@ -90,7 +90,7 @@ def _is_pointwise(node: ir.Node) -> bool:
     if not is_standard(node) or channels is None:
         return False
     if node.op_type in {"MatMul", "Gemm"}:
-        return _layer(node) is not None
+        return layer_of(node) is not None
     if node.op_type in _BY_CHANNEL:
         array = static(node.inputs[1])
         return array is not None and (array.size == 1 or array.shape == (channels,))
@@ -99,7 +99,7 @@ def _is_pointwise(node: ir.Node) -> bool:
     return node.op_type in _ACTIVATIONS
 
 
-def _layer(node: ir.Node) -> tuple[np.ndarray, np.ndarray | None] | None:
+def layer_of(node: ir.Node) -> tuple[np.ndarray, np.ndarray | None] | None:
     """Return the weights f[rows, columns] and the bias of a product with a constant matrix."""
     weight, bias = static(given(node, 1)), static(given(node, 2))
     if weight is None or weight.ndim != 2 or (given(node, 2) is not None and bias is None):
@@ -148,7 +148,7 @@ def _written(graph: ir.Graph, build: Builder, chain: list[ir.Node]) -> Rewrite:
             continue
         build.origin = node.name or ""
         shape = [batch, length_of(node.outputs[0], -1), *positions]
-        layer = _layer(node) if node.op_type in {"MatMul", "Gemm"} else None
+        layer = layer_of(node) if node.op_type in {"MatMul", "Gemm"} else None
         if layer is not None:
             weight, bias = layer
             added = (

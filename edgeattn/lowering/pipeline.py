@@ -10,6 +10,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as passes
 
 from edgeattn.graph import shapes
+from edgeattn.graph.names import module_of
 from edgeattn.lowering import affine_grid, linear_maps, lines, perceptrons, statics
 from edgeattn.lowering.build import DOMAIN, Builder
 from edgeattn.lowering.permute import fold_permutations
@@ -29,8 +30,8 @@ from edgeattn.lowering.recognise import (
 )
 from edgeattn.lowering.record import LEFT_OUT, Lowered
 from edgeattn.lowering.regions import REGION, exchange, regions
-from edgeattn.lowering.target import spec_of
-from edgeattn.lowering.targets.writer import Writer
+from edgeattn.lowering.target import TargetSpec, spec_of
+from edgeattn.lowering.targets.writer import Refused, Writer
 from edgeattn.options.lowering import DEFAULT_TARGET
 from edgeattn.records.lowering import NearMiss, Rewrite
 
@@ -56,6 +57,34 @@ def _recognisers(rules: AbstractSet[str]) -> dict[str, list[Recogniser]]:
             if one.rule in rules:
                 found.setdefault(op_type, []).append(one)
     return found
+
+
+def _begun(
+    model: ir.Model, build: Builder, spec: TargetSpec, taken: AbstractSet[str]
+) -> list[Rewrite | NearMiss]:
+    """Write what is to be written before terms are raised."""
+    done: list[Rewrite | NearMiss] = []
+    if statics.RULE in taken:
+        statics.fold_casts(model.graph, build)
+        done += statics.fix_shapes(model.graph, build)
+    if affine_grid.RULE in taken:
+        done += affine_grid.rewrite_grids(model.graph, build, sums=spec.takes_summed_grids)
+    done += spec.writer.before(model, build, taken)
+    if perceptrons.RULE in taken:
+        done += perceptrons.rewrite_perceptrons(model.graph, build)
+    if lines.RULE in taken:
+        done += lines.part_lines(model.graph, build)
+    return done
+
+
+def _left(graph: ir.Graph, refused: Refused, target: str) -> list[NearMiss]:
+    """Return what a target still does not run, each operator of a module once, and why."""
+    reasons = {
+        (module_of(node.name or "") or node.name or "", f"{node.op_type}: {reason}"): None
+        for node in graph
+        if (reason := refused(node))
+    }
+    return [NearMiss(rule=target, site=site, reason=reason) for site, reason in reasons]
 
 
 def lower(
@@ -87,18 +116,10 @@ def lower(
     if not shapes.is_static(model):
         shapes.resolve_open(model)
     spec = spec_of(target, tensorrt)
+    refused = spec.writer.refused if spec.writer.refuses else None
     taken = spec.rules if rules is None else frozenset(rules)
     build = Builder(model)
-    record: list[Rewrite | NearMiss] = []
-    if statics.RULE in taken:
-        statics.fold_casts(model.graph, build)
-        record += statics.fix_shapes(model.graph, build)
-    if affine_grid.RULE in taken:
-        record += affine_grid.rewrite_grids(model.graph, build, sums=spec.takes_summed_grids)
-    if perceptrons.RULE in taken:
-        record += perceptrons.rewrite_perceptrons(model.graph, build)
-    if lines.RULE in taken:
-        record += lines.part_lines(model.graph, build)
+    record = _begun(model, build, spec, taken)
     left_out: set[str] = set()
 
     def note(done: Rewrite | NearMiss, taken: Iterable[tuple[str, str]]) -> None:
@@ -121,7 +142,7 @@ def lower(
     record += raising.near_misses
 
     writers: dict[tuple[ir.DataType, str], Writer] = {}
-    for region in regions(model.graph, raising):
+    for region in regions(model.graph, raising, refused):
         dtype = region.roots[0].dtype or ir.DataType.FLOAT
 
         def write(kind: str, dtype: ir.DataType = dtype) -> Writer:
@@ -139,8 +160,10 @@ def lower(
     build.release()
     passes.RemoveUnusedNodesPass()(model)
     rewrites, near_misses = fold_permutations(model, target=target)
-    record += [*rewrites, *near_misses]
+    record += [*rewrites, *near_misses, *spec.writer.after(model, build)]
     model.opset_imports.pop(DOMAIN, None)
+    if refused is not None:
+        record += _left(model.graph, refused, target)
     return Lowered(
         target=target,
         rewrites=tuple(one for one in record if isinstance(one, Rewrite)),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -23,8 +24,9 @@ from edgeattn.lowering.indices import Axes, leaves
 from edgeattn.lowering.measures import freed, with_producers
 from edgeattn.lowering.raising import Raised, Raising
 from edgeattn.lowering.record import FAULTS, LEFT_OUT, fault
+from edgeattn.lowering.target import RULES
 from edgeattn.lowering.targets.layout import CHANNELS, UnwritableError
-from edgeattn.lowering.targets.writer import Writer
+from edgeattn.lowering.targets.writer import Refused, Writer
 from edgeattn.lowering.terms import Term, subterms
 from edgeattn.records.lowering import NearMiss, Rewrite
 
@@ -54,21 +56,36 @@ class Region:
     Attributes:
         roots: The values to write, in the order of the graph.
         nodes: What they are computed by, in the order of the graph.
+        telling: Those of the nodes that make it worth writing anew.
+        is_refused: Whether the target does not run these.
     """
 
     roots: list[ir.Value] = field(default_factory=list)
     nodes: list[ir.Node] = field(default_factory=list)
+    telling: list[ir.Node] = field(default_factory=list)
+    is_refused: bool = False
 
 
-def regions(graph: ir.Graph, raising: Raising) -> list[Region]:
-    """Return the regions of a graph that hold something worth lowering."""
-    telling = {node for node, rule in raising.rules.items() if rule in TELLING}
+def regions(graph: ir.Graph, raising: Raising, refused: Refused | None = None) -> list[Region]:
+    """Return the regions of a graph that hold something worth lowering.
+
+    Args:
+        graph: The graph.
+        raising: What is known of it.
+        refused: Returns why the target does not run a node; None for one that runs them all.
+    """
+    if refused is None:
+        found = {node for node, rule in raising.rules.items() if rule in TELLING}
+        firm = frozenset[ir.Node]()
+    else:
+        firm = frozenset(node for node in raising.rules if refused(node))
+        found = set(firm)
     parts: list[tuple[ir.Value, list[ir.Node]]] = []
     for value in raising.roots:
         nodes = _nodes(value, raising)
-        if telling.isdisjoint(nodes):
+        if found.isdisjoint(nodes):
             continue
-        root = _peeled(value, raising, telling)
+        root = _peeled(value, raising, found, firm)
         parts.append((root, nodes if root is value else _nodes(root, raising)))
     place = {node: k for k, node in enumerate(graph)}
     made: list[Region] = []
@@ -89,6 +106,8 @@ def regions(graph: ir.Graph, raising: Raising) -> list[Region]:
     for region in made:
         region.nodes = sorted(set(region.nodes), key=place.__getitem__)
         region.roots.sort(key=lambda value: place[producer_of(value)])
+        region.telling = [node for node in region.nodes if node in found]
+        region.is_refused = bool(firm)
     return made
 
 
@@ -112,15 +131,20 @@ def _nodes(root: ir.Value, raising: Raising) -> list[ir.Node]:
     return list(found)
 
 
-def _peeled(root: ir.Value, raising: Raising, telling: set[ir.Node]) -> ir.Value:
-    """Move a root up past the elementwise nodes that only end its part."""
+def _peeled(
+    root: ir.Value, raising: Raising, telling: set[ir.Node], firm: AbstractSet[ir.Node]
+) -> ir.Value:
+    """Move a root up past the elementwise nodes that only end its part, unless they are firm."""
     while True:
         node = producer_of(root)
+        if node in firm:
+            return root
         inner = [v for v in node.inputs if v is not None and not _is_leaf(v, raising)]
         inner = [
             v for v in inner if v.producer() is not None and isinstance(raising.values[v], Raised)
         ]
-        if len(inner) != 1 or not (node.op_type in _ENDS or _is_thin(root, raising)):
+        is_end = node.op_type in _ENDS or (not firm and _is_thin(root, raising))
+        if len(inner) != 1 or not is_end:
             return root
         if telling.isdisjoint(_nodes(inner[0], raising)):
             return root
@@ -162,8 +186,8 @@ def exchange(
     Returns:
         The rewrite; or why there is none; or None if there is nothing to gain.
     """
-    rule, site = _rule(region, raising), _site(region, raising)
-    raising.terms.origin = _telling(region, raising)[-1].name or ""
+    rule, site = _rule(region, raising), _site(region)
+    raising.terms.origin = region.telling[-1].name or ""
     if not _is_worthwhile(region, raising):
         return None
     kind = f"{rule} {_largest(region, raising)}"
@@ -183,7 +207,8 @@ def exchange(
         return fault(rule, site, error)
     if all(new is old for new, old in zip(written, region.roots, strict=True)):
         return None
-    if rule in _MUST_SHRINK and not build.is_simpler(written, region.nodes):
+    must_shrink = rule in _MUST_SHRINK and not region.is_refused
+    if must_shrink and not build.is_simpler(written, region.nodes):
         return None
     new = build.loose(written)
     gone = with_producers(freed(region.nodes, region.roots), new)
@@ -239,23 +264,21 @@ def _root(value: ir.Value, raising: Raising) -> tuple[Term, Axes]:
 
 
 def _is_worthwhile(region: Region, raising: Raising) -> bool:
-    """Return whether a region does more than reduce a map as it is."""
+    """Return whether a region does more than reduce a map as it is, or must not stay as it is."""
+    if region.is_refused:
+        return True
     terms = [_root(root, raising)[0] for root in region.roots]
     parts = (part for term in terms for part in subterms(term) if part.op == "softmax")
     return not all(term.is_thin() for term in (*terms, *parts))
 
 
 def _rule(region: Region, raising: Raising) -> str:
-    own = {raising.rules[node] for node in region.nodes}
-    return next(rule for rule in TELLING if rule in own)
+    own = {raising.rules[node] for node in region.telling}
+    return next(rule for rule in (*TELLING, *RULES) if rule in own)
 
 
-def _telling(region: Region, raising: Raising) -> list[ir.Node]:
-    return [node for node in region.nodes if raising.rules[node] in TELLING]
-
-
-def _site(region: Region, raising: Raising) -> str:
-    names = [node.name or "" for node in _telling(region, raising)]
+def _site(region: Region) -> str:
+    names = [node.name or "" for node in region.telling]
     return common_module(map(module_of, names)) or names[-1]
 
 

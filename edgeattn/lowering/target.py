@@ -33,6 +33,8 @@ RULES: Final[Mapping[str, str]] = {
     "spatial-pool": "pools that keep the map's size, between the others",
     "channel-permutation": "orders of channels, folded into weights or written as one Gather",
     "gate": "elementwise operators, between the others",
+    "flat-layer": "layers on flattened maps, as convolutions, for a DLA",
+    "map-output": "outputs (N, C) as maps (N, C, 1, 1), for a DLA, which has no last Reshape",
 }
 
 
@@ -110,6 +112,17 @@ TARGETS: Final[Mapping[str, TargetSpec]] = {
         takes_summed_grids=False,
         takes_int32_biases=False,
         simplified_without=_WITHOUT,
+    ),
+    "dla": TargetSpec(
+        title="a DLA of a Jetson",
+        runtime="",
+        writer_path="edgeattn.lowering.targets.dla:DLAWriter",
+        measured_by="plan",
+        dissolves_wires=False,
+        takes_summed_grids=False,
+        takes_int32_biases=False,
+        simplified_without=_WITHOUT,
+        rules=frozenset(RULES) - {"affine-grid", "linear-map"},  # products, which it has not
     ),
 }
 

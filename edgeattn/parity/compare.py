@@ -7,7 +7,7 @@ reference holds the outputs that are expected, and knows where a file begins to 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -44,6 +44,7 @@ class Run:
         names: The outputs' names.
         outputs: The outputs.
         runtime: What ran it.
+        maps: The outputs that are maps (N, C, 1, 1) in the place of (N, C).
     """
 
     optimisations: Optimisations
@@ -51,6 +52,12 @@ class Run:
     names: Sequence[str]
     outputs: Sequence[Array]
     runtime: Runtime = "onnxruntime"
+    maps: Collection[str] = ()
+
+    def like(self, name: str, output: Array, reference: Array) -> Array:
+        """Return an output; one that is a map for it, in the shape of its reference (N, C)."""
+        is_map = name in self.maps and output.shape == (*reference.shape, 1, 1)
+        return output.reshape(reference.shape) if is_map else output
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +101,7 @@ class Reference:
                 f"There are {len(run.outputs)} outputs, and the reference gives {len(expected)}."
             )
         measured = tuple(
-            measure(name, reference, output, tolerance)
+            measure(name, reference, run.like(name, output, reference), tolerance)
             for name, reference, output in zip(run.names, expected, run.outputs, strict=True)
         )
         return ParityCase(
@@ -255,6 +262,7 @@ def runs_of(
                 batch=batch,
                 names=session.output_names,
                 outputs=session.run(arrays),
+                maps=session.maps,
             )
         del session  # before the next one doubles its memory
         give_memory_back()

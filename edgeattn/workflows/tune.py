@@ -106,9 +106,10 @@ def check_tunable(target: str) -> None:
     Raises:
         InputError: It is for any.
     """
-    if not TARGETS[target].runtime:
+    spec = TARGETS[target]
+    if not spec.runtime:
         raise InputError(
-            f"--tune compares forms on one runtime, and {target} is for any.",
+            f"--tune compares forms on one runtime, and {target} is for {spec.title}.",
             mend="Leave --tune out, or name a target that is for one: see --target.",
         )
 

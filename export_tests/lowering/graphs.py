@@ -8,11 +8,13 @@ import onnxruntime as ort
 from onnx import checker, helper, numpy_helper
 
 from edgeattn.graph.shapes import infer, resolve_open
+from edgeattn.lowering import target as targets
 from edgeattn.lowering.pipeline import lower
-from edgeattn.lowering.target import TARGETS
 from export_tests.lowering.float64 import as_double, assert_equal64, evaluate64
 from export_tests.lowering.kit import ops
 
+# Those that run every operator; what a DLA is written for is not what these are, and has its tests.
+TARGETS = [name for name, spec in targets.TARGETS.items() if not spec.writer.refuses]
 CHANNELS = 12
 SIZE = (7, 5)
 MOVES = frozenset({"Reshape", "Transpose", "Split", "Slice", "Concat", "Gather", "Flatten"})

@@ -12,8 +12,7 @@ from edgeattn.attention.ela import ELA
 from edgeattn.attention.gam import GAM
 from edgeattn.attention.triplet import Triplet
 from edgeattn.lowering.pipeline import lower
-from edgeattn.lowering.target import TARGETS
-from export_tests.lowering.graphs import between, check, lowered
+from export_tests.lowering.graphs import TARGETS, between, check, lowered
 from export_tests.lowering.kit import as_double, assert_equal64, export, ops, tiny_net
 
 C = 24

@@ -2,8 +2,7 @@
 
 import pytest
 
-from edgeattn.lowering.target import TARGETS
-from export_tests.lowering.graphs import Graph, gated, lowered
+from export_tests.lowering.graphs import TARGETS, Graph, gated, lowered
 from export_tests.lowering.kit import as_double, assert_equal64
 
 SHAPE = (6, 3, 2)

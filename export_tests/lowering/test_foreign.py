@@ -16,7 +16,7 @@ from onnx import checker
 from edgeattn.graph import shapes
 from edgeattn.legalise import legalise
 from edgeattn.lowering.pipeline import lower
-from edgeattn.lowering.target import TARGETS
+from export_tests.lowering.graphs import TARGETS
 from export_tests.lowering.kit import as_double, assert_equal64, evaluate64, export, tiny_net
 from export_tests.lowering.spellings.table import SPELLINGS
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from edgeattn.attention.simam import SimAM
 from edgeattn.lowering.pipeline import lower
-from edgeattn.lowering.target import TARGETS
+from export_tests.lowering.graphs import TARGETS
 from export_tests.lowering.kit import evaluate64, export, ops, tiny_net
 from export_tests.lowering.spellings.table import SPELLINGS
 

@@ -5,8 +5,7 @@ import pytest
 import torch.nn.functional as F
 from torch import nn
 
-from edgeattn.lowering.target import TARGETS
-from export_tests.lowering.graphs import Graph, lowered
+from export_tests.lowering.graphs import TARGETS, Graph, lowered
 from export_tests.lowering.kit import as_double, assert_equal64, export, ops, randomise_
 
 RULE = "linear-map"

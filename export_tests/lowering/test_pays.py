@@ -18,9 +18,8 @@ from torch import nn
 from edgeattn.engine.plan import plan
 from edgeattn.lowering.measures import Figures
 from edgeattn.lowering.pipeline import lower
-from edgeattn.lowering.target import TARGETS
 from edgeattn.records.layers import traffic_bytes
-from export_tests.lowering.graphs import Graph
+from export_tests.lowering.graphs import TARGETS, Graph
 from export_tests.lowering.kit import as_double, assert_equal64, export, randomise_
 
 pytest.importorskip("tensorrt_rtx")

@@ -80,7 +80,7 @@ class Elementwise(Writer):
         pairs.sort(key=lambda pair: (_size(pair[1]), -pair[0]))
         start = next((k for k, pair in enumerate(pairs) if pair[0] > 0), None)
         if start is None:
-            total = self.node("Neg", [pairs[0][1].value], pairs[0][1].axes)
+            total = self.opposite(pairs[0][1])
         else:
             if pairs[0][0] < 0:
                 pairs.insert(0, pairs.pop(start))
@@ -89,6 +89,10 @@ class Elementwise(Writer):
             total = self.join("Add" if sign > 0 else "Sub", total, one, view)
         self._sums.setdefault((term.args[0], view), []).append(term)
         return total
+
+    def opposite(self, one: Written) -> Written:
+        """Return -x."""
+        return self.node("Neg", [one.value], one.axes)
 
     def _known_sum(self, term: Term, view: View) -> Term | None:
         """Return the largest part of a sum that is written already, as in a chain of residuals."""

@@ -5,9 +5,9 @@ A form of the term `op` is a method `write_op(term, view)`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import onnx_ir as ir
@@ -31,6 +31,10 @@ from edgeattn.lowering.targets.layout import (
     shape_of,
 )
 from edgeattn.lowering.terms import Const, Term
+from edgeattn.records.lowering import Rewrite
+
+Refused: TypeAlias = Callable[[ir.Node], str]
+"""Returns why a target does not run a node, in a sentence without its subject; "" if it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,8 @@ class Writer:
 
     # By family, the forms that a target has for it; the first is what is taken unless told.
     forms: ClassVar[Mapping[str, tuple[Form, ...]]] = {}
+    # For a target that does not run every operator: what it refuses is written anew, and no other.
+    refuses: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -105,6 +111,24 @@ class Writer:
     def measure(nodes: Sequence[ir.Node], instead_of: Sequence[ir.Node]) -> Figures:
         """Return what some nodes, in an order that runs, cost in the place of others."""
         raise NotImplementedError
+
+    @staticmethod
+    def refused(node: ir.Node) -> str:
+        """Return why the target does not run a node, in a sentence without its subject, or ""."""
+        del node
+        return ""
+
+    @staticmethod
+    def before(model: ir.Model, build: Builder, rules: Collection[str]) -> list[Rewrite]:
+        """Write what is to be written before terms are raised."""
+        del model, build, rules
+        return []
+
+    @staticmethod
+    def after(model: ir.Model, build: Builder) -> list[Rewrite]:
+        """Write what is to be written when all else is."""
+        del model, build
+        return []
 
     @classmethod
     def default(cls, family: str) -> str:

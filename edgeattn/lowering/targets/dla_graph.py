@@ -1,0 +1,292 @@
+"""What of a graph is no region, for a DLA: its outputs, layers on flattened maps, picks, averages.
+
+    an output (N, C)                         the map (N, C, 1, 1) that the last Reshape would be of
+    a layer on (N, C H W), flattened         a convolution with a kernel of H x W
+    the sum over what maps are stacked on    the sum of the maps
+    a Gather of channels                     a 1x1 convolution that picks each
+    an average that leaves padding out       one that counts it, times a window over its share
+    a Resize to sizes                        one by scales, where they are whole numbers
+
+A DLA has maps only: what changes their rank falls back, and the Reshape before an output takes the
+result through the GPU. An output as a map has the same numbers in the same order.
+
+Averages and layers are exact in real numbers, the others to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
+
+import numpy as np
+import onnx_ir as ir
+
+from edgeattn.graph.marks import maps_of, mark_maps
+from edgeattn.graph.nodes import (
+    given,
+    integer,
+    ints,
+    is_unpadded,
+    length_of,
+    reduced_axes,
+    static,
+    static_ints,
+    static_sizes,
+    text,
+)
+from edgeattn.lowering.build import Builder, replace
+from edgeattn.lowering.perceptrons import layer_of
+from edgeattn.lowering.raising import FLOATS, sizes
+from edgeattn.lowering.targets.layout import reshape
+from edgeattn.lowering.targets.writer import Refused
+from edgeattn.records.lowering import Rewrite
+
+MAP_OUTPUT: Final = "map-output"
+FLAT_LAYER: Final = "flat-layer"
+_MATRIX: Final = 2
+_MAP: Final = 4
+_LARGEST_KERNEL: Final = 32
+_VIEWS: Final = frozenset({"Flatten", "Reshape", "Squeeze", "Identity", "Dropout"})
+
+
+def before(model: ir.Model, build: Builder, rules: Collection[str]) -> list[Rewrite]:
+    """Write layers on flattened maps as convolutions, sums of stacks as sums, outputs as maps.
+
+    Args:
+        model: The model, changed in place.
+        build: Makes the nodes.
+        rules: The rules that are used.
+    """
+    done = []
+    for rule, write in ((FLAT_LAYER, _unflattened), ("grouped-branches", _summed)):
+        if rule in rules:
+            made = [(node, write(node, build)) for node in model.graph]
+            done += [_put(node, new, build, rule) for node, new in made if new is not None]
+    if MAP_OUTPUT in rules:
+        names = [value.name for value in model.graph.outputs if _is_mapped(value)]
+        for place, value in enumerate(list(model.graph.outputs)):
+            if value.name in names:
+                _map(model.graph, place, build)
+        mark_maps(model, [*maps_of(model), *filter(None, names)])
+    return done
+
+
+def after(model: ir.Model, build: Builder, refused: Refused) -> list[Rewrite]:
+    """Write what a DLA has in another way, and let outputs that became no maps be as they were.
+
+    Args:
+        model: The model, changed in place.
+        build: Makes the nodes.
+        refused: Returns why a DLA does not run a node.
+    """
+    done = []
+    for node in list(model.graph):
+        if node.op_type in _WRITTEN and refused(node):
+            rule, write = _WRITTEN[node.op_type]
+            made = write(node, build)
+            if made is not None:
+                done.append(_put(node, made, build, rule))
+    kept = []
+    for place, value in enumerate(list(model.graph.outputs)):
+        if value.name not in maps_of(model):
+            continue
+        if not _unmap(model.graph, place):
+            kept.append(value.name)
+            done.append(Rewrite(rule=MAP_OUTPUT, site=value.name, nodes_before=(), nodes_after=()))
+    mark_maps(model, kept)
+    return done
+
+
+def _put(node: ir.Node, made: ir.Value, build: Builder, rule: str) -> Rewrite:
+    """Put what computes a value in the place of a node."""
+    inserted = build.insert(made, node)
+    replace(node.outputs[0], made, is_made=True)
+    assert node.graph is not None, "it was found there"
+    node.graph.remove(node, safe=True)
+    name = node.name or ""
+    return Rewrite(
+        rule=rule,
+        site=name,
+        nodes_before=(name,),
+        nodes_after=tuple(one.name or "" for one in inserted),
+    )
+
+
+def _is_mapped(value: ir.Value) -> bool:
+    """Return whether an output (N, C) may be a map."""
+    shape = None if value.shape is None else sizes(value)
+    return (
+        shape is not None
+        and len(shape) == _MATRIX
+        and isinstance(shape[1], int)
+        and shape[0] is not None
+        and value.dtype in FLOATS
+        and value.producer() is not None
+        and not value.consumers()
+    )
+
+
+def _map(graph: ir.Graph, place: int, build: Builder) -> None:
+    """Put a Reshape to a map behind an output, which lowering makes part of what computes it."""
+    value = graph.outputs[place]
+    node = value.producer()
+    assert node is not None, "a graph's input is not mapped"
+    build.origin = node.name or ""
+    made = reshape(build, value, [*(size for size in sizes(value) if size is not None), 1, 1])
+    build.insert(made, node)
+    maker = made.producer()
+    assert maker is not None, "it was made"
+    graph.remove(maker)
+    graph.insert_after(node, maker)
+    graph.outputs[place] = made
+    made.name, value.name = value.name, made.name
+
+
+def _unmap(graph: ir.Graph, place: int) -> bool:
+    """Take the Reshape before an output away, if it is there still."""
+    value = graph.outputs[place]
+    node = value.producer()
+    if node is None or node.op_type != "Reshape":
+        return False
+    x = node.inputs[0]
+    before, after = (None if one is None or one.shape is None else sizes(one) for one in (x, value))
+    if x is None or before is None or after is None or before != after[:_MATRIX]:
+        return False
+    graph.outputs[place] = x
+    graph.remove(node, safe=True)
+    x.name, value.name = value.name, None
+    return True
+
+
+def _unflattened(node: ir.Node, build: Builder) -> ir.Value | None:
+    """Return a layer on a flattened map as a convolution of the map, flattened behind it."""
+    if node.op_type not in {"Gemm", "MatMul"} or node.domain:
+        return None
+    layer, x = layer_of(node), given(node, 0)
+    while x is not None and (maker := x.producer()) is not None and maker.op_type in _VIEWS:
+        x = maker.inputs[0]
+    shape = None if x is None or x.shape is None else sizes(x)
+    flat = None if node.inputs[0] is None else static_sizes(node.inputs[0])
+    if layer is None or x is None or shape is None or len(shape) != _MAP or flat is None:
+        return None
+    batch, *inner = shape
+    if len(flat) != _MATRIX or batch is None or any(not isinstance(one, int) for one in inner):
+        return None
+    channels, *sides = (int(one) for one in inner if one is not None)
+    width = channels * sides[0] * sides[1]
+    if flat[1] != width or max(sides) == 1 or max(sides) > _LARGEST_KERNEL:
+        return None
+    weight, bias = layer
+    build.origin = node.name or ""
+    inputs = [x, build.constant(weight.reshape(-1, channels, *sides))]
+    inputs += [] if bias is None else [build.constant(np.ascontiguousarray(bias))]
+    shape = [batch, len(weight), 1, 1]
+    made = build.node("Conv", inputs, shape, {"kernel_shape": sides})
+    return reshape(build, made, [batch, len(weight)])
+
+
+def _summed(node: ir.Node, build: Builder) -> ir.Value | None:
+    """Return the sum, or the mean, over the axis on which maps are stacked."""
+    if node.op_type not in {"ReduceSum", "ReduceMean"} or node.domain:
+        return None
+    x = given(node, 0)
+    stack = None if x is None else x.producer()
+    if stack is None:
+        return None
+    whole = static_sizes(stack.outputs[0])
+    if stack.op_type != "Concat" or whole is None or integer(node, "keepdims", 1):
+        return None
+    axis = integer(stack, "axis", 0) % len(whole)
+    if reduced_axes(node, len(whole)) != [axis]:
+        return None
+    parts = []
+    for value in stack.inputs:
+        maker = None if value is None else value.producer()
+        if maker is None or maker.op_type != "Unsqueeze" or length_of(value, axis) != 1:
+            return None
+        axes = ints(maker, "axes") or static_ints(given(maker, 1)) or []
+        if [one % len(whole) for one in axes] != [axis] or maker.inputs[0] is None:
+            return None
+        parts.append(maker.inputs[0])
+    build.origin = node.name or ""
+    shape, total = sizes(node.outputs[0]), parts[0]
+    for part in parts[1:]:
+        total = build.node("Add", [total, part], shape)
+    if node.op_type == "ReduceMean" and total.dtype is not None:
+        share = build.constant(np.array(1 / len(parts), dtype=total.dtype.numpy()))
+        total = build.node("Mul", [total, share], shape)
+    return total
+
+
+def _picked(node: ir.Node, build: Builder) -> ir.Value | None:
+    """Return a Gather of the channels of a map as a convolution."""
+    x, places = given(node, 0), static(given(node, 1))
+    shape = None if x is None or x.shape is None else sizes(x)
+    if x is None or shape is None or places is None or places.ndim != 1 or len(shape) != _MAP:
+        return None
+    if integer(node, "axis", 0) % _MAP != 1 or not isinstance(shape[1], int):
+        return None
+    if x.dtype not in FLOATS:
+        return None
+    build.origin = node.name or ""
+    weight = np.eye(shape[1], dtype=x.dtype.numpy())[places][:, :, None, None]
+    shape[1] = len(places)
+    return build.node("Conv", [x, build.constant(weight)], shape, {"kernel_shape": [1, 1]})
+
+
+def _averaged(node: ir.Node, build: Builder) -> ir.Value | None:
+    """Return an average as one that counts its padding, with what is padding multiplied away."""
+    x, shape = given(node, 0), static_sizes(node.outputs[0])
+    kernel = ints(node, "kernel_shape")
+    counted = integer(node, "count_include_pad", 0) or integer(node, "ceil_mode", 0)
+    if x is None or shape is None or counted or len(shape) != _MAP or x.dtype not in FLOATS:
+        return None
+    if text(node, "auto_pad", "NOTSET") not in {"NOTSET", "VALID"}:
+        return None
+    build.origin = node.name or ""
+    how: dict[str, Any] = {one.name: one for one in node.attributes.values()}
+    how["count_include_pad"] = 1
+    outside = sizes(node.outputs[0])
+    made = build.node("AveragePool", [x], outside, how)
+    if is_unpadded(node):
+        return made
+    before = [size or 0 for size in static_sizes(x) or ()]
+    if not all((*before[1:], *shape[1:])):
+        return None
+    pads, strides = ints(node, "pads"), ints(node, "strides", [1, 1])
+    shares = []
+    for place, (side, step, pad) in enumerate(zip(kernel, strides, pads[:2], strict=True)):
+        first = np.arange(int(shape[2 + place] or 0)) * step - pad
+        last = np.minimum(first + side, before[2 + place])
+        shares.append((last - np.maximum(first, 0)) / side)
+    factor = 1 / np.multiply.outer(*shares)
+    whole = np.broadcast_to(factor, [1, *(size or 1 for size in shape[1:])])
+    constant = build.constant(whole.astype(x.dtype.numpy()))
+    return build.node("Mul", [made, constant], outside)
+
+
+def _scaled(node: ir.Node, build: Builder) -> ir.Value | None:
+    """Return a Resize to sizes as one by scales, where they are whole numbers."""
+    x, scales = given(node, 0), given(node, 2)
+    before = None if x is None else static_sizes(x)
+    after = static_sizes(node.outputs[0])
+    if x is None or before is None or after is None or scales is not None or given(node, 1):
+        return None
+    if len(before) != _MAP or before[1] != after[1] or "axes" in node.attributes:
+        return None
+    pairs = list(zip(before[2:], after[2:], strict=True))
+    if any(one is None or other is None or other % one for one, other in pairs):
+        return None
+    build.origin = node.name or ""
+    ratios = [1, 1, *((other or 1) // (one or 1) for one, other in pairs)]
+    how = {one.name: one for one in node.attributes.values()}
+    inputs = [x, None, build.constant(np.array(ratios, dtype=np.float32))]
+    return build.node("Resize", inputs, sizes(node.outputs[0]), how)
+
+
+_Write = Callable[[ir.Node, Builder], ir.Value | None]
+_WRITTEN: Final[Mapping[str, tuple[str, _Write]]] = {
+    "Gather": ("channel-permutation", _picked),
+    "AveragePool": ("spatial-pool", _averaged),
+    "Resize": ("static-shapes", _scaled),
+}
