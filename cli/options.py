@@ -126,7 +126,7 @@ def for_device(
     target, taken = given["target"] or choice.target, dict[str, Any]()
     if not given.get("no_lower"):
         taken |= {"target": choice.target} if given["target"] is None else {}
-        if given["jetpack"] and target == "tensorrt":
+        if given["jetpack"] and target in ("tensorrt", "dla"):
             taken["tensorrt"] = choice.tensorrt
     # Other runtimes may be on a device with TensorRT too, which says nothing of opsets or types.
     if casting is not None and target in (choice.target, "portable"):

@@ -162,7 +162,7 @@ def check_version(target: str, tensorrt: str) -> None:
     Raises:
         InputError: Says what is.
     """
-    if target != "tensorrt":
+    if target not in ("tensorrt", "dla"):  # a DLA is reached by it
         raise InputError(
             f"--tensorrt {tensorrt} is a version of TensorRT, and the target is {target}.",
             mend="Leave --tensorrt out, or add --target tensorrt.",

@@ -120,8 +120,12 @@ class Forming:
         return lowered
 
     def opset_notes(self, opset: int) -> list[str]:
-        """Say so where an opset is above what that version is documented to parse."""
-        answer = None if self.tensorrt is None else Parser(self.tensorrt).takes_opset(opset)
+        """Say so where an opset is above what TensorRT there is documented to parse."""
+        version, options = self.tensorrt, self._options
+        if options.target == "dla":  # whose forms are those of any version
+            own = None if options.device is None else find(options.device).tensorrt
+            version = options.tensorrt or own
+        answer = None if version is None else Parser(version).takes_opset(opset)
         if answer is None or answer.verdict == "yes":
             return []
         return [f"O{answer.reason[1:]}. Better: {answer.mend}"]

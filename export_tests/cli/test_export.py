@@ -148,6 +148,29 @@ def test_a_cast_is_part_of_the_name_and_of_the_manifest(edgeattn, small, tmp_pat
     assert manifest["nodes"]["final"] == len(nodes)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("device", "name", "opset"),
+    [
+        (["jetson-nano"], "small-make-se.onnx", 13),
+        (["jetson-orin-nx-8gb", "--jetpack", "6.2"], "small-make-se-fp16.onnx", 17),
+        (["raspberry-pi-5"], "small-make-se.onnx", 17),
+    ],
+)
+def test_a_device_says_what_is_not_given(edgeattn, small, tmp_path, device, name, opset):
+    run = edgeattn("export", *options(small), "--device", *device, "--json")
+    assert run.returncode == 0, run.stderr
+    document = json.loads(run.stdout)
+    assert document["onnx"].endswith(name)
+    written = json.loads((tmp_path / name).with_suffix(".json").read_text())
+    (said,) = [one for one in onnx.load(tmp_path / name).opset_import if not one.domain]
+    assert written["opset"] == said.version == opset
+    taken = [one for one in written["notes"] if one.startswith(f"From {device[0]}: ")]
+    assert [one.split()[2] for one in taken] == ["target", "opset", "precision"]
+    assert written["target"] == taken[0].split()[3].rstrip(",")
+    assert written["options"]["jetpack"] == (device[2] if len(device) > 1 else None)
+
+
 def test_lowering_may_be_left_out(edgeattn, small):
     ask = ["export", *options(small), "--no-simplify"]
     run = edgeattn(*ask, "--no-lower")
