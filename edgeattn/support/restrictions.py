@@ -24,6 +24,7 @@ from edgeattn.graph.nodes import (
     is_static,
     is_used,
     length_of,
+    number,
     static,
     static_ints,
     static_sizes,
@@ -56,6 +57,7 @@ _RANDOM: Final = frozenset(
 _FLOATS: Final = frozenset(
     {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.DOUBLE}
 )
+_HALVES: Final = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 _INTS: Final = frozenset({ir.DataType.INT32, ir.DataType.INT64})
 _FORMATS: Final = ("half_pixel", "pytorch_half_pixel", "tf_half_pixel_for_nn", "asymmetric")
 _REDUCTIONS: Final = (
@@ -581,10 +583,25 @@ def _recurrent(asked: Asked) -> Iterator[Answer]:
         yield _no("its two directions have different activations", _CHECKERS)
     if integer(node, "input_forget", 0):
         yield _no("its input and forget gates are coupled", _CHECKERS)
-    if given(node, 7) is not None and _dtype(asked) in {ir.DataType.FLOAT16, ir.DataType.BFLOAT16}:
+    if given(node, 7) is not None and _dtype(asked) in _HALVES:
         yield _no("it has peepholes in half precision", _RTX, "Keep it in float32.")
     if integer(node, "layout", 0):
         yield _unknown("it has the batch first", f"{_TABLE} 10.15", "Set layout to 0.")
+
+
+@_rule("Gemm", "GRU", "RNN")
+def _half(asked: Asked) -> Iterator[Answer]:
+    """Ask for no float32 that the parser itself puts beside a half."""
+    node = asked.node
+    scaled = number(node, "alpha", 1.0) != 1.0 or (
+        given(node, 2) is not None and number(node, "beta", 1.0) != 1.0
+    )
+    if asked.release >= (11, 1) or _dtype(asked) not in _HALVES:
+        return
+    if node.op_type != "Gemm" or scaled:
+        reason = "it is in half precision, to which the parser adds float32"
+        say = _no if asked.rtx else _unknown
+        yield say(reason, "the parser of TensorRT-RTX 1.4", "Keep it in float32.")
 
 
 @_rule("RandomUniform", "RandomUniformLike", "RandomNormal", "RandomNormalLike")

@@ -206,3 +206,12 @@ def test_what_changed_between_releases(body: str, inputs: str, opset: int, expec
     found = verdicts(only(body, inputs, opset), *releases)
     letters = "".join({"yes": "y", "no": "n", "unknown": "?"}[one] for one in found)
     assert letters == expected
+
+
+def test_a_scaled_product_in_half_precision_needs_a_parser_that_scales_in_it() -> None:
+    scaled = only("y = Gemm<alpha = 0.5>(x, w)", "float16[2, 3] x, float16[3, 4] w")
+    plain = only("y = Gemm(x, w)", "float16[2, 3] x, float16[3, 4] w")
+    assert Parser("1.4", rtx=True).takes(scaled).verdict == "no"
+    assert Parser("1.5", rtx=True).takes(scaled).verdict == "yes"
+    assert verdicts(scaled, "10.16", "11.1") == ["unknown", "yes"]
+    assert verdicts(plain, "10.16") == ["yes"]
