@@ -45,7 +45,7 @@ from edgeattn.lowering.targets.layout import (
 from edgeattn.lowering.targets.plain import PlainWriter
 from edgeattn.lowering.targets.squeeze import slid
 from edgeattn.lowering.targets.writer import Form, Written, named
-from edgeattn.lowering.terms import Const, Term
+from edgeattn.lowering.terms import Const, Term, scalar
 from edgeattn.records.lowering import Rewrite
 from edgeattn.support.answers import worst
 from edgeattn.support.dla import DLA
@@ -262,6 +262,16 @@ class DLAWriter(PlainWriter):
     def _channels(self, x: ir.Value, start: int, end: int, shape: Sequence[int | str]) -> ir.Value:
         bounds = [self.build.integers([bound]) for bound in (start, end, CHANNELS)]
         return self.build.node("Slice", [x, *bounds], shape)
+
+    def write_pow(self, term: Term, view: View) -> Written:
+        """Write the square of a normalised map with one division, of numbers for each channel."""
+        x, terms = term.args[0], self.terms
+        if x.op != "normalised" or term.attrs != 2:
+            return super().write_pow(term, view)
+        over, epsilon = frozenset(leaves(x.attrs[0])), x.attrs[1]
+        total = terms.add(terms.variance(x.args[0], over), terms.const(scalar(epsilon)))
+        square = self.on(terms.pow(terms.centred(x.args[0], over), 2), view)
+        return self.join("Mul", square, self.on(terms.pow(total, -1), view), view)
 
     def write_softmax(self, term: Term, view: View) -> Written:
         over, x = leaves(term.attrs), self.on(term.args[0], FIRST)
