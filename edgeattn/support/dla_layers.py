@@ -35,12 +35,14 @@ from edgeattn.support.dla_unit import (
     LOG_85_XAVIER,
     LOG_86,
     LOG_103,
+    LOG_103_DETR,
     LOG_103_NORMS,
     LOWER,
     MATRIX,
     OPERATORS_86,
     OPERATORS_103,
     PARSER,
+    TOO_LARGE,
     Unit,
     no,
     unknown,
@@ -79,7 +81,10 @@ def _maps(_: Unit, node: ir.Node) -> Iterator[Answer]:
     found = {rank(value) for value in [*data_of(node), *node.outputs]} - {_RANK, None}
     if found:
         said = " and ".join(map(str, sorted(one for one in found if one is not None)))
-        reason = f"TensorRT reshapes its {said}-dimensional tensors to 4 dimensions on the GPU"
+        reason = (
+            f"of {said} dimensions TensorRT makes 4 with reshapes on the GPU, and whether it stays"
+            " between them no log shows"
+        )
         yield unknown(reason, LOG_85_XAVIER, LOWER)
 
 
@@ -175,6 +180,8 @@ def _buffer(unit: Unit, node: ir.Node, kernel: Sequence[int]) -> Iterator[Answer
         yield no(reason.format(needed[0]), GUIDE_84)
     elif needed[1] > _BANKS:
         yield unknown(reason.format(f"{needed[0]} or {needed[1]}"), GUIDE_84)
+    elif needed[1] == _BANKS:  # By the guide it fits; the one that is known was refused.
+        yield unknown(reason.format(f"all {_BANKS}"), TOO_LARGE)
 
 
 def _deconvolution(unit: Unit, node: ir.Node) -> Iterator[Answer]:
@@ -319,9 +326,9 @@ def _elementwise(unit: Unit, node: ir.Node) -> Iterator[Answer]:
 def _spread(unit: Unit, shape: Sequence[int], whole: Sequence[int]) -> Iterator[Answer]:
     """Yield what is said of a map that is spread over a larger one."""
     if list(shape) != [*whole[:2], 1, 1]:
-        said = [" x ".join(map(str, one)) for one in (shape, whole)]
-        reason = f"of spreading {said[0]} over {said[1]} no source speaks for sure"
-        yield unknown(reason, OPERATORS_103, LOWER)
+        axes = zip(("batch", "channels", "rows", "columns"), shape, whole, strict=True)
+        said = " and ".join(f"the {name}" for name, size, most in axes if size != most)
+        yield unknown(f"of spreading over {said} no source speaks for sure", OPERATORS_103, LOWER)
     elif unit.version >= (8, 5):
         yield yes(LOG_85, "a value a channel is spread over the map")
     else:
@@ -510,7 +517,8 @@ def _scales(node: ir.Node) -> list[float] | None:
 def _product(unit: Unit, node: ir.Node) -> Iterator[Answer]:
     """Yield what is said of a Gemm or a MatMul."""
     if not is_constant(given(node, 1)):
-        yield no("what it multiplies with is no constant", LOG_85_XAVIER, "")
+        source = LOG_103_DETR if unit.version >= (10,) else LOG_85_XAVIER
+        yield no("what it multiplies with is no constant", source, "")
         return
     value = given(node, 0)
     if value is not None and rank(value) not in (2, None):

@@ -25,6 +25,8 @@ LOG_85_ORIN: Final = "build log in ultralytics/ultralytics#18012 (AGX Orin, Tens
 LOG_85_XAVIER: Final = "build log in ultralytics/ultralytics#23488 (Xavier NX, TensorRT 8.5)"
 LOG_86: Final = "build log in ultralytics/ultralytics#16449 (AGX Orin, TensorRT 8.6)"
 LOG_103: Final = "build log of a ResNet-50 (AGX Orin, TensorRT 10.3)"
+TOO_LARGE: Final = "a convolution in NVIDIA/TensorRT#3499 (Orin, TensorRT 8.5)"
+LOG_103_DETR: Final = "build log of a DETR (AGX Orin, TensorRT 10.3)"
 LOG_103_NORMS: Final = "build log of SAM 2.1's memory encoder (Orin NX, TensorRT 10.3)"
 
 ASK: Final = "Ask the device: edgeattn check --dla --on HOST."

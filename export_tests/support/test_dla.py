@@ -51,6 +51,10 @@ def test_a_kernel_and_its_rows_fit_the_buffer():
     narrow = DLA("orin", "10.3", "int8")
     found = answer("y = Conv(x, w)", narrow, "float[1,8192,1,28]", w=[16, 8192, 1, 1])
     assert found.verdict == "yes"
+    # One that takes all 16 banks was refused, NVIDIA/TensorRT#3499.
+    refused = ("y = Conv <pads=[1,1,1,1]> (x, w)", "float[1,512,80,160]", [256, 512, 3, 3])
+    assert answer(refused[0], x=refused[1], w=refused[2]).verdict == "unknown"
+    assert answer(refused[0], narrow, refused[1], w=refused[2]).verdict == "yes"
 
 
 @pytest.mark.parametrize(
