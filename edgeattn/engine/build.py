@@ -114,7 +114,8 @@ def build_engine(
     check(library, options)
     logger = logger_of(trt, log)
     builder = _builder(library, logger, log)
-    network = builder.create_network(_network_flags(library))
+    on_dla = options.dla_core is not None
+    network = builder.create_network(_network_flags(library, on_dla=on_dla))
     parser = trt.OnnxParser(network, logger)
     if not _parsed(parser, model):
         raise refused(parser, library, log)
@@ -176,9 +177,9 @@ def _parsed(parser: Any, model: Path) -> bool:
     return bool(parser.parse_from_file(str(model)))
 
 
-def _network_flags(library: Library) -> int:
+def _network_flags(library: Library, *, on_dla: bool = False) -> int:
     members = library.module.NetworkDefinitionCreationFlag.__members__
-    wanted = "STRONGLY_TYPED" if library.has("strong typing") else "EXPLICIT_BATCH"
+    wanted = "STRONGLY_TYPED" if library.is_typed(on_dla=on_dla) else "EXPLICIT_BATCH"
     return 1 << int(members[wanted]) if wanted in members else 0
 
 
@@ -190,7 +191,7 @@ def _configure(
     if library.has("building for another GPU"):
         config.num_compute_capabilities = 1
         config.set_compute_capability(_capability(library, capability), 0)
-    if not library.has("strong typing"):
+    if not library.is_typed(on_dla=options.dla_core is not None):
         for precision, flag in (("fp16", "FP16"), ("int8", "INT8")):
             if options.precision == precision:
                 config.set_flag(getattr(trt.BuilderFlag, flag))

@@ -111,6 +111,14 @@ class Library:
             and (support.until is None or version < support.until)
         )
 
+    def is_typed(self, *, on_dla: bool) -> bool:
+        """Return whether a network is built in the precision that it is written in.
+
+        Else a precision is a permission for the builder: before TensorRT 10, and for a DLA before
+        11, as in NVIDIA's own commands.
+        """
+        return self.has("strong typing") and not (on_dla and self.has("weak typing"))
+
     def require(self, feature: str) -> None:
         """Refuse what the library does not have.
 

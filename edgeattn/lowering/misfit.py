@@ -18,8 +18,8 @@ from edgeattn.records import sidecar
 
 # What a command says of how to lower, and where to write: that is to be said anew.
 _VALUED: Final = (
-    "--target", "--device", "--tensorrt", "--forms", "--on", "--tune-limit", "--save-forms",
-    "--output", "-o",
+    "--target", "--device", "--jetpack", "--tensorrt", "--forms", "--on", "--tune-limit",
+    "--save-forms", "--output", "-o",
 )  # fmt: skip
 _BARE: Final = ("--tune", "--json", "--quiet", "-q", "--verbose", "-v", "--explain")
 _LOWER: Final = ("export", "optimize")
@@ -100,10 +100,25 @@ def _words(said: dict[str, Any]) -> list[str]:
         return []
     kept: list[str] = []
     is_value = False
+    bare = _BARE if words[1] == "build" else (*_BARE, "--dla")  # of a build it has a value
     for word in words:
         name = word.partition("=")[0]
-        if is_value or name in _BARE or name in _VALUED or re.match("-o.", word):
+        if is_value or name in bare or name in _VALUED or re.match("-o.", word):
             is_value = not is_value and word in _VALUED
         else:
             kept.append(word)
-    return kept
+    return [*kept, *_taken(words, said)]
+
+
+def _taken(words: list[str], said: dict[str, Any]) -> list[str]:
+    """Return the options that an export took from its device, which is not to be said again."""
+    names = {word.partition("=")[0] for word in words}
+    if words[1] != "export" or "--device" not in names:
+        return []
+    options = said.get("options")
+    options = options if isinstance(options, dict) else {}
+    cast = options.get("cast")
+    precision = cast.get("precision") if isinstance(cast, dict) else None
+    values = {"--opset": options.get("opset"), "--precision": precision}
+    pairs = ((name, value) for name, value in values.items() if value and name not in names)
+    return [text for name, value in pairs for text in (name, str(value))]

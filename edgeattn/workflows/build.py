@@ -64,6 +64,11 @@ class BuildOptions:
     cast: CastOptions | None = None
     log: Path | None = None
 
+    @property
+    def is_typed(self) -> bool:
+        """Whether the network is built in the precision that it is written in."""
+        return self.target.library.is_typed(on_dla=self.engine.dla_core is not None)
+
 
 class Builder(Protocol):
     """What builds an engine: a library that is here, or one on a host."""
@@ -201,7 +206,7 @@ def build(
                 *built.notes,
                 *taken_up(found, taken),
                 *(() if rewritten is None else rewritten.notes),
-                *_remarks(target, taken, asked),
+                *_remarks(options, taken, asked),
                 *_few(log.warnings),
             ),
             command=command,
@@ -237,7 +242,7 @@ def _cast_needed(found: Source, options: BuildOptions) -> CastOptions | None:
     own = precision_of(found.model)
     if options.precision in (None, own):
         return None
-    if options.precision != "int8" and not options.target.library.has("strong typing"):
+    if options.precision != "int8" and not options.is_typed:
         return None  # a flag asks for it; the scales of int8 are in the file, whatever builds it
     if own != "fp32":
         raise InputError(
@@ -289,7 +294,7 @@ def _check_precision(found: Source, options: BuildOptions) -> Precision:
     """Return the precision that is asked; and refuse a device that lacks it."""
     target = options.target
     asked = precision_of(found.model)
-    if not target.library.has("strong typing"):
+    if not options.is_typed:
         asked = max(asked, options.engine.precision, key=PRECISIONS.index)
     if target.device is not None and asked not in target.device.precisions:
         known = " and ".join(target.device.precisions)
@@ -427,8 +432,9 @@ def _few(warnings: list[str]) -> list[str]:
     return warnings[:_MOST_WARNINGS] + more
 
 
-def _remarks(target: Target, found: Source, asked: Precision) -> list[str]:
+def _remarks(options: BuildOptions, found: Source, asked: Precision) -> list[str]:
     """Return what a user should know of what stands between this engine and the device."""
+    target = options.target
     notes = [NO_INT8] if asked == "int8" and is_turing(target) else []
     if target.plan_for is not None:
         fact = f"This is a plan of compute capability {dotted(target.compute_capability)}"
@@ -441,7 +447,7 @@ def _remarks(target: Target, found: Source, asked: Precision) -> list[str]:
             "These kernels are what was planned: TensorRT-RTX compiles them on the device, and may"
             " choose other tactics there."
         )
-    if not target.library.has("strong typing") and asked != "fp32":
+    if not options.is_typed and asked != "fp32":
         notes.append(
             f"{target.library.title} takes a precision as a permission: it may compute in {asked}"
             " what edgeattn cast would keep in float32, and it may not."

@@ -236,11 +236,17 @@ def test_flags_are_for_weak_typing_only(tmp_path, version, precision, flags, is_
 
 
 def test_a_dla_core_that_is_not_here(tmp_path):
-    library = proper("10.3.0")
+    given = []
+    library = proper(
+        "10.3.0",
+        lambda config: Over(config, set_flag=given.append),
+        BuilderFlag=Over(trt.BuilderFlag, FP16="FP16", INT8="INT8"),
+    )
     asked = EngineOptions(precision="fp16", dla_core=0, gpu_fallback=True)
     with pytest.raises(MissingError, match="no DLA core 0 here") as caught:
         build_engine(small(tmp_path / "m.onnx"), library, SM86, asked)
     assert caught.value.exit_code == 3
+    assert given == ["FP16"]  # a DLA is told by flags up to 10
     with pytest.raises(InputError, match="fp16 and int8 only"):
         check(library, EngineOptions(dla_core=0))
 

@@ -40,6 +40,15 @@ def test_the_table(runtime, version, has, has_not):
 
 
 @pytest.mark.parametrize(
+    ("version", "on_gpu", "on_dla"),
+    [("8.5.2", False, False), ("10.3", True, False), ("11.4.1", True, True)],
+)
+def test_a_network_has_types_of_its_own(version, on_gpu, on_dla):
+    found = library("tensorrt", version)
+    assert (found.is_typed(on_dla=False), found.is_typed(on_dla=True)) == (on_gpu, on_dla)
+
+
+@pytest.mark.parametrize(
     ("runtime", "version", "feature", "reason"),
     [
         ("tensorrt", "8.2.1", "--optimization-level", "it came with 8.6"),

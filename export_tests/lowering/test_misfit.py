@@ -105,6 +105,18 @@ def test_the_export_is_typed_again(tmp_path):
     assert command == f"{wanted} {shlex.quote(str(tmp_path / 'a b-openvino.onnx'))}"
 
 
+def test_a_device_is_not_typed_again_but_what_was_taken_from_it(tmp_path):
+    path = tmp_path / "a.onnx"
+    path.write_bytes(b"")
+    options = {"opset": 13, "cast": {"precision": "fp16"}}
+    for more, taken in (("", " --opset 13 --precision fp16"), (" --dla --opset=14", None)):
+        device = f"--device jetson-xavier-nx --jetpack 5.1{more}"
+        said(path, f"edgeattn export resnet50 {device} -a se", target="tensorrt", options=options)
+        (command,) = typed(misfit(path, ["tensorrt"], "onnxruntime"))
+        own = f"resnet50 -a se{taken}" if taken else "resnet50 --opset=14 -a se --precision fp16"
+        assert command.startswith(f"edgeattn export {own} --target onnxruntime -o ")
+
+
 def test_casts_are_typed_again_and_what_lowered_once_more_is_not(tmp_path):
     first, more, half = (relu(tmp_path / f"{name}.onnx", n=name) for name in ("a", "b", "c"))
     said(first, "edgeattn optimize stock.onnx -o a.onnx", of=["stock.onnx"], target="tensorrt")
