@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Final
 
 import onnx_ir as ir
-from check_models import exported, form_of
+from check_models import FORMS, OPSET, exported, form_of
 
 from edgeattn.attention.registry import ATTENTIONS
 from edgeattn.graph import shapes
 from edgeattn.support.answers import Answer, worst
-from edgeattn.support.dla import DLA, is_folded
+from edgeattn.support.dla import DLA
+from edgeattn.support.dla_values import is_folded, is_left_out
 from edgeattn.support.tensorrt import Parser
 
 _PUBLISHED: Final = frozenset({"bam", "da", "nonlocal", "sk", "stn"})
@@ -37,8 +38,8 @@ _BACKBONES: Final = {
     "regnety_008": "timm:regnety_008",
     "densenet121": "densenet121",
     "shufflenetv2": "shufflenetv2",
-    "yolov8n": "yolov8n",
-    "yolo11n": "yolo11n",
+    "yolov8n": "ultralytics:yolov8n.yaml",
+    "yolo11n": "ultralytics:yolo11n.yaml",
 }
 #: The opset of each TensorRT's JetPack.
 _TENSORRT: Final = {
@@ -62,15 +63,15 @@ def main() -> int:
     asked = parser.parse_args()
     answers: dict[str, dict[str, list[Answer]]] = defaultdict(lambda: defaultdict(list))
     for path in _models(asked.work):
-        for name, opset in _TENSORRT.items():
-            library = Parser(name)
-            for form in ("", ".lowered"):
+        for form in FORMS:
+            for opset in sorted({*_TENSORRT.values()}):
                 for node in _read(path, form, opset):
-                    answers[name][node.op_type].append(library.takes(node))
-        for name, dla in _DLAS.items():
-            for form in ("", ".dla"):
-                for node in _read(path, form, 17):
-                    if not is_folded(node):
+                    for name, version_opset in _TENSORRT.items() if form != ".dla" else ():
+                        if version_opset == opset:
+                            answers[name][node.op_type].append(Parser(name).takes(node))
+                    if form == ".lowered" or opset != OPSET or is_folded(node) or is_left_out(node):
+                        continue
+                    for name, dla in _DLAS.items():
                         answers[f"DLA {name}"][node.op_type].append(dla.takes(node))
     _print_table(answers)
     is_met = True

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 #: How the forms of a model are called, and the target of each.
 FORMS: Final = {"": None, ".lowered": "tensorrt", ".dla": "dla"}
-_OPSET: Final = 17
+OPSET: Final = 17
 
 
-def form_of(path: Path, form: str, opset: int = _OPSET) -> Path:
+def form_of(path: Path, form: str, opset: int = OPSET) -> Path:
     """Return the path of another form of a model, or of one at another opset."""
-    return path.with_name(f"{path.stem}{form}{'' if opset == _OPSET else f'.{opset}'}.onnx")
+    return path.with_name(f"{path.stem}{form}{'' if opset == OPSET else f'.{opset}'}.onnx")
 
 
 def exported(source: str, path: Path, *flags: str, limit_s: float = 600.0) -> str:
@@ -149,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("out", type=Path, nargs="?", default=Path())
     parser.add_argument("--attention")
     parser.add_argument("--at")
-    parser.add_argument("--opset", type=int, nargs="+", default=[_OPSET])
+    parser.add_argument("--opset", type=int, nargs="+", default=[OPSET])
     asked = parser.parse_args(arguments)
     if asked.parse is not None:
         print(json.dumps(parse(asked.parse)))
