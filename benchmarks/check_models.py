@@ -116,6 +116,8 @@ def _write(asked: argparse.Namespace) -> None:
         for form, target in reversed(FORMS.items()):  # the first is there once all are
             for opset in reversed(asked.opset) if target is None or target in TARGETS else ():
                 path = form_of(asked.out, form, opset)
+                if path.exists():
+                    continue
                 try:
                     _save(work.simplified("model"), target, opset, path)
                 except InputError as error:
