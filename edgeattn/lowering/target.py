@@ -16,6 +16,7 @@ from edgeattn.base.versions import numbers
 if TYPE_CHECKING:
     from edgeattn.lowering.targets.writer import Writer
 
+MAP_OUTPUT: Final = "map-output"
 RULES: Final[Mapping[str, str]] = {
     "affine-grid": "affine grids of a constant size, as one product of matrices",
     "linear-map": "averages and sums of rows and columns, however written, as constant products",
@@ -34,7 +35,7 @@ RULES: Final[Mapping[str, str]] = {
     "channel-permutation": "orders of channels, folded into weights or written as one Gather",
     "gate": "elementwise operators, between the others",
     "flat-layer": "layers on flattened maps, as convolutions, for a DLA",
-    "map-output": "outputs (N, C) as maps (N, C, 1, 1), for a DLA, which has no last Reshape",
+    MAP_OUTPUT: "outputs (N, C) as maps (N, C, 1, 1), for a DLA, which has no last Reshape",
 }
 
 

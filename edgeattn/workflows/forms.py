@@ -18,7 +18,7 @@ from edgeattn.lowering import pipeline as lowering
 from edgeattn.lowering.parts import forms_of, parts_of
 from edgeattn.lowering.record import Lowered
 from edgeattn.lowering.regions import LOWERED, REGION, STOCK
-from edgeattn.lowering.target import TARGETS, check_version, is_rtx_generation
+from edgeattn.lowering.target import MAP_OUTPUT, TARGETS, check_version, is_rtx_generation
 from edgeattn.lowering.targets.writer import Form
 from edgeattn.options.export import ExportOptions
 from edgeattn.options.hosts import only
@@ -40,6 +40,14 @@ _DOCUMENTED: Final = (
 _OLDER: Final = (
     "Lowered as for TensorRT {tensorrt}, of JetPack {jetpack}. If the {title} has an older one, say"
     " which (--tensorrt {older}): other forms are taken then."
+)
+_MAP_OUTPUT: Final = (
+    "The output {output} is a map now, NxCx1x1 for NxC: a DLA has no Reshape to it. To keep it:"
+    " --rules -map-output"
+)
+_LEFT: Final = (
+    "Operators are left that {title} is not sure to run: {count}. Which, where and why says"
+    " edgeattn check FILE.onnx --device NAME --dla"
 )
 
 
@@ -206,7 +214,14 @@ class Forming:
         return asked or (None if device is None else device.tensorrt)
 
     def _notes(self, lowered: Lowered) -> Sequence[str]:
-        device = self._device
+        device, target = self._device, self._options.target
+        if TARGETS[target].writer.refuses:
+            maps = [one.site for one in lowered.rewrites if one.rule == MAP_OUTPUT]
+            left = sum(one.rule == target for one in lowered.near_misses)
+            return [
+                *(_MAP_OUTPUT.format(output=legible(name)) for name in maps),
+                *([_LEFT.format(count=left, title=TARGETS[target].title)] if left else []),
+            ]
         if not self.is_trusted:
             if self.measured is not None and not lowered.left_out:
                 return ()

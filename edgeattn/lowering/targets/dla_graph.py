@@ -37,11 +37,11 @@ from edgeattn.graph.nodes import (
 from edgeattn.lowering.build import Builder, replace
 from edgeattn.lowering.perceptrons import layer_of
 from edgeattn.lowering.raising import FLOATS, sizes
+from edgeattn.lowering.target import MAP_OUTPUT
 from edgeattn.lowering.targets.layout import reshape
 from edgeattn.lowering.targets.writer import Refused
 from edgeattn.records.lowering import Rewrite
 
-MAP_OUTPUT: Final = "map-output"
 FLAT_LAYER: Final = "flat-layer"
 _MATRIX: Final = 2
 _MAP: Final = 4
