@@ -151,7 +151,7 @@ def spec_of(target: str, tensorrt: str | None = None) -> TargetSpec:
         tensorrt: The version of TensorRT; None for any of TensorRT-RTX's generation.
     """
     spec = TARGETS[target]
-    if is_rtx_generation(tensorrt):
+    if target != "tensorrt" or is_rtx_generation(tensorrt):
         return spec
     path = "edgeattn.lowering.targets.documented:DocumentedWriter"
     return replace(spec, writer_path=path)

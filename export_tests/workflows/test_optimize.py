@@ -24,6 +24,7 @@ from edgeattn.records.lowering import NearMiss, Rewrite
 from edgeattn.records.manifest import Optimised
 from edgeattn.workflows.optimize import optimize
 from export_tests.foreign import net, old_end
+from export_tests.lowering.graphs import Graph
 
 OPTIONS = OptimizeOptions(simplify_timeout_s=120)
 PLAIN = OptimizeOptions(simplify=False)
@@ -304,3 +305,22 @@ def test_a_link_is_written_through_and_the_manifest_is_found_from_its_name(tmp_p
     (here / "loop").symlink_to("loop")
     with pytest.raises(InputError, match="levels of symbolic links"):
         optimize(source, PLAIN, here / "loop" / "m.onnx")
+
+
+def test_a_dla_has_maps_for_outputs(tmp_path):
+    source, path = tmp_path / "in.onnx", tmp_path / "out.onnx"
+    graph = Graph(batch=1)
+    mean = graph.reduce("ReduceMean", graph.input(3, 8, 8), [2, 3], keepdims=0)
+    graph.output(graph.op("Gemm", mean, graph.random(3, 5)), rank=2)
+    ir.save(graph.model(), source)
+    options = dataclasses.replace(PLAIN, target="dla")
+    found = optimize(source, options, path)
+    (said,) = (note for note in found.notes if "is a map now" in note)
+    assert "--rules -map-output" in said
+    shape = [one.dim_value for one in onnx.load(path).graph.output[0].type.tensor_type.shape.dim]
+    assert shape[2:] == [1, 1]
+    kept = dataclasses.replace(options, rules=sorted(TARGETS["dla"].rules - {"map-output"}))
+    found = optimize(source, kept, path)
+    assert any("not sure to run: 1" in note for note in found.notes)
+    again = optimize(path, options, tmp_path / "again.onnx")
+    assert again.parity.passed
