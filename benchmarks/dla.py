@@ -26,7 +26,7 @@ from edgeattn.support.dla import DLA
 from edgeattn.support.stretches import stretches
 
 # Of these nothing is to be left off it; of the others what is left is counted.
-_WHOLE: Final = ("none", "se", "eca", "cam", "sam", "cbam", "ca", "bam", "nam", "fca", "gam")
+_WHOLE: Final = ("se", "eca", "cam", "sam", "cbam", "ca", "bam", "nam", "fca", "gam")
 _FORMS: Final = ("stock", "tensorrt", "dla")
 _DLAS: Final = {"Orin": DLA("orin", "10.3", "fp16"), "Xavier": DLA("xavier", "8.5", "fp16")}
 _LEAST_DB: Final = 80.0

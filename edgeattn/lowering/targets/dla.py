@@ -55,8 +55,6 @@ _COLUMNS: Final = 3
 # Clip is a layer of it where it is from 0 to one of these, as ReLU6 is.
 _LEAST_BOUND: Final = 1.0
 _GREATEST_BOUND: Final = 127.0
-# Elements of a layer's weights: a band over 2048 channels.
-_LARGEST_MATRIX: Final = 1 << 22
 # What is asked whether it runs a node: a form is one for all of them. Below TensorRT 8.5 a DLA has
 # neither slices nor constants beside a map.
 _DLAS: Final = (
@@ -311,7 +309,7 @@ class DLAWriter(PlainWriter):
         ):
             raise UnwritableError("it slides over what is no plane of channels and a line")
         count, taps = int(extent(channels)), weight.shape[2]
-        if len(parts) * count * count * taps > _LARGEST_MATRIX:
+        if len(parts) * count * count * taps > dla_graph.LARGEST_MATRIX:
             raise UnwritableError("its matrix over the channels would be too large")
         rows = [
             np.stack([slid(np.eye(count), own[:, tap]) for tap in range(taps)], axis=-1)

@@ -6,6 +6,8 @@
     a Gather of channels                     a 1x1 convolution that picks each
     an average that leaves padding out       one that counts it, times a window over its share
     a Resize to sizes                        one by scales, where they are whole numbers
+    a maximum over a wider window            maxima of maxima, whose windows add up to it
+    a dilated convolution, padded widely     one with zeros between its weights
 
 A DLA has maps only: what changes their rank falls back, and the Reshape before an output takes the
 result through the GPU. An output as a map has the same numbers in the same order.
@@ -15,6 +17,7 @@ Averages and layers are exact in real numbers, the others to the bit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
@@ -33,6 +36,7 @@ from edgeattn.graph.nodes import (
     static_ints,
     static_sizes,
     text,
+    weight_and_bias,
 )
 from edgeattn.lowering.build import Builder, replace
 from edgeattn.lowering.perceptrons import layer_of
@@ -46,6 +50,10 @@ FLAT_LAYER: Final = "flat-layer"
 _MATRIX: Final = 2
 _MAP: Final = 4
 _LARGEST_KERNEL: Final = 32
+# One less than the widest window that leaves the place of its middle.
+_WIDEST_STEP: Final = 6
+#: Elements of a layer's weights: a band over 2048 channels.
+LARGEST_MATRIX: Final = 1 << 22
 _VIEWS: Final = frozenset({"Flatten", "Reshape", "Squeeze", "Identity", "Dropout"})
 
 
@@ -84,7 +92,7 @@ def after(model: ir.Model, build: Builder, refused: Refused) -> list[Rewrite]:
         if node.op_type in _WRITTEN and refused(node):
             rule, write = _WRITTEN[node.op_type]
             made = write(node, build)
-            if made is not None:
+            if made is not None and not any(map(refused, build.loose([made]))):
                 done.append(_put(node, made, build, rule))
     kept = []
     for place, value in enumerate(list(model.graph.outputs)):
@@ -284,9 +292,52 @@ def _scaled(node: ir.Node, build: Builder) -> ir.Value | None:
     return build.node("Resize", inputs, sizes(node.outputs[0]), how)
 
 
+def _widened(node: ir.Node, build: Builder) -> ir.Value | None:
+    """Return a maximum over a window, step by step, as several over windows of 7 at most."""
+    x, kernel = given(node, 0), ints(node, "kernel_shape")
+    is_plain = set(ints(node, "strides")) | set(ints(node, "dilations")) <= {1}
+    pads = [side // 2 for side in kernel] * 2
+    if x is None or len(node.outputs) != 1 or not is_plain or ints(node, "pads") != pads:
+        return None
+    if len(kernel) != _MAP - 2 or not all(side % 2 for side in kernel):
+        return None
+    build.origin = node.name or ""
+    shape, rest, value = sizes(node.outputs[0]), [side - 1 for side in kernel], x
+    while any(rest):
+        step = [min(one, _WIDEST_STEP) for one in rest]
+        rest = [one - own for one, own in zip(rest, step, strict=True)]
+        how = {"kernel_shape": [own + 1 for own in step], "pads": [own // 2 for own in step] * 2}
+        value = build.node("MaxPool", [value], shape, how)
+    return value
+
+
+def _dense(node: ir.Node, build: Builder) -> ir.Value | None:
+    """Return a dilated convolution as one that is not, of a larger kernel."""
+    constants, dilations = weight_and_bias(node), ints(node, "dilations")
+    x, weight = given(node, 0), given(node, 1)
+    if constants is None or x is None or weight is None or weight.dtype is None:
+        return None
+    array = constants[0]
+    if array.ndim != _MAP or set(dilations) <= {1} or text(node, "auto_pad", "NOTSET") != "NOTSET":
+        return None
+    kernel = [(side - 1) * step + 1 for side, step in zip(array.shape[2:], dilations, strict=True)]
+    shape = (*array.shape[:2], *kernel)
+    if max(kernel) > _LARGEST_KERNEL or math.prod(shape) > LARGEST_MATRIX:
+        return None
+    spread = np.zeros(shape, dtype=weight.dtype.numpy())
+    spread[:, :, :: dilations[0], :: dilations[1]] = array
+    build.origin = node.name or ""
+    how = {one.name: one for one in node.attributes.values() if one.name != "dilations"}
+    how["kernel_shape"] = ir.AttrInt64s("kernel_shape", kernel)
+    inputs = [x, build.constant(spread), *node.inputs[2:]]
+    return build.node("Conv", inputs, sizes(node.outputs[0]), how)
+
+
 _Write = Callable[[ir.Node, Builder], ir.Value | None]
 _WRITTEN: Final[Mapping[str, tuple[str, _Write]]] = {
     "Gather": ("channel-permutation", _picked),
     "AveragePool": ("spatial-pool", _averaged),
     "Resize": ("static-shapes", _scaled),
+    "MaxPool": ("spatial-pool", _widened),
+    "Conv": ("linear", _dense),
 }

@@ -177,6 +177,26 @@ def test_an_average_counts_its_padding(pads):
     assert found["Mul"] == any(pads)
 
 
+@pytest.mark.parametrize("side", [9, 13])
+def test_a_wide_maximum_is_one_of_several(side):
+    def body(graph, x):
+        return graph.op("MaxPool", x, kernel_shape=[side, 7], pads=[side // 2, 3] * 2)
+
+    found = whole(between(body, size=(20, 9), out=0, batch=1))
+    assert found["MaxPool"] == (side + 4) // 6
+
+
+@pytest.mark.parametrize(("dilation", "stays"), [(4, True), (16, False)])
+def test_a_dilated_convolution_has_zeros_between_its_weights(dilation, stays):
+    def body(graph, x):
+        weight, bias = graph.random(12, 4, 3, 3), graph.random(12)
+        how = {"pads": [dilation] * 4, "dilations": [dilation] * 2, "group": 3}
+        return graph.op("Conv", x, weight, bias, **how)
+
+    left = lowered(between(body, size=(20, 9), out=0, batch=1))[2]
+    assert not left if stays else left
+
+
 def test_a_resize_has_scales():
     def body(graph, x):
         sizes = np.array([1, 12, 14, 10])
