@@ -15,16 +15,23 @@ from edgeattn.support.dla_unit import GUIDE, HEADER, Unit, no, unknown
 _FLOATS: Final = frozenset([ir.DataType.FLOAT, ir.DataType.FLOAT16])
 # What quantisation and, with a cast right behind them, comparisons give; their rules speak of both.
 _NARROW: Final = frozenset([ir.DataType.INT8, ir.DataType.BOOL])
+_COMPUTED: Final = "edgeattn.computed"
 _MOST_BATCH: Final = 4096
 _MOST_LENGTH: Final = 8192
 _MOST_BYTES: Final = 2**30
 
 
 def is_folded(node: ir.Node) -> bool:
-    """Return whether TensorRT computes a node when it builds: of constants and sizes alone."""
+    """Return whether TensorRT computes a node when it builds: of constants and sizes alone.
+
+    That a node depends on an input of the graph is kept with it, for those behind it.
+    """
     waiting, seen = [node], {node}
     while waiting:
         one = waiting.pop()
+        if one.meta.get(_COMPUTED):
+            node.meta[_COMPUTED] = True
+            return False
         if is_standard(one) and one.op_type in ("Shape", "Size"):
             sizes = None if (value := given(one, 0)) is None else static_sizes(value)
             if sizes is None or None in sizes:
@@ -42,6 +49,7 @@ def is_folded(node: ir.Node) -> bool:
             if is_static(value) or producer in seen:
                 continue
             if producer is None:
+                node.meta[_COMPUTED] = True
                 return False
             seen.add(producer)
             waiting.append(producer)
