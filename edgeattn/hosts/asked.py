@@ -103,7 +103,7 @@ def asked(
                     precision="fp16", profiles=profiles, dla_core=core, gpu_fallback=True
                 ),
                 precisions={*precisions_of(source.model), "fp16"},
-                verbose=True,
+                places=True,
                 log=log,
                 on_line=lambda line: on_stage(f"build on {host}: {line}"),
             )

@@ -37,6 +37,14 @@ _BUILD_S: Final = 6 * 3600.0
 _RUN_S: Final = 1800.0
 # What one file of text may hold: 25 million numbers of outputs.
 _MOST_BYTES: Final = 1 << 28
+_RUN: Final = 'exec "$@" 2>&1'
+# It says so too where it could not parse.
+_PARSE: Final = r""""$@" 2>&1 | sed -e '/Finish.* parsing network model/q' -e '/\[V\]/d'"""
+# Of what it tells besides, only where layers run: the times of all tactics are too much to send.
+_PLACE: Final = r"""{ "$@" 2>&1; echo $? >code; } | sed -e '/\[V\]/{' -e '/\[DlaLayer\]/b' \
+  -e '/\[GpuLayer\]/b' -e '/Layers [Rr]unning on/b' -e '/Registering layer: /b' -e d -e '}'
+exit "$(cat code)"
+"""
 _LAYERS, _PROFILE, _OUTPUTS, _CACHE = "layers.json", "profile.json", "outputs.json", "tactics.cache"
 
 
@@ -82,7 +90,7 @@ class Engines:
         options: EngineOptions,
         *,
         precisions: Collection[Precision] = (),
-        verbose: bool = False,
+        places: bool = False,
         log: Log,
         on_line: OnLine = lambda _: None,
     ) -> tuple[tuple[Profile, ...], list[str]]:
@@ -94,7 +102,7 @@ class Engines:
             options: How to build.
             precisions: What layers may compute in besides fp32, before TensorRT 10, or on a DLA
                 before 11.
-            verbose: Whether trtexec tells all that it does.
+            places: Whether trtexec tells where layers run, and of which node each is.
             log: Where trtexec's messages go.
             on_line: Called with each line that trtexec prints.
 
@@ -118,11 +126,12 @@ class Engines:
             profiles=profiles,
             options=options,
             timing_cache="" if cache is None else _CACHE,
-            verbose=verbose,
+            verbose=places,
         )
         fact = f"{self.host} builds no engine of {source.path.name}"
         try:
-            self._trtexec(command, fact, limit_s=_BUILD_S, log=log, on_line=on_line)
+            script = _PLACE if places else _RUN
+            self._trtexec(command, fact, script, limit_s=_BUILD_S, log=log, on_line=on_line)
         except LostError as error:
             mend = f"{error.mend} Where memory runs out, a build may take all else along."
             raise LostError(error.fact, mend=f"{mend} {MORE_MEMORY}") from error
@@ -206,9 +215,7 @@ class Engines:
         command = self.trtexec.build_command(
             "model.onnx", "model.engine", options=options, verbose=True, report_dla=report_dla
         )
-        # It says so too where it could not parse.
-        script = '"$@" 2>&1 | sed "/Finish.* parsing network model/q"'
-        ran, own = self._ran(command, script, limit_s=_RUN_S, log=log)
+        ran, own = self._ran(command, _PARSE, limit_s=_RUN_S, log=log)
         if ran.code or UNPARSED in own.errors or not own.starting_with("Finish"):
             raise failed(fact, own, ran.code, host=self.host)
 
@@ -216,6 +223,7 @@ class Engines:
         self,
         command: Sequence[str],
         fact: str,
+        script: str = _RUN,
         *,
         limit_s: float,
         log: Log,
@@ -223,7 +231,6 @@ class Engines:
     ) -> Ran:
         is_loading = any(one.startswith("--loadEngine") for one in command)
         dla = [] if self.dla_core is None or not is_loading else [f"--useDLACore={self.dla_core}"]
-        script = 'exec "$@" 2>&1'
         ran, own = self._ran([*command, *dla], script, limit_s=limit_s, log=log, on_line=on_line)
         if ran.code:
             raise failed(fact, own, ran.code, host=self.host)

@@ -19,11 +19,12 @@ def ask(sshd, monkeypatch):
     """Asks a host that plays a version, and sees to it that nothing is left there."""
     monkeypatch.setenv("EDGEATTN_SSH", sshd.ssh)
 
-    def answers(path, version, dla_core=None, *, shapes=(), **settings):
+    def answers(path, version, dla_core=None, *, shapes=(), stages=None, **settings):
+        on_stage = (lambda _: None) if stages is None else stages.append
         trtexec.install(sshd.path, version, **settings)
         with guests([sshd.address]) as (guest,), guest.visit() as visit:
             jetson = replace(visit, facts=replace(visit.facts, dla_cores=2))
-            return asked(jetson, read(path), dla_core, shapes=dict(shapes))
+            return asked(jetson, read(path), dla_core, shapes=dict(shapes), on_stage=on_stage)
 
     yield answers
     assert [one for one in sshd.left if one != ".ses"] == []
@@ -86,8 +87,14 @@ def test_what_goes_wrong(ask, tmp_path):
     small(tmp_path / "m.onnx")
     with pytest.raises(InputError, match="There is no DLA core 2"):
         ask(tmp_path / "m.onnx", "10.3.0", 2, dla_cores=2)
-    with pytest.raises(MissingError, match="its memory ran out"):
-        ask(tmp_path / "m.onnx", "8.5.2", 1, dla_cores=2, fails="memory")
+    for fails in ("memory", "killed"):
+        with pytest.raises(MissingError, match="its memory ran out"):
+            ask(tmp_path / "m.onnx", "8.5.2", 1, dla_cores=2, fails=fails)
+    # What tactics take is not sent: only where layers run.
+    stages = []
+    ask(tmp_path / "m.onnx", "8.5.2", 1, dla_cores=2, lasts_s=0.5, stages=stages)
+    assert any("[DlaLayer]" in one for one in stages)
+    assert not any("Tactic" in one for one in stages)
     # It has none, whatever was thought: a refusal, and no word of where nodes run.
     found = ask(tmp_path / "m.onnx", "10.3.0", 1)
     assert "Cannot create DLA engine, 1 not available" in found.refusal.reason
