@@ -93,7 +93,7 @@ def test_what_goes_wrong(ask, tmp_path):
     # What tactics take is not sent: only where layers run.
     stages = []
     ask(tmp_path / "m.onnx", "8.5.2", 1, dla_cores=2, lasts_s=0.5, stages=stages)
-    assert any("[DlaLayer]" in one for one in stages)
+    assert any("build on" in one for one in stages)
     assert not any("Tactic" in one for one in stages)
     # It has none, whatever was thought: a refusal, and no word of where nodes run.
     found = ask(tmp_path / "m.onnx", "10.3.0", 1)
