@@ -165,6 +165,23 @@ def test_before_and_after(data):
         assert_equal64(double, after, batches=(2,))
 
 
+def test_parts_of_groups_in_the_batch_joined_in_another_order():
+    def body(graph, x):
+        x = graph.op("Reshape", x, np.array([-1, 3, *SIZE]))
+        made = []
+        for part in graph.split(x, [1] * 3):
+            mean = graph.op("Mul", graph.op("GlobalAveragePool", part), graph.random(1, 1, 1))
+            made.append(graph.op("Mul", part, graph.op("Sigmoid", mean)))
+        return graph.op(
+            "Reshape", graph.op("Concat", *made[::-1], axis=1), np.array([-1, C, *SIZE])
+        )
+
+    double = as_double(between(body, size=SIZE))
+    for target in TARGETS:
+        after, _ = lowered(double, target)
+        assert_equal64(double, after, batches=(2,))
+
+
 @given(st.data())
 def test_views_are_exact_to_the_bit(data):
     """Reshapes, shuffles and parts move elements, and do nothing else to them."""

@@ -156,6 +156,8 @@ class PlainWriter(Statistics):
             (part.axes[0], part.axes[2], part.axes[3]) != (axes[0], *axes[2:]) for part in parts
         ):
             raise UnwritableError("its parts are no maps of one size")
+        if any(part.axes[CHANNELS] for part in parts):
+            raise UnwritableError("its parts have channels, as groups in the batch are")
         return self._seen(self.stacked([part.value for part in parts], axes), view)
 
     def stacked(self, values: Sequence[ir.Value], axes: Axes) -> Written:
