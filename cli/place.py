@@ -166,13 +166,16 @@ def _exporting(
     aim = {"target": export.target, "device": export.device, "tensorrt": export.tensorrt}
     usual = ExportOptions()
     more = {name: said for name, said in aim.items() if said != getattr(usual, name)}
-    if export.opset != usual.opset:
+    more = more if export.lower else {}
+    if export.opset != usual.opset or "device" in more:
         more["opset"] = str(export.opset)
+    if "device" in more and cast.values["precision"] is None:
+        more["precision"] = "fp32"  # else it would be the device's
     for asked in (choice, cast, writing):
         for name in asked.values:  # in the order of the command's options
             if name in asked.given() and name not in {"at", *more}:
                 words += _words(name, asked.values[name])
-    for name, said in more.items() if export.lower else ():
+    for name, said in more.items():
         words += _words(name, said)
     return lambda at: command_line([*words, *(["--at", at] if at else [])])
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from edgeattn.base.errors import InputError
+from edgeattn.base.errors import InputError, MissingError
 from edgeattn.base.versions import is_part
 from edgeattn.devices.choice import jetpack_of
 from edgeattn.devices.profile import find, names
@@ -49,9 +49,13 @@ def there(
 
 def of_host(options: CheckOptions, facts: HostFacts) -> CheckOptions:
     """Return the options with the device, the JetPack and the TensorRT of a host."""
-    trtexec = Trtexec.of(facts)
-    tensorrt = ".".join(map(str, trtexec.version))
     device = gpu_of(facts)
+    if facts.trtexec is None and facts.device is not None and device is None:  # a processor
+        raise MissingError(
+            f"{facts.address} is a {facts.title}, without TensorRT, and --on asks that.",
+            mend=f"Ask the ONNX Runtime that is here: --device {facts.device}, without --on.",
+        )
+    tensorrt = ".".join(map(str, Trtexec.of(facts).version))
     if options.device is None and device is None:
         raise InputError(
             f"{facts.address} is a {facts.title}, whose GPU no device profile is known of.",

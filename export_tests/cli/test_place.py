@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import shlex
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,10 @@ import onnx
 import pytest
 
 from edgeattn.cli import app
+from edgeattn.cli.groups import Asked
+from edgeattn.cli.place import _exporting
+from edgeattn.options.cast import CastOptions
+from edgeattn.options.export import ExportOptions
 from edgeattn.workflows import place as workflow
 
 NET = '''
@@ -116,6 +121,19 @@ def test_what_is_to_be_typed_exports_exactly_these_sites(capsys, here, net, tmp_
     assert manifest["cast"]["precision"] == "fp16"
 
 
+def test_what_is_to_be_typed_says_what_a_device_would_else_say():
+    nothing = Asked(CastOptions, {"precision": None})
+    export = ExportOptions(device="jetson-orin-nx-8gb", tensorrt="10.3")
+    typed = _exporting("net", nothing, nothing, Asked(ExportOptions, {}), export)("last")
+    assert typed == (
+        "edgeattn export net --device jetson-orin-nx-8gb --tensorrt 10.3 --opset 17"
+        " --precision fp32 --at last"
+    )
+    stock = dataclasses.replace(export, lower=False, opset=13)
+    typed = _exporting("net", nothing, nothing, Asked(ExportOptions, {"no_lower": True}), stock)
+    assert typed("") == "edgeattn export net --no-lower --opset 13"
+
+
 @pytest.mark.slow
 def test_kept_sites_are_in_and_the_best_scores_go_first(capsys, here, net, tmp_path):
     scores = tmp_path / "scores.json"
@@ -134,7 +152,6 @@ def test_kept_sites_are_in_and_the_best_scores_go_first(capsys, here, net, tmp_p
 
 @pytest.mark.slow
 def test_a_set_is_made_as_an_export_with_its_places_makes_it(here, net, tmp_path):
-    from edgeattn.options.export import ExportOptions
     from edgeattn.options.model import AttentionRequest, ModelRequest
     from edgeattn.workflows.export import export
     from edgeattn.workflows.place_sets import base_of, made

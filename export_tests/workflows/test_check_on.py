@@ -117,8 +117,10 @@ def test_a_host_says_what_it_is(options, more, expected):
         ({"tensorrt": "8.5"}, {}, InputError, "has TensorRT 10.3.0, and --tensorrt says 8.5"),
         ({}, {"device": None}, InputError, "Add --device NAME"),
         ({}, {"trtexec": None, "trtexec_fault": ""}, MissingError, "no trtexec"),
+        ({}, {"trtexec": None, "device": "raspberry-pi-5"}, MissingError,
+         "--device raspberry-pi-5, without --on"),
     ],
-)
+)  # fmt: skip
 def test_a_host_that_is_something_else(options, more, kind, said):
     with pytest.raises(kind, match=said):
         of_host(CheckOptions(**options), facts(**more))
