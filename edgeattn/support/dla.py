@@ -10,13 +10,13 @@ from edgeattn.base.versions import numbers
 from edgeattn.graph.nodes import is_standard
 from edgeattn.support.answers import Answer, worst
 from edgeattn.support.dla_layers import LAYERS
-from edgeattn.support.dla_unit import ASK, GUIDE, PARSER, Generation, Unit, no, unknown, yes
+from edgeattn.support.dla_unit import GUIDE, PARSER, WORKING, Generation, Unit, no, unknown, yes
 from edgeattn.support.dla_values import is_folded, is_left_out, of_values
 
 _GENERATIONS: Final[dict[str, Generation]] = {"7.2": "xavier", "8.7": "orin"}
 # The last of the 10 line whose documentation has the DLA, and the first that has it again.
 _LAST_DOCUMENTED: Final = (10, 7)
-_AGAIN: Final = (11, 4)
+_AGAIN: Final = (11, 4, 1)
 
 
 class DLA(Unit):
@@ -51,13 +51,14 @@ def generation_of(compute_capability: str) -> Generation | None:
     return _GENERATIONS.get(compute_capability)
 
 
-def dla_of(compute_capability: str, dla_cores: int, tensorrt: str) -> Answer:
+def dla_of(compute_capability: str, dla_cores: int, tensorrt: str, device: str = "") -> Answer:
     """Return whether a version of TensorRT reaches a DLA of a device.
 
     Args:
         compute_capability: Of the device's GPU, such as "8.7".
         dla_cores: How many DLA cores the device has.
         tensorrt: TensorRT's version, such as "10.3".
+        device: The device's name, such as "jetson-agx-orin-64gb".
     """
     if not dla_cores:
         return no("the device has no DLA", "NVIDIA's data sheet of the device", mend="")
@@ -68,13 +69,18 @@ def dla_of(compute_capability: str, dla_cores: int, tensorrt: str) -> Answer:
     if generation == "xavier" and version >= (8, 6):
         source = "NVIDIA JetPack archive: JetPack 5, with TensorRT 8.5, is the last for Xavier"
         return no(f"TensorRT {tensorrt} is not there for Xavier", source, mend="")
-    if version[:2] <= _LAST_DOCUMENTED or version >= _AGAIN:
-        return yes(GUIDE)
+    return yes(GUIDE) if version[:2] <= _LAST_DOCUMENTED else _later(tensorrt, device)
+
+
+def _later(tensorrt: str, device: str) -> Answer:
+    """Return whether a TensorRT after 10.7 reaches the DLA of an Orin."""
+    version = numbers(tensorrt)
     if version < (11,):
-        source = "NVIDIA TensorRT 10.8 to 10.16 documentation; trtexec --help of 10.15 and 10.16"
-        fact = (
-            f"the documentation of TensorRT {tensorrt} has no DLA, its trtexec has options for it"
-        )
-        return unknown(fact, source, ASK)
-    source = "NVIDIA TensorRT 11.1 documentation, Working with DLA"
-    return no(f"TensorRT {tensorrt} has no DLA", source, mend="TensorRT 11.4 has one again.")
+        fact = "NVIDIA calls TensorRT 10.7 the last of 10 that has a DLA, and trtexec of"
+        return unknown(f"{fact} {tensorrt} has options for it", f"{WORKING}; trtexec --help")
+    if version < _AGAIN and version != _AGAIN[:2]:
+        mend = "TensorRT 11.4.1 has one again: an AGX Orin's, with JetPack 7.2.2."
+        return no(f"TensorRT {tensorrt} has no DLA of a Jetson", WORKING, mend)
+    if "agx-orin" not in device:
+        return unknown(f"of TensorRT {tensorrt} only an AGX Orin's DLA is documented", WORKING)
+    return yes(WORKING, "with JetPack 7.2.2 or later")

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from edgeattn.graph.nodes import bodies_of, given, is_standard, is_static, static_sizes
 from edgeattn.support.answers import Answer
-from edgeattn.support.dla_unit import GUIDE, HEADER, Unit, no, unknown
+from edgeattn.support.dla_unit import GUIDE, HEADER, TYPED, Unit, no, unknown
 
 _FLOATS: Final = frozenset([ir.DataType.FLOAT, ir.DataType.FLOAT16])
 # What quantisation and, with a cast right behind them, comparisons give; their rules speak of both.
@@ -90,6 +90,9 @@ def _of_type(unit: Unit, value: ir.Value) -> Iterator[Answer]:
         return
     elif value.dtype not in _FLOATS:
         yield no(f"a DLA computes in fp16 and int8, not in {value.dtype.name.lower()}", GUIDE)
+    elif unit.precision == "fp16" and unit.version >= (11,) and value.dtype != ir.DataType.FLOAT16:
+        reason = "TensorRT 11 computes in the file's types, and a DLA not in float"
+        yield no(reason, TYPED, "Export with --precision fp16.")
 
 
 def _of_sizes(unit: Unit, value: ir.Value) -> Iterator[Answer]:

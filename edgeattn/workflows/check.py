@@ -495,7 +495,7 @@ def _on_dla(
 ) -> tuple[DLAReport | None, list[Finding]]:
     """Return where nodes run that a DLA is asked for, and what keeps them off it."""
     capability = dotted(aim.device.compute_capability or ())
-    reached = dla_of(capability, aim.device.dla_cores, aim.version)
+    reached = dla_of(capability, aim.device.dla_cores, aim.version, aim.device.name)
     findings: list[Finding] = []
     if reached.verdict != "yes" and not (host and host.answers.placed):
         findings.append(_finding("dla", reached, _sentence(reached.reason)))

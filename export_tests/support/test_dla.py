@@ -251,7 +251,8 @@ def test_what_is_computed_at_build_is_on_no_device():
         ("8.7", 2, "10.3", "yes"),
         ("8.7", 2, "10.16", "unknown"),
         ("8.7", 2, "11.1", "no"),
-        ("8.7", 2, "11.4.1", "yes"),
+        ("8.7", 2, "11.4.0", "no"),
+        ("8.7", 2, "11.4.1", "unknown"),
         ("8.7", 0, "10.3", "no"),
         ("11.0", 0, "10.13", "no"),
         ("5.3", 1, "8.2.1", "unknown"),
@@ -259,6 +260,15 @@ def test_what_is_computed_at_build_is_on_no_device():
 )
 def test_which_tensorrt_reaches_a_dla(capability, cores, tensorrt, verdict):
     assert dla_of(capability, cores, tensorrt).verdict == verdict
+
+
+def test_tensorrt_11_has_the_dla_of_an_agx_orin_and_keeps_types():
+    assert dla_of("8.7", 2, "11.4.1", "jetson-agx-orin-64gb").verdict == "yes"
+    assert dla_of("8.7", 2, "11.4", "jetson-agx-orin-64gb").verdict == "yes"
+    assert dla_of("8.7", 2, "11.5", "jetson-orin-nx-16gb").verdict == "unknown"
+    typed = DLA("orin", "11.4.1", "fp16")
+    assert answer("y = Relu(x)", typed, "float[1,8,4,4]").verdict == "no"
+    assert answer("y = Relu(x)", typed, "float16[1,8,4,4]").verdict == "yes"
 
 
 def test_generations():
