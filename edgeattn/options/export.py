@@ -29,6 +29,8 @@ class ExportOptions:
     """How to export.
 
     Attributes:
+        jetpack: The device's JetPack; the command line takes from it what is not given.
+        dla: Whether it is for the device's DLA; likewise.
         rules: The rules of lowering to apply; None for all.
         input_names: Empty for `input`.
         output_names: Empty for `output`.

@@ -31,6 +31,8 @@ class OptimizeOptions:
     """How to optimize.
 
     Attributes:
+        jetpack: The device's JetPack; the command line takes from it what is not given.
+        dla: Whether it is for the device's DLA; likewise.
         rules: The rules of lowering to apply; None for all.
         tune: Forms compete on a TensorRT engine's plan, or on latency: here, or on `on`.
     """
