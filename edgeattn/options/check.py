@@ -47,7 +47,7 @@ class CheckOptions:
         "Ask the device itself: its trtexec parses the model, and with --dla builds it."
     )
     dla_core: int = flag(
-        "--dla-core N", "The DLA core that --on HOST is asked for. [0]", default=0, min=0
+        "--dla-core N", "The DLA core that --on HOST is asked for.", default=0, min=0
     )
     precision: Precision | None = None
     shapes: tuple[tuple[int, ...], ...] = ()
