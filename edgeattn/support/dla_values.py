@@ -8,7 +8,7 @@ from typing import Final
 
 import onnx_ir as ir
 
-from edgeattn.graph.nodes import bodies_of, given, is_standard, is_static, static_sizes
+from edgeattn.graph.nodes import bodies_of, given, is_standard, is_static, is_weight, static_sizes
 from edgeattn.support.answers import Answer
 from edgeattn.support.dla_unit import GUIDE, HEADER, TYPED, Unit, no, unknown
 
@@ -46,7 +46,7 @@ def is_folded(node: ir.Node) -> bool:
             return False
         for value in read:
             producer = value.producer()
-            if is_static(value) or producer in seen:
+            if is_weight(value) or producer in seen:  # a Constant is a node like others
                 continue
             if producer is None:
                 node.meta[_COMPUTED] = True

@@ -36,6 +36,7 @@ from edgeattn.options.precision import Precision
 from edgeattn.profiling.sources.model import Located, bind, located
 from edgeattn.records.check import Checked, DLAReport, Finding, Verdict
 from edgeattn.runtimes.blame import blames_the_file
+from edgeattn.runtimes.inputs import in_words
 from edgeattn.runtimes.onnxruntime import open_session
 from edgeattn.runtimes.runner import session_options
 from edgeattn.support.answers import Answer
@@ -452,7 +453,7 @@ def _open_sizes(found: Source, options: CheckOptions) -> Iterator[Finding]:
         if value.shape is None or value.shape.is_static():
             continue
         sizes = [one if isinstance(one, int) else None for one in value.shape]
-        shape = "x".join(map(str, value.shape))
+        shape = in_words(sizes)
         fixed = "x".join("N" if one is None else str(one) for one in sizes)
         open_ = f"Input {value.name} has open sizes ({shape})"
         if options.dla:

@@ -42,7 +42,7 @@ _OLDER: Final = (
     " which (--tensorrt {older}): other forms are taken then."
 )
 _MAP_OUTPUT: Final = (
-    "The output {output} is a map now, NxCx1x1 for NxC: a DLA has no Reshape to it. To keep it:"
+    "The model's output {output} is a map now, NxCx1x1 for NxC: a DLA has no Reshape to it. To keep it:"
     " --rules -map-output"
 )
 _LEFT: Final = (
