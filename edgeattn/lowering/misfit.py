@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from edgeattn.lowering.target import TARGETS
+from edgeattn.lowering.target import DLA, TARGETS
 from edgeattn.records import sidecar
 
 # What a command says of how to lower, and where to write: that is to be said anew.
@@ -32,8 +32,8 @@ _FROM_STOCK: Final = (
 def strangers(forms: Iterable[str], runtime: str) -> tuple[str, ...]:
     """Return the targets, of those whose forms a file holds, that are of other runtimes."""
     runtime = "tensorrt" if runtime == "tensorrt-rtx" else runtime
-    known = [one for one in forms if one in TARGETS]
-    return tuple(one for one in known if TARGETS[one].runtime not in ("", runtime))
+    homes = {one: TARGETS[one].runtime or (one if one == DLA else "") for one in TARGETS}
+    return tuple(one for one in forms if homes.get(one, "") not in ("", runtime))
 
 
 def misfit(onnx: Path, forms: Iterable[str], runtime: str, *, mend: str = "") -> str:
@@ -42,8 +42,8 @@ def misfit(onnx: Path, forms: Iterable[str], runtime: str, *, mend: str = "") ->
     Args:
         onnx: The file.
         forms: The targets whose forms it holds, as `graph.marks` tells them.
-        runtime: The runtime that runs it, or that it is built for; or the target that it is lowered
-            for once more.
+        runtime: The runtime that runs it, or that it is built for ("dla" for TensorRT on one); or
+            the target that it is lowered for once more.
         mend: What to do about it; "" for the command that lowers what the file was made from.
 
     Returns:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edgeattn.lowering.targets.writer import Writer
 
 MAP_OUTPUT: Final = "map-output"
+DLA: Final = "dla"
 RULES: Final[Mapping[str, str]] = {
     "affine-grid": "affine grids of a constant size, as one product of matrices",
     "linear-map": "averages and sums of rows and columns, however written, as constant products",
@@ -114,7 +115,7 @@ TARGETS: Final[Mapping[str, TargetSpec]] = {
         takes_int32_biases=False,
         simplified_without=_WITHOUT,
     ),
-    "dla": TargetSpec(
+    DLA: TargetSpec(
         title="a DLA of a Jetson",
         runtime="",
         writer_path="edgeattn.lowering.targets.dla:DLAWriter",

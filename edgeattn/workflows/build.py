@@ -31,6 +31,7 @@ from edgeattn.graph.reading import Source, read
 from edgeattn.graph.writing import save
 from edgeattn.legalise import take_up, taken_up
 from edgeattn.lowering.misfit import misfit
+from edgeattn.lowering.target import DLA
 from edgeattn.options.build import EngineOptions
 from edgeattn.options.cast import CastOptions
 from edgeattn.options.precision import PRECISIONS, Precision
@@ -177,6 +178,7 @@ def build(
             digest = files.sha256(staging / destination.name)
 
         target = options.target
+        by = "tensorrt" if options.engine.dla_core is None else DLA
         manifest = EngineManifest(
             engine=destination.name,
             sha256=digest,
@@ -201,7 +203,7 @@ def build(
             versions=versions() | {target.library.runtime: target.library.version},
             seconds=clock.seconds,
             notes=(
-                *filter(None, [misfit(source, forms_of(found.model), "tensorrt")]),
+                *filter(None, [misfit(source, forms_of(found.model), by)]),
                 *notes,
                 *built.notes,
                 *taken_up(found, taken),

@@ -54,6 +54,8 @@ def typed(message):
         (["tensorrt", "openvino"], "openvino", ("tensorrt",)),
         (["onnxruntime"], "openvino", ("onnxruntime",)),
         (["openvino"], "tensorrt", ("openvino",)),
+        (["dla"], "tensorrt-rtx", ("dla",)),
+        (["tensorrt", "dla"], "dla", ("tensorrt",)),
         (["of the future"], "onnxruntime", ()),
         ([], "openvino", ()),
     ],
