@@ -42,8 +42,8 @@ _OLDER: Final = (
     " which (--tensorrt {older}): other forms are taken then."
 )
 _MAP_OUTPUT: Final = (
-    "The model's output {output} is a map now, NxCx1x1 for NxC: a DLA has no Reshape to it. To keep it:"
-    " --rules -map-output"
+    "The model's output {output} is a map now, NxCx1x1 for NxC: a DLA has no Reshape to it."
+    " To keep it: --rules -map-output"
 )
 _LEFT: Final = (
     "Operators are left that {title} is not sure to run: {count}. Which, where and why says"
