@@ -15,6 +15,7 @@ from edgeattn.graph.nodes import (
     given,
     integer,
     ints,
+    is_static,
     number,
     rank,
     reduced_axes,
@@ -140,10 +141,24 @@ def _kernel(node: ir.Node) -> list[int] | None:
     return None if sizes is None else sizes[2:]
 
 
+def _weights(node: ir.Node) -> Iterator[Answer]:
+    """Yield what speaks against the weights of a convolution: they are no constant, or computed."""
+    value = given(node, 1)
+    if not is_constant(value):
+        yield no("its weights are no constant", HEADER, "")
+    elif value is not None and not is_static(value) and not _is_dequantised(value):
+        reason = "its weights are computed in the graph, perhaps after TensorRT divides it"
+        yield unknown(reason, HEADER, "Fold constants: edgeattn optimize does.")
+
+
+def _is_dequantised(value: ir.Value) -> bool:
+    producer = value.producer()
+    return producer is not None and producer.op_type == "DequantizeLinear"
+
+
 def _convolution(unit: Unit, node: ir.Node) -> Iterator[Answer]:
     kernel, pads = _kernel(node), _pads(node)
-    if not is_constant(given(node, 1)):
-        yield no("its weights are no constant", HEADER, "")
+    yield from _weights(node)
     if kernel is None:
         yield unknown("the shape of its weights is not known", mend="")
         return
@@ -186,8 +201,7 @@ def _buffer(unit: Unit, node: ir.Node, kernel: Sequence[int]) -> Iterator[Answer
 
 def _deconvolution(unit: Unit, node: ir.Node) -> Iterator[Answer]:
     kernel, pads = _kernel(node), _pads(node)
-    if not is_constant(given(node, 1)):
-        yield no("its weights are no constant", HEADER, "")
+    yield from _weights(node)
     if kernel is None:
         yield unknown("the shape of its weights is not known", mend="")
         return

@@ -37,6 +37,8 @@ def test_convolutions(attributes, weight, verdict):
 def test_a_convolution_needs_weights_that_are_constant():
     found = answer("w = Relu(x) y = Conv(x, w)", x="float[16,16,3,3]")
     assert (found.verdict, found.reason) == ("no", "its weights are no constant")
+    computed = "v = Add(w, w) y = Conv(x, v)"
+    assert answer(computed, w=[16, 16, 3, 3]).verdict == "unknown"
 
 
 def test_a_kernel_and_its_rows_fit_the_buffer():
