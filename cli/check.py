@@ -214,10 +214,12 @@ def _print_verdict(console: Console, found: Checked) -> None:
 
 
 def _print_finding(console: Console, group: list[Finding], *, whole: bool) -> None:
+    from edgeattn.report.check import fact
+
     first = group[0]
     nodes = [name for one in group for name in one.nodes]
     times = f" ({len(nodes)} nodes)" if len(nodes) > 1 else ""
-    console.print(f"{first.verdict}: {first.fact}{times}", style=_STYLES[first.verdict])
+    console.print(f"{first.verdict}: {fact(group)}{times}", style=_STYLES[first.verdict])
     sites = list(dict.fromkeys(one.site for one in group if one.site))
     modules = list(dict.fromkeys(one.module for one in group if one.module and not one.site))
     for said, names in (("at site", sites), ("in", modules)):
@@ -261,7 +263,8 @@ def _print_dla(console: Console, report: DLAReport, *, whole: bool) -> None:
         style = "red" if one.gpu else "yellow"
         counts = (str(one.dla or ""), str(one.gpu or ""), str(one.unknown or ""))
         site = "is one" if one.site and one.site == one.module else one.site
-        why = ", ".join(reason.partition(":")[0] for reason in one.reasons)
+        named = (op for reason in one.reasons for op in reason.partition(":")[0].split(", "))
+        why = ", ".join(dict.fromkeys(named))
         rows.add_row(one.module or "(root)", site, *counts, why, style=style)
     console.print(rows)
     left = len(off) - len(shown)

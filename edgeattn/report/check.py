@@ -81,12 +81,25 @@ def library(found: Checked) -> str:
 
 
 def groups(findings: Sequence[Finding]) -> list[list[Finding]]:
-    """Return findings that say the same of several places together, in their order."""
+    """Return findings that say the same of several places, or operators, together, in order."""
     same: dict[tuple[str, ...], list[Finding]] = {}
     for one in findings:
-        key = (one.verdict, one.about, one.fact, one.mend, one.source)
+        key = (one.verdict, one.about, _without_operator(one), one.mend, one.source)
         same.setdefault(key, []).append(one)
     return list(same.values())
+
+
+def fact(group: Sequence[Finding]) -> str:
+    """Return what findings of a group say, of all its operators."""
+    operators = list(dict.fromkeys(one.op for one in group))
+    if len(operators) == 1:
+        return group[0].fact
+    *most, last = operators
+    return f"{', '.join(most)} and {last}: {_without_operator(group[0])}"
+
+
+def _without_operator(one: Finding) -> str:
+    return one.fact.removeprefix(f"{one.op} ") if one.op else one.fact
 
 
 def lines(strip: Sequence[Stretch]) -> list[Line]:
@@ -164,6 +177,7 @@ def render(found: Checked) -> str:
         library=library(found),
         abouts=_ABOUT,
         groups=groups(found.findings),
+        fact=fact,
         strip=strip,
         longest=max((_CELL * line.nodes for line in strip), default=_CELL),
         height=_HEIGHT,

@@ -109,7 +109,7 @@ def _of_sizes(unit: Unit, value: ir.Value) -> Iterator[Answer]:
     elif (batch := math.prod(known[:-3])) > _MOST_BATCH:
         yield no(f"a batch of {batch} is above {_MOST_BATCH}", GUIDE, "Use a smaller batch.")
     elif (length := max(known[-3:], default=1)) > _MOST_LENGTH:
-        yield no(f"a side of {length} is above {_MOST_LENGTH}", GUIDE)
+        yield no(f"a side of {length} is above {_MOST_LENGTH}", GUIDE, "Give smaller inputs.")
     elif (
         math.prod(known) * unit.element_bytes >= _MOST_BYTES
         and not value.is_graph_input()
