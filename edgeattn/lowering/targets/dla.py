@@ -9,6 +9,7 @@
     clip(x, a, b)                          clip(x - a, 0, b - a) + a, with x scaled if it must be
     an order of channels                   a 1x1 convolution that picks each
     softmax of two                         the sigmoid of their difference, and of its opposite
+    softmax over the map                   over one axis of four, which an Orin has
 
 What it does not run was told by the rules of every DLA (`edgeattn.support.dla`): a form here is one
 for Xavier and Orin alike. Divisions, roots and exponentials stay as they are, and fall back.
@@ -273,6 +274,12 @@ class DLAWriter(PlainWriter):
 
     def write_softmax(self, term: Term, view: View) -> Written:
         over, x = leaves(term.attrs), self.on(term.args[0], FIRST)
+        rows, columns = x.axes[_ROWS:]
+        if set(over) == {*rows, *columns}:
+            # An Orin has it, over one axis of four.
+            flat: Axes = (x.axes[0], x.axes[CHANNELS], (*rows, *columns), ())
+            made = self.node("Softmax", [self.shaped(x.value, flat).value], flat, axis=_ROWS)
+            return self._seen(self.shaped(made.value, x.axes), view)
         if len(over) != 1 or over[0].size != 2 or over[0] not in x.axes[CHANNELS]:
             return super().write_softmax(term, view)
         channels = x.axes[CHANNELS]

@@ -3,6 +3,7 @@
     an output (N, C)                         the map (N, C, 1, 1) that the last Reshape would be of
     a layer on (N, C H W), flattened         a convolution with a kernel of H x W
     the sum over what maps are stacked on    the sum of the maps
+    a product (N, C, H W) by (N, H W, 1)     the sum of the map times its weights
     a Gather of channels                     a 1x1 convolution that picks each
     an average that leaves padding out       one that counts it, times a window over its share
     a Resize to sizes                        one by scales, where they are whole numbers
@@ -39,6 +40,7 @@ from edgeattn.graph.nodes import (
     weight_and_bias,
 )
 from edgeattn.lowering.build import Builder, replace
+from edgeattn.lowering.measures import is_read
 from edgeattn.lowering.perceptrons import layer_of
 from edgeattn.lowering.raising import FLOATS, sizes
 from edgeattn.lowering.target import MAP_OUTPUT
@@ -66,7 +68,12 @@ def before(model: ir.Model, build: Builder, rules: Collection[str]) -> list[Rewr
         rules: The rules that are used.
     """
     done = []
-    for rule, write in ((FLAT_LAYER, _unflattened), ("grouped-branches", _summed)):
+    written = (
+        (FLAT_LAYER, _unflattened),
+        ("grouped-branches", _summed),
+        ("global-mean", _weighed),
+    )
+    for rule, write in written:
         if rule in rules:
             made = [(node, write(node, build)) for node in model.graph]
             done += [_put(node, new, build, rule) for node, new in made if new is not None]
@@ -224,6 +231,31 @@ def _summed(node: ir.Node, build: Builder) -> ir.Value | None:
         share = build.constant(np.array(1 / len(parts), dtype=total.dtype.numpy()))
         total = build.node("Mul", [total, share], shape)
     return total
+
+
+def _weighed(node: ir.Node, build: Builder) -> ir.Value | None:
+    """Return a product with one computed column as the sum of products over its places."""
+    x, column = given(node, 0), given(node, 1)
+    if node.op_type != "MatMul" or node.domain or x is None or column is None:
+        return None
+    shapes = [None if one.shape is None else sizes(one) for one in (x, column)]
+    maker = x.producer()
+    source = None if maker is None or maker.op_type not in _VIEWS else given(maker, 0)
+    flat = None if source is None else static_sizes(source)
+    if flat is None or len(flat) != _MAP or not is_read(column) or x.dtype not in FLOATS:
+        return None
+    left, right = shapes
+    if left is None or right is None or None in left or None in right:
+        return None
+    if len(left) <= _MATRIX or right[-1] != 1 or left[:-2] != right[:-2]:
+        return None
+    build.origin, rank = node.name or "", len(left)
+    wide = [one for one in left if one is not None]
+    line = [one for one in (*right[:-2], 1, right[-2]) if one is not None]
+    order = [*range(rank - 2), rank - 1, rank - 2]
+    turned = build.node("Transpose", [column], line, {"perm": order})
+    product = build.node("Mul", [x, turned], wide)
+    return build.reduce("ReduceSum", product, [rank - 1], [*wide[:-1], 1])
 
 
 def _picked(node: ir.Node, build: Builder) -> ir.Value | None:

@@ -13,6 +13,7 @@ from edgeattn.lowering.pipeline import lower
 from edgeattn.lowering.target import TARGETS
 from edgeattn.lowering.targets.dla import measure, refused
 from edgeattn.parity import compare_files
+from edgeattn.support.dla import DLA
 from export_tests.lowering.float64 import as_double, assert_equal64
 from export_tests.lowering.graphs import Graph, between, check_runs, gated
 from export_tests.lowering.kit import export, ops, tiny_net
@@ -267,6 +268,25 @@ def test_a_batch_may_be_open():
     made, _, left = lowered(_classifier(batch="n"))
     assert not left
     assert made.graph.outputs[0].shape[0] == made.graph.inputs[0].shape[0]
+
+
+@pytest.mark.parametrize("spelling", ["product", "sum"])
+def test_a_pooled_context_leaves_its_softmax(spelling):
+    def gate(graph, x):
+        flat = graph.op("Reshape", x, np.array([0, 12, 35]))
+        mask = graph.op("Reshape", graph.conv(x, 12, 1), np.array([0, 1, 35]))
+        mask = graph.op("Softmax", mask, axis=2)
+        if spelling == "product":
+            context = graph.op("MatMul", flat, graph.op("Transpose", mask, perm=[0, 2, 1]))
+        else:
+            context = graph.reduce("ReduceSum", graph.op("Mul", flat, mask), [2])
+        return graph.op("Reshape", context, np.array([0, 12, 1, 1]))
+
+    made, _, left = lowered(between(gated(gate), batch=1))
+    assert len(left) == 1
+    (softmax,) = (node for node in made.graph if node.op_type == "Softmax")
+    assert list(softmax.outputs[0].shape) == [1, 1, 35, 1]
+    assert DLA("orin", "10.3", "fp16").takes(softmax).verdict == "yes"
 
 
 def test_what_cannot_stay_is_named():
