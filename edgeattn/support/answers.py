@@ -27,7 +27,8 @@ class Answer:
     mend: str = ""
 
 
-_WORST_FIRST: Final[tuple[Verdict, ...]] = ("no", "unknown", "yes")
+#: The worst verdict first.
+WORST_FIRST: Final[tuple[Verdict, ...]] = ("no", "unknown", "yes")
 
 
 def worst(answers: Iterable[Answer]) -> Answer:
@@ -36,4 +37,4 @@ def worst(answers: Iterable[Answer]) -> Answer:
     Args:
         answers: One at least.
     """
-    return min(answers, key=lambda one: _WORST_FIRST.index(one.verdict))
+    return min(answers, key=lambda one: WORST_FIRST.index(one.verdict))

@@ -34,12 +34,12 @@ from edgeattn.legalise import take_up
 from edgeattn.options.check import CheckOptions
 from edgeattn.options.precision import Precision
 from edgeattn.profiling.sources.model import Located, bind, located
-from edgeattn.records.check import Checked, DLAReport, Finding, Verdict
+from edgeattn.records.check import Checked, DLAReport, Finding
 from edgeattn.runtimes.blame import blames_the_file
 from edgeattn.runtimes.inputs import in_words
 from edgeattn.runtimes.onnxruntime import open_session
 from edgeattn.runtimes.runner import session_options
-from edgeattn.support.answers import Answer
+from edgeattn.support.answers import WORST_FIRST, Answer
 from edgeattn.support.dla import DLA, dla_of, generation_of
 from edgeattn.support.tensorrt import Parser
 from edgeattn.support.traps import traps
@@ -63,7 +63,6 @@ _OPTION: Final = re.compile(r"--(opset|target)\b")
 _ELSEWHERE: Final = "--opset and --target: edgeattn optimize {file} -o OUT.onnx takes them."
 #: What ONNX Runtime begins its errors with.
 _PREFIX: Final = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : (Fatal error: )?")
-_WORST_FIRST: Final[tuple[Verdict, ...]] = ("no", "unknown", "yes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,7 +228,7 @@ def check(
     placed = [one for each in findings for one in _placed(each, places)]
     if name in ("", str(source)) and any(_OPTION.search(one.mend) for one in placed):
         remarks.append(_ELSEWHERE.format(file=source.name))
-    placed.sort(key=lambda one: _WORST_FIRST.index(one.verdict))
+    placed.sort(key=lambda one: WORST_FIRST.index(one.verdict))
     return Checked(
         model=name or str(source),
         device=aim.device.name,
