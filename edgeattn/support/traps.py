@@ -426,11 +426,11 @@ _TRAPS: Final = (
             " the parser knows them as bilinear and bicubic."
         ),
         mend="Write it at an older opset: edgeattn optimize IN.onnx -o OUT.onnx --opset 17",
-        source=f"{_ISSUES}4646; github.com/onnx/onnx-tensorrt/pull/1060",
+        source=f"the parsers of TensorRT-RTX 1.4 to 1.7; {_ISSUES}4646; onnx/onnx-tensorrt#1060",
         find=_read_as_nearest,
         since=(8, 5),
         until=(11, 2),
-        rtx_until=(1, 6),  # 1.5 read them so; 1.7 was asked, and does not
+        rtx_until=(1, 6),
     ),
     _Trap(
         fact="GridSample is slow: on an Orin bilinear took three times as long as nearest.",
