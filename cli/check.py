@@ -219,7 +219,9 @@ def _print_finding(console: Console, group: list[Finding], *, whole: bool) -> No
     first = group[0]
     nodes = [name for one in group for name in one.nodes]
     times = f" ({len(nodes)} nodes)" if len(nodes) > 1 else ""
-    console.print(f"{first.verdict}: {fact(group)}{times}", style=_STYLES[first.verdict])
+    label = "warning" if first.verdict == "yes" else first.verdict  # it runs all the same
+    style = _STYLES["unknown" if first.verdict == "yes" else first.verdict]
+    console.print(f"{label}: {fact(group)}{times}", style=style)
     sites = list(dict.fromkeys(one.site for one in group if one.site))
     modules = list(dict.fromkeys(one.module for one in group if one.module and not one.site))
     for said, names in (("at site", sites), ("in", modules)):
