@@ -41,7 +41,10 @@ _ACTIVATIONS: Final = frozenset(
 _SQUARES: Final = frozenset({"ReduceL2", "ReduceSumSquare"})
 _SUMS: Final = frozenset({"ReduceSum", "ReduceL1", "ReduceLogSum"})
 _MEANS: Final = frozenset({"ReduceMean", "ReduceSum", "GlobalAveragePool", "AveragePool"})
-#: How far beside a channel shuffle a grouped convolution is looked for.
+#: How far beside a channel shuffle a grouped convolution is looked for: one may stand behind a split
+#: and a pointwise convolution with its activation.
+_BESIDE: Final = 6
+#: How far back is looked for what made a value.
 _NEAR: Final = 4
 
 
@@ -267,7 +270,7 @@ def _shuffles(asked: _Asked) -> Iterator[ir.Node]:
 def _is_grouped(node: ir.Node) -> bool:
     """Return whether a grouped convolution is near."""
     seen, border = {node}, [node]
-    for _ in range(_NEAR):
+    for _ in range(_BESIDE):
         border = [
             near
             for one in border
