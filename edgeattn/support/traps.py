@@ -41,10 +41,10 @@ _ACTIVATIONS: Final = frozenset(
 _SQUARES: Final = frozenset({"ReduceL2", "ReduceSumSquare"})
 _SUMS: Final = frozenset({"ReduceSum", "ReduceL1", "ReduceLogSum"})
 _MEANS: Final = frozenset({"ReduceMean", "ReduceSum", "GlobalAveragePool", "AveragePool"})
-#: How far beside a channel shuffle a grouped convolution is looked for: one may stand behind a split
+#: How far beside a channel shuffle a grouped convolution is looked for: it may stand behind a split
 #: and a pointwise convolution with its activation.
 _BESIDE: Final = 6
-#: How far back is looked for what made a value.
+#: How far back it is looked for what made a value.
 _NEAR: Final = 4
 
 
@@ -261,7 +261,7 @@ def _shuffles(asked: _Asked) -> Iterator[ir.Node]:
     for node in _nodes(asked.model, "Transpose"):
         value, perm = needed(node, 0), node.attributes.get("perm")
         order = list(perm.as_ints()) if perm is not None else []
-        is_shuffle = order[:3] == [0, 2, 1] and order[3:] == [*range(3, len(order))] != []
+        is_shuffle = order == [0, 2, 1, 3, 4]
         origin = value.producer()
         if is_shuffle and origin is not None and origin.op_type == "Reshape" and _is_grouped(node):
             yield node
