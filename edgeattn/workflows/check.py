@@ -506,7 +506,7 @@ def _on_dla(
     if generation is None or reached.verdict == "no":
         return None, findings
     dla = DLA(generation, aim.version, "int8" if precision == "int8" else "fp16")
-    answers = check_dla.answers_of(dla, model.graph)
+    answers = check_dla.answers_of(dla, model)
     if host is not None:
         answers = host.placed(answers)
     report = check_dla.report_of(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import groupby
 from typing import Final, Literal
 
 import onnx_ir as ir
 
 from edgeattn.devices.schema import OperatingPoint
+from edgeattn.graph.marks import target_of
 from edgeattn.records.check import DLAReport, Finding, Side, Stretch, Verdict
 from edgeattn.support.answers import Answer
 from edgeattn.support.dla import DLA
+from edgeattn.support.dla_unit import LOWER
 from edgeattn.support.dla_values import is_folded, is_left_out
 from edgeattn.support.stretches import MOST_LOADABLES, entries, stretches
 from edgeattn.workflows.check_fit import stored_bytes
@@ -19,17 +22,25 @@ from edgeattn.workflows.check_places import Places, operator
 
 #: What TensorRT gives a loadable for its weights unless it is told otherwise.
 _WEIGHTS_BYTES: Final = 512 << 20
+#: What is left where a model is lowered for a DLA already.
+_LOWERED: Final = "It is lowered for a DLA already. Write it otherwise, or let it: --gpu-fallback"
 _POOLS: Final = "NVIDIA TensorRT documentation, Customizing DLA Memory Pools"
 _GENERAL: Final = "NVIDIA TensorRT documentation, DLA Supported Layers and Restrictions"
 
 
-def answers_of(dla: DLA, graph: ir.Graph) -> dict[ir.Node, Answer]:
-    """Return whether a DLA takes each node of a graph that runs anywhere.
+def answers_of(dla: DLA, model: ir.Model) -> dict[ir.Node, Answer]:
+    """Return whether a DLA takes each node of a model that runs anywhere.
 
     A branch or loop is one node; what TensorRT computes when it builds is none.
     """
-    sided = (node for node in graph if not (is_folded(node) or is_left_out(node)))
-    return {node: dla.takes(node) for node in sided}
+    is_lowered = target_of(model) == "dla"
+    found = {}
+    for node in model.graph:
+        if not (is_folded(node) or is_left_out(node)):
+            answer = dla.takes(node)
+            is_no_way_out = is_lowered and answer.mend == LOWER
+            found[node] = replace(answer, mend=_LOWERED) if is_no_way_out else answer
+    return found
 
 
 def report_of(

@@ -339,6 +339,17 @@ def test_with_fallback_nothing_fails(tmp_path):
     assert found.dla == checked(path, jetpack="6.2", dla=True).dla
 
 
+def test_lowering_for_a_dla_is_no_way_out_twice(tmp_path):
+    path = residual(tmp_path / "net.onnx", "se")
+    first = {one.mend for one in about(checked(path, jetpack="6.2", dla=True), "dla")}
+    model = onnx.load(path)
+    model.metadata_props.add(key="edgeattn.target", value="dla")
+    onnx.save(model, path)
+    again = {one.mend for one in about(checked(path, jetpack="6.2", dla=True), "dla")}
+    assert any("--target dla" in mend for mend in first)
+    assert all(mend.startswith("It is lowered for a DLA already.") for mend in again)
+
+
 def test_a_version_that_reaches_no_dla(tmp_path):
     path = residual(tmp_path / "net.onnx", "none")
     found = checked(path, tensorrt="11.1", dla=True)
