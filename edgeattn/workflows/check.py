@@ -25,12 +25,14 @@ from edgeattn.devices.schema import DeviceProfile
 from edgeattn.engine import apart
 from edgeattn.engine.libraries import dotted, load
 from edgeattn.graph import shapes as inference
+from edgeattn.graph.marks import forms_of
 from edgeattn.graph.nodes import is_standard
 from edgeattn.graph.precision import precision_of
 from edgeattn.graph.reading import Source, read
 from edgeattn.graph.writing import save
 from edgeattn.hosts.visit import Guest
 from edgeattn.legalise import take_up
+from edgeattn.lowering.misfit import misfit
 from edgeattn.options.check import CheckOptions
 from edgeattn.options.precision import Precision
 from edgeattn.profiling.sources.model import Located, bind, located
@@ -226,8 +228,8 @@ def check(
     memory, more = needed_memory(model, precision, aim.device)
     findings += more
     placed = [one for each in findings for one in _placed(each, places)]
-    if name in ("", str(source)) and any(_OPTION.search(one.mend) for one in placed):
-        remarks.append(_ELSEWHERE.format(file=source.name))
+    if name in ("", str(source)):  # and not exported for this
+        remarks += _advice(found, options, aim, placed)
     placed.sort(key=lambda one: WORST_FIRST.index(one.verdict))
     return Checked(
         model=name or str(source),
@@ -248,6 +250,18 @@ def check(
         versions=installed(),
         notes=tuple(dict.fromkeys(remarks)),
     )
+
+
+def _advice(
+    found: Source, options: CheckOptions, aim: Aim, findings: Sequence[Finding]
+) -> Iterator[str]:
+    """Yield what else there is to say of a file: what it was lowered for, and how to do it anew."""
+    runtime = "onnxruntime" if aim.library == "ONNX Runtime" else "tensorrt"
+    again = misfit(found.path, forms_of(found.model), "dla" if options.dla else runtime)
+    if again:
+        yield again
+    if any(_OPTION.search(one.mend) for one in findings):
+        yield _ELSEWHERE.format(file=found.path.name)
 
 
 def _bind(found: Source, options: CheckOptions) -> None:

@@ -348,6 +348,10 @@ def test_lowering_for_a_dla_is_no_way_out_twice(tmp_path):
     again = {one.mend for one in about(checked(path, jetpack="6.2", dla=True), "dla")}
     assert any("--target dla" in mend for mend in first)
     assert all(mend.startswith("It is lowered for a DLA already.") for mend in again)
+    model.metadata_props.add(key="edgeattn.forms", value="dla")
+    onnx.save(model, path)
+    (note,) = checked(path, jetpack="6.2").notes[-1:]
+    assert note.startswith("net.onnx was lowered for dla, and is for tensorrt now")
 
 
 def test_a_version_that_reaches_no_dla(tmp_path):
