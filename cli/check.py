@@ -124,6 +124,7 @@ def check(
             options,
             guest=guest,
             name=model,
+            is_cast_later=not model.endswith(_FILE),
             notes=[note] if note else (),
             command=command_line(context.obj),
             on_stage=stage,

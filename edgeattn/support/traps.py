@@ -142,8 +142,6 @@ def traps(
         nodes = list(dict.fromkeys(trap.find(asked))) if is_there else []
         if nodes:
             found.append(_finding(trap, nodes))
-    if asked.is_typed and precision == "fp16" and not asked.has_half:
-        found.append(_finding(_NO_FLAG, []))
     return found
 
 
@@ -412,15 +410,6 @@ _CAST: Final = (
     "Write it in half, with what overflows kept in float32: export or cast --precision fp16. From"
     " TensorRT 10 on trtexec takes such a file's types with --stronglyTyped; before that compare on"
     " the device: edgeattn parity --on HOST"
-)
-_NO_FLAG: Final = _Trap(
-    fact=(
-        "There is no --fp16 from TensorRT 11 on, nor in TensorRT-RTX: a float32 file gives a"
-        " float32 engine, without a word."
-    ),
-    mend="Cast the file: edgeattn cast IN.onnx -o OUT.onnx --precision fp16 (export takes it too)",
-    source="github.com/roboflow/rf-detr/issues/1453; NVIDIA's migration guide from 10 to 11",
-    find=lambda _: (),
 )
 _TRAPS: Final = (
     _Trap(

@@ -18,12 +18,12 @@ import onnx_ir as ir
 
 from edgeattn.base import files
 from edgeattn.base.errors import InputError, MissingError
-from edgeattn.base.versions import installed
+from edgeattn.base.versions import installed, numbers
 from edgeattn.devices.choice import Choice, choice_of
 from edgeattn.devices.profile import find
 from edgeattn.devices.schema import DeviceProfile
 from edgeattn.engine import apart
-from edgeattn.engine.libraries import dotted, load
+from edgeattn.engine.libraries import FEATURES, dotted, load
 from edgeattn.graph import shapes as inference
 from edgeattn.graph.marks import forms_of
 from edgeattn.graph.nodes import is_standard
@@ -51,6 +51,7 @@ from edgeattn.workflows.check_fit import (
     nodes_in,
     precision_findings,
     range_findings,
+    typed_findings,
 )
 from edgeattn.workflows.check_on import There
 from edgeattn.workflows.check_places import Places, operators, worst_verdict
@@ -89,6 +90,13 @@ class Aim:
     def title(self) -> str:
         """The library with its version, for people."""
         return f"{self.library} {self.version}".strip()
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether it computes in the types of a file, whatever precision is asked."""
+        until = FEATURES["weak typing"]["tensorrt"].until
+        is_told = self.library == "TensorRT" and (not until or numbers(self.version) < until)
+        return not is_told
 
 
 def aim_of(options: CheckOptions) -> Aim:
@@ -150,6 +158,7 @@ def check(
     *,
     guest: Guest | None = None,
     name: str = "",
+    is_cast_later: bool = False,
     notes: Sequence[str] = (),
     command: str = "",
     on_stage: Callable[[str], None] = lambda _: None,
@@ -161,6 +170,7 @@ def check(
         options: What it is checked for; with a host, as `check_on.there` has it.
         guest: The host that is asked; None to ask none.
         name: What the model is called; "" for the file's path.
+        is_cast_later: Whether the file is to be cast to the precision that it is checked in.
         notes: What else a reader should know.
         command: The command line to record.
         on_stage: Called with the name of each stage as it begins.
@@ -178,13 +188,14 @@ def check(
     on_stage("read")
     found = read(source)
     model = found.model
-    precision = _precision(found, options, aim)
+    own = precision_of(model)
+    is_as_it_is = aim.is_typed and own == "fp32" and not is_cast_later
+    precision = _precision(found, options, "fp32" if is_as_it_is else aim.choice.precision)
     findings = [] if aim.library == "ONNX Runtime" else list(_open_sizes(found, options))
     refusals = _refusals(found, aim, on_stage)
     _bind(found, options)
     host = _host(found, options, guest, on_stage)
-    if host is not None:
-        refusals = _refused_there(host)
+    refusals = refusals if host is None else _refused_there(host)
     on_stage("operators")
     answers, more = _asked(found, aim, refusals)
     findings += more
@@ -197,10 +208,17 @@ def check(
         {"no": f"is not taken by {aim.title}", "unknown": f"may not be taken by {aim.title}"},
     )
     on_stage("precision")
-    own = precision_of(model)
     findings += precision_findings(
-        found, own, precision, aim.device, library=aim.library, version=aim.version
+        found,
+        own,
+        precision,
+        aim.device,
+        library=aim.library,
+        version=aim.version,
+        is_told=not aim.is_typed,
     )
+    if is_as_it_is:
+        findings += typed_findings(found, options.precision, aim.choice.precision, aim.title)
     if precision == "fp16" and own == "fp32":
         over, said = range_findings(found, model, options)
         findings += over
@@ -291,8 +309,8 @@ def _placed(found: Finding, places: Places) -> Iterator[Finding]:
         yield from places.apart(found)
 
 
-def _precision(found: Source, options: CheckOptions, aim: Aim) -> Precision:
-    """Return what a file is to run in.
+def _precision(found: Source, options: CheckOptions, suits: Precision) -> Precision:
+    """Return what a file is to run in; one in float32 in what suits, unless one is asked.
 
     Raises:
         InputError: It is in another precision already than the one that is asked.
@@ -304,7 +322,7 @@ def _precision(found: Source, options: CheckOptions, aim: Aim) -> Precision:
             f"{found.path} is in {own} already, and --precision says {asked}.",
             mend="Give the float32 file that it was made from, or leave --precision out.",
         )
-    return own if own != "fp32" else asked or aim.choice.precision
+    return own if own != "fp32" else asked or suits
 
 
 def _sites(found: Source) -> Located:

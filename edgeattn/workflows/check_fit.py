@@ -9,9 +9,8 @@ import numpy as np
 import onnx_ir as ir
 
 from edgeattn.base.errors import InputError
-from edgeattn.base.versions import numbers
 from edgeattn.devices.schema import DeviceProfile
-from edgeattn.engine.libraries import FEATURES, dotted
+from edgeattn.engine.libraries import dotted
 from edgeattn.engine.turing import NO_INT8, TURING, lacked
 from edgeattn.graph.memory import plan
 from edgeattn.graph.nodes import static
@@ -33,7 +32,6 @@ _TYPES: Final = {
     ir.DataType.FLOAT4E2M1: (10, 0),
 }
 _MATRIX: Final = "NVIDIA TensorRT documentation, Support Matrix, Hardware and Precision"
-_TYPING: Final = "NVIDIA TensorRT 11 release notes: networks are strongly typed"
 _EXPLICIT: Final = "NVIDIA TensorRT documentation, Explicit versus Implicit Quantization"
 #: What is left for the system, CUDA and workspace, where the host shares the memory: a guess.
 _LEFT_TO_OTHERS: Final = 0.5
@@ -112,6 +110,7 @@ def precision_findings(
     *,
     library: str,
     version: str,
+    is_told: bool,
 ) -> Iterator[Finding]:
     """Yield what is to be said of a precision on a device, whatever the values are.
 
@@ -122,6 +121,7 @@ def precision_findings(
         device: The device.
         library: What runs it.
         version: Its version.
+        is_told: Whether it is told a precision, that of the file aside.
     """
     title = device.title
     is_tensorrt = library != "ONNX Runtime"
@@ -144,18 +144,7 @@ def precision_findings(
                 "Ask for fp16: --precision fp16",
                 _MATRIX,
             )
-    is_typed = is_tensorrt and (
-        library != "TensorRT" or numbers(version) >= (_untyped_until() or (99,))
-    )
-    if is_typed and own == "fp32" and precision == "int8":
-        yield _said(
-            "no",
-            f"{library} {version} takes precisions from the file alone, and the file is in float32:"
-            " nothing of it would run in int8.",
-            f"Cast it: edgeattn cast {source.path.name} --precision int8 --calibration FOLDER",
-            _TYPING,
-        )
-    elif is_tensorrt and own == "fp32" and precision == "int8":
+    if is_told and own == "fp32" and precision == "int8":
         yield _said(
             "yes",
             "The file holds no scales: TensorRT takes them from a calibration of its own, or from"
@@ -199,8 +188,32 @@ def _on_turing(
             yield _said(verdict, said, mend, tried, nodes=tuple(nodes))
 
 
-def _untyped_until() -> tuple[int, ...] | None:
-    return FEATURES["weak typing"]["tensorrt"].until
+def typed_findings(
+    source: Source, asked: Precision | None, suits: Precision, title: str
+) -> Iterator[Finding]:
+    """Yield what follows where a library computes in the types of a float32 file.
+
+    Args:
+        source: The file.
+        asked: The precision that is asked, if one is.
+        suits: The one that suits the device.
+        title: The library, with its version.
+    """
+    wanted = asked or suits
+    if wanted == "fp32" or nodes_in(source.model, ir.DataType.BFLOAT16):
+        return
+    fact = f"{title} takes precisions from the file alone, and the file is in float32"
+    to = f"{source.path.name} -o OUT.onnx --precision {wanted}"
+    yield _said(
+        "no" if asked else "yes",
+        f"{fact}: nothing of it would run in {wanted}."
+        if asked
+        else f"{fact}: it runs in that, and {wanted} is what suits the device.",
+        f"Cast it: edgeattn cast {to}{' --calibration FOLDER' if wanted == 'int8' else ''}",
+        "github.com/roboflow/rf-detr/issues/1453; NVIDIA's migration guide from TensorRT 10 to 11"
+        if title.startswith("TensorRT")
+        else "ONNX Runtime's API, which has no such option",
+    )
 
 
 def nodes_in(model: ir.Model, dtype: ir.DataType) -> tuple[str, ...]:

@@ -182,17 +182,11 @@ def test_what_is_known_only_while_it_runs():
     assert not found("[t] y = Relu(x)", "10.3")
 
 
-def test_types_of_a_file_before_10_and_flags_from_11_on():
+def test_types_of_a_file_are_no_orders_before_11():
     mixed = """[h] h = Cast <to: int = 10> (x) [r] r = Relu(h) [f] f = Cast <to: int = 1> (r)
         [s] y = Softmax(f)"""
     assert nodes(found(mixed, "8.5.2"), "no orders") == ("s",)
     assert nodes(found(mixed, "10.3"), "--stronglyTyped alone") == ("s",)
-    plain = "[r] y = Relu(x)"
-    (fact,) = found(plain, "11.1")
-    assert "There is no --fp16" in fact
-    assert found(plain, "1.7", rtx=True).keys() == {fact}
-    assert not found(plain, "11.1", precision="fp32")
-    assert not found(plain, "10.16")
     assert not found(mixed, "11.1")
 
 

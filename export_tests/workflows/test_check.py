@@ -267,8 +267,24 @@ def test_int8_where_there_is_none_and_where_the_file_has_no_scales(tmp_path):
     nano = about(checked(path, NANO, precision="int8"), "precision")
     assert {one.verdict for one in nano} == {"yes"}
     assert any("no int8" in one.fact for one in nano)
-    typed = checked(path, "h100-sxm", tensorrt="11.1", precision="int8")
-    assert typed.verdict == "no"
+
+
+def test_where_types_are_orders_a_float32_file_runs_in_that(tmp_path):
+    path = small(tmp_path / "m.onnx")
+    for device, asked in (("h100-sxm", {"tensorrt": "11.1"}), ("raspberry-pi-5", {})):
+        for precision in ("fp16", "int8"):
+            found = checked(path, device, precision=precision, **asked)
+            (one,) = about(found, "precision")
+            assert (found.verdict, found.precision) == ("no", precision)
+            assert f"--precision {precision}" in one.mend
+        assert not about(checked(path, device, precision="fp32", **asked), "precision")
+    found = checked(path, "h100-sxm", tensorrt="11.1")
+    (one,) = about(found, "precision")
+    assert (found.verdict, found.precision, one.verdict) == ("yes", "fp32", "yes")
+    assert checked(path, "h100-sxm", tensorrt="10.3").precision == "fp16"
+    options = CheckOptions(device="h100-sxm", tensorrt="11.1")
+    later = check(path, options, is_cast_later=True)
+    assert (later.precision, later.findings) == ("fp16", ())
 
 
 def test_what_tensorrt_rtx_lacks_for_turing(tmp_path):
