@@ -137,7 +137,7 @@ def lower(
             model.graph, build, measure, flat=form == "flat"
         ):
             note(one, [(linear_maps.RULE, form)])
-    raising = Raising(_recognisers(taken))
+    raising = Raising(_recognisers(taken), refused)
     raising.walk(model.graph)
     record += raising.near_misses
 

@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import onnx_ir as ir
 
-from edgeattn.graph.nodes import is_standard, static
+from edgeattn.graph.nodes import is_standard, is_static, static
 from edgeattn.lowering.indices import Axes, Index, Size, fresh, leaves, resolve, tie, unify
 from edgeattn.lowering.record import FAULTS, fault
 from edgeattn.lowering.terms import Const, Term, Terms
@@ -25,6 +25,8 @@ from edgeattn.records.lowering import NearMiss
 
 FLOATS: Final = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE)
 _DEEPEST: Final = 64
+#: Activations, which end a block.
+ACTIVATIONS: Final = frozenset({"Relu", "Clip", "LeakyRelu", "HardSwish"})
 _READ_NO_ELEMENTS: Final = frozenset({"Shape", "Size"})
 _HOMES: Final[Mapping[int, tuple[int | None, ...]]] = {
     2: (0, 1),
@@ -77,6 +79,10 @@ class Recogniser:
 class Raising:
     """What has been raised so far.
 
+    Args:
+        recognisers: What raises the nodes of each operator.
+        refused: Returns why the target does not run a node; None for one that runs them all.
+
     Attributes:
         terms: The terms.
         values: What each raised value is, to those that read it.
@@ -87,7 +93,11 @@ class Raising:
         sources: A value that holds each term, as the graph has it.
     """
 
-    def __init__(self, recognisers: Mapping[str, Sequence[Recogniser]]) -> None:
+    def __init__(
+        self,
+        recognisers: Mapping[str, Sequence[Recogniser]],
+        refused: Callable[[ir.Node], str] | None = None,
+    ) -> None:
         self.terms = Terms()
         self.values: dict[ir.Value, Operand] = {}
         self.roots: dict[ir.Value, Raised] = {}
@@ -96,6 +106,7 @@ class Raising:
         self.exchanged: dict[ir.Value, ir.Value] = {}
         self.sources: dict[Term, tuple[ir.Value, Axes]] = {}
         self._recognisers = recognisers
+        self._refused = refused
 
     def walk(self, graph: ir.Graph) -> None:
         """Raise all nodes of a graph, in order."""
@@ -127,7 +138,8 @@ class Raising:
                 self.sources.setdefault(what.term, (value, what.axes))
             if not isinstance(what, Raised) or what.term.attrs is value:
                 continue
-            if what.term.depth > _DEEPEST or self._is_needed(value):
+            is_end = what.term.depth > _DEEPEST or self._is_map_of_a_block(node, what)
+            if is_end or self._is_needed(value):
                 self.roots[value] = what
                 self.values[value] = Raised(self._leaf(value, what.axes), what.axes)
 
@@ -140,6 +152,20 @@ class Raising:
     def _is_needed(self, value: ir.Value) -> bool:
         users = [user for user in value.consumers() if user.op_type not in _READ_NO_ELEMENTS]
         return value.is_graph_output() or any(self._recogniser(user) is None for user in users)
+
+    def _is_map_of_a_block(self, node: ir.Node, what: Raised) -> bool:
+        """Return whether a value is a block's sum, activated, where a target lacks some nodes.
+
+        What is behind it, such as a classifier, is written anew for itself.
+        """
+        if self._refused is None or node.op_type not in ACTIVATIONS:
+            return False
+        value = node.inputs[0]
+        total = None if value is None else value.producer()
+        if total is None or total.op_type != "Add" or any(map(is_static, total.inputs)):
+            return False
+        homes = {index.home for index in what.term.indices()}
+        return {2, 3} <= homes and not self._refused(node)
 
     def _end(self, node: ir.Node) -> None:
         """Make roots of what a node reads that was not raised."""

@@ -22,7 +22,7 @@ from edgeattn.graph.nodes import is_used, producer_of
 from edgeattn.lowering.build import Builder, replace
 from edgeattn.lowering.indices import Axes, leaves
 from edgeattn.lowering.measures import freed, with_producers
-from edgeattn.lowering.raising import Raised, Raising
+from edgeattn.lowering.raising import ACTIVATIONS, Raised, Raising
 from edgeattn.lowering.record import FAULTS, LEFT_OUT, fault
 from edgeattn.lowering.target import RULES
 from edgeattn.lowering.targets.layout import CHANNELS, UnwritableError
@@ -46,7 +46,7 @@ _MUST_SHRINK: Final = frozenset({"channel-shuffle", "hard-activation"})
 REGION: Final = "region"
 LOWERED: Final = "lowered"
 STOCK: Final = "stock"
-_ENDS: Final = frozenset({"Add", "Relu", "Clip", "LeakyRelu", "HardSwish", "Identity", "Cast"})
+_ENDS: Final = ACTIVATIONS | {"Add", "Identity", "Cast"}
 
 
 @dataclass(slots=True)

@@ -291,6 +291,30 @@ class DLAWriter(PlainWriter):
 
     # Layers.
 
+    def write_linear(self, term: Term, view: View) -> Written:
+        """Write a layer, with zeros where its groups are not next to each other."""
+        layer, x = term.attrs, self.on(term.args[0], FIRST)
+        channels, columns = x.axes[CHANNELS], leaves(layer.columns)
+        shared = tuple(index for index in channels if index not in columns)
+        inner = tuple(index for index in channels if index in columns)
+        out = tuple(index for index in leaves(layer.rows) if index not in shared)
+        made = channels_of({*shared, *out})
+        if len(inner) != len(columns) or (channels, made) == ((*shared, *inner), (*shared, *out)):
+            return super().write_linear(term, view)
+        weight, bias = self.weights(layer, shared, out, inner)
+        rows, groups = (*shared, *out), int(extent(shared)) if shared else 1
+        dense = np.zeros((groups, len(weight) // groups, groups, weight.shape[1]))
+        for group, part in enumerate(weight.reshape(groups, -1, weight.shape[1])):
+            dense[group, :, group] = part
+        before = (*shared, *inner)
+        sides = [int(index.size) for index in (*rows, *before)]
+        order = [rows.index(index) for index in made]
+        order += [len(rows) + before.index(index) for index in channels]
+        array = dense.reshape(sides).transpose(order).reshape(len(bias), -1)
+        offset = bias.reshape(sides[: len(rows)]).transpose(order[: len(rows)]).reshape(-1)
+        axes = (x.axes[0], made, *x.axes[_ROWS:])
+        return self._seen(self.pointwise(x.value, array, offset, axes), view)
+
     def write_band(self, term: Term, view: View) -> Written:
         axis, taps, offset = term.attrs
         x, channels = self.on(term.args[0], FIRST), leaves(axis)

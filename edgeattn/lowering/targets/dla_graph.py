@@ -24,6 +24,7 @@ from typing import Any, Final
 
 import numpy as np
 import onnx_ir as ir
+import onnx_ir.passes.common as passes
 
 from edgeattn.graph.marks import maps_of, mark_maps
 from edgeattn.graph.nodes import (
@@ -77,6 +78,8 @@ def before(model: ir.Model, build: Builder, rules: Collection[str]) -> list[Rewr
         if rule in rules:
             made = [(node, write(node, build)) for node in model.graph]
             done += [_put(node, new, build, rule) for node, new in made if new is not None]
+    if done:
+        passes.RemoveUnusedNodesPass()(model)  # what nothing reads is no part of a region
     if MAP_OUTPUT in rules:
         names = [value.name for value in model.graph.outputs if _is_mapped(value)]
         for place, value in enumerate(list(model.graph.outputs)):
