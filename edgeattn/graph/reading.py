@@ -47,6 +47,7 @@ class Source:
         data: The files beside it that hold its weights.
         is_plain: Whether other programs make the same of the file.
         is_as_written: Whether the model, its nodes included, is the file's, too.
+        functions: The functions of its own that the file's graph calls, each with its domain.
     """
 
     path: Path
@@ -55,6 +56,7 @@ class Source:
     data: tuple[Path, ...]
     is_plain: bool
     is_as_written: bool
+    functions: tuple[str, ...]
 
 
 def read(path: Path) -> Source:
@@ -81,7 +83,7 @@ def _read(path: Path, *, with_data: bool) -> Source:
         proto = _checked(path, with_data=with_data)
         data, is_found = find_weights(path, proto)
         is_dense = _densify(path, proto)
-        model, is_inlined = _inlined(path, proto)
+        model, functions = _inlined(path, proto)
     except InputError:
         raise
     except Exception as error:
@@ -98,7 +100,8 @@ def _read(path: Path, *, with_data: bool) -> Source:
         opset=opset_of(model),
         data=data,
         is_plain=is_plain,
-        is_as_written=is_plain and not (is_dense or is_inlined or is_named),
+        is_as_written=is_plain and not (is_dense or functions or is_named),
+        functions=functions,
     )
     _kept_facts(found)
     return found
@@ -223,14 +226,19 @@ def _checked(path: Path, *, with_data: bool) -> onnx.ModelProto:
     return proto
 
 
-def _inlined(path: Path, proto: onnx.ModelProto) -> tuple[ir.Model, bool]:
-    """Return the model without functions, and whether it had any."""
+def _inlined(path: Path, proto: onnx.ModelProto) -> tuple[ir.Model, tuple[str, ...]]:
+    """Return the model without functions, and those that its graph called."""
     import onnx_ir as ir
     from onnx_ir.passes import common
 
     model = ir.serde.deserialize_model(proto)
     if not model.functions:
-        return model, False
+        return model, ()
+    called = {
+        f"{n.domain}.{n.op_type}"
+        for n in model.graph.all_nodes()
+        if n.op_identifier() in model.functions
+    }
     for function in model.functions.values():
         function.sort()
     model.graph.sort()
@@ -241,7 +249,7 @@ def _inlined(path: Path, proto: onnx.ModelProto) -> tuple[ir.Model, bool]:
             f"{path} has functions that cannot be inlined: {first_line(error)}",
             mend="Inline them before: onnx.inliner.inline_local_functions(model, True)",
         ) from error
-    return model, True
+    return model, tuple(sorted(called))
 
 
 def _densify(path: Path, proto: onnx.ModelProto) -> bool:

@@ -9,7 +9,7 @@ from edgeattn.records.base import Frozen
 SCHEMA_VERSION: Literal[1] = 1
 Verdict: TypeAlias = Literal["yes", "no", "unknown"]
 About: TypeAlias = Literal[
-    "opset", "operator", "type", "shape", "memory", "precision", "trap", "dla"
+    "opset", "function", "operator", "type", "shape", "memory", "precision", "trap", "dla"
 ]
 
 

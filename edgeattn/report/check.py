@@ -15,9 +15,9 @@ from edgeattn.report.units import microseconds, size
 _RUNS: Final[dict[Verdict, str]] = {
     "yes": "runs", "no": "will not run", "unknown": "may not run",
 }  # fmt: skip
-_ABOUT: Final = {"opset": "opset", "operator": "operator", "type": "data type", "shape": "shape",
-                 "memory": "memory", "precision": "precision", "trap": "known trap",
-                 "dla": "DLA"}  # fmt: skip
+_ABOUT: Final = {"opset": "opset", "function": "functions", "operator": "operator",
+                 "type": "data type", "shape": "shape", "memory": "memory",
+                 "precision": "precision", "trap": "known trap", "dla": "DLA"}  # fmt: skip
 #: So many lines a strip has at least, where modules lie deep enough.
 _FEWEST_LINES: Final = 5
 _DEEPEST: Final = 4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -22,6 +22,8 @@ from edgeattn.support.restrictions import Asked, Release, restrictions
 
 _FIRST: Final[Release] = (8,)
 _MAX_RANK: Final = 8
+_FUNCTIONS: Final[Release] = (9, 0)
+_FUNCTIONS_SOURCE: Final = "docs/Changelog.md of onnx-tensorrt, 9.0"
 # Operators that got new values of attributes, or another meaning, without new attributes.
 _CHANGED_WITHIN: Final = frozenset({"Celu", "Einsum", "GridSample", "Mod", "QuantizeLinear"})
 
@@ -122,6 +124,24 @@ class Parser:
             " for: its parser goes on, and reads what changed since as it was before",
             source=source,
             mend=f"--opset {highest}",
+        )
+
+    def takes_functions(self, names: Sequence[str]) -> Answer:
+        """Return whether it takes a file with functions of its own.
+
+        Args:
+            names: Those that the file calls, each with its domain.
+        """
+        if self.release >= _FUNCTIONS:
+            return Answer(verdict="yes", source=_FUNCTIONS_SOURCE)
+        called = ", ".join(names)
+        own = all(name.rpartition(".")[2] in _table("operators") for name in names)
+        return Answer(
+            verdict="unknown" if own else "no",
+            reason=f"the file has functions ({called}), and {self.title} takes each for"
+            f" {'its own operator' if own else 'a plugin'} of that name",
+            source=_FUNCTIONS_SOURCE,
+            mend="Write it without: edgeattn optimize IN.onnx -o OUT.onnx",
         )
 
     def takes_value(self, value: ir.Value) -> Answer:

@@ -430,13 +430,17 @@ def _asked(
         opset = parser.takes_opset(found.opset)
         if opset.verdict != "yes":
             findings.append(_finding("opset", opset, _sentence(opset.reason)))
+        functions = parser.takes_functions(found.functions)
+        if found.functions and functions.verdict != "yes":
+            findings.append(_finding("function", functions, _sentence(functions.reason)))
     if refused is None:
         return answers, findings
     source = refused.source
     if not refused.nodes and not refused.others:
         taken = dict.fromkeys(nodes, Answer(verdict="yes", source=source))
-        # To parse an operator of a newer opset is not yet to read it right.
-        return taken, [one for one in findings if one.about == "opset"]
+        # To parse an operator of a newer opset is not yet to read it right, and what was asked has
+        # no functions any more.
+        return taken, [one for one in findings if one.about in {"opset", "function"}]
     if aim.library == "ONNX Runtime":
         answers = dict.fromkeys(nodes, Answer(verdict="yes", source=source))
     for node in nodes:

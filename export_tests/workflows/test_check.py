@@ -141,6 +141,10 @@ def test_functions_are_inlined_and_external_data_is_found(tmp_path):
     found = checked(path, jetpack="6.2")
     assert found.verdict == "yes"
     assert "Add" in {one.op for one in found.operators}
+    old = checked(path, "jetson-agx-xavier", jetpack="5.1")
+    (one,) = about(old, "function")
+    assert (old.verdict, one.verdict) == ("no", "no")
+    assert "my.Twice" in one.fact
 
 
 def test_a_model_without_nodes_runs(tmp_path):
