@@ -9,7 +9,7 @@ are: the root moves up to what they read.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Final
@@ -22,7 +22,7 @@ from edgeattn.graph.nodes import is_used, producer_of
 from edgeattn.lowering.build import Builder, replace
 from edgeattn.lowering.indices import Axes, leaves
 from edgeattn.lowering.measures import freed, with_producers
-from edgeattn.lowering.raising import ACTIVATIONS, Raised, Raising
+from edgeattn.lowering.raising import ACTIVATIONS, Raised, Raising, sizes
 from edgeattn.lowering.record import FAULTS, LEFT_OUT, fault
 from edgeattn.lowering.target import RULES
 from edgeattn.lowering.targets.layout import CHANNELS, UnwritableError
@@ -207,6 +207,7 @@ def exchange(
         return fault(rule, site, error)
     if all(new is old for new, old in zip(written, region.roots, strict=True)):
         return None
+    written = _apart(region.roots, written, build)
     must_shrink = rule in _MUST_SHRINK and not region.is_refused
     if must_shrink and not build.is_simpler(written, region.nodes):
         return None
@@ -235,6 +236,23 @@ def exchange(
         kind=kind,
         forms=tuple(sorted(writer.taken.items())),
     )
+
+
+def _apart(
+    roots: Sequence[ir.Value], written: Sequence[ir.Value], build: Builder
+) -> list[ir.Value]:
+    """Return what stands for roots, of which no two outputs of the graph, with names, are one."""
+    made: list[ir.Value] = []
+    for root, value in zip(roots, written, strict=True):
+        is_taken = value is not root and (
+            value.producer() is None or value.is_graph_output() or value in made
+        )
+        if root.is_graph_output() and is_taken:
+            shape = None if value.shape is None else sizes(value)
+            made.append(build.node("Identity", [value], shape))
+        else:
+            made.append(value)
+    return made
 
 
 def _is_of_channels(region: Region, raising: Raising) -> bool:

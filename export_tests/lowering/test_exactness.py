@@ -182,6 +182,21 @@ def test_parts_of_groups_in_the_batch_joined_in_another_order():
         assert_equal64(double, after, batches=(2,))
 
 
+def test_outputs_that_are_one_value_keep_their_names():
+    def body(graph, x):
+        means = graph.op("GlobalAveragePool", x), graph.reduce("ReduceMean", x, [2, 3])
+        gated = [graph.op("Mul", x, graph.op("Sigmoid", mean)) for mean in means]
+        graph.output(*gated)
+        return gated[1]
+
+    model = between(body, size=SIZE, batch=1)
+    names = [value.name for value in model.graph.outputs]
+    for target in (*TARGETS, "dla"):
+        after, _ = lowered(model, target)
+        assert [value.name for value in after.graph.outputs] == names
+        assert_equal64(as_double(model), as_double(after))
+
+
 @given(st.data())
 def test_views_are_exact_to_the_bit(data):
     """Reshapes, shuffles and parts move elements, and do nothing else to them."""

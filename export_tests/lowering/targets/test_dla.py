@@ -232,6 +232,18 @@ def test_an_output_stays_as_it_is_where_that_is_asked():
     assert len(left) == 1
 
 
+def test_a_map_that_is_an_output_too_keeps_its_name():
+    def body(graph, x):
+        mean = graph.conv(graph.op("GlobalAveragePool", x), 12, 5)
+        graph.output(mean)
+        return graph.op("Flatten", mean)
+
+    model = between(body, out=0, batch=1)
+    made, _, _ = lowered(model)
+    assert [value.name for value in made.graph.outputs] == [v.name for v in model.graph.outputs]
+    assert list(made.graph.outputs[1].shape) == [1, 5, 1, 1]
+
+
 def test_an_output_that_is_no_map_stays_as_it_is():
     def body(graph, x):
         mean = graph.reduce("ReduceMean", x, [2, 3], keepdims=0)
@@ -287,6 +299,21 @@ def test_a_pooled_context_leaves_its_softmax(spelling):
     (softmax,) = (node for node in made.graph if node.op_type == "Softmax")
     assert list(softmax.outputs[0].shape) == [1, 1, 35, 1]
     assert DLA("orin", "10.3", "fp16").takes(softmax).verdict == "yes"
+
+
+def test_a_head_is_written_though_what_is_before_it_cannot_be():
+    def body(graph, x):
+        parts = graph.op("Reshape", x, np.array([0, 3, 4, 35]))
+        gate = graph.op("Sigmoid", graph.reduce("ReduceMax", parts, [1]))
+        gated_parts = graph.op("Mul", parts, gate)
+        x = graph.op("Add", graph.op("Reshape", gated_parts, np.array([0, 12, 7, 5])), x)
+        mean = graph.reduce("ReduceMean", graph.op("Relu", x), [2, 3], keepdims=0)
+        return graph.op("Gemm", mean, graph.random(12, 5), graph.random(5))
+
+    made, record, left = lowered(between(body, out=0, batch=1))
+    assert any("part of the channels" in miss.reason for miss in record.near_misses)
+    assert not set(ops(made)) & {"ReduceMean", "Gemm"}
+    assert left
 
 
 def test_what_cannot_stay_is_named():
