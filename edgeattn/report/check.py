@@ -21,6 +21,8 @@ _ABOUT: Final = {"opset": "opset", "function": "functions", "operator": "operato
 #: So many lines a strip has at least, where modules lie deep enough.
 _FEWEST_LINES: Final = 5
 _DEEPEST: Final = 4
+#: So many at most: shorter parts that follow each other share a line then.
+_MOST_LINES: Final = 40
 _CELL: Final = 10.0
 #: Where a side's cells lie, from the top down: a change is a step, for who tells no colours apart.
 _LEVELS: Final = {"gpu": 4.0, "unknown": 12.0, "dla": 20.0}
@@ -117,7 +119,25 @@ def lines(strip: Sequence[Stretch]) -> list[Line]:
                 parts.append((name, list(ones)))
         if len(parts) >= _FEWEST_LINES:
             break
+    if len(parts) > _MOST_LINES:
+        parts = list(_merged(parts, sum(one.nodes for one in strip) / _MOST_LINES))
     return [_line(name, ones) for name, ones in parts] if strip else []
+
+
+def _merged(
+    parts: Sequence[tuple[str, list[Stretch]]], least: float
+) -> Iterator[tuple[str, list[Stretch]]]:
+    """Yield parts of so many nodes at least, of smaller ones that follow each other."""
+    names: list[str] = []
+    held: list[Stretch] = []
+    for name, ones in parts:
+        names.append(name)
+        held = [*held, *ones]
+        if sum(one.nodes for one in held) >= least:
+            yield names[0], held
+            names, held = [], []
+    if held:
+        yield names[0], held
 
 
 def _part(module: str, depth: int) -> str:

@@ -38,6 +38,9 @@ def test_a_strip_has_a_line_for_each_part_of_the_network():
     # A part that the network comes back to has a line of its own; at once after itself, none.
     back = [Stretch(side="gpu", module=name, site="", nodes=1) for name in "aabacd"]
     assert [line.name for line in lines(back)] == [*"abacd"]
+    many = [Stretch(side="dla", module="ab"[n % 2], site="", nodes=2) for n in range(399)]
+    assert 20 < len(lines(many)) <= 41
+    assert sum(line.nodes for line in lines(many)) == 2 * 399
 
 
 @pytest.mark.parametrize(
