@@ -55,14 +55,37 @@ def trace(
         forget_caches(module)
         try:
             with quiet(level=logging.CRITICAL):
-                return torch.export.export(module, inputs, dynamic_shapes=shapes, strict=strict)
+                program = torch.export.export(module, inputs, dynamic_shapes=shapes, strict=strict)
         except Exception as error:  # noqa: BLE001 - torch.export raises anything that a model raises
             failures.append(error)
+        else:
+            _complete_paths(program, module)
+            return program
         finally:
             forget_caches(module)  # what was cached while tracing has no values
     from edgeattn.models import refusals
 
     raise refusals.of_trace(failures[0], module, dynamic_batch=dynamic_batch) from failures[0]
+
+
+def _complete_paths(program: torch.export.ExportedProgram, module: torch.nn.Module) -> None:
+    """Write the paths of modules from the root on, where torch has them from their parent on.
+
+    So it has them of modules that a bound method calls which was put in the place of `forward`, as
+    Ultralytics does to fuse.
+    """
+    known = {path for path, _ in module.named_modules(remove_duplicate=False)}
+    for node in program.graph.nodes:
+        outer = ""
+        stack = {}
+        for key, (path, kind) in (node.meta.get("nn_module_stack") or {}).items():
+            name, *call = path.split("@")
+            if name not in known and f"{outer}.{name}" in known:
+                name = f"{outer}.{name}"
+            stack[key] = "@".join([name, *call]), kind
+            outer = name
+        if stack:
+            node.meta["nn_module_stack"] = stack
 
 
 def _open_batch(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> dict[str, Any]:

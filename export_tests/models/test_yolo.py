@@ -137,7 +137,11 @@ def test_a_file_is_what_ultralytics_own_runtime_reads(own, tmp_path, nms):
     assert str(checkpoint) in manifest.sources
     assert manifest.pixels is not None
     assert manifest.pixels.mean == (0.0,)
-    said = {one.key: one.value for one in onnx.load(target).metadata_props}
+    model = onnx.load(target)
+    assert {"model.0.conv/Conv", "model.2.m.0.cv1.conv/Conv"} <= {
+        node.name for node in model.graph.node
+    }
+    said = {one.key: one.value for one in model.metadata_props}
     assert said.items() >= {
         "stride": "8", "task": "detect", "batch": "1", "imgsz": "[64, 64]", "channels": "3",
         "head": "Detect", "end2end": "False", "names": """{0: 'cat', 1: 'dog', 2: "a 'bird'"}""",
