@@ -91,6 +91,15 @@ def groups(findings: Sequence[Finding]) -> list[list[Finding]]:
     return list(same.values())
 
 
+def places(group: Sequence[Finding]) -> list[tuple[str, str, list[str]]]:
+    """Return the module, the site and the nodes of each place that findings of a group are of."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for one in group:
+        if one.nodes:
+            found.setdefault((one.module, one.site), []).extend(one.nodes)
+    return [(module, site, nodes) for (module, site), nodes in found.items()]
+
+
 def fact(group: Sequence[Finding]) -> str:
     """Return what findings of a group say, of all its operators."""
     operators = list(dict.fromkeys(one.op for one in group))
@@ -198,6 +207,7 @@ def render(found: Checked) -> str:
         abouts=_ABOUT,
         groups=groups(found.findings),
         fact=fact,
+        places_of=places,
         strip=strip,
         longest=max((_CELL * line.nodes for line in strip), default=_CELL),
         height=_HEIGHT,

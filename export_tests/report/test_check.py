@@ -8,7 +8,7 @@ import pytest
 
 from edgeattn.cli import app
 from edgeattn.records.check import Checked, Stretch
-from edgeattn.report.check import groups, lines, render
+from edgeattn.report.check import groups, lines, places, render
 from export_tests.foreign import net
 from export_tests.report.checks import checked, strip
 from export_tests.report.test_page import contrast
@@ -19,7 +19,11 @@ from export_tests.report.traces import HOSTILE
 def test_findings_that_say_the_same_are_one_with_all_its_places():
     found = groups(checked().findings)
     assert [(one[0].verdict, len(one)) for one in found] == [("no", 2), ("unknown", 1), ("yes", 1)]
-    assert [one.module for one in found[0]] == ["layer1.0.attention", "layer2.0"]
+    assert places([*found[0], found[0][1]]) == [
+        ("layer1.0.attention", "layer1.0.attention", ["layer1.0.attention/ReduceMean_0"]),
+        ("layer2.0", "", ["a", "b", "a", "b"]),
+    ]
+    assert places(found[1]) == []
 
 
 def test_a_strip_has_a_line_for_each_part_of_the_network():
