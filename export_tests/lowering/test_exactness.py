@@ -182,6 +182,18 @@ def test_parts_of_groups_in_the_batch_joined_in_another_order():
         assert_equal64(double, after, batches=(2,))
 
 
+def test_a_norm_over_the_batch_too():
+    def body(graph, x):
+        centred = graph.op("Sub", x, graph.reduce("ReduceMean", x, [0, 1, 2, 3]))
+        square = graph.reduce("ReduceMean", graph.op("Mul", centred, centred), [0, 1, 2, 3])
+        return graph.op("Div", centred, graph.op("Sqrt", graph.op("Add", square, np.array(0.5))))
+
+    model = as_double(between(body, size=SIZE, batch=2))
+    for target in (*TARGETS, "dla"):
+        after, _ = lowered(model, target)
+        assert_equal64(model, after)
+
+
 def test_outputs_that_are_one_value_keep_their_names():
     def body(graph, x):
         means = graph.op("GlobalAveragePool", x), graph.reduce("ReduceMean", x, [2, 3])

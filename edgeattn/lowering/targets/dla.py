@@ -33,6 +33,7 @@ from edgeattn.lowering.indices import Axes, Index, leaves
 from edgeattn.lowering.measures import VIEWS, Figures, bytes_of, is_read
 from edgeattn.lowering.targets import dla_graph
 from edgeattn.lowering.targets.cascade import Step, maxima, means, repeats
+from edgeattn.lowering.targets.elementwise import check_broadcast
 from edgeattn.lowering.targets.layout import (
     CHANNELS,
     FIRST,
@@ -46,7 +47,7 @@ from edgeattn.lowering.targets.layout import (
 from edgeattn.lowering.targets.plain import PlainWriter
 from edgeattn.lowering.targets.squeeze import slid
 from edgeattn.lowering.targets.writer import Form, Written, named
-from edgeattn.lowering.terms import Const, Term, scalar
+from edgeattn.lowering.terms import Const, Term, scalar, subterms
 from edgeattn.records.lowering import Rewrite
 from edgeattn.support.answers import worst
 from edgeattn.support.dla import DLA
@@ -178,6 +179,17 @@ class DLAWriter(PlainWriter):
     @staticmethod
     def after(model: ir.Model, build: Builder) -> list[Rewrite]:
         return dla_graph.after(model, build, refused)
+
+    def prepared(self, term: Term) -> Term:
+        """Return the term.
+
+        Raises:
+            UnwritableError: Its channels, rows or columns are open.
+        """
+        own = {index for part in subterms(term) for index in part.indices()}
+        if any(index.home != 0 and not isinstance(index.size, int) for index in own):
+            raise UnwritableError("a size that is not the batch is open")
+        return term
 
     # Statistics.
 
@@ -399,6 +411,7 @@ class DLAWriter(PlainWriter):
             op_type, one, other = "Add", self.opposite(other), one
         is_of_map = any(is_static(each.value) and any(each.axes[_ROWS:]) for each in (one, other))
         both = [self._fit(each, axes, is_whole=is_of_map) for each in (one, other)]
+        check_broadcast(axes, *both)
         if op_type in {"Add", "Mul"} and len(both[0].indices) < len(both[1].indices):
             both.reverse()
         return self.node(op_type, [each.value for each in both], axes)

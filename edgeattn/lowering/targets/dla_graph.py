@@ -170,9 +170,12 @@ def _unmap(graph: ir.Graph, place: int) -> bool:
     before, after = (None if one is None or one.shape is None else sizes(one) for one in (x, value))
     if x is None or before is None or after is None or before != after[:_MATRIX]:
         return False
+    if x.producer() is None or x.is_graph_output():
+        return False
     graph.outputs[place] = x
-    graph.remove(node, safe=True)
-    x.name, value.name = value.name, None
+    x.name, value.name = value.name, x.name
+    if not value.consumers():
+        graph.remove(node, safe=True)
     return True
 
 

@@ -7,10 +7,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from edgeattn.lowering.indices import Index
+from edgeattn.lowering.indices import Axes, Index
 from edgeattn.lowering.targets.layout import (
     CHANNELS,
     ORDER,
+    UnwritableError,
     View,
     axes_of,
     channels_of,
@@ -62,6 +63,7 @@ class Elementwise(Writer):
     def join(self, op_type: str, one: Written, other: Written, view: View) -> Written:
         """Apply a binary operator to two values that broadcast."""
         axes = axes_of(one.indices | other.indices, view)
+        check_broadcast(axes, one, other)
         return self.node(op_type, [one.value, other.value], axes)
 
     def write_add(self, term: Term, view: View) -> Written:
@@ -199,6 +201,18 @@ class Elementwise(Writer):
             return self.node("Clip", inputs, x.axes)
         op_type, keys = FUNCTIONS[name]
         return self.node(op_type, [x.value], x.axes, **dict(zip(keys, numbers, strict=True)))
+
+
+def check_broadcast(axes: Axes, *operands: Written) -> None:
+    """Refuse values of which one has a part of an axis, as where groups are in the batch.
+
+    Raises:
+        UnwritableError: They do not broadcast.
+    """
+    if any(
+        own not in ((), axis) for one in operands for own, axis in zip(one.axes, axes, strict=True)
+    ):
+        raise UnwritableError("its operands have parts of one axis")
 
 
 def _size(written: Written) -> tuple[int, int]:

@@ -234,8 +234,8 @@ class TensorRTWriter(PlainWriter):
         groups = tuple(index for index in x.axes[CHANNELS] if index not in over)
         inner = tuple(index for index in x.axes[CHANNELS] if index in over)
         rest = tuple(index for axis in x.axes[2:] for index in axis)
-        if x.axes[CHANNELS] != (*groups, *inner) or not {*rest} <= {*over}:
-            raise UnwritableError("its groups are not next to each other")
+        if x.axes[CHANNELS] != (*groups, *inner) or {*inner, *rest} != {*over}:
+            raise UnwritableError("its groups are not next to each other, or the batch is in them")
         rows: Axes = (x.axes[0], groups, (*inner, *rest))
         gone: Axes = (x.axes[0], groups, ())
         value = self.shaped(x.value, rows)

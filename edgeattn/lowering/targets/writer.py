@@ -104,6 +104,7 @@ class Writer:
         self.chosen = chosen or {}
         self._raising = raising
         self._written: dict[tuple[Term, View], Written] = {}
+        self._left: dict[Term, Written] = {}
         self._rows: dict[Term, ir.Value] = {}
         self._sums: dict[tuple[Term, View], list[Term]] = {}
 
@@ -154,8 +155,10 @@ class Writer:
     def write(self, term: Term, axes: Axes) -> ir.Value:
         """Write a term on the axes asked."""
         self.build.origin = term.origin
-        made = self.on(self.prepared(term), FIRST)
-        wanted = resolve(axes)
+        term, wanted = self.prepared(term), resolve(axes)
+        made = self.on(term, FIRST)
+        if (left := self._left.get(term)) is not None and resolve(left.axes) == wanted:
+            return left.value  # it may be what is to be written anew: made of itself, it has no end
         return relayout(self.build, made.value, made.axes, wanted)
 
     def finish(self, value: ir.Value, root: ir.Value) -> ir.Value:
@@ -192,6 +195,7 @@ class Writer:
         if {i for axis in axes for i in axis} != term.indices():
             return None
         value = self._raising.exchanged.get(value, value)
+        self._left[term] = Written(value, axes)
         return Written(relayout(self.build, value, axes, wanted), wanted)
 
     def _form(self, term: Term, view: View) -> Written:
