@@ -477,7 +477,7 @@ _TRAPS: Final = (
             "Lowering takes it into the weights beside it: edgeattn optimize IN.onnx -o OUT.onnx;"
             " what stays is a near miss there, with its reason."
         ),
-        source=f"{_ISSUES}3273; docs/measured.md on ShuffleNetV2",
+        source=f"{_ISSUES}3273; plans of ShuffleNetV2 by TensorRT-RTX",
         find=_shuffles,
         rtx_until=None,
     ),
@@ -514,8 +514,8 @@ _TRAPS: Final = (
             " FP16 large maps lose accuracy."
         ),
         mend=(
-            "With trained statistics, BatchNormalization does the same and costs nothing. Else"
-            " compare on the device: edgeattn parity --on HOST"
+            "Compare on the device: edgeattn parity --on HOST. Where training is yours, a"
+            " BatchNormalization in its place is folded away."
         ),
         source=(
             f"importers of onnx-tensorrt 8.x; {_ISSUES}2691;"
@@ -577,7 +577,7 @@ _TRAPS: Final = (
             "Build with --fp16 and compare on the device: edgeattn parity --on HOST. Where it"
             " differs, --precisionConstraints=obey --layerPrecisions=NODE:fp32 keeps a layer."
         ),
-        source=f"{_ISSUES}3057; docs/sources.md on what the libraries take",
+        source=f"{_ISSUES}3057; trtexec has --stronglyTyped from 9.3 on",
         find=_casts,
         until=(10,),
     ),
@@ -592,7 +592,7 @@ _TRAPS: Final = (
     _Trap(
         fact="An input or output of int64 is int32 in the engine, before TensorRT 10.",
         mend="Bind 4 bytes a value there, not 8.",
-        source="docs/sources.md on trtexec; release notes of TensorRT 10.0 on INT64",
+        source="trtexec of 8.0 to 9.3, which reads int32; release notes of TensorRT 10.0 on INT64",
         find=_wide_integers,
         until=(10,),
     ),
