@@ -38,7 +38,7 @@ class DLA(Unit):
             return no("TensorRT runs it as a plugin, on the GPU", GUIDE, mend="")
         rule = LAYERS.get(node.op_type)
         if rule is None:
-            return no("a DLA has no layer for it", GUIDE)
+            return no("a DLA has no layer for it", GUIDE, mend="")
         return worst([*rule(self, node), *of_values(self, node), yes(GUIDE)])
 
 

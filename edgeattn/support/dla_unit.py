@@ -32,7 +32,7 @@ LOG_103_DETR: Final = "build log of a DETR (AGX Orin, TensorRT 10.3)"
 LOG_103_NORMS: Final = "build log of SAM 2.1's memory encoder (Orin NX, TensorRT 10.3)"
 
 ASK: Final = "Ask the device: edgeattn check --dla --on HOST."
-LOWER: Final = "Lower the model for it: --target dla."
+LOWER: Final = "Lower the model for it, as far as that goes: --target dla."
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,9 @@ def _of_type(unit: Unit, value: ir.Value) -> Iterator[Answer]:
     elif unit.precision == "int8" and value.dtype in _NARROW:
         return
     elif value.dtype not in _FLOATS:
-        yield no(f"a DLA computes in fp16 and int8, not in {value.dtype.name.lower()}", GUIDE)
+        name = value.dtype.name.lower()
+        mend = "Export it in float32." if name in {"double", "bfloat16"} else ""
+        yield no(f"a DLA computes in fp16 and int8, not in {name}", GUIDE, mend)
     elif unit.precision == "fp16" and unit.version >= (11,) and value.dtype != ir.DataType.FLOAT16:
         reason = "TensorRT 11 computes in the file's types, and a DLA not in float"
         yield no(reason, TYPED, "Export with --precision fp16.")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import onnx_ir as ir
+from onnx import defs
 
 from edgeattn.base.documents import parse_toml
 from edgeattn.base.errors import InputError
@@ -22,6 +23,8 @@ from edgeattn.support.restrictions import Asked, Release, restrictions
 
 _FIRST: Final[Release] = (8,)
 _MAX_RANK: Final = 8
+# The oldest opset that an operator is written at with others.
+_OLDEST: Final = 13
 _FUNCTIONS: Final[Release] = (9, 0)
 _FUNCTIONS_SOURCE: Final = "docs/Changelog.md of onnx-tensorrt, 9.0"
 # Operators that got new values of attributes, or another meaning, without new attributes.
@@ -194,12 +197,14 @@ class Parser:
         for said in _table("operators").get(op_type, ()):
             if said.is_about(self.release):
                 reason = "" if said.verdict == "yes" else f"{self.title} has no {op_type}"
-                mend = "" if said.verdict == "yes" else _elsewhere(op_type)
+                mend = (
+                    "" if said.verdict == "yes" else _elsewhere(op_type, self._highest_opset()[0])
+                )
                 return Answer(verdict=said.verdict, reason=reason, source=said.source, mend=mend)
         return Answer(
             verdict="unknown",
             reason=f"no source says whether {self.title} has {op_type}",
-            mend=_elsewhere(op_type),
+            mend=_elsewhere(op_type, self._highest_opset()[0]),
         )
 
     def _takes_version(self, node: ir.Node) -> Iterator[Answer]:
@@ -262,14 +267,18 @@ class Parser:
         return Answer(verdict="no", reason=reason, source=source, mend=mend)
 
 
-def _elsewhere(op_type: str) -> str:
-    """Say how to do without an operator: at an opset before it, exporters write others."""
+def _elsewhere(op_type: str, highest: int) -> str:
+    """Say how to do without an operator: at an opset before it, its parts stand for it."""
     since = _began(op_type)
-    return (
-        f"--opset {since - 1}, where exporters write it with other operators"
-        if since is not None and since > 13
-        else "Write it with other operators."
-    )
+    if since is None or since <= _OLDEST or not _has_parts(op_type, since):
+        return "Write it with other operators."
+    return f"--opset {min(since - 1, highest)}, where other operators stand for it"
+
+
+def _has_parts(op_type: str, since: int) -> bool:
+    schema: Any = defs.get_schema(op_type, since)  # its stubs lack functions
+    has_body: bool = schema.has_function or schema.has_context_dependent_function
+    return has_body or op_type == "Trilu"
 
 
 def _reads_alike(op_type: str, opset: int, now: Signature) -> bool:

@@ -200,7 +200,7 @@ def typed_findings(
         title: The library, with its version.
     """
     wanted = asked or suits
-    if wanted == "fp32" or nodes_in(source.model, ir.DataType.BFLOAT16):
+    if wanted == "fp32" or not _is_float32(source.model):
         return
     fact = f"{title} takes precisions from the file alone, and the file is in float32"
     to = f"{source.path.name} -o OUT.onnx --precision {wanted}"
@@ -214,6 +214,10 @@ def typed_findings(
         if title.startswith("TensorRT")
         else "ONNX Runtime's API, which has no such option",
     )
+
+
+def _is_float32(model: ir.Model) -> bool:
+    return bool(nodes_in(model, ir.DataType.FLOAT)) and not nodes_in(model, ir.DataType.BFLOAT16)
 
 
 def nodes_in(model: ir.Model, dtype: ir.DataType) -> tuple[str, ...]:
@@ -238,6 +242,8 @@ def range_findings(
     Returns:
         What was found, with whole models' nodes each, and notes.
     """
+    if not _is_float32(model):
+        return [], []
     cast = CastOptions(
         precision="fp16",
         calibration=options.calibration,
