@@ -18,6 +18,7 @@ _RUNS: Final[dict[Verdict, str]] = {
 _ABOUT: Final = {"opset": "opset", "function": "functions", "operator": "operator",
                  "type": "data type", "shape": "shape", "memory": "memory",
                  "precision": "precision", "trap": "known trap", "dla": "DLA"}  # fmt: skip
+_PLURAL: Final = {"is": "are", "does": "do", "falls": "fall"}
 #: So many lines a strip has at least, where modules lie deep enough.
 _FEWEST_LINES: Final = 5
 _DEEPEST: Final = 4
@@ -106,7 +107,11 @@ def fact(group: Sequence[Finding]) -> str:
     if len(operators) == 1:
         return group[0].fact
     *most, last = operators
-    return f"{', '.join(most)} and {last}: {_without_operator(group[0])}"
+    said = _without_operator(group[0])
+    if said == group[0].fact:
+        return said
+    verb, _, rest = said.partition(" ")
+    return f"{', '.join(most)} and {last} {_PLURAL.get(verb, verb)} {rest}"
 
 
 def _without_operator(one: Finding) -> str:
