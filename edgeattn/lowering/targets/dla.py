@@ -6,7 +6,7 @@
     a layer on (N, C), a band over C       a 1x1 convolution on (N, C, 1, 1), zeros off the band
     a gate (N, 1, H, W), or of groups      repeated along channels by a 1x1 convolution of ones
     a gate (N, C, H, 1)                    repeated along columns by Resize, nearest
-    clip(x, a, b)                          clip(x - a, 0, b - a) + a, with x scaled if it must be
+    clip(x, -a, b)                         clip(x, 0, b) - clip(-x, 0, a), scaled where it must be
     an order of channels                   a 1x1 convolution that picks each
     softmax of two                         the sigmoid of their difference, and of its opposite
     softmax over the map                   over one axis of four, which an Orin has
@@ -54,9 +54,10 @@ from edgeattn.support.dla import DLA
 
 _ROWS: Final = 2
 _COLUMNS: Final = 3
-# Clip is a layer of it where it is from 0 to one of these, as ReLU6 is.
-_LEAST_BOUND: Final = 1.0
-_GREATEST_BOUND: Final = 127.0
+# Clip is a layer of it from 0 to a bound of 1 to 127, as ReLU6 is. Others are scaled to that; far
+# from it half has no digits left.
+_LEAST_BOUND: Final = 2.0**-10
+_GREATEST_BOUND: Final = 2.0**13
 # What is asked whether it runs a node: a form is one for all of them. Below TensorRT 8.5 a DLA has
 # neither slices nor constants beside a map.
 _DLAS: Final = (
@@ -100,6 +101,11 @@ def _fixed(value: ir.Value) -> ir.Value:
     array = static(value)
     constant = None if array is None else ir.tensor(array)
     return ir.Value(name=value.name, shape=shape, type=kind, const_value=constant)
+
+
+def _is_bound(number: float) -> bool:
+    """Return whether a clip to a number can be scaled to one that a DLA has."""
+    return number in (0, -np.inf, np.inf) or _LEAST_BOUND <= abs(number) <= _GREATEST_BOUND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,9 +215,8 @@ class DLAWriter(PlainWriter):
         if kept == channels:
             return x
         if op_type == "ReduceMean":
-            rows = (
-                self._places(channels, kept) == np.arange(int(extent(kept)) if kept else 1)[:, None]
-            )
+            places = self._places(channels, kept)
+            rows = np.arange(places.max() + 1)[:, None] == places
             return self.pointwise(x.value, rows / rows.sum(1, keepdims=True), None, axes)
         if kept:
             raise UnwritableError("it is the maximum over a part of the channels")
@@ -366,11 +371,7 @@ class DLAWriter(PlainWriter):
             shape[CHANNELS] = len(parts) * count
             values = [part.value for part in parts]
             value = self.build.node("Concat", values, shape, {"axis": CHANNELS})
-        inputs = [
-            value,
-            self.real(array),
-            *([self.real(np.full(count, plane.bias))] if plane.bias else []),
-        ]
+        inputs = [value, self.real(array), self.real(np.full(count, plane.bias))]
         pads = [side // 2 for side in (*kernel, *kernel)]
         return self._seen(self.node("Conv", inputs, axes, kernel_shape=kernel, pads=pads), view)
 
@@ -457,11 +458,11 @@ class DLAWriter(PlainWriter):
         """Return a constant for all, for each channel, or for each value."""
         axes, own = axes_of(over, view), set(leaves(constant.axes))
         if not any(index.home in {_ROWS, _COLUMNS} for index in own):
-            own &= set(channels_of(over))
-            if not own or own == set(axes[CHANNELS]):
+            channels = own & set(axes[CHANNELS])
+            if not channels or channels == set(axes[CHANNELS]):
                 return super().constant(constant, over, view)
-            axes = ((), axes[CHANNELS], (), ())
-        else:
+            axes = (axes[0], axes[CHANNELS], (), ())
+        if not own & set(axes[0]):
             axes = ((), *axes[1:])
         flat = tuple(index for axis in axes for index in axis)
         return Written(
@@ -479,24 +480,30 @@ class DLAWriter(PlainWriter):
         return self.node("Mul", [one.value, self.real(-1.0)], one.axes)
 
     def apply(self, function: tuple[Any, ...], x: Written) -> Written:
-        """Apply an elementwise function; a clip is one from 0 to a bound that there is."""
+        """Apply an elementwise function; a clip is made of clips from 0 to a bound that there is.
+
+        One around 0 is clip(x, 0, b) - clip(-x, 0, a), which loses no digits of what is small.
+        """
         name, *numbers = function
-        if name != "clip" or numbers[0] > numbers[1]:
+        low, high = numbers if name == "clip" else (0.0, 0.0)
+        if low >= high or not all(map(_is_bound, numbers)):
             return super().apply(function, x)
-        low, high = numbers
-        if low == -np.inf:  # min(x, b) = -max(-x, -b)
-            if high == np.inf:
-                return x
-            return self.opposite(self.apply(("clip", -high, np.inf), self.opposite(x)))
-        if high == np.inf:
-            above = self.node("Relu", [self._plus(x, -low).value], x.axes)
-            return self._plus(above, low)
-        width = high - low
-        scale = 1.0 if _LEAST_BOUND <= width <= _GREATEST_BOUND else 1 / (width or 1.0)
-        inside = self._times(self._plus(x, -low), scale)
-        bounds = [self.real(0.0), self.real(width * scale)]
-        clipped = self.node("Clip", [inside.value, *bounds], x.axes)
-        return self._plus(self._times(clipped, 1 / scale), low)
+        if low < 0 < high:
+            above, below = self._upper(x, high), self._upper(self.opposite(x), -low)
+            return self.node("Sub", [above.value, below.value], x.axes)
+        if high <= 0:
+            return self.opposite(self.apply(("clip", -high, -low), self.opposite(x)))
+        return self._plus(self._upper(self._plus(x, -low), high - low), low)
+
+    def _upper(self, x: Written, bound: float) -> Written:
+        """Return what of a value is between 0 and a bound."""
+        if bound == np.inf:
+            return self.node("Relu", [x.value], x.axes)
+        # By a power of two, to the bit.
+        scale = 2.0 ** -np.floor(np.log2(min(bound, 1.0) * max(bound / 64, 1.0)))
+        bounds = [self.real(0.0), self.real(bound * scale)]
+        clipped = self.node("Clip", [self._times(x, scale).value, *bounds], x.axes)
+        return self._times(clipped, 1 / scale)
 
     def _plus(self, x: Written, number: float) -> Written:
         return self.node("Add", [x.value, self.real(number)], x.axes) if number else x

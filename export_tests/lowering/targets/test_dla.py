@@ -118,7 +118,11 @@ def test_groups_have_gates_of_their_own():
         ("Clip", (0.25, 0.5)),
         ("Clip", (-300.0, 300.0)),
         ("Clip", (0.0, 0.125)),
+        ("Clip", (-0.001, 6.0)),
+        ("Clip", (-2.0, -0.5)),
         ("Clip", (0.5,)),
+        ("Clip", (-0.5,)),
+        ("Min", (-0.5,)),
         ("Max", (-0.5,)),
         ("Min", (0.5,)),
         ("Neg", ()),
@@ -129,6 +133,14 @@ def test_functions_are_clips_from_zero(op_type, numbers):
         return graph.op(op_type, x, *(np.array(number) for number in numbers))
 
     assert not set(whole(between(body, batch=1))) & {"HardSigmoid", "HardSwish", "Min", "Neg"}
+
+
+def test_a_clip_that_no_scale_makes_one_of_it_stays():
+    for bound in (3.4e38, 1e5, 1e-5):
+        body = lambda graph, x, b=bound: graph.op("Clip", x, np.array(-b), np.array(b))  # noqa: E731
+        made, _, left = lowered(between(body, batch=1))
+        assert ops(made)["Clip"] == 1
+        assert left
 
 
 def test_a_hard_sigmoid_is_a_clip():
