@@ -160,7 +160,7 @@ def lower(
     build.release()
     passes.RemoveUnusedNodesPass()(model)
     rewrites, near_misses = fold_permutations(model, target=target)
-    record += [*rewrites, *near_misses, *spec.writer.after(model, build)]
+    record += [*rewrites, *near_misses, *spec.writer.after(model, build, taken)]
     model.opset_imports.pop(DOMAIN, None)
     if refused is not None:
         record += _left(model.graph, refused, target)

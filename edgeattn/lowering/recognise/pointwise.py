@@ -138,7 +138,9 @@ def _hard_sigmoid(terms: Terms, term: Term, node: ir.Node) -> Term:
 
 def _same(node: ir.Node, raising: Raising) -> Sequence[Operand]:
     found = raising.operand(node.inputs[0])
-    if found is None:
+    trains = given(node, 2)  # of Dropout
+    is_inference = trains is None or ((mode := static(trains)) is not None and not mode.any())
+    if found is None or len(node.outputs) > 1 or not is_inference:
         raise UnrecognisedError
     return [found]
 
@@ -216,6 +218,7 @@ TABLE: Final[Mapping[str, Recogniser]] = {
         "LeakyRelu": _unary("leakyrelu", ("alpha", 0.01)),
         "Elu": _unary("elu", ("alpha", 1.0)),
         "Identity": _same,
+        "Dropout": _same,
         "Cast": _cast,
         "CastLike": _cast,
         "BatchNormalization": _batch_norm,

@@ -183,8 +183,8 @@ class DLAWriter(PlainWriter):
         return dla_graph.before(model, build, rules)
 
     @staticmethod
-    def after(model: ir.Model, build: Builder) -> list[Rewrite]:
-        return dla_graph.after(model, build, refused)
+    def after(model: ir.Model, build: Builder, rules: Collection[str]) -> list[Rewrite]:
+        return dla_graph.after(model, build, rules, refused)
 
     def prepared(self, term: Term) -> Term:
         """Return the term.

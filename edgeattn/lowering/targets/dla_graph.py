@@ -57,6 +57,8 @@ _LARGEST_KERNEL: Final = 32
 _WIDEST_STEP: Final = 6
 #: Elements of a layer's weights: a band over 2048 channels.
 LARGEST_MATRIX: Final = 1 << 22
+# Of a graph's meta: the outputs (N, C) that it got as maps.
+_MAPPED: Final = "edgeattn.mapped"
 _VIEWS: Final = frozenset({"Flatten", "Reshape", "Squeeze", "Identity", "Dropout"})
 
 
@@ -76,8 +78,7 @@ def before(model: ir.Model, build: Builder, rules: Collection[str]) -> list[Rewr
     )
     for rule, write in written:
         if rule in rules:
-            made = [(node, write(node, build)) for node in model.graph]
-            done += [_put(node, new, build, rule) for node, new in made if new is not None]
+            done += _each_put(model.graph, write, build, rule)
     if done:
         passes.RemoveUnusedNodesPass()(model)  # what nothing reads is no part of a region
     if MAP_OUTPUT in rules:
@@ -86,33 +87,63 @@ def before(model: ir.Model, build: Builder, rules: Collection[str]) -> list[Rewr
             if value.name in names:
                 _map(model.graph, place, build)
         mark_maps(model, [*maps_of(model), *filter(None, names)])
+        model.graph.meta[_MAPPED] = names
     return done
 
 
-def after(model: ir.Model, build: Builder, refused: Refused) -> list[Rewrite]:
+def _each_put(graph: ir.Graph, write: _Write, build: Builder, rule: str) -> list[Rewrite]:
+    """Put what is written for nodes in their places."""
+    made = [(node, write(node, build)) for node in graph]
+    return [_put(node, new, build, rule) for node, new in made if new is not None]
+
+
+def after(
+    model: ir.Model, build: Builder, rules: Collection[str], refused: Refused
+) -> list[Rewrite]:
     """Write what a DLA has in another way, and let outputs that became no maps be as they were.
 
     Args:
         model: The model, changed in place.
         build: Makes the nodes.
+        rules: The rules that are used.
         refused: Returns why a DLA does not run a node.
     """
     done = []
+    if FLAT_LAYER in rules:  # what stood between a map and it is written anew by now
+        done += _each_put(model.graph, _unflattened, build, FLAT_LAYER)
+        _join_views(model.graph)
     for node in list(model.graph):
-        if node.op_type in _WRITTEN and refused(node):
-            rule, write = _WRITTEN[node.op_type]
+        rule, write = _WRITTEN.get(node.op_type, ("", None))
+        if write is not None and rule in rules and refused(node):
             made = write(node, build)
             if made is not None and not any(map(refused, build.loose([made]))):
                 done.append(_put(node, made, build, rule))
-    kept = []
+    kept, new = [], model.graph.meta.pop(_MAPPED, ())
     for place, value in enumerate(list(model.graph.outputs)):
         if value.name not in maps_of(model):
             continue
         if not _unmap(model.graph, place):
             kept.append(value.name)
+        if value.name in kept and value.name in new:
             done.append(Rewrite(rule=MAP_OUTPUT, site=value.name, nodes_before=(), nodes_after=()))
     mark_maps(model, kept)
+    passes.RemoveUnusedNodesPass()(model)
     return done
+
+
+def _join_views(graph: ir.Graph) -> None:
+    """Let what reads a map that was flattened and is a map again read the map."""
+    for node in list(graph):
+        value, x = node.outputs[0], given(node, 0)
+        if node.op_type not in _VIEWS or value.shape is None or None in sizes(value):
+            continue
+        while x is not None and (maker := x.producer()) is not None and maker.op_type in _VIEWS:
+            x = maker.inputs[0]
+            if x is None or x.shape is None or sizes(x) != sizes(value):
+                continue
+            if not (value.is_graph_output() and (x.is_graph_input() or x.is_graph_output())):
+                replace(value, x, is_made=False)
+            break
 
 
 def _put(node: ir.Node, made: ir.Value, build: Builder, rule: str) -> Rewrite:

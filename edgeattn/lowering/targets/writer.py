@@ -126,9 +126,9 @@ class Writer:
         return []
 
     @staticmethod
-    def after(model: ir.Model, build: Builder) -> list[Rewrite]:
+    def after(model: ir.Model, build: Builder, rules: Collection[str]) -> list[Rewrite]:
         """Write what is to be written when all else is."""
-        del model, build
+        del model, build, rules
         return []
 
     @classmethod

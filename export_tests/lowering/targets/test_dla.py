@@ -236,6 +236,39 @@ def test_a_head_is_made_of_convolutions(op_type, flatten):
     assert made.graph.outputs[0].name == model.graph.outputs[0].name
 
 
+@pytest.mark.parametrize("is_grouped", [False, True])
+def test_what_is_lowered_for_a_dla_stays_as_it_is(is_grouped):
+    def body(graph, x):
+        if is_grouped:  # between the map and the flat layer there are other views at first
+            parts = graph.op("Reshape", x, np.array([0, 3, -1]))
+            gate = graph.op("Sigmoid", graph.reduce("ReduceMean", parts, [2]))
+            x = graph.op("Reshape", graph.op("Mul", parts, gate), np.array([0, 12, 7, 5]))
+        x = graph.op("Dropout", graph.op("Flatten", x))
+        return graph.op("Gemm", x, graph.random(12 * 35, 5), graph.random(5))
+
+    made, record, left = lowered(between(body, size=(7, 5), out=0, batch=1))
+    assert not left
+    assert {"map-output", "flat-layer"} <= {one.rule for one in record.rewrites}
+    again = made.clone()
+    assert not lower(again, target="dla").rewrites
+    assert ops(again) == ops(made)
+    assert maps_of(again) == maps_of(made)
+
+
+def test_channels_that_are_parted_behind_a_softmax_of_two():
+    """What is before them has its outputs in another order then."""
+
+    def body(graph, x):
+        both = graph.conv(graph.op("GlobalAveragePool", x), 12, 24)
+        both = graph.op("Softmax", graph.op("Reshape", both, np.array([0, 2, 12, 1, 1])), axis=1)
+        parts = [graph.op("Gather", both, np.array(k), axis=1) for k in (0, 1)]
+        x = graph.op("Add", *[graph.op("Mul", x, part) for part in parts])
+        halves = [graph.op("GlobalAveragePool", half) for half in graph.split(x, [6, 6])]
+        return graph.conv(graph.op("Concat", *halves, axis=1), 12, 12)
+
+    assert not whole(between(body, out=0, batch=1))["GlobalAveragePool"]
+
+
 def test_an_output_stays_as_it_is_where_that_is_asked():
     rules = TARGETS["dla"].rules - {"map-output"}
     made, _, left = lowered(_classifier(), rules=rules)
