@@ -158,6 +158,7 @@ def lower(
         *(one.left_out(one.asked.items()) for one in writers.values() if REGION not in one.chosen)
     )
     build.release()
+    model.graph.sort()  # what two regions compute alike, the one that is written first holds
     passes.RemoveUnusedNodesPass()(model)
     rewrites, near_misses = fold_permutations(model, target=target)
     record += [*rewrites, *near_misses, *spec.writer.after(model, build, taken)]

@@ -124,7 +124,7 @@ class OnDLA(Figures):
         """Return whether less of this falls back, or it is cheaper where as much does."""
         assert isinstance(other, OnDLA), "one target's figures are compared"
         mine, its = (self.off, self.changes), (other.off, other.changes)
-        return mine < its or (mine == its and super(OnDLA, self).pays_against(other))
+        return (*mine, self.cost_bytes) < (*its, other.cost_bytes)
 
     def __str__(self) -> str:
         return f"{self.off} nodes off the DLA, {self.changes} changes"

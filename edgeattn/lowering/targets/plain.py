@@ -59,7 +59,7 @@ class PlainWriter(Statistics):
         channels = x.axes[CHANNELS]
         shared = tuple(index for index in channels if index not in columns)
         inner = tuple(index for index in channels if index in columns)
-        out = channels_of([index for index in leaves(layer.rows) if index not in shared])
+        out = tuple(index for index in leaves(layer.rows) if index not in shared)
         if channels != (*shared, *inner) or len(inner) != len(columns):
             raise UnwritableError("its groups are not next to each other")
         if channels_of({*shared, *out}) != (*shared, *out):

@@ -269,6 +269,21 @@ def test_channels_that_are_parted_behind_a_softmax_of_two():
     assert not whole(between(body, out=0, batch=1))["GlobalAveragePool"]
 
 
+def test_what_two_parts_compute_alike_stands_before_both():
+    def body(graph, x):
+        one, other = (graph.op("Add", x, graph.op("Tanh", x)) for _ in range(2))
+        left, right = graph.split(one, [6, 6])
+        low, high = graph.split(right, [3, 3])
+        both = [graph.op("GlobalAveragePool", low), graph.op("GlobalMaxPool", high)]
+        parts = (graph.op("Concat", *both, axis=1), graph.op("GlobalAveragePool", left))
+        gates = [graph.op("Sigmoid", graph.conv(part, 6, 6)) for part in parts]
+        gate = graph.op("Concat", *gates, axis=1)
+        mean = graph.op("Mul", gate, graph.op("GlobalAveragePool", other))
+        return graph.op("Gemm", graph.op("Flatten", mean), graph.random(12, 5))
+
+    lowered(between(body, out=0, batch=1))
+
+
 def test_an_output_stays_as_it_is_where_that_is_asked():
     rules = TARGETS["dla"].rules - {"map-output"}
     made, _, left = lowered(_classifier(), rules=rules)
