@@ -4,7 +4,7 @@
 
 The files: the models of `timm_models.py`, at opset 17, as torch writes them and lowered for
 TensorRT; and files as others write them: old and new opsets, functions, half and double, quantised,
-bodies of loops. The answers: `check`'s tables for the newest TensorRT, and TensorRT-RTX's own
+bodies of loops. The answers: `check`'s tables for the TensorRT-RTX that is installed, and its own
 parser, which needs no GPU. Asked: what the parser refuses is a "no" or, where a source is missing,
 "unknown"; what it takes is never a "no".
 
@@ -28,6 +28,7 @@ from onnx import TensorProto, helper, numpy_helper
 from timm_models import MODELS
 
 from edgeattn.base.errors import InputError
+from edgeattn.engine.libraries import load
 from edgeattn.graph import shapes
 from edgeattn.graph.reading import read
 from edgeattn.support.answers import Answer
@@ -36,7 +37,6 @@ from edgeattn.support.tensorrt import Parser
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from export_tests.foreign import net, old_end, value
 
-_NEWEST: Final = "11.1"
 _FORMS: Final = ("", ".lowered")
 
 
@@ -94,14 +94,14 @@ def _compared(path: Path) -> str:
     return verdict
 
 
-def static_answers(path: Path, version: str = _NEWEST, *, rtx: bool = True) -> dict[str, Answer]:
+def static_answers(path: Path) -> dict[str, Answer]:
     """Return what the tables say of a file's nodes, inputs and outputs, by name."""
     try:
         model = read(path).model
     except InputError as error:
         return {"file": Answer(verdict="no", reason=error.fact)}
     shapes.find(model)
-    library = Parser(version, rtx=rtx)
+    library = Parser(load("tensorrt-rtx").version, rtx=True)
     found = {f"{n.op_type}/{n.name}": library.takes(n) for n in model.graph.all_nodes()}
     ends = (*model.graph.inputs, *model.graph.outputs)
     return found | {f"value/{one.name}": library.takes_value(one) for one in ends}
