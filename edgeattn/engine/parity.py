@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -90,6 +90,7 @@ def runs_of_engine(
     names: Sequence[str],
     outputs: Sequence[str],
     inputs: Mapping[int, Sequence[Array]],
+    maps: Collection[str] = (),
 ) -> Iterator[Run]:
     """Run an engine at every batch size.
 
@@ -98,6 +99,7 @@ def runs_of_engine(
         names: The inputs' names, in the order of the arrays.
         outputs: The outputs' names, in the order of the reference.
         inputs: Per batch size, one array per input.
+        maps: The outputs that are maps (N, C, 1, 1) in the place of (N, C).
 
     Raises:
         InputError: It does not take them, or gives other outputs.
@@ -115,6 +117,7 @@ def runs_of_engine(
             batch=batch,
             names=outputs,
             outputs=[found[name] for name in outputs],
+            maps=maps,
         )
 
 

@@ -19,6 +19,7 @@ from edgeattn.base import files
 from edgeattn.base.errors import InputError, first_line
 from edgeattn.base.files import explain
 from edgeattn.base.memory import check_size
+from edgeattn.graph.marks import maps_of
 from edgeattn.graph.names import STANDARD_DOMAINS
 from edgeattn.options.precision import Precision
 from edgeattn.records.manifest import Tensor
@@ -148,6 +149,7 @@ class Facts:
         precision: The precision that it is written in.
         inputs: What it takes.
         outputs: What it gives.
+        maps: The outputs that are maps (N, C, 1, 1) in the place of (N, C).
         data: The files beside it that hold its weights.
     """
 
@@ -156,6 +158,7 @@ class Facts:
     precision: Precision
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    maps: tuple[str, ...]
     data: tuple[Path, ...]
 
 
@@ -188,6 +191,7 @@ def _kept_facts(found: Source) -> Facts:
         precision=precision_of(found.model),
         inputs=describe(found.model.graph.inputs),
         outputs=describe(found.model.graph.outputs),
+        maps=maps_of(found.model),
         data=found.data,
     )
     _FACTS[found.path, *_state(found.path)] = facts

@@ -74,7 +74,8 @@ class OpenVino:
             MissingError: OpenVINO is not installed, or has no such device.
         """
         feeds = [taken(session, arrays) for arrays in inputs.values()]
-        names = [one.name for one in facts_of(session.path).outputs]
+        facts = facts_of(session.path)
+        names = [one.name for one in facts.outputs]
         hint = HINTS.get(self.precision, _SINGLE)
         found, was = openvino.outputs(session.path, feeds, device=self.device, precision=hint)
         if notes is not None:
@@ -86,6 +87,7 @@ class OpenVino:
                 names=names,
                 outputs=outputs,
                 runtime="openvino",
+                maps=facts.maps,
             )
 
     def first_difference(

@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from edgeattn.base.errors import EdgeattnError, InputError, first_line
 from edgeattn.base.memory import check_size
-from edgeattn.graph.marks import marked_maps
 from edgeattn.graph.reading import as_read, facts_of, load
 from edgeattn.graph.shapes import infer
 from edgeattn.graph.whole import bounds_of
@@ -96,8 +95,7 @@ class Session:
         self._limit_s = limit_of(path)
         self.inputs = self._session.get_inputs()
         self.output_names: list[str] = [value.name for value in self._session.get_outputs()]
-        said: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
-        self.maps = marked_maps(said)
+        self.maps = facts_of(path).maps
 
     @property
     def has_open_batch(self) -> bool:

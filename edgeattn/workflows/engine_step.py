@@ -33,7 +33,9 @@ def make_engine(folder: Path, reference: Reference, below: Path) -> Candidate:
     engine = _built(below, names, reference.inputs, folder / "ladder.engine")
     return Candidate(
         path=below,
-        runs=_closing(engine, runs_of_engine(engine, names, outputs, reference.inputs)),
+        runs=_closing(
+            engine, runs_of_engine(engine, names, outputs, reference.inputs, session.maps)
+        ),
         locate=lambda tolerance: first_difference_elsewhere(
             folder, below, reference.inputs, tolerance, partial(_run_exposed, folder)
         ),
@@ -72,4 +74,6 @@ def _run_exposed(
 ) -> Iterator[Run]:
     names = [value.name for value in session.inputs]
     engine = _built(session.path, names, inputs, folder / "exposed.engine")
-    return _closing(engine, runs_of_engine(engine, names, session.output_names, inputs))
+    return _closing(
+        engine, runs_of_engine(engine, names, session.output_names, inputs, session.maps)
+    )

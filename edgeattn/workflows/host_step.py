@@ -271,6 +271,7 @@ def _run_model(
             names=session.output_names,
             outputs=outputs,
             runtime=there.runtime,
+            maps=session.maps,
         )
 
 
@@ -313,6 +314,7 @@ def _run_engine(
                 batch=batch,
                 names=list(found),
                 outputs=list(found.values()),
+                maps=session.maps,
             )
 
 
