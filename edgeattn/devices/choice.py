@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+import onnx_ir as ir
+
 from edgeattn.base.errors import InputError
 from edgeattn.base.versions import is_part, numbers
 from edgeattn.devices.schema import DeviceProfile, JetPack
@@ -24,7 +26,8 @@ class Choice:
     Attributes:
         tensorrt: The version of TensorRT there; None if it has none, or any may be installed.
         jetpack: The JetPack; "" if the device has none.
-        opset: The usual one, or the highest that is parsed there, if that is lower.
+        opset: The usual one, or the highest below it that is parsed there with all that an export
+            has.
         target: What to lower for.
         precision: What it is to run in: the fastest that needs no data.
         is_cast: Whether the file is to be in that precision too. Else the builder is told: it takes
@@ -83,7 +86,9 @@ def choice_of(
             },
         )
     version = tensorrt or (row.tensorrt if row else None)
-    opset = min(_USUAL, row.opset) if row else _highest_opset(version)
+    opset, lacking = _without_lacking(
+        min(_USUAL, row.opset) if row else _highest_opset(version), version
+    )
     library = f"TensorRT {version}" if version else "TensorRT"
     if row and row.tensorrt == version:
         library += f" of JetPack {_called(row, jetpack)}"
@@ -93,7 +98,9 @@ def choice_of(
     is_typed = version is None or numbers(version) >= ((11,) if dla else (10,))
     told = "" if is_typed else f"; {library} is told so (--fp16), and the file stays in float32"
     why = {
-        "opset": f"the highest that {library} parses"
+        "opset": f"before {lacking}, which {library} lacks"
+        if lacking
+        else f"the highest that {library} parses"
         if opset < _USUAL
         else f"the usual one, which {library} parses",
         "target": f"for the DLA of the {device.title}" if dla else f"{library} runs models there",
@@ -115,6 +122,19 @@ def choice_of(
 
 
 _USUAL: Final = ExportOptions().opset
+#: Operators that an export has from an opset on, and that are written in parts before it.
+_WRITTEN_FROM: Final = {"LayerNormalization": 17}
+
+
+def _without_lacking(opset: int, tensorrt: str | None) -> tuple[int, str]:
+    """Return an opset at which no operator is written that a TensorRT lacks, and what it lacks."""
+    lacking = ""
+    for op_type, since in _WRITTEN_FROM.items():
+        if tensorrt is not None and opset >= since:
+            node = ir.Node("", op_type, [], version=opset)
+            if Parser(tensorrt).takes(node).verdict != "yes":
+                opset, lacking = since - 1, op_type
+    return opset, lacking
 
 
 def _highest_opset(tensorrt: str | None) -> int:

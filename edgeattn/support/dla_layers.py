@@ -418,7 +418,7 @@ def _shuffle(unit: Unit, node: ir.Node) -> Iterator[Answer]:
     ranks = {None if value is None else rank(value), rank(node.outputs[0])} - {None}
     before, after = _map(value), _map(node.outputs[0])
     if ranks - {_RANK}:
-        yield no("a DLA shuffles 4 dimensions into 4", LOG_85_XAVIER)
+        yield no("a DLA reshapes 4 dimensions into 4 only", LOG_85_XAVIER)
     elif before is not None and after is not None:
         perm = ints(node, "perm", list(reversed(range(_RANK))))
         if before[0] != after[0] or (node.op_type == "Transpose" and perm[0] != 0):
