@@ -110,7 +110,13 @@ def check(
         options, guest = stack.enter_context(there(options, stage))
         aim = aim_of(options)
         path, note = Path(model), ""
-        if not model.endswith(_FILE):
+        is_file = model.endswith(_FILE)
+        if cast.given() & {"quantise_gates"} and (is_file or options.precision != "int8"):
+            raise InputError(
+                "--quantise-gates is for a model that is exported in int8.",
+                mend="Leave it out, or name a model and add --precision int8.",
+            )
+        if not is_file:
             path = folder / "model.onnx"
             note = _export(model, path, aim, options, choice, cast, lowering | writing, stage)
             options = dataclasses.replace(options, shapes=())
@@ -124,7 +130,7 @@ def check(
             options,
             guest=guest,
             name=model,
-            is_cast_later=not model.endswith(_FILE),
+            is_cast_later=not is_file,
             notes=[note] if note else (),
             command=command_line(context.obj),
             on_stage=stage,
@@ -151,10 +157,12 @@ def _export(
     if writing.values["target"] is None and not writing.values["no_lower"]:
         writing |= Asked(ExportOptions, {"target": aim.choice.target})
     is_tensorrt = aim.library != "ONNX Runtime" and not writing.values["no_lower"]
+    # A DLA runs no float32 where types are orders; elsewhere that is what ranges are measured of.
+    precision = options.precision or ("fp16" if options.dla and aim.is_typed else "fp32")
     casting = None
-    if options.precision == "int8":
+    if precision == "int8" or (options.dla and aim.is_typed):
         known = {"seed": options.seed, "calibration": options.calibration or "random"}
-        casting = cast.read(**known)
+        casting = cast.read(precision=precision, **known)
     how = export_options(
         writing,
         highest=aim.choice.opset,
@@ -164,7 +172,8 @@ def _export(
     )
     export(request_of(choice, model), how, path, on_stage=stage)
     lowered = f"lowered for {how.target}" if how.lower else "not lowered"
-    return f"Exported at opset {how.opset} in {'int8' if casting else 'float32'}, {lowered}."
+    written = precision if casting else "float32"
+    return f"Exported at opset {how.opset} in {written}, {lowered}."
 
 
 def print_checked(console: Console, found: Checked, *, whole: bool = False) -> None:

@@ -94,7 +94,7 @@ def _of_type(unit: Unit, value: ir.Value) -> Iterator[Answer]:
         yield no(f"a DLA computes in fp16 and int8, not in {name}", GUIDE, mend)
     elif unit.precision == "fp16" and unit.version >= (11,) and value.dtype != ir.DataType.FLOAT16:
         reason = "TensorRT 11 computes in the file's types, and a DLA not in float"
-        yield no(reason, TYPED, "Export with --precision fp16.")
+        yield no(reason, TYPED, "Export with --precision fp16 --half-io.")
 
 
 def _of_sizes(unit: Unit, value: ir.Value) -> Iterator[Answer]:

@@ -46,7 +46,7 @@ _MAP_OUTPUT: Final = (
     " To keep it: --rules -map-output"
 )
 _LEFT: Final = (
-    "Operators are left that {title} is not sure to run: {count}. Which, where and why says"
+    "Operators are left that {title} is not sure to run. Which, where and why says"
     " edgeattn check FILE.onnx --device NAME --dla"
 )
 
@@ -217,10 +217,10 @@ class Forming:
         device, target = self._device, self._options.target
         if TARGETS[target].writer.refuses:
             maps = [one.site for one in lowered.rewrites if one.rule == MAP_OUTPUT]
-            left = sum(one.rule == target for one in lowered.near_misses)
+            left = any(one.rule == target for one in lowered.near_misses)
             return [
                 *(_MAP_OUTPUT.format(output=legible(name)) for name in maps),
-                *([_LEFT.format(count=left, title=TARGETS[target].title)] if left else []),
+                *([_LEFT.format(title=TARGETS[target].title)] if left else []),
             ]
         if not self.is_trusted:
             if self.measured is not None and not lowered.left_out:

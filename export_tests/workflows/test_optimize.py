@@ -321,6 +321,6 @@ def test_a_dla_has_maps_for_outputs(tmp_path):
     assert shape[2:] == [1, 1]
     kept = dataclasses.replace(options, rules=sorted(TARGETS["dla"].rules - {"map-output"}))
     found = optimize(source, kept, path)
-    assert any("not sure to run: 1" in note for note in found.notes)
+    assert any("not sure to run" in note for note in found.notes)
     again = optimize(path, options, tmp_path / "again.onnx")
     assert again.parity.passed
