@@ -110,6 +110,17 @@ class Parser:
         self.release: Final[Release] = numbers(same[-1]) if rtx else own
         self._plugins: Final = own if rtx else None
 
+    def is_known(self) -> Answer:
+        """Return whether sources speak of it, or of one of its line."""
+        newest = _document()["opset"][-1]["release"]
+        if self.release[:1] <= numbers(newest)[:1]:
+            return Answer(verdict="yes")
+        return Answer(
+            verdict="unknown",
+            reason=f"of {self.title} no source speaks: the newest that is known is {newest}",
+            mend="Ask the device itself: --on HOST",
+        )
+
     def takes_opset(self, opset: int) -> Answer:
         """Return whether it takes a model of an opset.
 

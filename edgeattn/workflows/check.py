@@ -201,7 +201,7 @@ def check(
     findings += more
     sites = _sites(found)
     places = Places(sites.site_of)
-    remarks = [*notes, *sites.notes]
+    remarks = [*notes, *sites.notes, *_any_version(aim)]
     findings += places.findings(
         "operator",
         answers,
@@ -280,6 +280,12 @@ def _advice(
         yield again
     if any(_OPTION.search(one.mend) for one in findings):
         yield _ELSEWHERE.format(file=found.path.name)
+
+
+def _any_version(aim: Aim) -> Iterator[str]:
+    """Say which version is asked where any may be installed."""
+    if aim.library != "ONNX Runtime" and aim.choice.tensorrt is None:
+        yield f"No TensorRT is named, and {aim.title} is asked. Another: --tensorrt 10.3"
 
 
 def _bind(found: Source, options: CheckOptions) -> None:
@@ -426,13 +432,7 @@ def _asked(
     else:
         parser = Parser(aim.version, rtx=aim.library == "TensorRT-RTX")
         answers = {node: parser.takes(node) for node in nodes}
-        findings = [*_interface(found, parser)]
-        opset = parser.takes_opset(found.opset)
-        if opset.verdict != "yes":
-            findings.append(_finding("opset", opset, _sentence(opset.reason)))
-        functions = parser.takes_functions(found.functions)
-        if found.functions and functions.verdict != "yes":
-            findings.append(_finding("function", functions, _sentence(functions.reason)))
+        findings = [*_interface(found, parser), *_whole(found, parser)]
     if refused is None:
         return answers, findings
     source = refused.source
@@ -454,6 +454,16 @@ def _asked(
 
 def _here(aim: Aim) -> str:
     return f"measured: {aim.title}, on this machine"
+
+
+def _whole(found: Source, parser: Parser) -> Iterator[Finding]:
+    """Yield what of a file is not taken that is of no node and no value."""
+    for opset in (parser.is_known(), parser.takes_opset(found.opset)):
+        if opset.verdict != "yes":
+            yield _finding("opset", opset, _sentence(opset.reason))
+    functions = parser.takes_functions(found.functions)
+    if found.functions and functions.verdict != "yes":
+        yield _finding("function", functions, _sentence(functions.reason))
 
 
 def _interface(found: Source, parser: Parser) -> Iterator[Finding]:

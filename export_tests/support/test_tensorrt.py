@@ -215,3 +215,9 @@ def test_a_scaled_product_in_half_precision_needs_a_parser_that_scales_in_it() -
     assert Parser("1.5", rtx=True).takes(scaled).verdict == "yes"
     assert verdicts(scaled, "10.16", "11.1") == ["unknown", "yes"]
     assert verdicts(plain, "10.16") == ["yes"]
+
+
+def test_of_a_version_to_come_nothing_is_known():
+    assert Parser("11.9").is_known().verdict == "yes"
+    answer = Parser("99").is_known()
+    assert (answer.verdict, answer.mend) == ("unknown", "Ask the device itself: --on HOST")
