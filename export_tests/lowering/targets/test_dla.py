@@ -173,6 +173,28 @@ def test_a_softmax_of_two_is_a_sigmoid():
     assert not found["Softmax"]
 
 
+@pytest.mark.parametrize("op_type", ["ReduceSum", "ReduceMean"])
+def test_maps_that_are_stacked_are_added(op_type):
+    def body(graph, x):
+        stack = [graph.op("Unsqueeze", graph.conv(x, 12, 12), np.array([1])) for _ in range(3)]
+        return graph.reduce(op_type, graph.op("Concat", *stack, axis=1), [1], keepdims=0)
+
+    found = whole(between(body, batch=1))
+    assert (found["Add"], found["Mul"]) == (2, op_type == "ReduceMean")
+
+
+def test_a_product_that_is_no_pooled_map_stays():
+    def body(graph, x):
+        rows = graph.op("Transpose", graph.op("Reshape", x, np.array([0, 12, 35])), perm=[0, 2, 1])
+        column = graph.op("Reshape", graph.op("GlobalAveragePool", x), np.array([0, 12, 1]))
+        scores = graph.op("MatMul", rows, column)
+        return graph.op("Reshape", scores, np.array([0, 1, 7, 5]))
+
+    made, _, left = lowered(between(body, out=0, batch=1))
+    assert ops(made)["MatMul"] == 1
+    assert left
+
+
 @pytest.mark.parametrize("order", [[5, 0, 3, 1, 4, 2, 11, 10, 9, 8, 7, 6], [0] * 4])
 def test_channels_are_picked_by_a_convolution(order):
     def body(graph, x):
