@@ -168,22 +168,23 @@ def _groups(
 ) -> Iterator[list[_Crossing]]:
     """Yield values together that unknown nodes tie together."""
     group_of: dict[ir.Node, list[_Crossing]] = {}
-    groups: list[list[_Crossing]] = []
+    groups: dict[int, list[_Crossing]] = {}
     for crossing in crossings:
         group = [crossing]
         for node in crossing.nodes:
-            other = group_of.get(node)
-            if verdicts[node] != "unknown" or other is group:
+            if verdicts[node] != "unknown":
                 continue
-            if other is not None:
-                group += other
-                groups.remove(other)
-                for tied in chain.from_iterable(one.nodes for one in other):
+            other = group_of.get(node, group)
+            if other is not group:
+                less, group = sorted((group, other), key=len)
+                group += less
+                groups.pop(id(less), None)
+                for tied in chain.from_iterable(one.nodes for one in less):
                     if verdicts[tied] == "unknown":
                         group_of[tied] = group
             group_of[node] = group
-        groups.append(group)
-    yield from groups
+        groups[id(group)] = group
+    yield from groups.values()
 
 
 def _crossed(
