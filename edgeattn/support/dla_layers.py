@@ -279,7 +279,9 @@ def _clip(unit: Unit, node: ir.Node) -> Iterator[Answer]:
         yield no("its bounds are no constants", GUIDE, "")
     elif low != 0:
         yield no(f"a DLA clips from 0 on, not from {low:g}", OPERATORS_86)
-    elif high != math.inf and high > 127:
+    elif high == math.inf:
+        yield unknown("of clipping from 0 on without an end no source speaks", GUIDE, LOWER)
+    elif high > 127:
         yield no(f"a DLA clips at 127 at most, not at {high:g}", OPERATORS_86)
     elif high < 1:
         yield unknown(f"of clipping at {high:g} sources disagree", f"{GUIDE}; {OPERATORS_86}")

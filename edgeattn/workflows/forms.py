@@ -14,6 +14,7 @@ from edgeattn.base.versions import is_part
 from edgeattn.devices.profile import find
 from edgeattn.devices.schema import DeviceProfile
 from edgeattn.graph.marks import mark
+from edgeattn.graph.nodes import size_bytes
 from edgeattn.lowering import pipeline as lowering
 from edgeattn.lowering.parts import forms_of, parts_of
 from edgeattn.lowering.record import Lowered
@@ -49,6 +50,14 @@ _LEFT: Final = (
     "Operators are left that {title} is not sure to run. Which, where and why says"
     " edgeattn check FILE.onnx --device NAME --dla"
 )
+
+_HEAVIER: Final = (
+    "Its weights take {after:.0f} MB, and took {before:.0f} MB: bands and orders of channels are"
+    " matrices for a DLA. A GPU or CPU runs other forms of it faster."
+)
+# How many more weights are worth a word: a tenth, and a megabyte.
+_MUCH: Final = 0.1
+_MUCH_BYTES: Final = 1e6
 
 
 class Forming:
@@ -101,6 +110,7 @@ class Forming:
         """
         options = self._options
         how: dict[str, Any] = {} if self.is_trusted else {"tensorrt": self.tensorrt}
+        before = _weights_bytes(model)
         if options.tune and self._guest is None:
             from edgeattn.workflows.tune import run_tuned
 
@@ -124,7 +134,10 @@ class Forming:
             if self.measured is not None and options.tune:
                 lowered = dataclasses.replace(lowered, trials=self.trials)
         mark(model, options.target, is_rewritten=bool(lowered.rewrites))
-        self.notes = self.notes or (*self._said, *self._notes(lowered))
+        self.notes = self.notes or (
+            *self._said,
+            *self._notes(lowered, before, _weights_bytes(model)),
+        )
         return lowered
 
     def opset_notes(self, opset: int) -> list[str]:
@@ -213,7 +226,7 @@ class Forming:
             return place.version
         return asked or (None if device is None else device.tensorrt)
 
-    def _notes(self, lowered: Lowered) -> Sequence[str]:
+    def _notes(self, lowered: Lowered, before: int, after: int) -> Sequence[str]:
         device, target = self._device, self._options.target
         if TARGETS[target].writer.refuses:
             maps = [one.site for one in lowered.rewrites if one.rule == MAP_OUTPUT]
@@ -221,6 +234,11 @@ class Forming:
             return [
                 *(_MAP_OUTPUT.format(output=legible(name)) for name in maps),
                 *([_LEFT.format(title=TARGETS[target].title)] if left else []),
+                *(
+                    [_HEAVIER.format(before=before / 1e6, after=after / 1e6)]
+                    if after - before > max(before * _MUCH, _MUCH_BYTES)
+                    else []
+                ),
             ]
         if not self.is_trusted:
             if self.measured is not None and not lowered.left_out:
@@ -331,6 +349,12 @@ def _check_forms(
                 f" {', '.join(own)}.",
                 mend="Measure them there: --tune --on HOST",
             )
+
+
+def _weights_bytes(model: ir.Model) -> int:
+    """Return what a model's initializers take."""
+    values = model.graph.initializers.values()
+    return sum(size_bytes(one.const_value) for one in values if one.const_value is not None)
 
 
 def _families(target: str) -> Mapping[str, tuple[Form, ...]]:

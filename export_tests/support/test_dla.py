@@ -95,6 +95,7 @@ def test_on_xavier_an_average_counts_its_padding():
         ("l = Constant <value_float=0.0>() h = Constant <value_float=0.5>()", "unknown"),
         ("l = Constant <value_float=0.0>() h = Constant <value_float=200.0>()", "no"),
         ("l = Constant <value_float=-1.0>() h = Constant <value_float=1.0>()", "no"),
+        ("l = Constant <value_float=0.0>() h = Constant <value_float=inf>()", "unknown"),
         ("s = ReduceMax <keepdims=0> (x) l = Constant <value_float=0.0>() h = Identity(s)", "no"),
     ],
 )

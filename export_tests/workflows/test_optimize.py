@@ -322,5 +322,19 @@ def test_a_dla_has_maps_for_outputs(tmp_path):
     kept = dataclasses.replace(options, rules=sorted(TARGETS["dla"].rules - {"map-output"}))
     found = optimize(source, kept, path)
     assert any("not sure to run" in note for note in found.notes)
+    assert not any("weights" in note for note in found.notes)
     again = optimize(path, options, tmp_path / "again.onnx")
     assert again.parity.passed
+
+
+def test_how_much_more_the_weights_take_is_said(tmp_path):
+    graph = Graph(batch=1)
+    x = graph.input(640, 2, 2)
+    mean = graph.op("Reshape", graph.op("GlobalAveragePool", x), np.array([1, 1, 640]))
+    band = graph.op("Conv", mean, graph.random(1, 1, 3), pads=[1, 1])
+    gate = graph.op("Sigmoid", graph.op("Reshape", band, np.array([1, 640, 1, 1])))
+    graph.output(graph.op("Mul", x, gate), rank=4)
+    ir.save(graph.model(), tmp_path / "in.onnx")
+    options = dataclasses.replace(PLAIN, target="dla")
+    found = optimize(tmp_path / "in.onnx", options, tmp_path / "out.onnx")
+    assert any("weights take 2 MB, and took 0 MB" in note for note in found.notes)

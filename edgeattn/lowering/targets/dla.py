@@ -338,6 +338,8 @@ class DLAWriter(PlainWriter):
         if x.axes[CHANNELS] != channels:
             raise UnwritableError("it slides over channels in another order")
         count = int(extent(channels))
+        if count * count > dla_graph.LARGEST_MATRIX:
+            raise UnwritableError("its matrix over the channels would be too large")
         bias = np.full(count, offset) if offset else None
         return self._seen(self.pointwise(x.value, slid(np.eye(count), taps), bias, x.axes), view)
 
@@ -395,6 +397,8 @@ class DLAWriter(PlainWriter):
     def _picked(self, x: Written, places: np.ndarray, axes: Axes) -> Written:
         """Return the channels at some places, in their order."""
         count = int(extent(x.axes[CHANNELS])) if x.axes[CHANNELS] else 1
+        if count * len(places) > dla_graph.LARGEST_MATRIX:
+            raise UnwritableError("its matrix over the channels would be too large")
         return self.pointwise(x.value, np.eye(count)[places], None, axes)
 
     # What broadcasts.

@@ -303,7 +303,7 @@ def _picked(node: ir.Node, build: Builder) -> ir.Value | None:
         return None
     if integer(node, "axis", 0) % _MAP != 1 or not isinstance(shape[1], int):
         return None
-    if x.dtype not in FLOATS:
+    if x.dtype not in FLOATS or shape[1] * len(places) > LARGEST_MATRIX:
         return None
     build.origin = node.name or ""
     weight = np.eye(shape[1], dtype=x.dtype.numpy())[places][:, :, None, None]
