@@ -260,7 +260,8 @@ def _maximum_over(unit: Unit, node: ir.Node) -> Iterator[Answer]:
         return
     value = given(node, 0)
     dimensions = None if value is None else rank(value)
-    if dimensions is None:
+    if not dimensions:
+        yield from _maps(unit, node)
         return
     axes = [2, 3] if node.op_type == "GlobalMaxPool" else reduced_axes(node, dimensions)
     if axes is None:
@@ -294,7 +295,7 @@ def _bound(node: ir.Node, index: int, name: str) -> float | None:
     if value is None:
         return number(node, name, -math.inf if name == "min" else math.inf)
     array = static(value)
-    return None if array is None else float(array.reshape(-1)[0])
+    return None if array is None or not array.size else float(array.reshape(-1)[0])
 
 
 def _slope(unit: Unit, node: ir.Node) -> Iterator[Answer]:
@@ -442,7 +443,7 @@ def _concatenation(unit: Unit, node: ir.Node) -> Iterator[Answer]:
     if len(node.inputs) == 1:
         yield no("it has one input", GUIDE, "")
     dimensions = rank(node.outputs[0])
-    if dimensions is not None and integer(node, "axis", 0) % dimensions != 1:
+    if dimensions and integer(node, "axis", 0) % dimensions != 1:
         yield no("a DLA concatenates along channels only", LOG_85_ORIN)
     if len(data_of(node)) < len(node.inputs):
         yield unknown("of a constant among its inputs no source speaks", GUIDE)
