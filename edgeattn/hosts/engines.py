@@ -302,9 +302,10 @@ def check_dla(dla_core: int | None, dla_cores: int, host: str) -> None:
         InputError: Says how many it has.
     """
     if dla_core is not None and dla_core >= dla_cores:
+        cores = " or ".join(map(str, range(dla_cores)))
         raise InputError(
-            f"There is no DLA core {dla_core} on {host}; it has {dla_cores}.",
-            mend="Leave --dla out.",
+            f"There is no DLA core {dla_core} on {host}; it has {dla_cores or 'none'}.",
+            mend=f"There is core {cores}." if cores else "Leave --dla out.",
         )
 
 

@@ -168,7 +168,8 @@ def _random(inputs: Sequence[Input], seed: int, *, rows: int) -> _Data:
     for value in inputs:
         if not all(isinstance(size, int) for size in value.shape[1:]):
             raise InputError(
-                f"Input {value.name} has open dimensions: {in_words(value.shape)}.",
+                f"Input {value.name} has open dimensions:"
+                f" {in_words([one if isinstance(one, int) else None for one in value.shape])}.",
                 mend="Say its shape with --shape, or calibrate with arrays of the sizes that are"
                 " to be used.",
             )

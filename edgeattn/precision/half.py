@@ -103,7 +103,7 @@ def refuse_body(node: ir.Node, done: str) -> None:
     """
     if any(attribute.type in _BODIES for attribute in node.attributes.values()):
         raise InputError(
-            f"{node.name} is an {node.op_type}, whose body is not {done}.",
+            f"The body of {node.name} ({node.op_type}) is not {done}.",
             mend="Export the model without control flow. Where it does not depend on data, this"
             " removes it: edgeattn optimize IN.onnx -o OUT.onnx",
         )

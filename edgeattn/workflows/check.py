@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,7 @@ from edgeattn.support.tensorrt import Parser
 from edgeattn.support.traps import traps
 from edgeattn.workflows import check_dla, check_on
 from edgeattn.workflows.check_fit import (
+    PREFIX,
     needed_memory,
     nodes_in,
     precision_findings,
@@ -64,8 +66,6 @@ _FALLBACK: Final = "With --gpu-fallback, what the DLA does not take runs on the 
 #: An option in what is to be done that is not of this command, and where it is one.
 _OPTION: Final = re.compile(r"--(opset|target)\b")
 _ELSEWHERE: Final = "--opset and --target: edgeattn optimize {file} -o OUT.onnx takes them."
-#: What ONNX Runtime begins its errors with.
-_PREFIX: Final = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : (Fatal error: )?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,7 +279,7 @@ def _advice(
     if again:
         yield again
     if any(_OPTION.search(one.mend) for one in findings):
-        yield _ELSEWHERE.format(file=found.path.name)
+        yield _ELSEWHERE.format(file=shlex.quote(str(found.path)))
 
 
 def _any_version(aim: Aim) -> Iterator[str]:
@@ -379,7 +379,7 @@ def _refusals(found: Source, aim: Aim, on_stage: Callable[[str], None]) -> _Refu
             else:
                 open_session(file, session_options(threads=1, optimise=False, arena=False))
     except InputError as error:  # it crashed, or ONNX Runtime has no kernel
-        reason = _PREFIX.sub("", error.fact).rstrip(".")
+        reason = PREFIX.sub("", error.fact).rstrip(".")
         nodes = {name: reason for name, node in names.items() if _is_named(node, reason)}
         if not nodes:
             others = [Answer(verdict="no", reason=reason, source=source, mend=error.mend)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -25,6 +27,10 @@ from edgeattn.precision.ranges import HALF_MAX, Range, measure_ranges
 from edgeattn.records.check import Finding, NeededMemory
 from edgeattn.support.dla_values import is_folded
 
+#: What ONNX Runtime begins its errors with.
+PREFIX: Final = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : (Fatal error: )?")
+#: What the copy is called that ranges are measured of.
+_COPY: Final = "model.onnx"
 #: The first compute capability that has a type, where not all do.
 _TYPES: Final = {
     ir.DataType.BFLOAT16: (8, 0),
@@ -149,7 +155,7 @@ def precision_findings(
             "yes",
             "The file holds no scales: TensorRT takes them from a calibration of its own, or from"
             " pairs of QuantizeLinear and DequantizeLinear.",
-            f"Cast it: edgeattn cast {source.path.name} --precision int8 --calibration FOLDER",
+            _cast(source, "int8"),
             _EXPLICIT,
         )
     capability = device.compute_capability
@@ -203,17 +209,23 @@ def typed_findings(
     if wanted == "fp32" or not _is_float32(source.model):
         return
     fact = f"{title} takes precisions from the file alone, and the file is in float32"
-    to = f"{source.path.name} -o OUT.onnx --precision {wanted}"
     yield _said(
         "no" if asked else "yes",
         f"{fact}: nothing of it would run in {wanted}."
         if asked
         else f"{fact}: it runs in that, and {wanted} is what suits the device.",
-        f"Cast it: edgeattn cast {to}{' --calibration FOLDER' if wanted == 'int8' else ''}",
+        _cast(source, wanted),
         "github.com/roboflow/rf-detr/issues/1453; NVIDIA's migration guide from TensorRT 10 to 11"
         if title.startswith("TensorRT")
         else "ONNX Runtime's API, which has no such option",
     )
+
+
+def _cast(source: Source, precision: Precision) -> str:
+    """Say how a file is cast."""
+    data = " --calibration FOLDER" if precision == "int8" else ""
+    file = shlex.quote(str(source.path))
+    return f"Cast it: edgeattn cast {file} -o OUT.onnx --precision {precision}{data}"
 
 
 def _is_float32(model: ir.Model) -> bool:
@@ -262,7 +274,8 @@ def range_findings(
     except InputError as error:
         if options.calibration is not None:
             raise
-        return [], [f"Ranges in half were not measured. {error.fact}"]
+        fact = PREFIX.sub("", error.fact).replace(_COPY, source.path.name)
+        return [], [f"Ranges in half were not measured. {fact}"]
     how = f"measured in ONNX Runtime on {samples.description}"
     return list(_out_of_range(copy, ranges, how)), list(samples.notes)
 
@@ -290,7 +303,10 @@ def _out_of_range(model: ir.Model, ranges: Mapping[str, Range], how: str) -> Ite
     for kind, nodes in kinds.items():
         if nodes:
             verdict, said = _IN_HALF[kind]
-            keeps = "Keep it in float32, as a cast does: edgeattn cast --precision fp16"
+            keeps = (
+                "Keep it in float32, as a cast does: edgeattn cast IN.onnx -o OUT.onnx --precision"
+                " fp16"
+            )
             yield _said(verdict, said.format(max(nodes.values())), keeps, how, nodes=tuple(nodes))
 
 

@@ -200,7 +200,7 @@ def test_bad_sources(tmp_path):
             samples(tmp_path / source, *inputs)
     with pytest.raises(InputError, match="nx5x6x8"):
         list(samples(tmp_path / "images", tensor("n", 5, 6, 8)))
-    with pytest.raises(InputError, match="open dimensions: 1x3xhxw"):
+    with pytest.raises(InputError, match=r"open dimensions: 1x3x\?x\?"):
         samples("random", tensor(1, 3, "h", "w"))
     with pytest.raises(InputError, match="0 samples"):
         samples("random", limit=0)

@@ -343,7 +343,7 @@ BAD = {
     ),
     "half": (half, "two: its input is float16, and not float32"),
     "quantised": (quantised, "quantised already: stem/QuantizeLinear"),
-    "branching": (branching, "branch is an If"),
+    "branching": (branching, r"body of branch \(If\)"),
     "opset": (lambda p: foreign.net(p, opset=6), "opset 7 changed in Mul"),
     "other size": (
         lambda p: nets.write(p, "one: Conv(x w:4,4,1,1) -> y", shape=(1, 4, 9, 9)),
