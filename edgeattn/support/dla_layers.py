@@ -336,7 +336,11 @@ def _elementwise(unit: Unit, node: ir.Node) -> Iterator[Answer]:
     if constants and len(node.inputs) > 1:
         yield from _scaled(unit, node, constants)
     for shape in map(_sizes, data):
-        if shape is not None and len(shape) == _RANK and shape != whole:
+        if shape is None or len(shape) != _RANK or shape == whole:
+            continue
+        if constants:
+            yield unknown("of spreading a map over a constant no source speaks", GUIDE, LOWER)
+        else:
             yield from _spread(unit, shape, whole)
 
 

@@ -157,6 +157,12 @@ def test_what_may_be_spread_over_a_map(gate, unit, verdict):
     assert answer(f"{gate} y = Mul(x, g)", unit).verdict == verdict
 
 
+def test_a_map_is_not_sure_to_be_spread_over_a_constant():
+    body = "g = MaxPool <kernel_shape=[28,28]> (x) y = Mul(g, w)"
+    assert answer(body, w=[1, 16, 28, 28]).verdict == "unknown"
+    assert answer(body, w=[16, 1, 1]).verdict == "yes"
+
+
 @pytest.mark.parametrize(
     ("body", "unit", "verdict"),
     [
