@@ -9,6 +9,7 @@
     a Resize to sizes                        one by scales, where they are whole numbers
     a maximum over a wider window            maxima of maxima, whose windows add up to it
     a dilated convolution, padded widely     one with zeros between its weights
+    zeros beside a map                       those of the convolution behind, or of one that copies
 
 A DLA has maps only: what changes their rank falls back, and the Reshape before an output takes the
 result through the GPU. An output as a map has the same numbers in the same order.
@@ -75,6 +76,7 @@ def before(model: ir.Model, build: Builder, rules: Collection[str]) -> list[Rewr
         (FLAT_LAYER, _unflattened),
         ("grouped-branches", _summed),
         ("global-mean", _weighed),
+        ("linear", _with_margins),
     )
     for rule, write in written:
         if rule in rules:
@@ -402,6 +404,63 @@ def _dense(node: ir.Node, build: Builder) -> ir.Value | None:
     return build.node("Conv", inputs, sizes(node.outputs[0]), how)
 
 
+def _margins(node: ir.Node | None) -> list[int] | None:
+    """Return what a Pad puts beside rows and columns, as `pads` of a layer, if it is zeros."""
+    x = None if node is None else given(node, 0)
+    if node is None or node.op_type != "Pad" or node.domain or x is None or x.shape is None:
+        return None
+    amounts, axes = static_ints(given(node, 1)), static_ints(given(node, 3))
+    filling = given(node, 2)
+    fill = static(filling) if filling is not None else np.zeros(1)
+    if text(node, "mode", "constant") != "constant" or fill is None or fill.any():
+        return None
+    if amounts is None or len(x.shape) != _MAP or x.dtype not in FLOATS or min(amounts) < 0:
+        return None
+    if axes is None and given(node, 3) is not None:
+        return None
+    ends = np.zeros((2, _MAP), dtype=np.int64)
+    places = range(_MAP) if axes is None else [axis % _MAP for axis in axes]
+    ends[:, list(places)] = np.reshape(amounts, (2, -1))
+    return None if ends[:, :2].any() else ends[:, 2:].reshape(-1).tolist()
+
+
+def _with_margins(node: ir.Node, build: Builder) -> ir.Value | None:
+    """Return a convolution of a map with zeros beside it as one that puts them there."""
+    x, weight = given(node, 0), given(node, 1)
+    pad = None if x is None else x.producer()
+    margins, shape = _margins(pad), None if weight is None else static_sizes(weight)
+    if node.op_type != "Conv" or node.domain or pad is None or margins is None or shape is None:
+        return None
+    auto = text(node, "auto_pad", "NOTSET")
+    if auto not in {"NOTSET", "VALID"} or node.outputs[0].shape is None:
+        return None
+    own = ints(node, "pads", [0] * 4) if auto == "NOTSET" else [0] * 4
+    pads = [one + other for one, other in zip(own, margins, strict=True)]
+    if any(side is None or one >= side for one, side in zip(pads, shape[2:] * 2, strict=True)):
+        return None
+    build.origin = node.name or ""
+    how: dict[str, Any] = {one.name: one for one in node.attributes.values()}
+    how |= {"pads": pads, "auto_pad": "NOTSET"}
+    inputs = [pad.inputs[0], *node.inputs[1:]]
+    return build.node("Conv", inputs, sizes(node.outputs[0]), how)
+
+
+def _copied(node: ir.Node, build: Builder) -> ir.Value | None:
+    """Return a map with zeros beside it as a depthwise convolution that copies it."""
+    margins, x = _margins(node), given(node, 0)
+    channels = None if x is None else length_of(x, 1)
+    if margins is None or x is None or x.dtype is None or channels is None:
+        return None
+    top, left, bottom, right = margins
+    high, wide = top + bottom, left + right
+    weight = np.zeros((channels, 1, high + 1, wide + 1), dtype=x.dtype.numpy())
+    weight[:, :, bottom, right] = 1
+    build.origin = node.name or ""
+    how: dict[str, Any] = {"kernel_shape": [high + 1, wide + 1], "pads": [high, wide] * 2}
+    inputs = [x, build.constant(weight)]
+    return build.node("Conv", inputs, sizes(node.outputs[0]), {**how, "group": channels})
+
+
 _Write = Callable[[ir.Node, Builder], ir.Value | None]
 _WRITTEN: Final[Mapping[str, tuple[str, _Write]]] = {
     "Gather": ("channel-permutation", _picked),
@@ -409,4 +468,5 @@ _WRITTEN: Final[Mapping[str, tuple[str, _Write]]] = {
     "Resize": ("static-shapes", _scaled),
     "MaxPool": ("spatial-pool", _widened),
     "Conv": ("linear", _dense),
+    "Pad": ("linear", _copied),
 }

@@ -232,6 +232,33 @@ def test_a_dilated_convolution_has_zeros_between_its_weights(dilation, stays):
     assert not left if stays else left
 
 
+@pytest.mark.parametrize("opset", [13, 18])
+@pytest.mark.parametrize(("op_type", "kernel"), [("Conv", 3), ("Conv", 1), ("MaxPool", 3)])
+def test_zeros_beside_a_map_are_those_of_a_convolution(op_type, kernel, opset):
+    def body(graph, x):
+        if opset == 13:
+            x = graph.op("Pad", x, np.array([0, 0, 1, 0, 0, 0, 2, 1]))
+        else:
+            x = graph.op("Pad", x, np.array([0, 1, 1, 2]), np.array(0.0), np.array([-1, 2]))
+        if op_type == "MaxPool":
+            return graph.op("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2])
+        return graph.op("Conv", x, graph.random(12, 12, kernel, kernel), strides=[2, 2])
+
+    found = whole(between(body, out=0, batch=1, opset=opset))
+    assert not found["Pad"]
+    assert found["Conv"] == (2 if kernel == 3 and op_type == "Conv" else 3 - (op_type != "Conv"))
+
+
+@pytest.mark.parametrize("how", [{"mode": "edge"}, {"fill": 1.0}])
+def test_what_is_beside_a_map_and_no_zero_stays(how):
+    def body(graph, x):
+        amounts, fill = np.array([0, 0, 1, 1, 0, 0, 1, 1]), np.array(how.get("fill", 0.0))
+        x = graph.op("Pad", x, amounts, fill, mode=how.get("mode", "constant"))
+        return graph.op("Conv", x, graph.random(12, 12, 3, 3))
+
+    assert ops(lowered(between(body, out=0, batch=1))[0])["Pad"] == 1
+
+
 def test_a_resize_has_scales():
     def body(graph, x):
         sizes = np.array([1, 12, 14, 10])
