@@ -2,6 +2,7 @@
 
     an output (N, C)                         the map (N, C, 1, 1) that the last Reshape would be of
     a layer on (N, C H W), flattened         a convolution with a kernel of H x W
+    pooled maps (N, C) side by side          the maps (N, C, 1, 1), joined and flattened
     the sum over what maps are stacked on    the sum of the maps
     a product (N, C, H W) by (N, H W, 1)     the sum of the map times its weights
     a Gather of channels                     a 1x1 convolution that picks each
@@ -74,6 +75,7 @@ def before(model: ir.Model, build: Builder, rules: Collection[str]) -> list[Rewr
     done = []
     written = (
         (FLAT_LAYER, _unflattened),
+        (FLAT_LAYER, _joined),
         ("grouped-branches", _summed),
         ("global-mean", _weighed),
         ("linear", _with_margins),
@@ -237,6 +239,37 @@ def _unflattened(node: ir.Node, build: Builder) -> ir.Value | None:
     shape = [batch, len(weight), 1, 1]
     made = build.node("Conv", inputs, shape, {"kernel_shape": sides})
     return reshape(build, made, [batch, len(weight)])
+
+
+def _joined(node: ir.Node, build: Builder) -> ir.Value | None:
+    """Return flattened statistics of maps side by side as maps side by side, flattened."""
+    shape = None if node.outputs[0].shape is None else sizes(node.outputs[0])
+    if node.op_type != "Concat" or node.domain or shape is None or len(shape) != _MATRIX:
+        return None
+    if integer(node, "axis", 0) % _MATRIX != 1 or None in shape:
+        return None
+    parts = [value for value in node.inputs if value is not None and _is_of_map(value)]
+    build.origin = node.name or ""
+    if len(parts) != len(node.inputs):
+        return None
+    wide = [[*(one for one in sizes(part) if one is not None), 1, 1] for part in parts]
+    maps = [reshape(build, part, own) for part, own in zip(parts, wide, strict=True)]
+    whole = [*(one for one in shape if one is not None), 1, 1]
+    made = build.node("Concat", maps, whole, {"axis": 1})
+    return reshape(build, made, whole[:_MATRIX])
+
+
+def _is_of_map(value: ir.Value | None) -> bool:
+    """Return whether what is flat is a statistic of a map: a view of one, or reduced."""
+    if value is None or value.shape is None or None in sizes(value):
+        return False
+    while value is not None and (maker := value.producer()) is not None:
+        if maker.op_type not in _VIEWS and not maker.op_type.startswith("Reduce"):
+            return False
+        value = maker.inputs[0]
+        if value is not None and value.shape is not None and len(value.shape) == _MAP:
+            return True
+    return False
 
 
 def _summed(node: ir.Node, build: Builder) -> ir.Value | None:

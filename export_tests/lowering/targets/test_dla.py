@@ -249,6 +249,17 @@ def test_zeros_beside_a_map_are_those_of_a_convolution(op_type, kernel, opset):
     assert found["Conv"] == (2 if kernel == 3 and op_type == "Conv" else 3 - (op_type != "Conv"))
 
 
+@pytest.mark.parametrize("batch", [2, "n"])
+def test_two_statistics_side_by_side_are_joined_as_maps(batch):
+    def body(graph, x):
+        mean = graph.reduce("ReduceMean", x, [2, 3], keepdims=0)
+        most = graph.op("Flatten", graph.op("GlobalMaxPool", x))
+        both = graph.op("Concat", mean, most, axis=-1)
+        return graph.op("Gemm", both, graph.random(24, 5), graph.random(5))
+
+    assert whole(between(body, out=0, batch=batch))["Concat"] == 1
+
+
 @pytest.mark.parametrize("how", [{"mode": "edge"}, {"fill": 1.0}])
 def test_what_is_beside_a_map_and_no_zero_stays(how):
     def body(graph, x):
