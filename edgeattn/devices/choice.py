@@ -86,6 +86,8 @@ def choice_of(
             },
         )
     version = tensorrt or (row.tensorrt if row else None)
+    if tensorrt is not None and tensorrt.isdecimal():  # 10 is that of the JetPack, or the first
+        version = row.tensorrt if row else f"{tensorrt}.0"
     opset, lacking = _without_lacking(
         min(_USUAL, row.opset) if row else _highest_opset(version), version
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,8 +96,8 @@ class Parser:
 
     def __init__(self, version: str, *, rtx: bool = False) -> None:
         library = f"TensorRT{'-RTX' if rtx else ''}"
-        own = numbers(version)[:2]
-        if not own:
+        own = (*numbers(version), 0)[:2]
+        if not re.fullmatch(r"\d+(\.\d+)*([+-].+)?", version):
             raise InputError(
                 f"{version!r} is no version of {library}.", mend="Such as 8.5 or 10.3."
             )

@@ -69,7 +69,7 @@ def needed_memory(
     needed = weights + (planned.activations_bytes or 0)
     if have is None or needed <= have * _LEFT_TO_OTHERS:
         return memory, []
-    said = f"Weights and activations take {needed / 2**30:.1f} GiB of {device.memory_gib:g} GiB"
+    said = f"Weights and activations take {needed / 2**30:.3g} GiB of {device.memory_gib:g} GiB"
     is_too_much = needed > have
     finding = Finding(
         about="memory",

@@ -51,6 +51,8 @@ def test_a_version_of_tensorrt_finds_its_jetpack() -> None:
     found = choice_of(find("rtx-3090"), tensorrt="8.0.3")
     assert (found.jetpack, found.opset, found.tensorrt) == ("", 13, "8.0.3")
     assert choice_of(find("rtx-3090"), tensorrt="10.16").opset == 17
+    assert choice_of(find("jetson-orin-nx"), tensorrt="10").tensorrt == "10.16.2"
+    assert choice_of(find("rtx-3090"), tensorrt="11").tensorrt == "11.0"
 
 
 @pytest.mark.parametrize(

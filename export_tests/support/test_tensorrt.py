@@ -221,3 +221,10 @@ def test_of_a_version_to_come_nothing_is_known():
     assert Parser("11.9").is_known().verdict == "yes"
     answer = Parser("99").is_known()
     assert (answer.verdict, answer.mend) == ("unknown", "Ask the device itself: --on HOST")
+
+
+def test_what_is_no_version_is_refused():
+    assert Parser("8").takes_opset(13).verdict == "yes"
+    for version in ("8.5abc", "v8.5", "", "8."):
+        with pytest.raises(InputError, match="is no version of TensorRT"):
+            Parser(version)
