@@ -349,28 +349,37 @@ def _picked(node: ir.Node, build: Builder) -> ir.Value | None:
 def _averaged(node: ir.Node, build: Builder) -> ir.Value | None:
     """Return an average as one that counts its padding, with what is padding multiplied away."""
     x, shape = given(node, 0), static_sizes(node.outputs[0])
-    kernel = ints(node, "kernel_shape")
-    counted = integer(node, "count_include_pad", 0) or integer(node, "ceil_mode", 0)
-    if x is None or shape is None or counted or len(shape) != _MAP or x.dtype not in FLOATS:
+    kernel, is_counted = ints(node, "kernel_shape"), integer(node, "count_include_pad", 0)
+    if x is None or shape is None or is_counted or len(shape) != _MAP or x.dtype not in FLOATS:
         return None
     if text(node, "auto_pad", "NOTSET") not in {"NOTSET", "VALID"}:
         return None
     build.origin = node.name or ""
     how: dict[str, Any] = {one.name: one for one in node.attributes.values()}
     how["count_include_pad"] = 1
-    outside = sizes(node.outputs[0])
-    made = build.node("AveragePool", [x], outside, how)
-    if is_unpadded(node):
-        return made
+    outside, is_cut = sizes(node.outputs[0]), not integer(node, "ceil_mode", 0)
+    if is_unpadded(node) and is_cut:
+        return build.node("AveragePool", [x], outside, how)
     before = [size or 0 for size in static_sizes(x) or ()]
     if not all((*before[1:], *shape[1:])):
         return None
-    pads, strides = ints(node, "pads"), ints(node, "strides", [1, 1])
+    pads, strides = ints(node, "pads", [0] * 4), ints(node, "strides", [1, 1])
     shares = []
-    for place, (side, step, pad) in enumerate(zip(kernel, strides, pads[:2], strict=True)):
-        first = np.arange(int(shape[2 + place] or 0)) * step - pad
+    for place, (side, step) in enumerate(zip(kernel, strides, strict=True)):
+        count = int(shape[2 + place] or 0)
+        first = np.arange(count) * step - pads[place]
         last = np.minimum(first + side, before[2 + place])
         shares.append((last - np.maximum(first, 0)) / side)
+        if not is_cut:  # what a last window has more is padding, or nothing is
+            needed = (count - 1) * step + side - pads[place] - before[2 + place]
+            pads[2 + place] = max(needed, pads[2 + place])
+    is_wide = any(pad >= side for pad, side in zip(pads, kernel * 2, strict=True))
+    if is_wide or any((share <= 0).any() for share in shares):
+        return None
+    how |= {"pads": pads, "ceil_mode": 0, "auto_pad": "NOTSET"}
+    made = build.node("AveragePool", [x], outside, how)
+    if not any(pads):
+        return made
     factor = 1 / np.multiply.outer(*shares)
     whole = np.broadcast_to(factor, [1, *(size or 1 for size in shape[1:])])
     constant = build.constant(whole.astype(x.dtype.numpy()))

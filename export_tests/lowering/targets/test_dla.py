@@ -212,6 +212,15 @@ def test_an_average_counts_its_padding(pads):
     assert found["Mul"] == any(pads)
 
 
+@pytest.mark.parametrize(("size", "factors"), [((8, 6), 0), ((7, 6), 1), ((9, 5), 1)])
+def test_a_last_window_that_reaches_beyond_has_padding(size, factors):
+    def body(graph, x):
+        how = {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1}
+        return graph.op("AveragePool", x, **how)
+
+    assert whole(between(body, size=size, out=0, batch=1))["Mul"] == factors
+
+
 @pytest.mark.parametrize("side", [9, 13])
 def test_a_wide_maximum_is_one_of_several(side):
     def body(graph, x):
