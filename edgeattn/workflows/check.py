@@ -492,6 +492,17 @@ def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
+def _shapes(found: Source) -> str:
+    """Return the options that give all inputs a shape; what is open, but for the batch, is N."""
+    shapes: list[list[int | str]] = []
+    for value in found.model.graph.inputs:
+        sizes = list(value.shape or ())
+        shapes.append([one if isinstance(one, int) else "N" for one in sizes])
+        if sizes and not isinstance(sizes[0], int):
+            shapes[-1][0] = 1
+    return " ".join(f"--shape {'x'.join(map(str, one))}" for one in shapes)
+
+
 def _open_sizes(found: Source, options: CheckOptions) -> Iterator[Finding]:
     """Yield what follows of open sizes of inputs, where TensorRT is to run the model."""
     for value in found.model.graph.inputs:
@@ -524,7 +535,7 @@ def _open_sizes(found: Source, options: CheckOptions) -> Iterator[Finding]:
                 about="shape",
                 verdict="unknown",
                 fact=f"{open_} besides the batch: what hangs on them, as memory, is not known.",
-                mend="Say which it is checked at: --shape 1x3x224x224",
+                mend=f"Say which it is checked at: {_shapes(found)}",
             )
 
 
