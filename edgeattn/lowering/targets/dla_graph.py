@@ -3,7 +3,7 @@
     an output (N, C)                         the map (N, C, 1, 1) that the last Reshape would be of
     a layer on (N, C H W), flattened         a convolution with a kernel of H x W
     pooled maps (N, C) side by side          the maps (N, C, 1, 1), joined and flattened
-    the sum over what maps are stacked on    the sum of the maps
+    the sum over what maps are stacked on    the sum of the maps, each with its gate
     a product (N, C, H W) by (N, H W, 1)     the sum of the map times its weights
     a Gather of channels                     a 1x1 convolution that picks each
     an average that leaves padding out       one that counts it, times a window over its share
@@ -276,8 +276,13 @@ def _summed(node: ir.Node, build: Builder) -> ir.Value | None:
     """Return the sum, or the mean, over the axis on which maps are stacked."""
     if node.op_type not in {"ReduceSum", "ReduceMean"} or node.domain:
         return None
-    x = given(node, 0)
+    x, gate = given(node, 0), None
     stack = None if x is None else x.producer()
+    if stack is not None and stack.op_type == "Mul":  # with a gate for each
+        one, other = stack.inputs
+        if one is None or (maker := one.producer()) is None or maker.op_type != "Concat":
+            one, other = other, one
+        stack, gate = (None if one is None else one.producer()), other
     if stack is None:
         return None
     whole = static_sizes(stack.outputs[0])
@@ -296,6 +301,15 @@ def _summed(node: ir.Node, build: Builder) -> ir.Value | None:
             return None
         parts.append(maker.inputs[0])
     build.origin = node.name or ""
+    if gate is not None:
+        own = None if gate.shape is None else sizes(gate)
+        if own is None or len(own) != len(whole) or own[axis] != len(parts):
+            return None
+        own.pop(axis)
+        for place, part in enumerate(parts):
+            index = build.constant(np.array(place, dtype=np.int64))
+            one = build.node("Gather", [gate, index], own, {"axis": axis})
+            parts[place] = build.node("Mul", [part, one], sizes(node.outputs[0]))
     shape, total = sizes(node.outputs[0]), parts[0]
     for part in parts[1:]:
         total = build.node("Add", [total, part], shape)

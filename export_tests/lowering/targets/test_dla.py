@@ -195,6 +195,21 @@ def test_a_product_that_is_no_pooled_map_stays():
     assert left
 
 
+def test_stacked_maps_may_have_a_gate_each():
+    """As timm writes selective kernels."""
+
+    def body(graph, x):
+        maps = [graph.op("Relu", graph.conv(x, 12, 12)) for _ in range(2)]
+        parts = [graph.op("Unsqueeze", one, np.array([1])) for one in maps]
+        stack = graph.op("Concat", *parts, axis=1)
+        mean = graph.reduce("ReduceMean", graph.reduce("ReduceSum", stack, [1], keepdims=0), [2, 3])
+        both = graph.op("Reshape", graph.conv(mean, 12, 24), np.array([0, 2, 12, 1, 1]))
+        gated = graph.op("Mul", graph.op("Softmax", both, axis=1), stack)
+        return graph.reduce("ReduceSum", gated, [1], keepdims=0)
+
+    assert not set(whole(between(body, batch=1))) & {"Softmax", "Concat", "ReduceSum", "Reshape"}
+
+
 @pytest.mark.parametrize("order", [[5, 0, 3, 1, 4, 2, 11, 10, 9, 8, 7, 6], [0] * 4])
 def test_channels_are_picked_by_a_convolution(order):
     def body(graph, x):
