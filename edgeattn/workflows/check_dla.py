@@ -23,7 +23,8 @@ from edgeattn.workflows.check_places import Places, operator
 #: What TensorRT gives a loadable for its weights unless it is told otherwise.
 _WEIGHTS_BYTES: Final = 512 << 20
 #: What is left where a model is lowered for a DLA already.
-_LOWERED: Final = "It is lowered for a DLA already. Write it otherwise, or let it: --gpu-fallback"
+_REWRITE: Final = "It is lowered for a DLA already. Write it otherwise"
+_LOWERED: Final = f"{_REWRITE}, or let it: --gpu-fallback"
 _POOLS: Final = "NVIDIA TensorRT documentation, Customizing DLA Memory Pools"
 _GENERAL: Final = "NVIDIA TensorRT documentation, DLA Supported Layers and Restrictions"
 
@@ -129,6 +130,12 @@ def findings_of(
         places: Where the nodes are.
         gpu_fallback: Whether what it does not take runs on the GPU, and is no failure.
     """
+    is_lowered = any(one.mend == _LOWERED for one in answers.values())
+    if gpu_fallback and is_lowered:
+        answers = {
+            node: replace(one, mend=f"{_REWRITE}.") if one.mend == _LOWERED else one
+            for node, one in answers.items()
+        }
     found = list(
         places.findings(
             "dla",
@@ -147,7 +154,9 @@ def findings_of(
                 verdict="yes",
                 fact=f"The DLA's share falls into {report.loadables[0]} parts at least, and a core"
                 f" holds {MOST_LOADABLES} loadables: the rest runs on the GPU.",
-                mend="Lower it for the DLA, which leaves fewer: --target dla.",
+                mend=""
+                if is_lowered
+                else "Lower it for the DLA, which leaves fewer: --target dla.",
                 source=_GENERAL,
             )
         )
