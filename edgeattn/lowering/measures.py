@@ -71,15 +71,27 @@ def bytes_of(value: ir.Value | None) -> int:
     return elements(value) * width
 
 
-def freed(nodes: Sequence[ir.Node], roots: Collection[ir.Value]) -> list[ir.Node]:
-    """Return those of some nodes, in the order of the graph, that are gone without the roots."""
+def freed(
+    nodes: Sequence[ir.Node], roots: Collection[ir.Value], new: Sequence[ir.Node] = ()
+) -> list[ir.Node]:
+    """Return those of some nodes, in the order of the graph, that are gone without the roots.
+
+    Args:
+        nodes: The nodes.
+        roots: What is computed in another way.
+        new: The nodes that compute it, which may read what the others give.
+    """
     gone: set[ir.Node] = set()
+    standing = set(new)
     for node in reversed(nodes):
         is_needed = any(
             value not in roots
             and (
                 value.is_graph_output()
-                or any(user.graph is not None and user not in gone for user in value.consumers())
+                or any(
+                    user in standing or (user.graph is not None and user not in gone)
+                    for user in value.consumers()
+                )
             )
             for value in node.outputs
         )

@@ -212,7 +212,7 @@ def exchange(
     if must_shrink and not build.is_simpler(written, region.nodes):
         return None
     new = build.loose(written)
-    gone = with_producers(freed(region.nodes, region.roots), new)
+    gone = with_producers(freed(region.nodes, region.roots, new), new)
     before, after = writer.measure(gone, new), writer.measure(new, gone)
     must_pay = must_pay and REGION not in writer.chosen
     if must_pay and not after.pays_against(before):

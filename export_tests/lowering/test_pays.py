@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from edgeattn.engine.plan import plan
-from edgeattn.lowering.measures import Figures
+from edgeattn.lowering.measures import Figures, freed
 from edgeattn.lowering.pipeline import lower
 from edgeattn.records.layers import traffic_bytes
 from export_tests.lowering.graphs import TARGETS, Graph
@@ -243,3 +243,15 @@ def test_the_boxes_of_a_yolo_are_no_fault(target):
     torch.manual_seed(0)
     record = lower(export(randomise_(Boxes()), (1, 3, 7, 5)), target=target)
     assert not [one for one in record.near_misses if "report" in one.reason]
+
+
+def test_what_the_new_form_reads_is_not_gone():
+    x = ir.val("x", ir.DataType.FLOAT, [1, 8, 4, 4])
+    first = ir.Node("", "Relu", [x])
+    second = ir.Node("", "Abs", [first.outputs[0]])
+    last = ir.Node("", "Exp", [second.outputs[0]])
+    nodes = [first, second, last]
+    ir.Graph([x], [last.outputs[0]], nodes=nodes)
+    new = [ir.Node("", "Sigmoid", [first.outputs[0]])]
+    assert freed(nodes, last.outputs) == nodes
+    assert freed(nodes, last.outputs, new) == [second, last]
