@@ -182,13 +182,14 @@ class Parser:
         Bodies of control flow are not looked into.
         """
         if node.domain not in STANDARD_DOMAINS:
+            flag = "--staticPlugins" if self.release >= (8, 6) else "--plugins"
             return Answer(
                 verdict="unknown",
                 reason=f"{node.domain}::{node.op_type} is none of ONNX's own operators: the parser"
                 " takes it for its own operator or for the plugin of that name, if there is one",
                 source="FallbackPluginImporter in onnx-tensorrt's importers",
-                mend="Register the plugin: trtexec --staticPlugins=LIBRARY.so; or write it with"
-                " ONNX's own operators.",
+                mend=f"Register the plugin: trtexec {flag}=LIBRARY.so; or write it with ONNX's own"
+                " operators.",
             )
         answers = [self._takes_operator(node.op_type)]
         if answers[0].verdict != "no":
