@@ -359,6 +359,19 @@ def test_with_fallback_nothing_fails(tmp_path):
     assert found.dla == checked(path, jetpack="6.2", dla=True).dla
 
 
+def test_an_orins_dla_is_built_for_int8(tmp_path):
+    path = residual(tmp_path / "net.onnx")
+
+    def told(device, jetpack, precision=None):
+        found = checked(path, device, jetpack=jetpack, dla=True, precision=precision)
+        return [one for one in found.findings if "built for int8" in one.fact]
+
+    (one,) = told("jetson-orin-nx-16gb", "6.2")
+    assert (one.verdict, one.about) == ("yes", "precision")
+    assert not told("jetson-orin-nx-16gb", "6.2", "int8")
+    assert not told("jetson-xavier-nx", "5.1")
+
+
 def test_lowering_for_a_dla_is_no_way_out_twice(tmp_path):
     path = residual(tmp_path / "net.onnx", "se")
     first = {one.mend for one in about(checked(path, jetpack="6.2", dla=True), "dla")}
