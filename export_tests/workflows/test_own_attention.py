@@ -48,6 +48,7 @@ def asked(net, *names, **how):
     return ModelRequest(source=net, shapes=((1, 3, 12, 12),), attentions=own, **how)
 
 
+@pytest.mark.slow
 def test_two_of_ones_own_in_one_model(net, tmp_path):
     manifest = export(asked(net, "CBAM", "CoordAtt"), ExportOptions(), tmp_path / "a.onnx")
     assert manifest.parity.passed

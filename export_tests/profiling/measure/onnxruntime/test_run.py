@@ -292,6 +292,7 @@ POWER = Power(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_power_is_seen_while_one_model_runs_alone(tmp_path):
     path, place = residual(tmp_path / "a.onnx", "none"), Played()
     alone = time_models([path], RUN, place=place)
