@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import io
 import os
@@ -42,11 +43,22 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def pytest_runtest_setup() -> None:
-    """Keeps torch's table of translations, which it makes anew, in a second, for every export."""
+    """Keeps torch's table of translations, which it makes anew, in a second, for every export.
+
+    Each export gets a copy: the translations of its own would be there for all that follow.
+    """
     module = sys.modules.get("torch.onnx._internal.exporter._registration")
-    if module is not None and not hasattr(module.ONNXRegistry.from_torchlib, "cache_info"):
-        kept = functools.cache(module.ONNXRegistry.from_torchlib)
-        module.ONNXRegistry.from_torchlib = staticmethod(kept)
+    if module is None or hasattr(module.ONNXRegistry.from_torchlib, "__wrapped__"):
+        return
+    kept = functools.cache(module.ONNXRegistry.from_torchlib)
+
+    @functools.wraps(kept)
+    def from_torchlib(**options: int) -> object:
+        copied = copy.copy(kept(**options))
+        copied.functions = {target: list(found) for target, found in copied.functions.items()}
+        return copied
+
+    module.ONNXRegistry.from_torchlib = staticmethod(from_torchlib)
 
 
 @pytest.fixture(autouse=True)
