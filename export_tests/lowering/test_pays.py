@@ -18,6 +18,7 @@ from torch import nn
 from edgeattn.engine.plan import plan
 from edgeattn.lowering.measures import Figures, freed
 from edgeattn.lowering.pipeline import lower
+from edgeattn.models.quiet import quiet
 from edgeattn.records.layers import traffic_bytes
 from export_tests.lowering.graphs import TARGETS, Graph
 from export_tests.lowering.kit import as_double, assert_equal64, export, randomise_
@@ -213,7 +214,8 @@ def test_popular_networks_are_no_larger(name, tmp_path):
     module = timm.create_model(name).eval()
     buffer = io.BytesIO()
     x = torch.randn(1, *module.pretrained_cfg["input_size"])
-    torch.onnx.export(module, (x,), buffer, dynamo=False, opset_version=17)
+    with quiet():  # it warns of what it traces
+        torch.onnx.export(module, (x,), buffer, dynamo=False, opset_version=17)
     proto, _ = onnxsim.simplify(onnx.load_from_string(buffer.getvalue()))
     model = ir.from_proto(proto)
     before = _figures(model, tmp_path)
