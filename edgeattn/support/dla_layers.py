@@ -141,14 +141,18 @@ def _kernel(node: ir.Node) -> list[int] | None:
     return None if sizes is None else sizes[2:]
 
 
-def _weights(node: ir.Node) -> Iterator[Answer]:
-    """Yield what speaks against the weights of a convolution: they are no constant, or computed."""
+def _weights(node: ir.Node, kernel: Sequence[int] | None, kind: str) -> Iterator[Answer]:
+    """Yield what speaks against the weights of a layer: no constant, computed, or of no plane."""
     value = given(node, 1)
     if not is_constant(value):
         yield no("its weights are no constant", HEADER, "")
     elif value is not None and not is_static(value) and not _is_dequantised(value):
         reason = "its weights are computed in the graph, perhaps after TensorRT divides it"
         yield unknown(reason, HEADER, "Fold constants: edgeattn optimize does.")
+    if kernel is None:
+        yield unknown("the shape of its weights is not known", mend="")
+    else:
+        yield from _spatial(kind, len(kernel))
 
 
 def _is_dequantised(value: ir.Value) -> bool:
@@ -158,12 +162,8 @@ def _is_dequantised(value: ir.Value) -> bool:
 
 def _convolution(unit: Unit, node: ir.Node) -> Iterator[Answer]:
     kernel, pads = _kernel(node), _pads(node)
-    yield from _weights(node)
-    if kernel is None:
-        yield unknown("the shape of its weights is not known", mend="")
-        return
-    yield from _spatial("convolution", len(kernel))
-    if len(kernel) != _PLANE:
+    yield from _weights(node, kernel, "convolution")
+    if kernel is None or len(kernel) != _PLANE:
         return
     yield from _within("kernel", kernel, 1, 32)
     yield from _within("stride", ints(node, "strides", [1, 1]), 1, 8)
@@ -201,12 +201,8 @@ def _buffer(unit: Unit, node: ir.Node, kernel: Sequence[int]) -> Iterator[Answer
 
 def _deconvolution(unit: Unit, node: ir.Node) -> Iterator[Answer]:
     kernel, pads = _kernel(node), _pads(node)
-    yield from _weights(node)
-    if kernel is None:
-        yield unknown("the shape of its weights is not known", mend="")
-        return
-    yield from _spatial("deconvolution", len(kernel))
-    if len(kernel) != _PLANE:
+    yield from _weights(node, kernel, "deconvolution")
+    if kernel is None or len(kernel) != _PLANE:
         return
     if not (1 in kernel and max(kernel) in (64, 96, 128)):
         yield from _within("kernel", kernel, 1, 32)

@@ -37,7 +37,7 @@ from edgeattn.lowering.misfit import misfit
 from edgeattn.options.check import CheckOptions
 from edgeattn.options.precision import Precision
 from edgeattn.profiling.sources.model import Located, bind, located
-from edgeattn.records.check import Checked, DLAReport, Finding
+from edgeattn.records.check import About, Checked, DLAReport, Finding
 from edgeattn.runtimes.blame import blames_the_file
 from edgeattn.runtimes.inputs import in_words
 from edgeattn.runtimes.onnxruntime import open_session
@@ -190,7 +190,7 @@ def check(
     model = found.model
     own = precision_of(model)
     is_as_it_is = aim.is_typed and own == "fp32" and not is_cast_later
-    precision = _precision(found, options, "fp32" if is_as_it_is else aim.choice.precision)
+    precision = _precision(found, own, options, "fp32" if is_as_it_is else aim.choice.precision)
     findings = [] if aim.library == "ONNX Runtime" else list(_open_sizes(found, options))
     refusals = _refusals(found, aim, on_stage)
     _bind(found, options)
@@ -315,13 +315,12 @@ def _placed(found: Finding, places: Places) -> Iterator[Finding]:
         yield from places.apart(found)
 
 
-def _precision(found: Source, options: CheckOptions, suits: Precision) -> Precision:
+def _precision(found: Source, own: Precision, options: CheckOptions, suits: Precision) -> Precision:
     """Return what a file is to run in; one in float32 in what suits, unless one is asked.
 
     Raises:
         InputError: It is in another precision already than the one that is asked.
     """
-    own = precision_of(found.model)
     asked = options.precision
     if own != "fp32" and asked not in (None, own):
         raise InputError(
@@ -476,15 +475,13 @@ def _interface(found: Source, parser: Parser) -> Iterator[Finding]:
                 yield _finding("type", answer, f"{kind} {value.name}: {answer.reason}.")
 
 
-def _finding(about: str, answer: Answer, fact: str) -> Finding:
-    return Finding.model_validate(
-        {
-            "about": about,
-            "verdict": answer.verdict,
-            "fact": fact,
-            "mend": answer.mend,
-            "source": answer.source,
-        }
+def _finding(about: About, answer: Answer, fact: str) -> Finding:
+    return Finding(
+        about=about,
+        verdict=answer.verdict,
+        fact=fact,
+        mend=answer.mend,
+        source=answer.source,
     )
 
 

@@ -24,7 +24,7 @@ from edgeattn.precision.cast import samples_of
 from edgeattn.precision.half import prepare
 from edgeattn.precision.keep import HEADROOM
 from edgeattn.precision.ranges import HALF_MAX, Range, measure_ranges
-from edgeattn.records.check import Finding, NeededMemory
+from edgeattn.records.check import Finding, NeededMemory, Verdict
 from edgeattn.support.dla_values import is_folded
 
 #: What ONNX Runtime begins its errors with.
@@ -184,14 +184,13 @@ def _on_turing(
     if own == "fp16" or (own == "fp32" and precision != "fp32"):
         return  # in half it has them
     rewritten, refused = lacked(model)
-    half = "Or build it in half: --precision fp16"
-    for verdict, nodes, mend in (
-        ("yes", rewritten, f"edgeattn build writes them as convolutions. {half}"),
-        ("no", refused, half.removeprefix("Or ").capitalize()),
-    ):
-        if nodes:
-            said = f"{title} has no float32 products for compute capability 7.5."
-            yield _said(verdict, said, mend, tried, nodes=tuple(nodes))
+    half = "build it in half: --precision fp16"
+    said = f"{title} has no float32 products for compute capability 7.5."
+    if rewritten:
+        mend = f"edgeattn build writes them as convolutions. Or {half}"
+        yield _said("yes", said, mend, tried, nodes=tuple(rewritten))
+    if refused:
+        yield _said("no", said, half.capitalize(), tried, nodes=tuple(refused))
 
 
 def typed_findings(
@@ -281,7 +280,7 @@ def range_findings(
 
 
 #: What is found of values in half: the verdict, and what is said.
-_IN_HALF: Final = {
+_IN_HALF: Final[Mapping[str, tuple[Verdict, str]]] = {
     "over": ("unknown", "Values reach {:.3g}: half holds 65504, and they become infinite."),
     "constant": ("yes", "A constant of {:.3g} becomes infinite in half, which holds 65504."),
     "sum": ("yes", "What is added up reaches {:.3g}: summed in half, it is infinite."),
@@ -328,15 +327,8 @@ def _largest(value: ir.Value | None) -> float:
 
 
 def _said(
-    verdict: str, fact: str, mend: str, source: str, *, nodes: tuple[str, ...] = ()
+    verdict: Verdict, fact: str, mend: str, source: str, *, nodes: tuple[str, ...] = ()
 ) -> Finding:
-    return Finding.model_validate(
-        {
-            "about": "precision",
-            "verdict": verdict,
-            "fact": fact,
-            "mend": mend,
-            "source": source,
-            "nodes": nodes,
-        }
+    return Finding(
+        about="precision", verdict=verdict, fact=fact, mend=mend, source=source, nodes=nodes
     )

@@ -9,6 +9,7 @@ import pytest
 from edgeattn.base.errors import InputError
 from edgeattn.devices.choice import choice_of
 from edgeattn.devices.profile import find, names
+from edgeattn.support.tensorrt import Parser
 
 
 @pytest.mark.parametrize(
@@ -94,3 +95,12 @@ def test_refused(device: str, asked: dict[str, Any], fact: str, mend: str) -> No
         choice_of(find(device), **asked)
     assert fact in error.value.fact
     assert mend in error.value.mend
+
+
+def test_profiles_and_the_parsers_tables_have_the_same_opsets() -> None:
+    rows = {(row.tensorrt, row.opset) for name in names() for row in find(name).jetpack}
+    assert rows
+    for tensorrt, opset in rows:
+        parser = Parser(tensorrt)
+        assert parser.takes_opset(opset).verdict == "yes", tensorrt
+        assert parser.takes_opset(opset + 1).verdict == "unknown", tensorrt

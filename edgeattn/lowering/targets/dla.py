@@ -103,6 +103,12 @@ def _fixed(value: ir.Value) -> ir.Value:
     return ir.Value(name=value.name, shape=shape, type=kind, const_value=constant)
 
 
+def _check_matrix(elements: int) -> None:
+    """Refuse a matrix over the channels that would be too large."""
+    if elements > dla_graph.LARGEST_MATRIX:
+        raise UnwritableError("its matrix over the channels would be too large")
+
+
 def _is_bound(number: float) -> bool:
     """Return whether a clip to a number can be scaled to one that a DLA has."""
     return number in (0, -np.inf, np.inf) or _LEAST_BOUND <= abs(number) <= _GREATEST_BOUND
@@ -338,8 +344,7 @@ class DLAWriter(PlainWriter):
         if x.axes[CHANNELS] != channels:
             raise UnwritableError("it slides over channels in another order")
         count = int(extent(channels))
-        if count * count > dla_graph.LARGEST_MATRIX:
-            raise UnwritableError("its matrix over the channels would be too large")
+        _check_matrix(count * count)
         bias = np.full(count, offset) if offset else None
         return self._seen(self.pointwise(x.value, slid(np.eye(count), taps), bias, x.axes), view)
 
@@ -359,8 +364,7 @@ class DLAWriter(PlainWriter):
         ):
             raise UnwritableError("it slides over what is no plane of channels and a line")
         count, taps = int(extent(channels)), weight.shape[2]
-        if len(parts) * count * count * taps > dla_graph.LARGEST_MATRIX:
-            raise UnwritableError("its matrix over the channels would be too large")
+        _check_matrix(len(parts) * count * count * taps)
         rows = [
             np.stack([slid(np.eye(count), own[:, tap]) for tap in range(taps)], axis=-1)
             for own in weight
@@ -397,8 +401,7 @@ class DLAWriter(PlainWriter):
     def _picked(self, x: Written, places: np.ndarray, axes: Axes) -> Written:
         """Return the channels at some places, in their order."""
         count = int(extent(x.axes[CHANNELS])) if x.axes[CHANNELS] else 1
-        if count * len(places) > dla_graph.LARGEST_MATRIX:
-            raise UnwritableError("its matrix over the channels would be too large")
+        _check_matrix(count * len(places))
         return self.pointwise(x.value, np.eye(count)[places], None, axes)
 
     # What broadcasts.
